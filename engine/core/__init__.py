@@ -1,0 +1,1 @@
+"""The machine: pure, deterministic, without I/O, clock or randomness."""

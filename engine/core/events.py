@@ -1,0 +1,472 @@
+"""The vocabulary: every input, every fact on the bus, every effect.
+
+* An *input* comes from outside (market data, a broker, the clock, the operator, the store) and is
+  written to the journal: the same inputs in the same order give the same state.
+* A *fact* is what the machine concluded; it is published on the bus, recorded in the store and
+  shown to the operator. A fact's `cause` is the sequence number of the event it came from.
+* An *effect* is work for an adapter outside. Its outcome comes back as an input.
+
+`ts` is in nanoseconds UTC; `seq` counts every event of a session. The bus stamps both.
+"""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from engine.core.model import (
+    Bar,
+    Fill,
+    Mode,
+    Order,
+    OrderState,
+    Position,
+    Quote,
+    RoundTrip,
+    Side,
+    Signal,
+)
+
+
+class Event(Struct, frozen=True, kw_only=True, tag=True):
+    ts: int = 0
+    seq: int = 0
+    cause: int = 0
+
+
+# --- inputs: market data -------------------------------------------------------------------------
+
+
+class QuoteUpdate(Event, frozen=True, gc=False):
+    quote: Quote
+
+
+class BarClosed(Event, frozen=True, gc=False):
+    """A bar is complete. `live` is False for history that warms the strategies up."""
+
+    bar: Bar
+    live: bool = True
+
+
+class FeedChanged(Event, frozen=True):
+    """The connection of a feed came up or went down; `status` is connected, disconnected, paused or
+    ended."""
+
+    feed: str
+    status: str
+    reason: str = ""
+
+
+# --- inputs: clock, store, life cycle ------------------------------------------------------------
+
+
+class ClockTick(Event, frozen=True, gc=False):
+    """Time passes; time-outs and staleness are judged at each tick."""
+
+
+class IntentCommitted(Event, frozen=True):
+    """The order's intent is durable: it may leave."""
+
+    client_order_id: str
+
+
+class IntentFailed(Event, frozen=True):
+    """The order's intent could not be made durable: it must not leave."""
+
+    client_order_id: str
+    reason: str
+
+
+class StoreChanged(Event, frozen=True):
+    """The database went out of reach or came back."""
+
+    available: bool
+    reason: str = ""
+
+
+class StrategyState(Struct, frozen=True):
+    """What of a strategy outlives a restart. `last_signals` maps symbol to side."""
+
+    strategy: str
+    enabled: bool
+    paused: str = ""
+    losses: int = 0
+    last_signals: dict[str, Side] = {}
+
+
+class KillSwitchState(Struct, frozen=True):
+    tripped: bool = False
+    source: str = ""
+    reason: str = ""
+    ts: int = 0
+
+
+class Restored(Event, frozen=True):
+    """The durable state at the start of a session.
+
+    `orders` are all orders of today and all that are not final; `cash` is the sum of the ledger;
+    `day_equity` is the equity at the start of the trading day `day` (ISO date) and
+    `peak_equity` the high-water mark, each None where there is none yet.
+    """
+
+    cash: Decimal
+    orders: tuple[Order, ...] = ()
+    positions: tuple[Position, ...] = ()
+    marks: dict[str, float] = {}
+    execution_ids: tuple[str, ...] = ()
+    strategies: tuple[StrategyState, ...] = ()
+    kill: KillSwitchState = KillSwitchState()
+    day: str = ""
+    day_equity: float | None = None
+    peak_equity: float | None = None
+
+
+class EngineStarted(Event, frozen=True):
+    """Warm-up is over: from here on signals make orders."""
+
+
+# --- inputs: brokers -----------------------------------------------------------------------------
+
+
+class BrokerChanged(Event, frozen=True):
+    broker: str
+    connected: bool
+    reason: str = ""
+
+
+class ExecutionReport(Event, frozen=True):
+    """What a venue says of an order (FIX 35=8).
+
+    `state` is where the venue has the order; `fill` is set where it reports an execution.
+    """
+
+    client_order_id: str
+    state: OrderState
+    venue_order_id: str = ""
+    fill: Fill | None = None
+    reason: str = ""
+
+
+class SubmitFailed(Event, frozen=True):
+    """A submit got no answer. `in_doubt` is False where no byte of it can have reached the venue."""
+
+    client_order_id: str
+    in_doubt: bool
+    reason: str
+
+
+class CancelRejected(Event, frozen=True):
+    """A cancel did not take (FIX 35=9): too late, unknown, or no answer."""
+
+    client_order_id: str
+    reason: str
+
+
+class OrderNotFound(Event, frozen=True):
+    """The venue was asked for an order by its client order id and knows of none."""
+
+    client_order_id: str
+
+
+# --- inputs: operator commands -------------------------------------------------------------------
+
+
+class Command(Event, frozen=True, kw_only=True):
+    """An order of the operator. `author` says who, from where."""
+
+    author: str = ""
+
+
+class TripKillSwitch(Command, frozen=True):
+    source: str
+    reason: str = ""
+
+
+class RearmKillSwitch(Command, frozen=True):
+    """`word` must be REARM: a slip of the finger does not re-arm."""
+
+    word: str
+
+
+class ToggleStrategy(Command, frozen=True):
+    strategy: str
+    enabled: bool
+
+
+class RequestMode(Command, frozen=True):
+    mode: Mode
+
+
+class RequestCancel(Command, frozen=True):
+    client_order_id: str
+
+
+class ControlFeed(Command, frozen=True):
+    """Replay only: `action` is pause, resume or speed; `speed` is a multiple of real time, 0 for as
+    fast as possible."""
+
+    action: str
+    speed: float = 0.0
+
+
+# --- facts: market data --------------------------------------------------------------------------
+
+
+class BarGap(Event, frozen=True):
+    """Bars are missing between the last one and this one; nothing is smoothed over."""
+
+    symbol: str
+    missing: int
+
+
+class DataRefused(Event, frozen=True):
+    """A quote or bar from outside was not sound and went no further."""
+
+    symbol: str
+    reason: str
+
+
+class FeedStale(Event, frozen=True):
+    """No data for `symbol` for longer than its limit: nothing is decided on it."""
+
+    symbol: str
+    age: int
+
+
+class FeedRecovered(Event, frozen=True):
+    symbol: str
+
+
+class FeedStatusChanged(Event, frozen=True):
+    feed: str
+    status: str
+    reason: str = ""
+
+
+# --- facts: strategies and risk ------------------------------------------------------------------
+
+
+class SignalGenerated(Event, frozen=True):
+    signal: Signal
+
+
+class SignalBlocked(Event, frozen=True):
+    """A signal made no order; `check` names what stood in its way."""
+
+    signal: Signal
+    check: str
+    reason: str
+
+
+class RiskChecked(Event, frozen=True):
+    """One check of one order, with its numbers: passed where `used` is within `limit`."""
+
+    client_order_id: str
+    tier: str
+    check: str
+    used: float
+    limit: float
+    passed: bool
+
+
+class StrategyToggled(Event, frozen=True):
+    strategy: str
+    enabled: bool
+    author: str
+
+
+class StrategyPaused(Event, frozen=True):
+    strategy: str
+    reason: str
+
+
+class StrategyFailed(Event, frozen=True):
+    """A strategy raised; it is off until the operator switches it on again."""
+
+    strategy: str
+    reason: str
+
+
+# --- facts: orders and positions -----------------------------------------------------------------
+
+
+class OrderEvent(Event, frozen=True):
+    """An order moved; `order` is the order after the move."""
+
+    order: Order
+
+
+class OrderIntended(OrderEvent, frozen=True):
+    pass
+
+
+class OrderSubmitted(OrderEvent, frozen=True):
+    pass
+
+
+class OrderAccepted(OrderEvent, frozen=True):
+    pass
+
+
+class OrderPartiallyFilled(OrderEvent, frozen=True):
+    fill: Fill
+
+
+class OrderFilled(OrderEvent, frozen=True):
+    fill: Fill
+
+
+class OrderPendingCancel(OrderEvent, frozen=True):
+    pass
+
+
+class OrderCanceled(OrderEvent, frozen=True):
+    pass
+
+
+class OrderRejected(OrderEvent, frozen=True):
+    pass
+
+
+class OrderExpired(OrderEvent, frozen=True):
+    pass
+
+
+class OrderInDoubt(OrderEvent, frozen=True):
+    """A submit got no answer; the order counts against limits until the venue says."""
+
+
+class OrderAbandoned(OrderEvent, frozen=True):
+    """In doubt, looked for until the venue's visibility lag had passed, and not there."""
+
+
+class LateFill(OrderEvent, frozen=True):
+    """An execution of an order that was final already: the position counts it all the same."""
+
+    fill: Fill
+
+
+class FillQuarantined(Event, frozen=True):
+    """An execution that makes no sense; the ledger is untouched."""
+
+    fill: Fill
+    reason: str
+
+
+class PositionChanged(Event, frozen=True):
+    position: Position
+    fill: Fill
+    cash: Decimal
+
+
+class PositionClosed(Event, frozen=True):
+    round_trip: RoundTrip
+
+
+# --- facts: safety -------------------------------------------------------------------------------
+
+
+class KillSwitchTriggered(Event, frozen=True):
+    source: str
+    reason: str
+    author: str = ""
+
+
+class KillSwitchRearmed(Event, frozen=True):
+    author: str
+
+
+class LawBroken(Event, frozen=True):
+    """An invariant does not hold; the kill switch trips."""
+
+    law: str
+    reason: str
+
+
+class CommandRefused(Event, frozen=True):
+    command: str
+    reason: str
+
+
+class ModeChanged(Event, frozen=True):
+    mode: Mode
+    author: str
+
+
+class TradingDayStarted(Event, frozen=True):
+    day: str
+    equity: float
+
+
+class StoreStatusChanged(Event, frozen=True):
+    available: bool
+    reason: str = ""
+
+
+class BrokerStatusChanged(Event, frozen=True):
+    broker: str
+    connected: bool
+    reason: str = ""
+
+
+# --- effects -------------------------------------------------------------------------------------
+
+
+class Effect(Struct, frozen=True, tag=True):
+    pass
+
+
+class CommitIntent(Effect, frozen=True):
+    """Make the intent durable, then answer IntentCommitted or IntentFailed."""
+
+    order: Order
+
+
+class SubmitOrder(Effect, frozen=True):
+    """Send once, never again."""
+
+    order: Order
+
+
+class CancelOrder(Effect, frozen=True):
+    order: Order
+
+
+class QueryOrder(Effect, frozen=True):
+    """Ask the venue for the order by its client order id."""
+
+    order: Order
+
+
+class SteerFeed(Effect, frozen=True):
+    action: str
+    speed: float
+
+
+class Record(Effect, frozen=True):
+    """A fact for the store, the log and the console."""
+
+    fact: Event
+
+
+Input = (
+    QuoteUpdate
+    | BarClosed
+    | FeedChanged
+    | ClockTick
+    | IntentCommitted
+    | IntentFailed
+    | StoreChanged
+    | Restored
+    | EngineStarted
+    | BrokerChanged
+    | ExecutionReport
+    | SubmitFailed
+    | CancelRejected
+    | OrderNotFound
+    | TripKillSwitch
+    | RearmKillSwitch
+    | ToggleStrategy
+    | RequestMode
+    | RequestCancel
+    | ControlFeed
+)

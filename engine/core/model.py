@@ -1,0 +1,308 @@
+"""Values: what the engine, the store and the console all speak of.
+
+Prices and quantities of orders, fills, positions and cash are `Decimal`; market data is float64.
+Times (`ts`) are integer nanoseconds since the Unix epoch, UTC. All values are immutable: a change
+makes a new value, so a snapshot may share them with the console's thread.
+"""
+
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+from math import isfinite
+
+from msgspec import Struct
+
+NANOS = 1_000_000_000
+MINUTE = 60 * NANOS
+ZERO = Decimal(0)
+
+
+def utc(ts: int) -> datetime:
+    """The UTC time of `ts`, cut to microseconds."""
+    seconds, nanos = divmod(ts, NANOS)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
+
+
+def nanos(moment: datetime) -> int:
+    """Integer nanoseconds of a time-zone-aware `moment`.
+
+    Raises ValueError for a naive datetime: its instant is not known.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone")
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * NANOS + delta.microseconds * 1000
+
+
+class Mode(StrEnum):
+    """Where orders go: to the simulated exchange or to a real account."""
+
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class AssetClass(StrEnum):
+    STOCK = "stock"
+    CRYPTO = "crypto"
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class TimeInForce(StrEnum):
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class OrderState(StrEnum):
+    """The states of an order; `engine.core.orders` holds the graph of allowed moves."""
+
+    INTENDED = "intended"
+    SUBMITTED = "submitted"
+    ACCEPTED = "accepted"
+    PARTIALLY_FILLED = "partially_filled"
+    PENDING_CANCEL = "pending_cancel"
+    IN_DOUBT = "in_doubt"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    ABANDONED = "abandoned"
+
+
+FINAL_STATES = frozenset(
+    {
+        OrderState.FILLED,
+        OrderState.CANCELED,
+        OrderState.REJECTED,
+        OrderState.EXPIRED,
+        OrderState.ABANDONED,
+    }
+)
+
+
+class OrderPurpose(StrEnum):
+    """Why an order exists: to open a position, to close it by signal, or to protect it."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    PROTECTIVE_STOP = "protective_stop"
+
+
+class Instrument(Struct, frozen=True):
+    """What can be traded, and in which steps.
+
+    `tick` is the price step, `lot` the quantity step, `min_notional` the smallest order value.
+    `price_scale` of the console's columns follows from `tick`.
+    """
+
+    symbol: str
+    asset_class: AssetClass
+    tick: Decimal
+    lot: Decimal
+    currency: str = "USD"
+    min_notional: Decimal = ZERO
+    shortable: bool = False
+
+    def price(self, value: float | Decimal) -> Decimal:
+        """`value` on the nearest tick."""
+        return self._step(value, self.tick, ROUND_HALF_EVEN)
+
+    def quantity(self, value: float | Decimal) -> Decimal:
+        """`value` rounded down to the lot: toward less risk."""
+        return self._step(value, self.lot, ROUND_DOWN)
+
+    @staticmethod
+    def _step(value: float | Decimal, step: Decimal, rounding: str) -> Decimal:
+        exact = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+        return (exact / step).quantize(Decimal(1), rounding) * step
+
+
+class Quote(Struct, frozen=True, gc=False):
+    """Best bid and ask of a symbol; sizes in units of the symbol."""
+
+    symbol: str
+    ts: int
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+
+    @property
+    def mid(self) -> float:
+        return (self.bid + self.ask) / 2
+
+    @property
+    def is_sound(self) -> bool:
+        """False for a missing, non-finite, non-positive or crossed price: then it is no quote."""
+        return isfinite(self.bid) and isfinite(self.ask) and 0 < self.bid <= self.ask
+
+
+class Bar(Struct, frozen=True, gc=False):
+    """Prices of one interval. `ts` is its close, when it becomes known; `interval` is its length."""
+
+    symbol: str
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    interval: int = MINUTE
+
+    @property
+    def start(self) -> int:
+        return self.ts - self.interval
+
+    @property
+    def is_sound(self) -> bool:
+        """False where a price is not finite and positive, or the range does not hold the prices."""
+        low, high = self.low, self.high
+        return (
+            0 < low <= self.open <= high
+            and low <= self.close <= high
+            and isfinite(high)
+            and 0 <= self.volume
+            and isfinite(self.volume)
+        )
+
+
+class Signal(Struct, frozen=True):
+    """What a strategy wants: to be long (`buy`) or out (`sell`).
+
+    `strength` is in [0, 1]; `indicators` are the values that it rests on; `stop_price` is the
+    strategy's own stop-loss, or None for the default of the risk settings.
+    """
+
+    strategy: str
+    symbol: str
+    side: Side
+    ts: int
+    price: float
+    strength: float = 1.0
+    indicators: dict[str, float] = {}
+    stop_price: float | None = None
+    reason: str = ""
+
+
+class Order(Struct, frozen=True):
+    """An order and all that is known of it.
+
+    `filled` is FIX CumQty, `avg_price` AvgPx, `leaves` LeavesQty. `reference_price` is the price at
+    which the order counts against limits while it is open. `parent` is the client order id of the
+    entry that a protective stop belongs to.
+    """
+
+    client_order_id: str
+    strategy: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    purpose: OrderPurpose
+    created_ts: int
+    updated_ts: int
+    reference_price: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    state: OrderState = OrderState.INTENDED
+    filled: Decimal = ZERO
+    avg_price: Decimal | None = None
+    venue_order_id: str = ""
+    parent: str = ""
+    reason: str = ""
+    cause: int = 0
+
+    @property
+    def leaves(self) -> Decimal:
+        return self.quantity - self.filled
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_STATES
+
+    @property
+    def is_open(self) -> bool:
+        return self.state not in FINAL_STATES
+
+
+class Fill(Struct, frozen=True):
+    """One execution. `execution_id` is the venue's and is applied exactly once.
+
+    `commission` is in the instrument's currency, positive when paid.
+    """
+
+    execution_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    ts: int
+    strategy: str = ""
+    venue_order_id: str = ""
+
+    @property
+    def cash_change(self) -> Decimal:
+        """What the fill adds to cash: negative for a buy."""
+        return -self.side.sign * self.quantity * self.price - self.commission
+
+
+class Position(Struct, frozen=True):
+    """A strategy's holding of a symbol. `quantity` is signed; `cost` is its signed cost basis.
+
+    `realised_pnl` is before commissions, which `commission` sums up.
+    """
+
+    strategy: str
+    symbol: str
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    realised_pnl: Decimal = ZERO
+    commission: Decimal = ZERO
+    opened_ts: int = 0
+    stop_price: Decimal | None = None
+
+    @property
+    def avg_price(self) -> Decimal | None:
+        return self.cost / self.quantity if self.quantity else None
+
+    def unrealised_pnl(self, mark_price: Decimal) -> Decimal:
+        return self.quantity * mark_price - self.cost
+
+
+class RoundTrip(Struct, frozen=True):
+    """A position from flat to flat. `pnl` is after commissions."""
+
+    strategy: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    entry_ts: int
+    exit_ts: int
+    pnl: Decimal
+    commission: Decimal

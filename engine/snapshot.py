@@ -1,0 +1,166 @@
+"""What the console draws: one immutable picture of the engine at one sequence number.
+
+The values are shared, not copied: an order, a quote or a position that did not change is the same
+object in the next snapshot, so a panel finds what changed by identity.
+"""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from engine.core.model import Instrument, Mode, Order, Position, Quote, Side, Signal
+
+
+class QuoteRow(Struct, frozen=True):
+    """`last` is the last price (mid of the quote or close of a bar), None before any data came.
+    `change_pct` is against the first price of the trading day. `ts` is the market time of the last
+    data, 0 before any came: the age that is shown is the snapshot's `ts` less this. `stale` is True
+    past the limit: nothing is decided on it."""
+
+    instrument: Instrument
+    quote: Quote | None
+    last: float | None
+    change_pct: float | None
+    volume: float | None
+    ts: int
+    stale: bool
+
+
+class SignalRow(Struct, frozen=True):
+    """`outcome` is `order`, `blocked`, or empty while it is being decided; `note` says why."""
+
+    seq: int
+    signal: Signal
+    outcome: str
+    note: str
+
+
+class PositionRow(Struct, frozen=True):
+    """`mark` and `unrealised_pnl` are None while the symbol has no price: never 0."""
+
+    position: Position
+    instrument: Instrument
+    mark: Decimal | None
+    mark_source: str
+    unrealised_pnl: Decimal | None
+
+
+class LimitRow(Struct, frozen=True):
+    """One limit of the risk settings. `used` is None where it is unknown; `unit` is `$`, `%` or
+    empty for a count. `scope` names the strategy or symbol it is measured on, empty for the
+    account."""
+
+    tier: str
+    name: str
+    scope: str
+    used: float | None
+    limit: float
+    unit: str
+
+
+class StrategyRow(Struct, frozen=True):
+    """`state` is on, off, paused or failed; `note` says why. `warm` of `required` history bars."""
+
+    name: str
+    state: str
+    note: str
+    symbols: tuple[str, ...]
+    parameters: str
+    warm: int
+    required: int
+    trades_today: int
+    losses: int
+    pnl: Decimal | None
+    last_signal: Side | None
+
+
+class LogLine(Struct, frozen=True):
+    """`level` is info, warning or error; `ts` is market time."""
+
+    seq: int
+    ts: int
+    level: str
+    text: str
+
+
+class KillStatus(Struct, frozen=True):
+    """`phase` is armed, cancelling or complete; `open_orders` still wait for their cancel."""
+
+    tripped: bool
+    phase: str
+    source: str
+    reason: str
+    ts: int
+    open_orders: int
+    durable: bool
+
+
+class FeedStatus(Struct, frozen=True):
+    """`status` is connecting, connected, paused, disconnected or ended; `speed` 0 is as fast as
+    possible, 1 real time."""
+
+    name: str
+    status: str
+    note: str
+    speed: float
+    recorded: bool
+
+
+class BrokerStatus(Struct, frozen=True):
+    name: str
+    connected: bool
+    note: str
+
+
+class StoreStatus(Struct, frozen=True):
+    available: bool
+    note: str
+
+
+class Health(Struct, frozen=True):
+    """`lateness_ms` is the 99th percentile of the engine loop's delay in the last seconds."""
+
+    lateness_ms: float
+    queue: int
+    conflated: int
+    events: int
+    started_wall_ts: int
+    pid: int
+
+
+class LiveGate(Struct, frozen=True):
+    """One condition of going live: what it is, whether it is met, what to do."""
+
+    condition: str
+    met: bool
+    remedy: str
+
+
+class Snapshot(Struct, frozen=True):
+    """`ts` is market time, `wall_ts` when the snapshot was taken, both nanoseconds UTC.
+
+    Money is in `currency`; a number that is not known is None.
+    """
+
+    seq: int
+    ts: int
+    wall_ts: int
+    mode: Mode
+    account: str
+    currency: str
+    equity: Decimal | None
+    cash: Decimal | None
+    day_pnl: Decimal | None
+    kill: KillStatus
+    feed: FeedStatus
+    brokers: tuple[BrokerStatus, ...]
+    store: StoreStatus
+    quotes: tuple[QuoteRow, ...]
+    signals: tuple[SignalRow, ...]
+    orders: tuple[Order, ...]
+    positions: tuple[PositionRow, ...]
+    limits: tuple[LimitRow, ...]
+    strategies: tuple[StrategyRow, ...]
+    log: tuple[LogLine, ...]
+    live_gate: tuple[LiveGate, ...]
+    health: Health
