@@ -147,7 +147,7 @@ class ExecutionReport(Event, frozen=True):
 
 
 class SubmitFailed(Event, frozen=True):
-    """A submit got no answer. `in_doubt` is False where no byte of it can have reached the venue."""
+    """A submit got no answer. `in_doubt` is False where no byte of it can have got there."""
 
     client_order_id: str
     in_doubt: bool
@@ -268,6 +268,15 @@ class RiskChecked(Event, frozen=True):
     passed: bool
 
 
+class LimitBreached(Event, frozen=True):
+    """A loss limit of the account is reached; the kill switch trips."""
+
+    check: str
+    used: float
+    limit: float
+    reason: str
+
+
 class StrategyToggled(Event, frozen=True):
     strategy: str
     enabled: bool
@@ -385,11 +394,6 @@ class LawBroken(Event, frozen=True):
 class CommandRefused(Event, frozen=True):
     command: str
     reason: str
-
-
-class ModeChanged(Event, frozen=True):
-    mode: Mode
-    author: str
 
 
 class TradingDayStarted(Event, frozen=True):

@@ -159,7 +159,7 @@ class Quote(Struct, frozen=True, gc=False):
 
 
 class Bar(Struct, frozen=True, gc=False):
-    """Prices of one interval. `ts` is its close, when it becomes known; `interval` is its length."""
+    """Prices of one interval. `ts` is its close, when it becomes known, `interval` its length."""
 
     symbol: str
     ts: int
@@ -182,7 +182,7 @@ class Bar(Struct, frozen=True, gc=False):
             0 < low <= self.open <= high
             and low <= self.close <= high
             and isfinite(high)
-            and 0 <= self.volume
+            and self.volume >= 0
             and isfinite(self.volume)
         )
 
@@ -209,8 +209,8 @@ class Order(Struct, frozen=True):
     """An order and all that is known of it.
 
     `filled` is FIX CumQty, `avg_price` AvgPx, `leaves` LeavesQty. `reference_price` is the price at
-    which the order counts against limits while it is open. `parent` is the client order id of the
-    entry that a protective stop belongs to.
+    which the order counts against limits while it is open. `stop_loss` is where an entry's position
+    is to be protected. `cause` is the sequence number of the event that it came from.
     """
 
     client_order_id: str
@@ -230,7 +230,7 @@ class Order(Struct, frozen=True):
     filled: Decimal = ZERO
     avg_price: Decimal | None = None
     venue_order_id: str = ""
-    parent: str = ""
+    stop_loss: Decimal | None = None
     reason: str = ""
     cause: int = 0
 
@@ -273,7 +273,9 @@ class Fill(Struct, frozen=True):
 class Position(Struct, frozen=True):
     """A strategy's holding of a symbol. `quantity` is signed; `cost` is its signed cost basis.
 
-    `realised_pnl` is before commissions, which `commission` sums up.
+    `realised_pnl` (before commissions) and `commission` are sums over the position's whole life;
+    the `trip` fields are of the round trip that is open, `opened_quantity` and `opened_notional`
+    what was bought (or sold short) in it.
     """
 
     strategy: str
@@ -284,6 +286,10 @@ class Position(Struct, frozen=True):
     commission: Decimal = ZERO
     opened_ts: int = 0
     stop_price: Decimal | None = None
+    opened_quantity: Decimal = ZERO
+    opened_notional: Decimal = ZERO
+    trip_pnl: Decimal = ZERO
+    trip_commission: Decimal = ZERO
 
     @property
     def avg_price(self) -> Decimal | None:

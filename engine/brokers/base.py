@@ -1,0 +1,50 @@
+"""What every broker can do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from engine.core.events import BarClosed, CancelRejected, Event, ExecutionReport, QuoteUpdate
+from engine.core.model import Order
+
+Publish = Callable[[Event], None]
+
+
+class NotSent(Exception):
+    """The request did not leave: the broker cannot have it."""
+
+
+class InDoubt(Exception):
+    """The request may have reached the broker; what became of it is not known."""
+
+
+class BaseBroker(ABC):
+    """An account at a broker, on the engine's loop.
+
+    A request is sent once: a broker never repeats one by itself. What the broker says without
+    being asked goes to `publish`, which `connect` was given.
+    """
+
+    name: str
+
+    @abstractmethod
+    async def connect(self, publish: Publish) -> None:
+        """Log in and start to listen. Raises UserError where that needs a person."""
+
+    @abstractmethod
+    async def disconnect(self) -> None: ...
+
+    @abstractmethod
+    async def submit_order(self, order: Order) -> ExecutionReport:
+        """Send `order`. Raises NotSent or InDoubt where there is no answer."""
+
+    @abstractmethod
+    async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
+        """Ask for the cancel of `order`. Raises NotSent or InDoubt where there is no answer."""
+
+    @abstractmethod
+    async def get_order(self, order: Order) -> ExecutionReport | None:
+        """Where the order is, by its client order id; None where the broker does not know it.
+        Raises NotSent or InDoubt where there is no answer."""
+
+    def on_market(self, event: QuoteUpdate | BarClosed) -> None:  # noqa: B027
+        """Market data, before the machine sees it. A real broker has its own, and does nothing."""

@@ -1,0 +1,115 @@
+"""From settings to the parts of an engine."""
+
+from collections.abc import Sequence
+
+from engine.core.machine import MachineConfig, StrategySetup
+from engine.core.matching import ExchangeRules
+from engine.core.model import NANOS, Instrument, Mode, nanos
+from engine.core.risk import RiskLimits
+from engine.core.text import clean
+from engine.feeds.base import Feed
+from engine.feeds.recordings import Recordings
+from engine.feeds.replay import ReplayFeed
+from engine.feeds.synthetic import SyntheticFeed
+from engine.ops.errors import UserError
+from engine.ops.settings import Settings
+from engine.plugins import Plugins, find_strategies
+from engine.snapshot import LiveGate
+
+
+def risk_limits(settings: Settings) -> RiskLimits:
+    return RiskLimits(
+        max_position_size_pct=settings.max_position_size_pct,
+        stop_loss_pct=settings.stop_loss_pct,
+        stop_loss_required=settings.stop_loss_required,
+        max_trades_per_day=settings.max_trades_per_day,
+        max_consecutive_losses=settings.max_consecutive_losses,
+        max_daily_loss=settings.max_daily_loss,
+        max_daily_loss_pct=settings.max_daily_loss_pct,
+        max_exposure_pct=settings.max_exposure_pct,
+        max_drawdown_pct=settings.max_drawdown_pct,
+    )
+
+
+def exchange_rules(settings: Settings) -> ExchangeRules:
+    return ExchangeRules(
+        settings.commission_pct, settings.slippage_bps, settings.max_volume_share_pct
+    )
+
+
+def plugins(settings: Settings) -> Plugins:
+    """The strategies that are there.
+
+    Raises UserError where STRATEGIES_DIR is no folder, or STRATEGIES names one that is not there.
+    """
+    folder = settings.strategies_dir
+    if folder is not None and not folder.is_dir():
+        raise UserError(
+            f"STRATEGIES_DIR={clean(str(folder))} is no folder", "name a folder, or leave it empty"
+        )
+    found = find_strategies(*([folder] if folder else []))
+    for name in settings.strategies:
+        if name not in found.kinds:
+            raise UserError(
+                f"STRATEGIES names {clean(name)}, which is no strategy",
+                f"there are: {', '.join(sorted(found.kinds))}",
+            )
+    return found
+
+
+def machine_config(
+    settings: Settings, instruments: Sequence[Instrument], strategies: Sequence[str]
+) -> MachineConfig:
+    """A machine for `instruments` on which each of `strategies` can trade each of them."""
+    symbols = tuple(instrument.symbol for instrument in instruments)
+    return MachineConfig(
+        account=str(settings.mode),
+        instruments=tuple(instruments),
+        strategies=tuple(StrategySetup(name, symbols) for name in sorted(strategies)),
+        starting_cash=settings.starting_cash,
+        limits=risk_limits(settings),
+        day_zone=settings.trading_day_zone.key,
+        stale_after=int(settings.stale_after_s * NANOS),
+        submit_timeout=int(settings.submit_timeout_s * NANOS),
+        visibility_lag=int(settings.in_doubt_lag_s * NANOS),
+        live_objections=tuple(gate.remedy for gate in live_gate(settings) if not gate.met),
+    )
+
+
+def make_feed(settings: Settings, resume_at: int | None) -> Feed:
+    """The market data. A replay goes on at `resume_at` (ns UTC), where the last session stopped.
+
+    Raises UserError for a symbol that the feed does not have.
+    """
+    if settings.feed == "synthetic":
+        return SyntheticFeed(
+            settings.synthetic_symbols, settings.synthetic_rate, settings.synthetic_seed
+        )
+    recordings = Recordings(settings.replay_dir)
+    start = max(nanos(settings.replay_start), resume_at or 0)
+    symbols = settings.symbols or _still_to_play(recordings, nanos(settings.replay_start))
+    return ReplayFeed(recordings, symbols, start, settings.replay_speed)
+
+
+def _still_to_play(recordings: Recordings, start: int) -> tuple[str, ...]:
+    """The symbols with data after `start`; all of them where none has, so that the feed says so."""
+    playing = [s for s in recordings.symbols if recordings.span(s)[1] > start]
+    return tuple(playing) or recordings.symbols
+
+
+def live_gate(settings: Settings) -> tuple[LiveGate, ...]:
+    """What live trading asks for, and which of it is there."""
+    return (
+        LiveGate("MODE=live", settings.mode is Mode.LIVE, "set MODE=live and start again"),
+        LiveGate(
+            "ALLOW_LIVE_TRADING=true",
+            settings.allow_live_trading,
+            "set ALLOW_LIVE_TRADING=true and start again",
+        ),
+        LiveGate(
+            "broker credentials",
+            False,
+            "give the credentials of a live broker (this version has the paper broker only)",
+        ),
+        LiveGate("confirmation", False, "a person types the confirmation in this session"),
+    )

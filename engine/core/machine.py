@@ -1,0 +1,252 @@
+"""The machine: one event in, its effects out. Everything that decides is wired here."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.bus import BrokenLaw, Bus
+from engine.core.events import (
+    BarClosed,
+    BrokerChanged,
+    CancelRejected,
+    ClockTick,
+    CommandRefused,
+    ControlFeed,
+    Effect,
+    EngineStarted,
+    Event,
+    ExecutionReport,
+    FeedChanged,
+    FeedStatusChanged,
+    IntentCommitted,
+    IntentFailed,
+    KillSwitchRearmed,
+    LateFill,
+    LawBroken,
+    LimitBreached,
+    OrderAbandoned,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntended,
+    OrderNotFound,
+    OrderPartiallyFilled,
+    OrderRejected,
+    PositionChanged,
+    PositionClosed,
+    QuoteUpdate,
+    RearmKillSwitch,
+    Record,
+    RequestCancel,
+    RequestMode,
+    Restored,
+    SignalGenerated,
+    SteerFeed,
+    StoreChanged,
+    StoreStatusChanged,
+    StrategyToggled,
+    SubmitFailed,
+    ToggleStrategy,
+    TripKillSwitch,
+)
+from engine.core.execution import Desk
+from engine.core.market import Market
+from engine.core.model import NANOS, Instrument, Mode
+from engine.core.orders import OrderBook
+from engine.core.portfolio import Portfolio
+from engine.core.risk import Risk, RiskLimits
+from engine.core.safety import Safety
+from engine.core.strategy import Strategy, StrategyRunner, make_parameters
+from engine.core.text import clean
+
+
+class StrategySetup(Struct, frozen=True):
+    """A strategy to run: its name, its parameters where they are not the defaults, its symbols."""
+
+    name: str
+    symbols: tuple[str, ...]
+    parameters: dict[str, Any] = {}
+
+
+class MachineConfig(Struct, frozen=True):
+    """All that a machine starts from; with the journal of its inputs it can be run again.
+
+    Durations are in nanoseconds. `day_zone` is the IANA time zone of the trading day; `history` is
+    how many bars of each symbol are kept; `live_objections` say what live trading lacks.
+    """
+
+    account: str
+    instruments: tuple[Instrument, ...]
+    strategies: tuple[StrategySetup, ...] = ()
+    mode: Mode = Mode.PAPER
+    currency: str = "USD"
+    starting_cash: Decimal = Decimal(100_000)
+    limits: RiskLimits = RiskLimits()
+    day_zone: str = "America/New_York"
+    stale_after: int = 120 * NANOS
+    submit_timeout: int = 5 * NANOS
+    visibility_lag: int = 30 * NANOS
+    history: int = 500
+    live_objections: tuple[str, ...] = ()
+
+
+class Machine:
+    """The engine's state and its only way to change: `process`.
+
+    It never awaits, reads a clock, draws a random number or touches a file or a socket: the same
+    config and the same inputs in the same order give the same effects and the same `state_hash`.
+    """
+
+    def __init__(self, config: MachineConfig, kinds: Mapping[str, type[Strategy]]) -> None:
+        self.config = config
+        self._effects: list[Effect] = []
+        self.error: Exception | None = None
+        self.feeds: dict[str, FeedChanged] = {}
+        self.bus = bus = Bus()
+        self.market = Market(bus, config.instruments, config.history, config.stale_after)
+        self.portfolio = Portfolio(bus, self.market, config.starting_cash)
+        self.orders = OrderBook(
+            bus,
+            self._effects.append,
+            self.portfolio.is_applied,
+            submit_timeout=config.submit_timeout,
+            visibility_lag=config.visibility_lag,
+        )
+        self.risk = Risk(
+            bus, config.limits, self.market, self.portfolio, self.orders, config.day_zone
+        )
+        self.safety = Safety(bus, self.orders, config.mode, config.live_objections)
+        self.runner = StrategyRunner(bus, self.market)
+        self.desk = Desk(
+            bus,
+            self.market,
+            self.portfolio,
+            self.orders,
+            self.risk,
+            self.safety,
+            self.runner,
+        )
+        for setup in config.strategies:
+            kind = kinds[setup.name]
+            parameters = make_parameters(kind, setup.parameters)
+            self.runner.add(setup.name, kind, parameters, setup.symbols)
+        self._wire()
+
+    def process(self, event: Event) -> Sequence[Effect]:
+        """Handle one input and return what is to be done outside, in order.
+
+        A broken law, or an error of our own, trips the kill switch: half-blind is not traded.
+        """
+        try:
+            self.bus.deliver(event)
+        except Exception as error:
+            self._stop_on(error)
+        effects = self._effects
+        if not effects:
+            return ()
+        done = effects.copy()
+        effects.clear()
+        return done
+
+    def state(self) -> dict[str, Any]:
+        """All that decides what comes next, as plain values."""
+        return {
+            "seq": self.bus.seq,
+            "now": self.bus.now,
+            "cash": self.portfolio.cash,
+            "positions": list(self.portfolio.positions.values()),
+            "equity": self.portfolio.equity_estimate,
+            "orders": list(self.orders.orders.values()),
+            "kill": self.safety.kill,
+            "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
+            "day": [self.risk.day, self.risk.day_equity, self.risk.peak_equity],
+            "trades": self.risk.trades,
+            "losses": self.risk.losses,
+            "strategies": [
+                [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
+                for run in self.runner.runs.values()
+            ],
+        }
+
+    def state_hash(self) -> str:
+        """SHA-256 of the state; floats enter with all their bits, NaN as null."""
+        return sha256(msgspec.json.encode(self.state(), order="deterministic")).hexdigest()
+
+    # --- wiring ---------------------------------------------------------------------------------
+
+    def _wire(self) -> None:
+        """Who hears what, in which order: the ledger before risk, risk before decisions."""
+        bus, market, portfolio, orders = self.bus, self.market, self.portfolio, self.orders
+        risk, safety, runner, desk = self.risk, self.safety, self.runner, self.desk
+
+        bus.record_with(lambda fact: self._effects.append(Record(fact)))
+        for part in (market, portfolio, risk, runner):
+            bus.subscribe(QuoteUpdate, part.on_quote)
+            bus.subscribe(BarClosed, part.on_bar)
+        for part in (orders, market, risk, runner, desk):
+            bus.subscribe(ClockTick, part.on_tick)
+        for part in (portfolio, runner, risk, orders, desk, safety):
+            bus.subscribe(Restored, part.on_restored)
+        bus.subscribe(EngineStarted, runner.on_started)
+        bus.subscribe(EngineStarted, desk.on_resumed)
+
+        bus.subscribe(IntentCommitted, orders.on_committed)
+        bus.subscribe(IntentFailed, orders.on_intent_failed)
+        bus.subscribe(SubmitFailed, orders.on_submit_failed)
+        bus.subscribe(ExecutionReport, orders.on_report)
+        bus.subscribe(CancelRejected, orders.on_cancel_rejected)
+        bus.subscribe(OrderNotFound, orders.on_not_found)
+
+        bus.subscribe(SignalGenerated, desk.on_signal)
+        bus.subscribe(OrderIntended, risk.on_intended)
+        for fill_fact in (OrderPartiallyFilled, OrderFilled, LateFill):
+            bus.subscribe(fill_fact, portfolio.on_fill)
+            bus.subscribe(fill_fact, desk.on_fill)
+        for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
+            bus.subscribe(end_fact, desk.on_order_done)
+        bus.subscribe(PositionChanged, risk.on_position)
+        bus.subscribe(PositionChanged, runner.on_position)
+        bus.subscribe(PositionClosed, risk.on_closed)
+
+        bus.subscribe(TripKillSwitch, safety.on_trip)
+        bus.subscribe(LimitBreached, safety.on_breach)
+        bus.subscribe(LawBroken, safety.on_broken_law)
+        bus.subscribe(RearmKillSwitch, safety.on_rearm)
+        bus.subscribe(KillSwitchRearmed, desk.on_resumed)
+        bus.subscribe(RequestMode, safety.on_mode)
+        bus.subscribe(StoreChanged, safety.on_store)
+        bus.subscribe(StoreStatusChanged, desk.on_store_status)
+        bus.subscribe(BrokerChanged, safety.on_broker)
+        bus.subscribe(FeedChanged, self._on_feed)
+
+        bus.subscribe(ToggleStrategy, runner.on_toggle)
+        bus.subscribe(StrategyToggled, risk.on_toggled)
+        bus.subscribe(StrategyToggled, desk.on_toggled)
+        bus.subscribe(RequestCancel, self._on_cancel)
+        bus.subscribe(ControlFeed, self._on_control)
+
+    def _on_feed(self, event: FeedChanged) -> None:
+        self.feeds[event.feed] = event
+        self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))
+
+    def _on_cancel(self, event: RequestCancel) -> None:
+        if event.client_order_id in self.orders.open:
+            self.orders.cancel(event.client_order_id, f"asked for by {clean(event.author)}")
+        else:
+            self.bus.publish(CommandRefused("RequestCancel", "no such order is open"))
+
+    def _on_control(self, event: ControlFeed) -> None:
+        self._effects.append(SteerFeed(event.action, event.speed))
+
+    def _stop_on(self, error: Exception) -> None:
+        if isinstance(error, BrokenLaw):
+            law, reason = error.law, error.reason
+        else:
+            self.error = error
+            law, reason = "internal error", clean(f"{type(error).__name__}: {error}")
+        self.bus.publish(LawBroken(law, reason))
+        self.bus.drain()

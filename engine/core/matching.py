@@ -1,0 +1,241 @@
+"""The simulated exchange: paper broker, backtest and simulation share it.
+
+It fills from market data that came after the order did:
+
+* market: at the next quote's touch, or at the open of the next bar, plus slippage;
+* limit: at the touch where it crosses, or where a bar trades through the price (at the open if
+  that is better); never with slippage;
+* stop: where it is touched, at the stop price (at the open if it gaps), plus slippage;
+* stop-limit: a limit once it is touched.
+
+No more than a set share of a bar's volume, or the size of the quote, fills at once; the rest waits.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from msgspec import Struct
+
+from engine.core.events import CancelRejected, ExecutionReport
+from engine.core.model import (
+    ZERO,
+    Bar,
+    Fill,
+    Instrument,
+    Order,
+    OrderState,
+    OrderType,
+    Quote,
+    Side,
+    TimeInForce,
+)
+
+CENT_FRACTION = Decimal("0.00000001")
+BASIS_POINT = Decimal("0.0001")
+ANSWERS_KEPT = 10_000
+
+
+class ExchangeRules(Struct, frozen=True):
+    """What trading costs. Commission is in percent of notional, slippage in basis points of the
+    price, `max_volume_share_pct` the part of a bar's volume that one bar may fill."""
+
+    commission_pct: Decimal = Decimal("0.1")
+    slippage_bps: Decimal = Decimal(1)
+    max_volume_share_pct: Decimal = Decimal(10)
+
+
+class Resting:
+    """An order at the exchange. `active` is since when it may fill; `limit` and `stop` repeat its
+    prices as floats, to be compared with market data."""
+
+    __slots__ = ("active", "filled", "limit", "order", "quoted", "stop", "triggered")
+
+    def __init__(self, order: Order, active: int) -> None:
+        self.order = order
+        self.active = active
+        self.filled = order.filled
+        self.limit = float(order.limit_price) if order.limit_price is not None else None
+        self.stop = float(order.stop_price) if order.stop_price is not None else None
+        self.triggered = order.type in (OrderType.MARKET, OrderType.LIMIT)
+        self.quoted = False
+
+
+class SimulatedExchange:
+    """An exchange for one account, without latency. Every answer is an input for the machine."""
+
+    def __init__(self, instruments: Iterable[Instrument], rules: ExchangeRules) -> None:
+        self._instruments = {i.symbol: i for i in instruments}
+        self._rules = rules
+        self._slip = rules.slippage_bps * BASIS_POINT
+        self._share = float(rules.max_volume_share_pct) / 100
+        self._resting: dict[str, dict[str, Resting]] = {}
+        self._answers: OrderedDict[str, ExecutionReport] = OrderedDict()
+        self.slippage_paid = ZERO
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def restore(self, orders: Iterable[Order], now: int) -> None:
+        """Take back the open orders of a former session."""
+        for order in orders:
+            self._rest(order, now)
+
+    def submit(self, order: Order, now: int) -> ExecutionReport:
+        """Accept or reject. A client order id that is known gets its former answer again."""
+        key = order.client_order_id
+        if key in self._answers:
+            return self._answers[key]
+        if reason := self._objection(order):
+            return self._answer(key, OrderState.REJECTED, now, reason)
+        return self._rest(order, now)
+
+    def cancel(self, client_order_id: str, now: int) -> ExecutionReport | CancelRejected:
+        for book in self._resting.values():
+            if client_order_id in book:
+                del book[client_order_id]
+                return self._answer(client_order_id, OrderState.CANCELED, now)
+        reason = "unknown order" if client_order_id not in self._answers else "too late"
+        return CancelRejected(client_order_id, reason, ts=now)
+
+    def find(self, client_order_id: str) -> ExecutionReport | None:
+        """The last answer to an order, None where the exchange never had it."""
+        return self._answers.get(client_order_id)
+
+    def _objection(self, order: Order) -> str:
+        instrument = self._instruments.get(order.symbol)
+        if instrument is None:
+            return f"unknown symbol {order.symbol}"
+        if order.time_in_force is not TimeInForce.GTC:
+            return f"time in force {order.time_in_force} is not supported"
+        if order.quantity <= 0 or instrument.quantity(order.quantity) != order.quantity:
+            return f"quantity {order.quantity} is not a multiple of the lot {instrument.lot}"
+        for price in (order.limit_price, order.stop_price):
+            if price is not None and (price <= 0 or instrument.price(price) != price):
+                return f"price {price} is not a multiple of the tick {instrument.tick}"
+        return ""
+
+    def _rest(self, order: Order, now: int) -> ExecutionReport:
+        book = self._resting.setdefault(order.symbol, {})
+        book[order.client_order_id] = Resting(order, now)
+        state = OrderState.PARTIALLY_FILLED if order.filled else OrderState.ACCEPTED
+        return self._answer(order.client_order_id, state, now)
+
+    def _answer(
+        self,
+        client_order_id: str,
+        state: OrderState,
+        now: int,
+        reason: str = "",
+        fill: Fill | None = None,
+    ) -> ExecutionReport:
+        report = ExecutionReport(
+            client_order_id, state, f"paper-{client_order_id[3:]}", fill, reason, ts=now
+        )
+        self._answers[client_order_id] = report
+        if len(self._answers) > ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+        return report
+
+    # --- market data ----------------------------------------------------------------------------
+
+    def on_quote(self, quote: Quote) -> list[ExecutionReport]:
+        """Fill what this quote fills."""
+        book = self._resting.get(quote.symbol)
+        if not book:
+            return []
+        reports: list[ExecutionReport] = []
+        for resting in list(book.values()):
+            buys = resting.order.side is Side.BUY
+            touch = quote.ask if buys else quote.bid
+            size = quote.ask_size if buys else quote.bid_size
+            resting.quoted = True
+            if not resting.triggered and resting.stop is not None:
+                resting.triggered = touch >= resting.stop if buys else touch <= resting.stop
+            if not resting.triggered:
+                continue
+            if resting.limit is not None and (
+                touch > resting.limit if buys else touch < resting.limit
+            ):
+                continue
+            self._fill(resting, touch, size, quote.ts, reports)
+        return reports
+
+    def on_bar(self, bar: Bar) -> list[ExecutionReport]:
+        """Fill what this bar fills, of the orders that were there before it began."""
+        book = self._resting.get(bar.symbol)
+        if not book:
+            return []
+        reports: list[ExecutionReport] = []
+        available = bar.volume * self._share
+        for resting in list(book.values()):
+            if resting.active > bar.start:
+                continue
+            price = _bar_price(resting, bar)
+            if price is not None and available > 0:
+                available -= self._fill(resting, price, available, bar.ts, reports)
+        return reports
+
+    def _fill(
+        self,
+        resting: Resting,
+        price: float,
+        available: float,
+        ts: int,
+        reports: list[ExecutionReport],
+    ) -> float:
+        """Fill up to `available` at `price`, and say how much was filled."""
+        order = resting.order
+        instrument = self._instruments[order.symbol]
+        quantity = min(order.quantity - resting.filled, instrument.quantity(available))
+        if quantity <= 0:
+            return 0.0
+        exact = instrument.price(price)
+        paid = exact if resting.limit is not None else self._slipped(order.side, exact, instrument)
+        self.slippage_paid += abs(paid - exact) * quantity
+        resting.filled += quantity
+        commission = paid * quantity * self._rules.commission_pct / 100
+        fill = Fill(
+            f"{order.client_order_id}-{resting.filled.normalize():f}",
+            order.client_order_id,
+            order.symbol,
+            order.side,
+            quantity,
+            paid,
+            commission.quantize(CENT_FRACTION),
+            ts,
+        )
+        done = resting.filled == order.quantity
+        state = OrderState.FILLED if done else OrderState.PARTIALLY_FILLED
+        if done:
+            del self._resting[order.symbol][order.client_order_id]
+        reports.append(self._answer(order.client_order_id, state, ts, fill=fill))
+        return float(quantity)
+
+    def _slipped(self, side: Side, price: Decimal, instrument: Instrument) -> Decimal:
+        """`price` made worse by the slippage, onto the next worse tick."""
+        worse = price * (1 + side.sign * self._slip)
+        rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
+        steps = (worse / instrument.tick).quantize(Decimal(1), rounding)
+        return max(steps, Decimal(1)) * instrument.tick
+
+
+def _bar_price(resting: Resting, bar: Bar) -> float | None:
+    """The price at which `bar` fills the order, None where it does not."""
+    buys = resting.order.side is Side.BUY
+    price = bar.open
+    if not resting.triggered and resting.stop is not None:
+        stop = resting.stop
+        if not (bar.high >= stop if buys else bar.low <= stop):
+            return None
+        resting.triggered = True
+        price = max(bar.open, stop) if buys else min(bar.open, stop)
+        if resting.limit is not None:  # what the bar did before the touch does not count
+            within = price <= resting.limit if buys else price >= resting.limit
+            return price if within else None
+    elif resting.limit is None and resting.quoted:
+        return None  # a market order that waits for size fills at quotes, not at a past open
+    if resting.limit is None:
+        return price
+    if buys:
+        return min(price, resting.limit) if min(price, bar.low) < resting.limit else None
+    return max(price, resting.limit) if max(price, bar.high) > resting.limit else None

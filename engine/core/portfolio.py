@@ -1,0 +1,236 @@
+"""The ledger: cash, positions, realised and unrealised P&L. Exact, in Decimal."""
+
+from collections import OrderedDict
+from decimal import Decimal
+from math import isfinite
+
+from msgspec.structs import replace
+
+from engine.core.bus import Bus
+from engine.core.events import (
+    BarClosed,
+    LateFill,
+    OrderFilled,
+    OrderPartiallyFilled,
+    PositionChanged,
+    PositionClosed,
+    QuoteUpdate,
+    Restored,
+)
+from engine.core.market import Market
+from engine.core.model import ZERO, Fill, Position, RoundTrip, Side
+
+EXECUTIONS_KEPT = 200_000
+
+
+class Holding:
+    """A symbol's net quantity and last mark as floats, for the running estimate of equity."""
+
+    __slots__ = ("mark", "quantity")
+
+    def __init__(self, quantity: float, mark: float) -> None:
+        self.quantity = quantity
+        self.mark = mark
+
+
+class Portfolio:
+    """Positions by strategy and symbol, and the account's cash.
+
+    Cash and positions change by fills alone, each execution id once. `equity_estimate` follows
+    every price in float64 for the loss limits and the equity curve; `equity()` is exact.
+    """
+
+    def __init__(self, bus: Bus, market: Market, cash: Decimal) -> None:
+        self._bus = bus
+        self._market = market
+        self.cash = cash
+        self.positions: dict[tuple[str, str], Position] = {}
+        self.equity_estimate = float(cash)
+        self._held: dict[str, Holding] = {}
+        self._executions: OrderedDict[str, None] = OrderedDict()
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def position(self, strategy: str, symbol: str) -> Position:
+        return self.positions.get((strategy, symbol)) or Position(strategy, symbol)
+
+    def net_quantity(self, symbol: str) -> Decimal:
+        """What the account holds of `symbol`, over all strategies."""
+        return sum((p.quantity for p in self.positions.values() if p.symbol == symbol), ZERO)
+
+    def mark_price(self, symbol: str) -> Decimal | None:
+        """The symbol's mark price, None while it has none."""
+        market = self._market.symbols.get(symbol)
+        if market is None or not isfinite(market.mark):
+            return None
+        return Decimal(repr(market.mark))
+
+    def notional(self, symbol: str) -> Decimal | None:
+        """Unsigned value of what strategies hold of `symbol`; None where that has no price."""
+        gross = sum((abs(p.quantity) for p in self.positions.values() if p.symbol == symbol), ZERO)
+        if not gross:
+            return ZERO
+        mark = self.mark_price(symbol)
+        return None if mark is None else gross * mark
+
+    def exposure(self) -> Decimal | None:
+        """Unsigned value of all positions; None where a held symbol has no price."""
+        total = ZERO
+        for symbol in {p.symbol: None for p in self.positions.values() if p.quantity}:
+            notional = self.notional(symbol)
+            if notional is None:
+                return None
+            total += notional
+        return total
+
+    def equity(self) -> Decimal | None:
+        """Cash and positions at mark prices; None where a held symbol has no price."""
+        total = self.cash
+        for position in self.positions.values():
+            if position.quantity:
+                mark = self.mark_price(position.symbol)
+                if mark is None:
+                    return None
+                total += position.quantity * mark
+        return total
+
+    def exposure_estimate(self) -> float:
+        """Unsigned value of the net holdings as a share of equity, in float64."""
+        if not self._held:
+            return 0.0
+        gross = sum(abs(held.quantity) * held.mark for held in self._held.values())
+        return gross / self.equity_estimate if self.equity_estimate > 0 else 0.0
+
+    def is_applied(self, execution_id: str) -> bool:
+        return execution_id in self._executions
+
+    # --- inputs and facts -----------------------------------------------------------------------
+
+    def on_restored(self, event: Restored) -> None:
+        self.cash = event.cash
+        self.positions = {(p.strategy, p.symbol): p for p in event.positions}
+        self._executions = OrderedDict.fromkeys(event.execution_ids)
+        for symbol, mark in event.marks.items():
+            market = self._market.symbols.get(symbol)
+            if market is not None and not market.updated:
+                market.mark = mark
+                market.mark_source = "last session"
+        self._resync()
+
+    def on_quote(self, event: QuoteUpdate) -> None:
+        quote = event.quote
+        held = self._held.get(quote.symbol)
+        if held is not None:
+            self._mark(held, (quote.bid + quote.ask) / 2)
+
+    def on_bar(self, event: BarClosed) -> None:
+        held = self._held.get(event.bar.symbol)
+        if held is not None:
+            self._mark(held, event.bar.close)
+
+    def on_fill(self, event: OrderPartiallyFilled | OrderFilled | LateFill) -> None:
+        """Apply an execution that the order book found new and sound. An entry's stop-loss becomes
+        the price that the position is to be protected at."""
+        fill = event.fill
+        self._executions[fill.execution_id] = None
+        if len(self._executions) > EXECUTIONS_KEPT:
+            self._executions.popitem(last=False)
+        self.cash += fill.cash_change
+        key = (fill.strategy, fill.symbol)
+        position, closed = _apply(self.position(*key), fill)
+        if event.order.stop_loss is not None and position.quantity:
+            position = replace(position, stop_price=event.order.stop_loss)
+        self.positions[key] = position
+        self._resync()
+        self._bus.publish(PositionChanged(position, fill, self.cash))
+        if closed is not None:
+            self._bus.publish(PositionClosed(closed))
+
+    # --- running estimate -----------------------------------------------------------------------
+
+    def _mark(self, held: Holding, price: float) -> None:
+        self.equity_estimate += held.quantity * (price - held.mark)
+        held.mark = price
+        if self.equity_estimate != self.equity_estimate:  # a held symbol had no price until now
+            self._resync()
+
+    def _resync(self) -> None:
+        """Make the estimate exact again: rounding does not add up over a session."""
+        net: dict[str, Decimal] = {}
+        for position in self.positions.values():
+            net[position.symbol] = net.get(position.symbol, ZERO) + position.quantity
+        self._held = {
+            symbol: Holding(float(quantity), self._market.symbols[symbol].mark)
+            for symbol, quantity in net.items()
+            if quantity and symbol in self._market.symbols
+        }
+        self.equity_estimate = float(self.cash) + sum(
+            held.quantity * held.mark for held in self._held.values()
+        )
+
+
+def _apply(position: Position, fill: Fill) -> tuple[Position, RoundTrip | None]:
+    """The position after `fill`, by average cost, and the round trip where it closed one.
+
+    A fill that passes through zero closes the position with one part and opens with the rest; its
+    commission belongs to the closing part.
+    """
+    signed = fill.side.sign * fill.quantity
+    opens = not position.quantity or (position.quantity > 0) == (signed > 0)
+    if opens:
+        return _open(position, fill, fill.quantity, fill.commission), None
+    closing = min(fill.quantity, abs(position.quantity))
+    position, closed = _close(position, fill, closing)
+    if closing < fill.quantity:
+        position = _open(position, fill, fill.quantity - closing, ZERO)
+    return position, closed
+
+
+def _open(position: Position, fill: Fill, quantity: Decimal, commission: Decimal) -> Position:
+    fresh = not position.quantity
+    signed = fill.side.sign * quantity
+    before = replace(position, opened_quantity=ZERO, opened_notional=ZERO, trip_pnl=ZERO,
+                     trip_commission=ZERO, opened_ts=fill.ts) if fresh else position  # fmt: skip
+    return replace(
+        before,
+        quantity=before.quantity + signed,
+        cost=before.cost + signed * fill.price,
+        commission=before.commission + commission,
+        opened_quantity=before.opened_quantity + quantity,
+        opened_notional=before.opened_notional + quantity * fill.price,
+        trip_commission=before.trip_commission + commission,
+    )
+
+
+def _close(position: Position, fill: Fill, quantity: Decimal) -> tuple[Position, RoundTrip | None]:
+    flat = quantity == abs(position.quantity)
+    signed = fill.side.sign * quantity
+    released = position.cost if flat else -position.cost * signed / position.quantity
+    pnl = -signed * fill.price - released
+    after = replace(
+        position,
+        quantity=position.quantity + signed,
+        cost=position.cost - released,
+        realised_pnl=position.realised_pnl + pnl,
+        commission=position.commission + fill.commission,
+        trip_pnl=position.trip_pnl + pnl,
+        trip_commission=position.trip_commission + fill.commission,
+        stop_price=None if flat else position.stop_price,
+    )
+    return after, _round_trip(position, after, fill) if flat else None
+
+
+def _round_trip(before: Position, after: Position, fill: Fill) -> RoundTrip:
+    side = Side.BUY if before.quantity > 0 else Side.SELL
+    return RoundTrip(
+        before.strategy,
+        before.symbol,
+        side,
+        after.opened_quantity,
+        after.opened_notional / after.opened_quantity,
+        (after.opened_notional + side.sign * after.trip_pnl) / after.opened_quantity,
+        before.opened_ts,
+        fill.ts,
+        after.trip_pnl - after.trip_commission,
+        after.trip_commission,
+    )

@@ -1,0 +1,274 @@
+"""The Strategy interface, and the runner of the strategies that are there."""
+
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
+
+from engine.core.bus import Bus
+from engine.core.events import (
+    BarClosed,
+    ClockTick,
+    CommandRefused,
+    EngineStarted,
+    PositionChanged,
+    QuoteUpdate,
+    Restored,
+    SignalGenerated,
+    StrategyFailed,
+    StrategyToggled,
+    ToggleStrategy,
+)
+from engine.core.market import Market
+from engine.core.model import Bar, Fill, Quote, Side, Signal
+from engine.core.text import clean
+
+
+class StrategyParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a strategy's parameters: a msgspec Struct, so types and bounds are checked."""
+
+
+class Strategy:
+    """Decides for one symbol; the runner makes one instance for each symbol.
+
+    A strategy file exports `STRATEGY_NAME` and `STRATEGY_CLASS`. It may keep state in `self`, and
+    must not read a clock, draw random numbers or do I/O: the same bars must give the same signals.
+    """
+
+    Parameters: ClassVar[type[StrategyParameters]] = StrategyParameters
+
+    def __init__(self, symbol: str, parameters: StrategyParameters) -> None:
+        self.name = ""
+        self.symbol = symbol
+        self.parameters: Any = parameters
+        self.validate_parameters()
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Set up the state; the parameters are there and valid."""
+
+    def validate_parameters(self) -> None:
+        """Raise ValueError where parameters do not fit together; types and bounds are checked."""
+
+    def required_history(self) -> int:
+        """Bars that must have been seen before a signal counts."""
+        return 0
+
+    def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+        """A bar closed; `history` ends with it."""
+
+    def on_quote(self, quote: Quote) -> Signal | None:
+        """Best bid or ask changed."""
+
+    def on_fill(self, fill: Fill) -> None:
+        """An order of this strategy on this symbol was filled, in part or whole."""
+
+    def on_clock(self, now: int) -> Signal | None:
+        """Time passed: about once a second of market time."""
+
+    def signal(
+        self,
+        side: Side,
+        bar: Bar,
+        indicators: dict[str, float],
+        *,
+        strength: float = 1.0,
+        stop_price: float | None = None,
+        reason: str = "",
+    ) -> Signal:
+        """A signal of this strategy at the close of `bar`."""
+        return Signal(
+            self.name,
+            self.symbol,
+            side,
+            bar.ts,
+            bar.close,
+            strength=strength,
+            indicators=indicators,
+            stop_price=stop_price,
+            reason=reason,
+        )
+
+
+def make_parameters(strategy: type[Strategy], values: dict[str, Any]) -> StrategyParameters:
+    """The typed parameters of `strategy` from `values` (text is converted).
+
+    Raises ValueError that names the parameter and the rule.
+    """
+    try:
+        return msgspec.convert(values, strategy.Parameters, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+class Slot:
+    """One instance of a strategy, on one symbol."""
+
+    __slots__ = ("history", "last_side", "run", "seen", "strategy")
+
+    def __init__(self, run: "Run", strategy: Strategy, history: Sequence[Bar]) -> None:
+        self.run = run
+        self.strategy = strategy
+        self.history = history
+        self.seen = 0
+        self.last_side: Side | None = None
+
+
+class Run:
+    """A strategy as the operator sees it: all its symbols, on or off."""
+
+    def __init__(self, name: str, kind: type[Strategy], parameters: StrategyParameters) -> None:
+        self.name = name
+        self.kind = kind
+        self.parameters = parameters
+        self.enabled = False
+        self.note = ""
+        self.failed = False
+        self.slots: dict[str, Slot] = {}
+        self.required = 0
+
+
+class StrategyRunner:
+    """Hands market data to the strategies and publishes their signals.
+
+    A strategy that is off still sees every bar, so that it is warm when it is switched on; what it
+    answers is dropped. The same side twice in a row for a symbol is dropped too. A strategy that
+    raises is switched off and the others go on.
+    """
+
+    def __init__(self, bus: Bus, market: Market) -> None:
+        self._bus = bus
+        self._market = market
+        self._live = False
+        self.runs: dict[str, Run] = {}
+        self._bar_slots: dict[str, tuple[Slot, ...]] = {}
+        self._quote_slots: dict[str, tuple[Slot, ...]] = {}
+        self._clock_slots: tuple[Slot, ...] = ()
+
+    def add(
+        self,
+        name: str,
+        kind: type[Strategy],
+        parameters: StrategyParameters,
+        symbols: Iterable[str],
+    ) -> None:
+        """Add a strategy, switched off. One that cannot be set up has failed, and stays off."""
+        run = self.runs[name] = Run(name, kind, parameters)
+        for symbol in symbols:
+            try:
+                strategy = kind(symbol, parameters)
+                required = int(strategy.required_history())
+            except (Exception, SystemExit) as error:
+                run.failed = True
+                run.note = clean(f"{type(error).__name__} on {symbol}: {error}")
+                continue
+            strategy.name = name
+            slot = Slot(run, strategy, self._market.symbols[symbol].bars)
+            run.slots[symbol] = slot
+            run.required = max(run.required, required)
+            if kind.on_bar is not Strategy.on_bar:
+                self._bar_slots[symbol] = (*self._bar_slots.get(symbol, ()), slot)
+            if kind.on_quote is not Strategy.on_quote:
+                self._quote_slots[symbol] = (*self._quote_slots.get(symbol, ()), slot)
+            if kind.on_clock is not Strategy.on_clock:
+                self._clock_slots = (*self._clock_slots, slot)
+
+    def is_on(self, name: str) -> bool:
+        run = self.runs.get(name)
+        return run is not None and run.enabled and not run.failed
+
+    # --- inputs ---------------------------------------------------------------------------------
+
+    def on_bar(self, event: BarClosed) -> None:
+        bar = event.bar
+        for slot in self._bar_slots.get(bar.symbol, ()):
+            slot.seen += 1
+            self._ask(slot, slot.strategy.on_bar, bar, slot.history)
+
+    def on_quote(self, event: QuoteUpdate) -> None:
+        quote = event.quote
+        for slot in self._quote_slots.get(quote.symbol, ()):
+            self._ask(slot, slot.strategy.on_quote, quote)
+
+    def on_tick(self, event: ClockTick) -> None:
+        for slot in self._clock_slots:
+            self._ask(slot, slot.strategy.on_clock, event.ts)
+
+    def on_position(self, event: PositionChanged) -> None:
+        run = self.runs.get(event.fill.strategy)
+        if run and (slot := run.slots.get(event.fill.symbol)):
+            self._ask(slot, slot.strategy.on_fill, event.fill)
+
+    def on_restored(self, event: Restored) -> None:
+        for state in event.strategies:
+            run = self.runs.get(state.strategy)
+            if run is None:
+                continue
+            run.enabled = state.enabled
+            run.note = state.paused
+            for symbol, side in state.last_signals.items():
+                if symbol in run.slots:
+                    run.slots[symbol].last_side = side
+
+    def on_started(self, _: EngineStarted) -> None:
+        self._live = True
+
+    def on_toggle(self, event: ToggleStrategy) -> None:
+        run = self.runs.get(event.strategy)
+        if run is None:
+            name = clean(event.strategy)
+            self._bus.publish(CommandRefused("ToggleStrategy", f"no strategy {name}"))
+            return
+        run.enabled = event.enabled
+        if event.enabled:
+            run.failed = False
+            run.note = ""
+        self._bus.publish(StrategyToggled(run.name, run.enabled, event.author))
+
+    # --- outcomes -------------------------------------------------------------------------------
+
+    def _ask(self, slot: Slot, question: Callable[..., Signal | None], *arguments: Any) -> None:
+        """Call into a strategy: whatever it does, the others go on."""
+        if slot.run.failed:
+            return
+        try:
+            signal = question(*arguments)
+        except (Exception, SystemExit) as error:
+            self._fail(slot, error)
+        else:
+            if signal is not None:
+                self._emit(slot, signal)
+
+    def _emit(self, slot: Slot, signal: Signal) -> None:
+        if not self._live or not slot.run.enabled or slot.seen < slot.run.required:
+            return
+        if fault := _fault(slot, signal):
+            self._fail(slot, ValueError(fault))
+            return
+        if signal.side is slot.last_side:
+            return
+        slot.last_side = signal.side
+        self._bus.publish(SignalGenerated(signal))
+
+    def _fail(self, slot: Slot, error: BaseException) -> None:
+        run = slot.run
+        run.failed = True
+        run.enabled = False
+        run.note = clean(f"{type(error).__name__} on {slot.strategy.symbol}: {error}")
+        self._bus.publish(StrategyFailed(run.name, run.note))
+
+
+def _fault(slot: Slot, signal: Any) -> str:
+    """What is wrong with a strategy's answer; empty where nothing is."""
+    if not isinstance(signal, Signal):
+        return f"returned {type(signal).__name__}, not a Signal"
+    if signal.symbol != slot.strategy.symbol or signal.strategy != slot.run.name:
+        return "returned a signal for another strategy or symbol"
+    if not (isfinite(signal.price) and signal.price > 0 and 0 <= signal.strength <= 1):
+        return "returned a signal without a price, or with a strength outside 0 to 1"
+    stop = signal.stop_price
+    if stop is not None and not (isfinite(stop) and stop > 0):
+        return "returned a stop price that is no price"
+    return ""

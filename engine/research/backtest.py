@@ -1,0 +1,217 @@
+"""A backtest: the machine that trades, fed with recorded bars, on the simulated exchange.
+
+No asyncio, no database: an intent counts as durable at once, everything else is as in trading.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from engine.build import exchange_rules, machine_config
+from engine.core.events import (
+    BarClosed,
+    BarGap,
+    CancelOrder,
+    CommitIntent,
+    Effect,
+    EngineStarted,
+    Event,
+    IntentCommitted,
+    KillSwitchTriggered,
+    PositionChanged,
+    PositionClosed,
+    QueryOrder,
+    Record,
+    SignalBlocked,
+    StrategyFailed,
+    StrategyPaused,
+    SubmitOrder,
+    ToggleStrategy,
+)
+from engine.core.execution import SLIPPAGE_ALLOWANCE
+from engine.core.machine import Machine, MachineConfig, StrategySetup
+from engine.core.matching import SimulatedExchange
+from engine.core.model import ZERO, Bar, Fill, RoundTrip, utc
+from engine.feeds.recordings import Recordings
+from engine.feeds.replay import merged
+from engine.ops.settings import Settings
+from engine.research.result import BacktestRequest, BacktestResult
+from engine.wording import worded
+
+CHUNK = 1_000
+
+
+class Backtest:
+    """A machine and an exchange that answer each other until both are done."""
+
+    def __init__(self, request: BacktestRequest, config: MachineConfig) -> None:
+        self.machine = Machine(config, {request.strategy: request.kind})
+        self.exchange = SimulatedExchange(config.instruments, exchange_rules(request.settings))
+        self.fills: list[Fill] = []
+        self.round_trips: list[RoundTrip] = []
+        self.stops: list[str] = []
+        self.blocked: Counter[str] = Counter()
+        self.gaps = 0
+
+    def send(self, event: Event) -> None:
+        """Handle an input, and all that follows from it."""
+        effects = self.machine.process(event)
+        if effects:
+            self._settle(effects)
+
+    def close(self, event: BarClosed) -> None:
+        """A bar closed: the exchange fills what it fills, then the machine decides."""
+        for report in self.exchange.on_bar(event.bar):
+            self.send(report)
+        effects = self.machine.process(event)
+        if effects:
+            self._settle(effects)
+
+    def _settle(self, effects: Iterable[Effect]) -> None:
+        process, exchange = self.machine.process, self.exchange
+        queue = deque(effects)
+        while queue:
+            effect = queue.popleft()
+            now = self.machine.bus.now
+            match effect:
+                case Record(fact=fact):
+                    self._note(fact)
+                case CommitIntent(order=order):
+                    queue += process(IntentCommitted(order.client_order_id, ts=now))
+                case SubmitOrder(order=order):
+                    queue += process(exchange.submit(order, now))
+                case CancelOrder(order=order):
+                    queue += process(exchange.cancel(order.client_order_id, now))
+                case QueryOrder(order=order):
+                    if report := exchange.find(order.client_order_id):
+                        queue += process(report)
+                case _:
+                    pass
+
+    def _note(self, fact: Event) -> None:
+        match fact:
+            case PositionChanged(fill=fill):
+                self.fills.append(fill)
+            case PositionClosed(round_trip=trip):
+                self.round_trips.append(trip)
+            case SignalBlocked(check=check):
+                self.blocked[check] += 1
+            case BarGap(missing=missing):
+                self.gaps += missing
+            case KillSwitchTriggered() | StrategyPaused() | StrategyFailed():
+                line = worded(fact)
+                self.stops.append(f"{utc(fact.ts):%Y-%m-%d %H:%M} UTC {line[1] if line else ''}")
+            case _:
+                pass
+
+
+def run_backtest(
+    request: BacktestRequest, recordings: Recordings, on_progress: Callable[[int, int], None]
+) -> BacktestResult:
+    """Run `request`; `on_progress` is told how many of how many bars are done.
+
+    Bars before the start warm the strategy up where the recordings have them.
+    """
+    began = time.perf_counter()
+    config = _config(request, recordings)
+    run = Backtest(request, config)
+    _begin(run, request, recordings)
+    events = list(merged(recordings, request.symbols, request.start, request.end))
+    times, equity, exposure = _play(run, events, on_progress)
+    bars = [event.bar for event in events if isinstance(event, BarClosed)]
+    return BacktestResult(
+        strategy=request.strategy,
+        parameters=msgspec.structs.asdict(run.machine.runner.runs[request.strategy].parameters),
+        instruments=config.instruments,
+        start=min(bar.start for bar in bars),
+        end=bars[-1].ts,
+        bars=len(bars),
+        interval=bars[0].interval,
+        trading_zone=config.day_zone,
+        starting_equity=float(config.starting_cash),
+        times=np.array(times, np.int64),
+        equity=np.array(equity, np.float64),
+        exposure=np.array(exposure, np.float64),
+        round_trips=tuple(run.round_trips),
+        fills=tuple(run.fills),
+        commission=sum((fill.commission for fill in run.fills), ZERO),
+        slippage=run.exchange.slippage_paid,
+        assumptions=assumptions(request.settings),
+        stops=tuple(run.stops),
+        blocked=dict(run.blocked),
+        refused=sum(map(recordings.refused, request.symbols)),
+        gaps=run.gaps,
+        state_hash=run.machine.state_hash(),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
+    instruments = [recordings.instrument(symbol) for symbol in request.symbols]
+    config = machine_config(request.settings, instruments, ())
+    setup = StrategySetup(request.strategy, request.symbols, request.parameters)
+    return msgspec.structs.replace(config, account="backtest", strategies=(setup,))
+
+
+def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> None:
+    """Warm the strategy up with what came before the start, and switch it on."""
+    if request.start is not None:
+        required = run.machine.runner.runs[request.strategy].required
+        before: list[Bar] = []
+        for symbol in request.symbols:
+            bars = recordings.bars(symbol, end=request.start)
+            before += bars[max(0, len(bars) - required) :]
+        for bar in sorted(before, key=lambda bar: bar.ts):
+            run.send(BarClosed(bar, live=False, ts=bar.ts))
+    run.send(ToggleStrategy(strategy=request.strategy, enabled=True, author="backtest"))
+    run.send(EngineStarted())
+
+
+def _play(
+    run: Backtest, events: list[BarClosed], on_progress: Callable[[int, int], None]
+) -> tuple[list[int], list[float], list[float]]:
+    """Play all bars; the times at which any closed, and equity and exposure after each."""
+    times: list[int] = []
+    equity: list[float] = []
+    exposure: list[float] = []
+    portfolio, close = run.machine.portfolio, run.close
+    for first in range(0, len(events), CHUNK):
+        on_progress(first, len(events))
+        for event in events[first : first + CHUNK]:
+            close(event)
+            if times and times[-1] == event.ts:
+                del times[-1], equity[-1], exposure[-1]
+            times.append(event.ts)
+            equity.append(portfolio.equity_estimate)
+            exposure.append(portfolio.exposure_estimate())
+    on_progress(len(events), len(events))
+    return times, equity, exposure
+
+
+def assumptions(settings: Settings) -> dict[str, str]:
+    """The rules of simulated time, of the exchange, of sizing and of risk, with their values."""
+    allowance = SLIPPAGE_ALLOWANCE * Decimal(100)
+    return {
+        "decision": "at a bar's close; its order can fill from the next bar on",
+        "market order": f"next open, {settings.slippage_bps} bp worse (SLIPPAGE_BPS)",
+        "stop": "at the stop price, or the open where it gaps, with slippage",
+        "limit": "where a bar trades through it, or the open where that is better",
+        "volume": f"at most {settings.max_volume_share_pct} % of a bar's (MAX_VOLUME_SHARE_PCT)",
+        "commission": f"{settings.commission_pct} % of notional (COMMISSION_PCT)",
+        "size": (
+            f"{settings.max_position_size_pct} % of equity less 1 % headroom "
+            f"(MAX_POSITION_SIZE_PCT), at a price {allowance.normalize():f} % above the last"
+        ),
+        "stop-loss": f"{settings.stop_loss_pct} % unless the signal has its own (STOP_LOSS_PCT)",
+        "direction": "long only",
+        "limits": (
+            f"{settings.max_trades_per_day} entries a day, "
+            f"{settings.max_consecutive_losses} losses in a row pause for the day, "
+            f"daily loss {settings.max_daily_loss} or {settings.max_daily_loss_pct} %, "
+            f"exposure {settings.max_exposure_pct} %, drawdown {settings.max_drawdown_pct} %"
+        ),
+    }

@@ -1,0 +1,213 @@
+"""Takes the picture of the machine that the console draws."""
+
+from collections import deque
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from engine.core.events import (
+    Event,
+    OrderIntended,
+    SignalBlocked,
+    SignalGenerated,
+)
+from engine.core.machine import Machine
+from engine.core.market import SymbolMarket
+from engine.core.model import OrderPurpose
+from engine.core.risk import Usage
+from engine.core.strategy import Run
+from engine.snapshot import (
+    BrokerStatus,
+    FeedStatus,
+    Health,
+    KillStatus,
+    LimitRow,
+    LiveGate,
+    LogLine,
+    PositionRow,
+    QuoteRow,
+    SignalRow,
+    Snapshot,
+    StoreStatus,
+    StrategyRow,
+)
+from engine.wording import worded
+
+SIGNALS_KEPT = 200
+LINES_KEPT = 500
+ORDERS_SHOWN = 300
+
+
+class View:
+    """Follows the facts, and makes snapshots that share what did not change."""
+
+    def __init__(self, machine: Machine, live_gate: tuple[LiveGate, ...]) -> None:
+        self._machine = machine
+        self._live_gate = live_gate
+        self._signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
+        self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
+        self._quotes: dict[str, QuoteRow] = {}
+
+    def follow(self, fact: Event) -> None:
+        line = worded(fact)
+        if line is not None:
+            self._lines.append(LogLine(fact.seq, fact.ts, *line))
+        match fact:
+            case SignalGenerated(signal=signal):
+                self._signals.append(SignalRow(fact.seq, signal, "", ""))
+            case SignalBlocked(signal=signal):
+                self._settle(signal.strategy, signal.symbol, signal.side, "blocked", fact.reason)
+            case OrderIntended(order=order):
+                if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
+                    key = order.strategy, order.symbol, order.side
+                    self._settle(*key, "order", order.client_order_id)
+            case _:
+                pass
+
+    def line(self, level: str, text: str) -> None:
+        """A line of the host itself; `text` is clean."""
+        bus = self._machine.bus
+        self._lines.append(LogLine(bus.seq, bus.now, level, text))
+
+    def take(
+        self, market_ts: int, wall_ts: int, feed: FeedStatus, durable: bool, health: Health
+    ) -> Snapshot:
+        """The picture now. `durable` says whether the kill switch's state is on disk."""
+        machine = self._machine
+        portfolio, risk = machine.portfolio, machine.risk
+        equity = portfolio.equity()
+        day_pnl = None
+        if equity is not None and risk.day_equity is not None:
+            day_pnl = equity - Decimal(repr(risk.day_equity))
+        return Snapshot(
+            seq=machine.bus.seq,
+            ts=max(market_ts, machine.bus.now),
+            wall_ts=wall_ts,
+            mode=machine.safety.mode,
+            account=machine.config.account,
+            currency=machine.config.currency,
+            equity=equity,
+            cash=portfolio.cash,
+            day_pnl=day_pnl,
+            kill=self._kill(durable),
+            feed=feed,
+            brokers=tuple(
+                BrokerStatus(b.broker, b.connected, b.reason)
+                for b in machine.safety.brokers.values()
+            ),
+            store=StoreStatus(machine.safety.store_available, machine.safety.store_reason),
+            quotes=tuple(map(self._quote, machine.market.symbols.values())),
+            signals=tuple(self._signals),
+            orders=tuple(machine.orders.orders.values())[-ORDERS_SHOWN:],
+            positions=self._positions(),
+            limits=self._limits(),
+            strategies=tuple(map(self._strategy, machine.runner.runs.values())),
+            log=tuple(self._lines),
+            live_gate=self._live_gate,
+            health=health,
+        )
+
+    def _settle(self, strategy: str, symbol: str, side: str, outcome: str, note: str) -> None:
+        """Say what became of the newest signal that this is about."""
+        for index in range(len(self._signals) - 1, -1, -1):
+            row = self._signals[index]
+            signal = row.signal
+            if (signal.strategy, signal.symbol, signal.side) == (strategy, symbol, side):
+                if not row.outcome:
+                    self._signals[index] = replace(row, outcome=outcome, note=note)
+                return
+
+    def _kill(self, durable: bool) -> KillStatus:
+        kill, waiting = self._machine.safety.kill, len(self._machine.orders.open)
+        phase = "armed"
+        if kill.tripped:
+            phase = "cancelling" if waiting else "complete"
+        return KillStatus(kill.tripped, phase, kill.source, kill.reason, kill.ts, waiting, durable)
+
+    def _quote(self, market: SymbolMarket) -> QuoteRow:
+        symbol = market.instrument.symbol
+        known = self._quotes.get(symbol)
+        last = market.mark if market.mark_source else None
+        if (
+            known is not None
+            and known.quote is market.quote
+            and known.last == last
+            and known.ts == market.updated
+            and known.stale == market.stale
+        ):
+            return known
+        change = None
+        if last is not None and market.day_open == market.day_open:
+            change = (last / market.day_open - 1) * 100
+        volume = market.bars[-1].volume if market.bars else None
+        row = QuoteRow(
+            market.instrument, market.quote, last, change, volume, market.updated, market.stale
+        )
+        self._quotes[symbol] = row
+        return row
+
+    def _positions(self) -> tuple[PositionRow, ...]:
+        rows: list[PositionRow] = []
+        for position in self._machine.portfolio.positions.values():
+            market = self._machine.market.symbols.get(position.symbol)
+            if not position.quantity or market is None:
+                continue
+            mark = self._machine.portfolio.mark_price(position.symbol)
+            pnl = None if mark is None else position.unrealised_pnl(mark)
+            rows.append(PositionRow(position, market.instrument, mark, market.mark_source, pnl))
+        return tuple(rows)
+
+    def _limits(self) -> tuple[LimitRow, ...]:
+        machine = self._machine
+        symbols = {p.symbol: None for p in machine.portfolio.positions.values() if p.quantity}
+        symbols |= {o.symbol: None for o in machine.orders.open.values()}
+        usages = machine.risk.account_usage()
+        for name in machine.runner.runs:
+            usages += machine.risk.strategy_usage(name)
+        usages += [machine.risk.position_usage(symbol) for symbol in symbols]
+        return tuple(map(_limit, usages))
+
+    def _strategy(self, run: Run) -> StrategyRow:
+        machine = self._machine
+        losses = machine.risk.losses.get(run.name, 0)
+        state, note = "on" if run.enabled else "off", run.note
+        if run.failed:
+            state = "failed"
+        elif run.enabled and losses >= machine.risk.limits.max_consecutive_losses:
+            state, note = "paused", f"{losses} losses in a row"
+        sides = [slot.last_side for slot in run.slots.values() if slot.last_side]
+        return StrategyRow(
+            name=run.name,
+            state=state,
+            note=note,
+            symbols=tuple(run.slots),
+            parameters=" ".join(
+                f"{name}={getattr(run.parameters, name)}"
+                for name in run.parameters.__struct_fields__
+            ),
+            warm=min((min(s.seen, run.required) for s in run.slots.values()), default=0),
+            required=run.required,
+            trades_today=machine.risk.trades.get(run.name, 0),
+            losses=losses,
+            pnl=self._pnl(run.name),
+            last_signal=sides[-1] if sides else None,
+        )
+
+    def _pnl(self, strategy: str) -> Decimal | None:
+        """Realised and unrealised P&L after commissions; None where a held symbol has no price."""
+        total = Decimal(0)
+        for position in self._machine.portfolio.positions.values():
+            if position.strategy != strategy:
+                continue
+            total += position.realised_pnl - position.commission
+            if position.quantity:
+                mark = self._machine.portfolio.mark_price(position.symbol)
+                if mark is None:
+                    return None
+                total += position.unrealised_pnl(mark)
+        return total
+
+
+def _limit(usage: Usage) -> LimitRow:
+    used = None if usage.used is None else float(usage.used)
+    return LimitRow(usage.tier, usage.check, usage.scope, used, float(usage.limit), usage.unit)

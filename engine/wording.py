@@ -1,0 +1,121 @@
+"""Facts in words, for the log and the console."""
+
+from decimal import Decimal
+
+from engine.core import events as e
+from engine.core.model import NANOS, Fill, Order
+
+INFO, WARNING, ERROR = "info", "warning", "error"
+Worded = tuple[str, str]
+"""Level and text."""
+
+
+def worded(fact: e.Event) -> Worded | None:
+    """What a person is told of `fact`; None where it is not worth a line of its own."""
+    match fact:
+        case e.OrderEvent():
+            return _order(fact)
+        case e.SignalGenerated(signal=s):
+            values = " ".join(f"{name}={value:.6g}" for name, value in s.indicators.items())
+            return INFO, f"{s.strategy}: {s.side} signal on {s.symbol} at {s.price:g} {values}"
+        case e.SignalBlocked(signal=s):
+            return INFO, f"{s.strategy}: {s.side} {s.symbol} made no order: {fact.reason}"
+        case e.PositionClosed(round_trip=t):
+            return INFO, f"{t.strategy}: closed {t.symbol}, P&L {_signed(t.pnl)} after commission"
+        case e.StrategyToggled():
+            state = "on" if fact.enabled else "off"
+            return INFO, f"{fact.strategy} switched {state} by {fact.author}"
+        case e.StrategyPaused():
+            return WARNING, f"{fact.strategy} paused: {fact.reason}"
+        case e.StrategyFailed():
+            return ERROR, f"{fact.strategy} failed and is off: {fact.reason}"
+        case e.TradingDayStarted():
+            return INFO, f"trading day {fact.day} starts with equity {fact.equity:,.2f}"
+        case _:
+            return _market(fact) or _safety(fact)
+
+
+def _order(fact: e.OrderEvent) -> Worded | None:
+    order = fact.order
+    name = f"{order.side} {order.quantity} {order.symbol} ({order.client_order_id})"
+    match fact:
+        case e.OrderIntended() | e.OrderSubmitted():
+            return None
+        case e.OrderAccepted():
+            return INFO, f"{_kind(order)} accepted: {name}"
+        case e.OrderPartiallyFilled(fill=fill) | e.OrderFilled(fill=fill):
+            return INFO, _fill(order, fill)
+        case e.LateFill(fill=fill):
+            return WARNING, f"late, after {order.state}: {_fill(order, fill)}"
+        case e.OrderRejected():
+            return WARNING, f"{_kind(order)} rejected: {name}: {order.reason}"
+        case e.OrderInDoubt():
+            return ERROR, f"{_kind(order)} in doubt: {name}: {order.reason}"
+        case e.OrderAbandoned():
+            return ERROR, f"{_kind(order)} abandoned: {name}: {order.reason}"
+        case _:
+            because = f": {order.reason}" if order.reason else ""
+            return INFO, f"{_kind(order)} {order.state.replace('_', ' ')}: {name}{because}"
+
+
+def _kind(order: Order) -> str:
+    return f"{order.type} {order.purpose.replace('_', ' ')}"
+
+
+def _fill(order: Order, fill: Fill) -> str:
+    rest = f", {order.leaves} left" if order.leaves else ""
+    return f"filled: {fill.side} {fill.quantity} {fill.symbol} at {fill.price}{rest}"
+
+
+def _market(fact: e.Event) -> Worded | None:
+    match fact:
+        case e.BarGap():
+            return WARNING, f"{fact.symbol}: {fact.missing} bars are missing before this one"
+        case e.FeedStale():
+            return WARNING, f"{fact.symbol} is stale: no data for {_duration(fact.age)}"
+        case e.FeedRecovered():
+            return INFO, f"{fact.symbol} has data again"
+        case e.DataRefused():
+            return WARNING, f"refused data of {fact.symbol}: {fact.reason}"
+        case e.FeedStatusChanged():
+            because = f": {fact.reason}" if fact.reason else ""
+            return INFO, f"feed {fact.feed} {fact.status}{because}"
+        case _:
+            return None
+
+
+def _safety(fact: e.Event) -> Worded | None:
+    match fact:
+        case e.KillSwitchTriggered():
+            by = " ".join(filter(None, (fact.source, fact.author)))
+            because = f": {fact.reason}" if fact.reason else ""
+            return ERROR, f"KILL SWITCH tripped by {by}{because}"
+        case e.KillSwitchRearmed():
+            return WARNING, f"kill switch re-armed by {fact.author}"
+        case e.LawBroken():
+            return ERROR, f"law {fact.law} is broken: {fact.reason}"
+        case e.CommandRefused():
+            return WARNING, f"refused {fact.command}: {fact.reason}"
+        case e.FillQuarantined(fill=fill):
+            return ERROR, f"execution {fill.execution_id} quarantined: {fact.reason}"
+        case e.StoreStatusChanged(available=True):
+            return WARNING, "database is back: orders may leave again"
+        case e.StoreStatusChanged():
+            return ERROR, f"database out of reach, no order leaves: {fact.reason}"
+        case e.BrokerStatusChanged():
+            state = "connected" if fact.connected else f"not connected: {fact.reason}"
+            return INFO if fact.connected else ERROR, f"broker {fact.broker} {state}"
+        case _:
+            return None
+
+
+def _duration(ns: int) -> str:
+    """In the largest unit of which there are two."""
+    for name, unit in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if ns >= 2 * unit * NANOS:
+            return f"{ns // (unit * NANOS)} {name}"
+    return f"{ns // NANOS} s"
+
+
+def _signed(amount: Decimal) -> str:
+    return f"{amount:+,.2f}"

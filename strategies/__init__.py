@@ -1,0 +1,1 @@
+"""Strategies, one file each: what has `STRATEGY_NAME` and `STRATEGY_CLASS` is found by itself."""
