@@ -1,6 +1,6 @@
 """From settings to the parts of an engine."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
@@ -76,11 +76,23 @@ def machine_config(
     )
 
 
-def make_feed(settings: Settings, resume_at: int | None) -> Feed:
+def make_feed(settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
     """The market data. A replay goes on at `resume_at` (ns UTC), where the last session stopped.
 
-    Raises UserError for a symbol that the feed does not have.
+    Raises UserError for a symbol that the feed does not have, be it asked for or `held` in a
+    position or an open order: what has no price cannot be watched.
     """
+    feed = _feed(settings, resume_at, held)
+    if missing := set(held) - {instrument.symbol for instrument in feed.instruments}:
+        raise UserError(
+            f"{settings.database_path} holds positions or open orders of "
+            f"{', '.join(sorted(map(clean, missing)))}, which the {feed.name} feed does not have",
+            "add them to SYMBOLS, choose the FEED that has them, or another DATA_DIR",
+        )
+    return feed
+
+
+def _feed(settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
     if settings.feed == "synthetic":
         return SyntheticFeed(
             settings.synthetic_symbols, settings.synthetic_rate, settings.synthetic_seed
@@ -88,6 +100,8 @@ def make_feed(settings: Settings, resume_at: int | None) -> Feed:
     recordings = Recordings(settings.replay_dir)
     start = max(nanos(settings.replay_start), resume_at or 0)
     symbols = settings.symbols or _still_to_play(recordings, nanos(settings.replay_start))
+    if not settings.symbols:
+        symbols += tuple(s for s in recordings.symbols if s in held and s not in symbols)
     return ReplayFeed(recordings, symbols, start, settings.replay_speed)
 
 

@@ -89,6 +89,7 @@ class Runtime:
         self._latch = KillLatch(settings.kill_file)
         self._latch_changes = 0
         self._latched = True
+        self._latch_fault = ""
         self._pulses: deque[float] = deque(maxlen=PULSES_KEPT)
         self._started_wall_ts = time.time_ns()
 
@@ -197,6 +198,9 @@ class Runtime:
     async def _submit(self, order: Order) -> None:
         """Send once. Whatever is not a clear answer leaves the order in doubt."""
         key = order.client_order_id
+        if not self.machine.orders.is_wanted(key):
+            self.publish(SubmitFailed(key, False, "cancelled before it left", ts=self._now()))
+            return
         try:
             async with asyncio.timeout(self._settings.submit_timeout_s):
                 report = await self._broker.submit_order(order)
@@ -263,10 +267,11 @@ class Runtime:
             return
         error = change.exception()
         self._latched = error is None
-        if error is not None:
-            reason = clean(str(error))
-            log.error("the kill switch is not on disk: %s", reason)
-            self._view.line("error", f"the kill switch is not on disk yet: {reason}")
+        fault = clean(str(error)) if error else ""
+        if fault and fault != self._latch_fault:
+            log.error("the kill switch is not on disk: %s", fault)
+            self._view.line("error", f"the kill switch is not on disk yet: {fault}")
+        self._latch_fault = fault
 
     async def _watch_latch(self) -> None:
         """Trip where somebody makes the file; write it where it is missing or was not written."""
@@ -287,7 +292,9 @@ class Runtime:
     async def _prepare(self, repository: Repository) -> None:
         settings = self._settings
         restored, resume_at = await _durable_state(repository, settings)
-        self._feed: Feed = await asyncio.to_thread(make_feed, settings, resume_at)
+        held = {p.symbol for p in restored.positions if p.quantity}
+        held |= {o.symbol for o in restored.orders if o.is_open}
+        self._feed: Feed = await asyncio.to_thread(make_feed, settings, resume_at, held)
         found = plugins(settings)
         config = machine_config(settings, self._feed.instruments, tuple(found.kinds))
         self.machine = Machine(config, found.kinds)

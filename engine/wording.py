@@ -98,6 +98,8 @@ def _safety(fact: e.Event) -> Worded | None:
             return WARNING, f"refused {fact.command}: {fact.reason}"
         case e.FillQuarantined(fill=fill):
             return ERROR, f"execution {fill.execution_id} quarantined: {fact.reason}"
+        case e.DuplicateRefused(order=order):
+            return WARNING, f"{order.client_order_id} was made before; no second order"
         case e.StoreStatusChanged(available=True):
             return WARNING, "database is back: orders may leave again"
         case e.StoreStatusChanged():

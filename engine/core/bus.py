@@ -1,6 +1,6 @@
 """Ordered dispatch: one event at a time, first in first out, each with its cause."""
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ class Bus:
         self._queue: deque[Event] = deque()
         self._recorder: Callable[[Event], None] | None = None
         self._handling: Event | None = None
-        self._trace: OrderedDict[int, Event] = OrderedDict()
+        self._trace: list[Event | None] = [None] * TRACE_LENGTH
 
     def subscribe(self, event_type: type[E], handler: Callable[[E], bool | None]) -> None:
         """`handler` sees every event of the type, after the handlers subscribed before it. One that
@@ -91,16 +91,13 @@ class Bus:
                 handler(fact)
 
     def _remember(self, event: Event) -> None:
-        trace = self._trace
-        trace[event.seq] = event
-        if len(trace) > TRACE_LENGTH:
-            trace.popitem(last=False)
+        self._trace[event.seq % TRACE_LENGTH] = event
 
     def why(self, seq: int) -> list[Event]:
         """The chain of causes that ends in event `seq`, first cause first, as far back as the
         trace reaches."""
         chain: list[Event] = []
-        while (event := self._trace.get(seq)) is not None:
+        while (event := self._trace[seq % TRACE_LENGTH]) is not None and event.seq == seq:
             chain.append(event)
             seq = event.cause
         return chain[::-1]

@@ -70,10 +70,12 @@ class IntentCommitted(Event, frozen=True):
 
 
 class IntentFailed(Event, frozen=True):
-    """The order's intent could not be made durable: it must not leave."""
+    """The order's intent could not be made durable: it must not leave. `duplicate` says that its
+    client order id is in the database already, from an order that is not in memory any more."""
 
     client_order_id: str
     reason: str
+    duplicate: bool = False
 
 
 class StoreChanged(Event, frozen=True):
@@ -346,6 +348,12 @@ class OrderInDoubt(OrderEvent, frozen=True):
 
 class OrderAbandoned(OrderEvent, frozen=True):
     """In doubt, looked for until the venue's visibility lag had passed, and not there."""
+
+
+class DuplicateRefused(Event, frozen=True):
+    """The same decision made an order before: this one never was."""
+
+    order: Order
 
 
 class LateFill(OrderEvent, frozen=True):

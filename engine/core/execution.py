@@ -9,6 +9,7 @@ from decimal import Decimal
 from engine.core.bus import Bus
 from engine.core.events import (
     ClockTick,
+    DuplicateRefused,
     EngineStarted,
     Event,
     LateFill,
@@ -155,6 +156,11 @@ class Desk:
             self._exits.pop(key, None)  # an exit that did not fill: back under the stop
         if isinstance(event, OrderRejected):
             self._refused[key] = self._bus.now
+        self._tend(key)
+
+    def on_duplicate(self, event: DuplicateRefused) -> None:
+        key = (event.order.strategy, event.order.symbol)
+        self._exits.pop(key, None)
         self._tend(key)
 
     def on_tick(self, event: ClockTick) -> None:

@@ -16,6 +16,7 @@ from engine.core.events import (
     ClockTick,
     CommandRefused,
     ControlFeed,
+    DuplicateRefused,
     Effect,
     EngineStarted,
     Event,
@@ -208,6 +209,7 @@ class Machine:
             bus.subscribe(fill_fact, desk.on_fill)
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)
+        bus.subscribe(DuplicateRefused, desk.on_duplicate)
         bus.subscribe(PositionChanged, risk.on_position)
         bus.subscribe(PositionChanged, runner.on_position)
         bus.subscribe(PositionClosed, risk.on_closed)

@@ -1,6 +1,5 @@
 """The order state machine: every order, where it stands, and what is still to be asked."""
 
-from base64 import b32encode
 from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
@@ -15,6 +14,7 @@ from engine.core.events import (
     CancelRejected,
     ClockTick,
     CommitIntent,
+    DuplicateRefused,
     Effect,
     ExecutionReport,
     FillQuarantined,
@@ -83,10 +83,10 @@ def client_order_id(*parts: object) -> str:
     """A deterministic client order id: the same parts always make the same id.
 
     18 characters of [a-z0-9-], the longest that Kraken's `cl_ord_id` takes as free text: `tb-` and
-    75 bits of BLAKE2b.
+    60 bits of BLAKE2b.
     """
-    digest = blake2b("|".join(map(str, parts)).encode(), digest_size=10).digest()
-    return "tb-" + b32encode(digest).decode().lower()[:15]
+    digest = blake2b("|".join(map(str, parts)).encode(), digest_size=8).hexdigest()
+    return "tb-" + digest[:15]
 
 
 class OrderBook:
@@ -161,8 +161,18 @@ class OrderBook:
 
     def on_intent_failed(self, event: IntentFailed) -> None:
         order = self.open.get(event.client_order_id)
-        if order is not None and order.state is S.INTENDED:
+        if order is None or order.state is not S.INTENDED:
+            return
+        if event.duplicate:
+            del self.orders[order.client_order_id], self.open[order.client_order_id]
+            self._bus.publish(DuplicateRefused(order))
+        else:
             self._move(order, S.CANCELED, reason=f"not sent: {clean(event.reason)}")
+
+    def is_wanted(self, client_order_id: str) -> bool:
+        """Whether a submit that is about to go out still should: a kill may have come since."""
+        order = self.open.get(client_order_id)
+        return order is not None and order.state is S.SUBMITTED
 
     def on_submit_failed(self, event: SubmitFailed) -> None:
         order = self.open.get(event.client_order_id)

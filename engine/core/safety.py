@@ -118,7 +118,7 @@ class Safety:
             reason = "restart with MODE=paper"
         self._bus.publish(CommandRefused("RequestMode", reason))
 
-    # --- store and brokers ---------------------------------------------------------------------------
+    # --- store and brokers -------------------------------------------------------------------------
 
     def on_store(self, event: StoreChanged) -> None:
         if event.available == self.store_available:

@@ -117,7 +117,11 @@ class Slot:
 
 
 class Run:
-    """A strategy as the operator sees it: all its symbols, on or off."""
+    """A strategy as the operator sees it: all its symbols, on or off.
+
+    One that raised has `failed` until it is switched on again; one that could not be set up is
+    `broken` for the session.
+    """
 
     def __init__(self, name: str, kind: type[Strategy], parameters: StrategyParameters) -> None:
         self.name = name
@@ -126,6 +130,7 @@ class Run:
         self.enabled = False
         self.note = ""
         self.failed = False
+        self.broken = False
         self.slots: dict[str, Slot] = {}
         self.required = 0
 
@@ -161,7 +166,7 @@ class StrategyRunner:
                 strategy = kind(symbol, parameters)
                 required = int(strategy.required_history())
             except (Exception, SystemExit) as error:
-                run.failed = True
+                run.failed = run.broken = True
                 run.note = clean(f"{type(error).__name__} on {symbol}: {error}")
                 continue
             strategy.name = name
@@ -220,6 +225,9 @@ class StrategyRunner:
         if run is None:
             name = clean(event.strategy)
             self._bus.publish(CommandRefused("ToggleStrategy", f"no strategy {name}"))
+            return
+        if event.enabled and run.broken:
+            self._bus.publish(CommandRefused("ToggleStrategy", run.note))
             return
         run.enabled = event.enabled
         if event.enabled:

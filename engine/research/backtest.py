@@ -120,9 +120,10 @@ def run_backtest(
     config = _config(request, recordings)
     run = Backtest(request, config)
     _begin(run, request, recordings)
-    events = list(merged(recordings, request.symbols, request.start, request.end))
+    merge = merged(recordings, request.symbols, request.start, request.end)
+    events = [event for event in merge if isinstance(event, BarClosed)]
     times, equity, exposure = _play(run, events, on_progress)
-    bars = [event.bar for event in events if isinstance(event, BarClosed)]
+    bars = [event.bar for event in events]
     return BacktestResult(
         strategy=request.strategy,
         parameters=msgspec.structs.asdict(run.machine.runner.runs[request.strategy].parameters),

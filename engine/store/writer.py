@@ -85,7 +85,8 @@ class StoreWriter:
         try:
             await self._repository.commit_intent(order)
         except DuplicateIntent:
-            self._publish(IntentFailed(key, "an order was made from this decision before"))
+            reason = "an order was made from this decision before"
+            self._publish(IntentFailed(key, reason, duplicate=True))
         except StoreUnavailable as error:
             self._set_available(False, str(error))
             self._publish(IntentFailed(key, str(error)))
