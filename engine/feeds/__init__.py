@@ -1,0 +1,1 @@
+"""Market data: recordings and their replay, and synthetic quotes."""
