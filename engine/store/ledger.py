@@ -1,0 +1,69 @@
+"""The ledger against its executions: cash, positions and orders are what their fills make them."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, localcontext
+
+from engine.core.model import ZERO, Fill, Order, Position
+
+_EXACT_DIGITS = 100
+_ROUNDING = Decimal("1e-12")  # a cost that was released in part is a rounded quotient
+
+
+def cash(opening: Decimal, fills: Iterable[Fill]) -> Decimal:
+    """`opening` and what all `fills` add to it: exact, whatever the number of digits."""
+    with localcontext(prec=_EXACT_DIGITS):
+        return sum((fill.cash_change for fill in fills), opening)
+
+
+def position_differences(positions: Iterable[Position], fills: Iterable[Fill]) -> list[str]:
+    """Where a position's quantity, commission or money is not what its executions make it."""
+    held = {(p.strategy, p.symbol): p for p in positions}
+    executions: dict[tuple[str, str], list[Fill]] = {key: [] for key in held}
+    for fill in fills:
+        executions.setdefault((fill.strategy, fill.symbol), []).append(fill)
+    differences: list[str] = []
+    for key, own in sorted(executions.items()):
+        differences += _differences(held.get(key) or Position(*key), own)
+    return differences
+
+
+def _differences(position: Position, fills: Sequence[Fill]) -> list[str]:
+    """What the executions brought in cash is what was realised, less what is still invested, up to
+    rounding."""
+    with localcontext(prec=_EXACT_DIGITS):
+        quantity = sum((fill.side.sign * fill.quantity for fill in fills), ZERO)
+        commission = sum((fill.commission for fill in fills), ZERO)
+        gain = position.realised_pnl - position.cost - position.commission
+        numbers = (
+            ("quantity", position.quantity, quantity, ZERO),
+            ("commission", position.commission, commission, ZERO),
+            ("realised less invested", gain, cash(ZERO, fills), _ROUNDING),
+        )
+        return [
+            f"position {position.strategy} {position.symbol}: {name} is {is_:f}, "
+            f"its executions make it {should:f}"
+            for name, is_, should, tolerance in numbers
+            if abs(is_ - should) > tolerance
+        ]
+
+
+def order_differences(orders: Iterable[Order], fills: Iterable[Fill]) -> list[str]:
+    """Where an order's filled quantity is not what its executions make it, and executions whose
+    order is not known."""
+    executed: dict[str, Decimal] = {}
+    with localcontext(prec=_EXACT_DIGITS):
+        for fill in fills:
+            key = fill.client_order_id
+            executed[key] = executed.get(key, ZERO) + fill.quantity
+    differences: list[str] = []
+    for order in orders:
+        quantity = executed.pop(order.client_order_id, ZERO)
+        if order.filled != quantity:
+            differences.append(
+                f"order {order.client_order_id}: filled is {order.filled:f}, "
+                f"its executions make it {quantity:f}"
+            )
+    return differences + [
+        f"order {client_order_id} has executions and no intent"
+        for client_order_id in sorted(executed)
+    ]

@@ -1,0 +1,178 @@
+"""The schema: one table a class, the same on SQLite and PostgreSQL.
+
+Columns of `orders`, `trades`, `positions` and `strategy_state` are named as the fields of the
+values that they hold (`engine.core.model`, `engine.core.events`). Times are nanoseconds UTC.
+
+Nothing here is a foreign key. An execution is recorded whatever is known of its order, because a
+fill that the database refuses is a fill that is lost; `Repository.ledger_check` names those
+without an order instead.
+"""
+
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Dialect, Index, Numeric, Text
+from sqlalchemy import Enum as EnumText
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from engine.core.model import OrderPurpose, OrderState, OrderType, Side, TimeInForce
+
+SCHEMA_VERSION = 1
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A finite Decimal, to the last digit: NUMERIC, or text on SQLite, which has no decimals.
+
+    Raises ValueError for what is no finite Decimal, on the way in and on the way out.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return str(_finite(value)) if dialect.name == "sqlite" else _finite(value)
+
+    def process_result_value(  # the signature is SQLAlchemy's
+        self,
+        value: Any,
+        dialect: Dialect,
+    ) -> Decimal | None:
+        if value is None:
+            return None
+        try:
+            return _finite(Decimal(value))
+        except (InvalidOperation, TypeError) as error:
+            raise ValueError(f"{value!r} is not a decimal number") from error
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+def _values(kind: type[Enum]) -> list[str]:
+    return [member.value for member in kind]
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {
+        int: BigInteger,
+        str: Text,
+        Decimal: ExactDecimal,
+        dict[str, Side]: JSON,
+        Enum: EnumText(Enum, native_enum=False, length=32, values_callable=_values),
+    }
+
+
+class Order(Base):
+    """The intents, and where each order stands. A row is written before its order may leave."""
+
+    __tablename__ = "orders"
+    __table_args__ = (Index("ix_orders_state", "state"), Index("ix_orders_created", "created_ts"))
+
+    client_order_id: Mapped[str] = mapped_column(primary_key=True)
+    strategy: Mapped[str]
+    symbol: Mapped[str]
+    side: Mapped[Side]
+    type: Mapped[OrderType]
+    quantity: Mapped[Decimal]
+    purpose: Mapped[OrderPurpose]
+    created_ts: Mapped[int]
+    updated_ts: Mapped[int]
+    reference_price: Mapped[Decimal]
+    limit_price: Mapped[Decimal | None]
+    stop_price: Mapped[Decimal | None]
+    time_in_force: Mapped[TimeInForce]
+    state: Mapped[OrderState]
+    filled: Mapped[Decimal]
+    avg_price: Mapped[Decimal | None]
+    venue_order_id: Mapped[str]
+    stop_loss: Mapped[Decimal | None]
+    reason: Mapped[str]
+    cause: Mapped[int]
+
+
+class Trade(Base):
+    """One execution a row. Some venues number their executions by symbol: the key has both."""
+
+    __tablename__ = "trades"
+    __table_args__ = (Index("ix_trades_order", "client_order_id"), Index("ix_trades_ts", "ts"))
+
+    execution_id: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    client_order_id: Mapped[str]
+    side: Mapped[Side]
+    quantity: Mapped[Decimal]
+    price: Mapped[Decimal]
+    commission: Mapped[Decimal]
+    ts: Mapped[int]
+    strategy: Mapped[str]
+    venue_order_id: Mapped[str]
+
+
+class Position(Base):
+    """A strategy's holding of a symbol, flat ones included: they hold the realised P&L."""
+
+    __tablename__ = "positions"
+
+    strategy: Mapped[str] = mapped_column(primary_key=True)
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    quantity: Mapped[Decimal]
+    cost: Mapped[Decimal]
+    realised_pnl: Mapped[Decimal]
+    commission: Mapped[Decimal]
+    opened_ts: Mapped[int]
+    stop_price: Mapped[Decimal | None]
+    opened_quantity: Mapped[Decimal]
+    opened_notional: Mapped[Decimal]
+    trip_pnl: Mapped[Decimal]
+    trip_commission: Mapped[Decimal]
+
+
+class StrategyState(Base):
+    __tablename__ = "strategy_state"
+
+    strategy: Mapped[str] = mapped_column(primary_key=True)
+    enabled: Mapped[bool]
+    paused: Mapped[str]
+    losses: Mapped[int]
+    last_signals: Mapped[dict[str, Side]]
+
+
+class EquityCurve(Base):
+    __tablename__ = "equity_curve"
+
+    ts: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    equity: Mapped[Decimal]
+    cash: Mapped[Decimal]
+
+
+class AuditLog(Base):
+    """Facts in the order of the bus. `seq` and `cause` count within a session (one run of the
+    engine); `payload` is the fact as JSON."""
+
+    __tablename__ = "audit_log"
+
+    session: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    ts: Mapped[int]
+    kind: Mapped[str]
+    cause: Mapped[int]
+    payload: Mapped[str]
+
+
+class BotState(Base):
+    """Single values of the account, as JSON; `engine.store.repository` names the keys."""
+
+    __tablename__ = "bot_state"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]

@@ -1,0 +1,428 @@
+"""The database: intents before anything is sent, then every fact, and what a restart needs.
+
+SQLite through SQLAlchemy's asynchronous engine, in WAL mode with full synchronisation: what a
+method wrote is on the disk when it returns, over a power cut as well. One connection serves all
+calls in the order in which they came, so an intent waits for one batch of facts at most.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import reduce
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, json
+from msgspec.structs import asdict, replace
+from sqlalchemy import func, or_, select
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from engine.core.events import (
+    DataRefused,
+    Event,
+    KillSwitchRearmed,
+    KillSwitchState,
+    KillSwitchTriggered,
+    OrderEvent,
+    OrderIntended,
+    PositionChanged,
+    PositionClosed,
+    Restored,
+    SignalGenerated,
+    StrategyFailed,
+    StrategyPaused,
+    StrategyState,
+    StrategyToggled,
+    TradingDayStarted,
+)
+from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
+from engine.core.text import clean
+from engine.ops.errors import UserError
+from engine.store import DuplicateIntent, StoreUnavailable, ledger, models
+from engine.store.database import open_database, reason_of
+
+T = TypeVar("T")
+
+EXECUTION_IDS_KEPT = 30 * 86_400 * NANOS
+"""Executions this much older than the newest are restored only with their order."""
+
+# Keys of `bot_state`.
+_STARTING_CASH = "starting_cash"
+_CASH = "cash"
+_KILL_SWITCH = "kill_switch"
+_TRADING_DAY = "trading_day"
+_PEAK_EQUITY = "peak_equity"
+_MARKET = "market"
+
+
+class _Market(Struct, frozen=True):
+    ts: int
+    marks: dict[str, float]
+
+
+def _upsert(model: type[models.Base], *updated: str) -> Insert:
+    """Insert rows of `model`; where the key is there, set `updated`, or all other columns."""
+    statement = insert(model)
+    key = [column.name for column in model.__table__.primary_key]
+    names = updated or [c.name for c in model.__table__.columns if c.name not in key]
+    return statement.on_conflict_do_update(
+        index_elements=key, set_={name: statement.excluded[name] for name in names}
+    )
+
+
+_INSERT_INTENT = insert(models.Order).on_conflict_do_nothing()
+_INSERT_AUDIT = insert(models.AuditLog)
+_INSERT_TRADE = insert(models.Trade).on_conflict_do_nothing()
+_UPSERT_ORDER = _upsert(
+    models.Order, "state", "filled", "avg_price", "venue_order_id", "reason", "updated_ts"
+)
+_UPSERT_POSITION = _upsert(models.Position)
+_UPSERT_STRATEGY = _upsert(models.StrategyState)
+_UPSERT_STATE = _upsert(models.BotState)
+_UPSERT_EQUITY = _upsert(models.EquityCurve)
+
+_IS_OPEN = models.Order.state.in_([s for s in OrderState if s not in FINAL_STATES])
+
+
+class Repository:
+    """One account's database. Made by `Repository.open`, ended by `close`.
+
+    Every method raises StoreUnavailable where the database is locked, full or out of reach; nothing
+    of the call is then kept, and a later call works again when the cause is gone.
+    """
+
+    def __init__(self, database: AsyncEngine) -> None:
+        self._database = database
+        self._session = 0  # taken when the first fact is recorded
+
+    @classmethod
+    async def open(cls, path: Path) -> "Repository":
+        """The database at `path`, made where there is none (file 0600, new folders 0700).
+
+        Raises UserError for a file that is no sound database of this schema, which is left as it
+        is, and where it cannot be opened.
+        """
+        return cls(await open_database(path))
+
+    async def close(self) -> None:
+        """End the connection; SQLite then folds its write-ahead log into the file."""
+        await self._database.dispose()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def commit_intent(self, order: Order) -> None:
+        """Make `order` durable before it may leave.
+
+        Raises DuplicateIntent where its client order id was committed before.
+        """
+        async with self._transaction() as connection:
+            inserted = await connection.execute(_INSERT_INTENT, asdict(order))
+        if not inserted.rowcount:
+            raise DuplicateIntent(order.client_order_id)
+
+    async def record(self, facts: Sequence[Event]) -> None:
+        """Record stamped `facts` in one transaction: all of them or, where it raises, none.
+
+        A fact of this session that is recorded already is passed over, so a batch may be given
+        again. The facts of one input belong in one batch: an order's fill is then never recorded
+        without its position.
+        """
+        async with self._transaction() as connection:
+            new = await self._unrecorded(connection, facts)
+            await self._append_audit(connection, new)
+            await _record_orders(connection, new)
+            await _record_positions(connection, new)
+            await _record_strategies(connection, new)
+            await _record_bot_state(connection, new)
+
+    async def save_equity(self, ts: int, equity: Decimal, cash: Decimal, peak: float) -> None:
+        """Add a point to the equity curve, and keep the high-water mark where it is a number."""
+        async with self._transaction() as connection:
+            await connection.execute(_UPSERT_EQUITY, {"ts": ts, "equity": equity, "cash": cash})
+            if isfinite(peak):
+                await _put(connection, {_PEAK_EQUITY: peak})
+
+    async def save_market_time(self, ts: int, marks: Mapping[str, float]) -> None:
+        """Keep the market time and the mark prices, from which a replay goes on after a restart.
+        A mark that is no finite number is no price, and is left out."""
+        known = {symbol: mark for symbol, mark in marks.items() if isfinite(mark)}
+        async with self._transaction() as connection:
+            await _put(connection, {_MARKET: _Market(ts, known)})
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def restore(self, starting_cash: Decimal, day_start_ts: int | None) -> Restored:
+        """The durable state at the start of a session.
+
+        `starting_cash` opens the ledger of a new database; later ones are not looked at. Cash is
+        that and the sum of all executions. Orders are those not final and those made since
+        `day_start_ts`, by default the start of the last trading day that was recorded. Execution
+        ids are those of these orders and of the last 30 days before the newest one, oldest first.
+
+        Like every reading, raises UserError where a row holds what cannot be read.
+        """
+        async with self._reading() as connection:
+            return await _restored(connection, starting_cash, day_start_ts)
+
+    async def last_market_ts(self) -> int | None:
+        """The market time last saved; None before the first."""
+        async with self._reading() as connection:
+            market = _decode(await _bot_state(connection), _MARKET, _Market)
+        return market.ts if market else None
+
+    async def ledger_check(self) -> list[str]:
+        """What does not agree: cash, positions and filled quantities against the executions.
+
+        Empty where the ledger is whole. To be asked while no facts wait to be recorded.
+        """
+        async with self._reading() as connection:
+            fills = await _all(connection, models.Trade, Fill)
+            positions = await _all(connection, models.Position, Position)
+            orders = await _all(connection, models.Order, Order)
+            state = await _bot_state(connection)
+            opening = _decode(state, _STARTING_CASH, Decimal) or ZERO
+            recorded = _decode(state, _CASH, Decimal)
+        differences: list[str] = []
+        if fills and recorded != (cash := ledger.cash(opening, fills)):
+            differences.append(f"cash is {recorded}, the executions make it {cash}")
+        differences += ledger.position_differences(positions, fills)
+        differences += ledger.order_differences(orders, fills)
+        return differences
+
+    async def orders(self, limit: int) -> list[Order]:
+        """The newest orders, newest first."""
+        newest = select(models.Order).order_by(models.Order.created_ts.desc()).limit(limit)
+        async with self._reading() as connection:
+            return [Order(**row) for row in (await connection.execute(newest)).mappings()]
+
+    async def trades(self, limit: int) -> list[Fill]:
+        """The newest executions, newest first."""
+        newest = select(models.Trade).order_by(models.Trade.ts.desc()).limit(limit)
+        async with self._reading() as connection:
+            return [Fill(**row) for row in (await connection.execute(newest)).mappings()]
+
+    # --- transactions ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncGenerator[AsyncConnection]:
+        try:
+            async with self._database.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            raise StoreUnavailable(reason_of(error)) from error
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[AsyncConnection]:
+        try:
+            async with self._transaction() as connection:
+                yield connection
+        except (ValueError, LookupError, msgspec.MsgspecError) as error:
+            raise UserError(
+                f"the database {clean(str(self._database.url.database))} holds a value that cannot "
+                f"be read ({clean(str(error))})",
+                "restore it from a backup",
+            ) from error
+
+    async def _unrecorded(
+        self, connection: AsyncConnection, facts: Sequence[Event]
+    ) -> Sequence[Event]:
+        """`facts` less those that an earlier call recorded."""
+        if not facts:
+            return facts
+        audit = models.AuditLog
+        if not self._session:
+            last = await connection.scalar(select(func.max(audit.session)))
+            self._session = (last or 0) + 1
+            return facts
+        first = min(fact.seq for fact in facts)
+        known = await connection.scalars(
+            select(audit.seq).where(audit.session == self._session, audit.seq >= first)
+        )
+        recorded = frozenset(known)
+        return [fact for fact in facts if fact.seq not in recorded]
+
+    async def _append_audit(self, connection: AsyncConnection, facts: Sequence[Event]) -> None:
+        """Every fact goes to the audit log, but for refused data: a broken feed would fill the
+        disk with it, and the journal has each piece."""
+        rows = [
+            {
+                "session": self._session,
+                "seq": fact.seq,
+                "ts": fact.ts,
+                "kind": type(fact).__name__,
+                "cause": fact.cause,
+                "payload": json.encode(fact).decode(),
+            }
+            for fact in facts
+            if not isinstance(fact, DataRefused)
+        ]
+        if rows:
+            await connection.execute(_INSERT_AUDIT, rows)
+
+
+# --- recording -----------------------------------------------------------------------------------
+
+
+async def _record_orders(connection: AsyncConnection, facts: Iterable[Event]) -> None:
+    """Each order as its last fact has it. OrderIntended makes no row: the row of an intent is
+    `commit_intent`'s, which would otherwise take its own order for one committed before."""
+    orders = {
+        fact.order.client_order_id: fact.order
+        for fact in facts
+        if isinstance(fact, OrderEvent) and not isinstance(fact, OrderIntended)
+    }
+    if orders:
+        await connection.execute(_UPSERT_ORDER, [asdict(order) for order in orders.values()])
+
+
+async def _record_positions(connection: AsyncConnection, facts: Iterable[Event]) -> None:
+    changes = [fact for fact in facts if isinstance(fact, PositionChanged)]
+    if not changes:
+        return
+    positions = {(c.position.strategy, c.position.symbol): c.position for c in changes}
+    await connection.execute(_INSERT_TRADE, [asdict(change.fill) for change in changes])
+    await connection.execute(_UPSERT_POSITION, [asdict(p) for p in positions.values()])
+    await _put(connection, {_CASH: changes[-1].cash})
+
+
+async def _record_strategies(connection: AsyncConnection, facts: Iterable[Event]) -> None:
+    concerned = [(name, fact) for fact in facts if (name := _strategy_of(fact))]
+    if not concerned:
+        return
+    states = {state.strategy: state for state in await _strategy_states(connection)}
+    changed: dict[str, StrategyState] = {}
+    for name, fact in concerned:
+        # Without a row it was never switched: what acts is on.
+        before = changed.get(name) or states.get(name) or StrategyState(name, enabled=True)
+        changed[name] = _strategy_after(before, fact)
+    await connection.execute(_UPSERT_STRATEGY, [asdict(state) for state in changed.values()])
+
+
+def _strategy_of(fact: Event) -> str:
+    """The strategy whose durable state `fact` changes; empty where it changes none."""
+    match fact:
+        case SignalGenerated():
+            return fact.signal.strategy
+        case StrategyToggled() | StrategyPaused() | StrategyFailed():
+            return fact.strategy
+        case PositionClosed():
+            return fact.round_trip.strategy
+        case _:
+            return ""
+
+
+def _strategy_after(state: StrategyState, fact: Event) -> StrategyState:
+    match fact:
+        case SignalGenerated(signal=signal):
+            return replace(state, last_signals={**state.last_signals, signal.symbol: signal.side})
+        case StrategyToggled(enabled=True):
+            return replace(state, enabled=True, paused="", losses=0)
+        case StrategyToggled():
+            return replace(state, enabled=False)
+        case StrategyPaused():
+            return replace(state, paused=fact.reason)
+        case StrategyFailed():
+            return replace(state, enabled=False, paused=fact.reason)
+        case PositionClosed():
+            return replace(state, losses=state.losses + 1 if fact.round_trip.pnl < 0 else 0)
+        case _:
+            return state
+
+
+async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event]) -> None:
+    values: dict[str, Any] = {}
+    for fact in facts:
+        if isinstance(fact, TradingDayStarted) and isfinite(fact.equity):
+            values[_TRADING_DAY] = fact
+    if switches := [f for f in facts if isinstance(f, KillSwitchTriggered | KillSwitchRearmed)]:
+        kill = _decode(await _bot_state(connection), _KILL_SWITCH, KillSwitchState)
+        values[_KILL_SWITCH] = reduce(_kill_after, switches, kill or KillSwitchState())
+    await _put(connection, values)
+
+
+def _kill_after(
+    kill: KillSwitchState, fact: KillSwitchTriggered | KillSwitchRearmed
+) -> KillSwitchState:
+    """The first trip is the one that counts, until the switch is re-armed."""
+    if isinstance(fact, KillSwitchRearmed):
+        return KillSwitchState()
+    return kill if kill.tripped else KillSwitchState(True, fact.source, fact.reason, fact.ts)
+
+
+async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+    rows = [{"key": key, "value": json.encode(value).decode()} for key, value in values.items()]
+    if rows:
+        await connection.execute(_UPSERT_STATE, rows)
+
+
+# --- restoring -----------------------------------------------------------------------------------
+
+
+async def _restored(
+    connection: AsyncConnection, starting_cash: Decimal, day_start_ts: int | None
+) -> Restored:
+    state = await _bot_state(connection)
+    day = _decode(state, _TRADING_DAY, TradingDayStarted)
+    market = _decode(state, _MARKET, _Market)
+    opening = _decode(state, _STARTING_CASH, Decimal)
+    if opening is None:
+        opening = starting_cash
+        await _put(connection, {_STARTING_CASH: opening})
+    fills = await _all(connection, models.Trade, Fill)
+    if day_start_ts is None and day is not None:
+        day_start_ts = day.ts
+    orders = await _orders_since(connection, day_start_ts)
+    return Restored(
+        cash=ledger.cash(opening, fills),
+        orders=orders,
+        positions=tuple(await _all(connection, models.Position, Position)),
+        marks=market.marks if market else {},
+        execution_ids=_execution_ids(fills, {order.client_order_id for order in orders}),
+        strategies=tuple(await _strategy_states(connection)),
+        kill=_decode(state, _KILL_SWITCH, KillSwitchState) or KillSwitchState(),
+        day=day.day if day else "",
+        day_equity=day.equity if day else None,
+        peak_equity=_decode(state, _PEAK_EQUITY, float),
+    )
+
+
+async def _orders_since(connection: AsyncConnection, ts: int | None) -> tuple[Order, ...]:
+    """Orders that are not final, and those created since `ts`, oldest first."""
+    table = models.Order
+    wanted = _IS_OPEN if ts is None else or_(_IS_OPEN, table.created_ts >= ts)
+    rows = await connection.execute(select(table).where(wanted).order_by(table.created_ts))
+    return tuple(Order(**row) for row in rows.mappings())
+
+
+def _execution_ids(fills: Sequence[Fill], orders: set[str]) -> tuple[str, ...]:
+    oldest = max((fill.ts for fill in fills), default=0) - EXECUTION_IDS_KEPT
+    kept = [fill for fill in fills if fill.ts >= oldest or fill.client_order_id in orders]
+    return tuple(fill.execution_id for fill in sorted(kept, key=lambda fill: fill.ts))
+
+
+async def _bot_state(connection: AsyncConnection) -> dict[str, str]:
+    table = models.BotState
+    rows = await connection.execute(select(table.key, table.value))
+    return {row.key: row.value for row in rows}
+
+
+def _decode(state: Mapping[str, str], key: str, kind: type[T]) -> T | None:
+    return json.decode(state[key], type=kind) if key in state else None
+
+
+async def _strategy_states(connection: AsyncConnection) -> list[StrategyState]:
+    rows = await connection.execute(select(models.StrategyState))
+    return [msgspec.convert(dict(row), StrategyState) for row in rows.mappings()]
+
+
+async def _all(
+    connection: AsyncConnection, table: type[models.Base], kind: Callable[..., T]
+) -> list[T]:
+    return [kind(**row) for row in (await connection.execute(select(table))).mappings()]

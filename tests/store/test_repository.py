@@ -1,0 +1,763 @@
+"""What was acknowledged is there after a restart, whatever ended the session before."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import json
+from msgspec.structs import replace
+
+from engine.core.bus import Bus
+from engine.core.events import (
+    CommandRefused,
+    DataRefused,
+    Event,
+    FillQuarantined,
+    KillSwitchRearmed,
+    KillSwitchState,
+    KillSwitchTriggered,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderIntended,
+    OrderSubmitted,
+    PositionChanged,
+    PositionClosed,
+    Restored,
+    RiskChecked,
+    SignalGenerated,
+    StrategyFailed,
+    StrategyPaused,
+    StrategyState,
+    StrategyToggled,
+    TradingDayStarted,
+)
+from engine.core.market import Market
+from engine.core.model import (
+    FINAL_STATES,
+    AssetClass,
+    Fill,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Position,
+    RoundTrip,
+    Side,
+    Signal,
+)
+from engine.core.portfolio import Portfolio
+from engine.ops.errors import UserError
+from engine.store import DuplicateIntent, StoreUnavailable
+from engine.store.repository import EXECUTION_IDS_KEPT, Repository
+
+from .conftest import MakeFill, MakeOrder, Stamp
+
+ROOT = Path(__file__).parents[2]
+CASH = Decimal(100_000)
+BITCOIN = Instrument("BTC-USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.00000001"))
+
+
+async def restart(path: Path, day_start_ts: int | None = None) -> Restored:
+    """What a new session gets."""
+    store = await Repository.open(path)
+    try:
+        return await store.restore(CASH, day_start_ts)
+    finally:
+        await store.close()
+
+
+async def check(path: Path) -> list[str]:
+    store = await Repository.open(path)
+    try:
+        return await store.ledger_check()
+    finally:
+        await store.close()
+
+
+def bought(stamp: Stamp, order: Order, fill: Fill, cash: Decimal) -> list[Event]:
+    """An entry that filled at once, and the position that it made."""
+    position = Position(
+        fill.strategy,
+        fill.symbol,
+        quantity=fill.quantity,
+        cost=fill.quantity * fill.price,
+        commission=fill.commission,
+    )
+    filled = replace(order, state=OrderState.FILLED, filled=fill.quantity, avg_price=fill.price)
+    return [
+        stamp(OrderFilled(filled, fill)),
+        stamp(PositionChanged(position, fill, cash + fill.cash_change)),
+    ]
+
+
+def edit(path: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(statement, values).rowcount == 1
+        connection.commit()
+
+
+# --- intents -------------------------------------------------------------------------------------
+
+
+async def test_a_new_account_has_its_starting_cash_and_nothing_else(store: Repository) -> None:
+    assert await store.restore(CASH, None) == Restored(cash=CASH)
+    assert await store.last_market_ts() is None
+    assert await store.ledger_check() == []
+
+
+async def test_an_intent_comes_back_as_it_was(
+    store: Repository, path: Path, make_order: MakeOrder
+) -> None:
+    plain = make_order("tb-1")
+    full = make_order(
+        "tb-2",
+        created_ts=1_700_000_000_000_000_001,
+        quantity=Decimal("0.000000010"),
+        limit_price=Decimal("1E+3"),
+        stop_price=Decimal("0.1000"),
+        avg_price=Decimal("12345678901234567890.123456789012"),
+        reason="O'Brien; DROP TABLE orders; %_",
+        state=OrderState.IN_DOUBT,
+    )
+    await store.commit_intent(plain)
+    await store.commit_intent(full)
+    restored = (await restart(path)).orders
+    assert restored == (plain, full)
+    assert str(restored[1].limit_price) == "1E+3"
+    assert await store.orders(1) == [full]
+
+
+async def test_the_same_intent_twice_is_refused_and_changes_nothing(
+    store: Repository, make_order: MakeOrder
+) -> None:
+    await store.commit_intent(make_order())
+    with pytest.raises(DuplicateIntent, match="tb-1"):
+        await store.commit_intent(make_order(quantity=Decimal(99)))
+    assert await store.orders(10) == [make_order()]
+
+
+async def test_of_two_that_commit_the_same_intent_at_once_one_is_refused(
+    store: Repository, make_order: MakeOrder
+) -> None:
+    outcomes = await asyncio.gather(
+        *(store.commit_intent(make_order()) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, DuplicateIntent) for outcome in outcomes) == 4
+    assert outcomes.count(None) == 1
+
+
+async def test_a_commit_that_is_cancelled_at_any_step_leaves_the_store_usable(
+    store: Repository, make_order: MakeOrder
+) -> None:
+    for steps in range(60):
+        task = asyncio.create_task(store.commit_intent(make_order(f"tb-{steps}")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await store.commit_intent(make_order("tb-last"))
+    assert "tb-last" in {order.client_order_id for order in await store.orders(100)}
+
+
+# --- facts ---------------------------------------------------------------------------------------
+
+
+async def test_an_order_is_restored_as_its_last_fact_has_it(
+    store: Repository, path: Path, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    order = make_order()
+    await store.commit_intent(order)
+    partly = replace(
+        order,
+        state=OrderState.PARTIALLY_FILLED,
+        filled=Decimal("0.5"),
+        avg_price=Decimal("100.25"),
+        venue_order_id="V-7",
+        reason="half",
+        updated_ts=5_000,
+    )
+    sent = replace(order, state=OrderState.SUBMITTED, updated_ts=2_000)
+    await store.record([stamp(OrderSubmitted(sent)), stamp(OrderAccepted(partly))])
+    assert (await restart(path)).orders == (partly,)
+
+
+async def test_a_recorded_decision_does_not_pass_for_a_committed_intent(
+    store: Repository, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    """The fact may be recorded before the intent is committed: the intent must then go through."""
+    await store.record([stamp(OrderIntended(make_order()))])
+    await store.commit_intent(make_order())
+    await store.record([stamp(OrderIntended(make_order(state=OrderState.REJECTED)))])
+    assert await store.orders(10) == [make_order()]
+
+
+async def test_an_order_whose_intent_failed_is_kept_with_its_end(
+    store: Repository, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    canceled = make_order(state=OrderState.CANCELED, reason="not sent: disk full")
+    await store.record([stamp(OrderCanceled(canceled))])
+    assert await store.orders(10) == [canceled]
+    with pytest.raises(DuplicateIntent):
+        await store.commit_intent(make_order())
+
+
+async def test_a_fill_is_counted_once(
+    store: Repository, path: Path, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    await store.restore(CASH, None)
+    order, fill = make_order(quantity=Decimal(1)), make_fill()
+    await store.commit_intent(order)
+    facts = bought(stamp, order, fill, CASH)
+    await store.record(facts)
+    await store.record(facts)
+    await store.record([stamp(facts[1])])
+    assert await store.trades(10) == [fill]
+    restored = await restart(path)
+    assert restored.cash == Decimal("99899.9")
+    assert restored.execution_ids == ("x-1",)
+    assert await store.ledger_check() == []
+
+
+async def test_a_fact_given_twice_is_recorded_once(store: Repository, stamp: Stamp) -> None:
+    """A caller that was interrupted does not know whether its batch was kept, and gives it again,
+    with what came since."""
+    first = stamp(closed(-1))
+    await store.record([first])
+    await store.record([first, stamp(closed(-1))])
+    assert (await store.restore(CASH, None)).strategies == (
+        StrategyState("sma", enabled=True, losses=2),
+    )
+
+
+async def test_the_numbers_of_a_new_session_are_not_those_of_the_last(
+    path: Path, make_order: MakeOrder
+) -> None:
+    """Sequence numbers begin anew: the facts of both sessions are kept."""
+    for session in (1, 2):
+        store = await Repository.open(path)
+        await store.record([CommandRefused("ToggleStrategy", f"session {session}", seq=1)])
+        await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT session, seq, payload FROM audit_log ORDER BY 1")
+        assert [(s, n, json.decode(p)["reason"]) for s, n, p in rows] == [
+            (1, 1, "session 1"),
+            (2, 1, "session 2"),
+        ]
+
+
+async def test_a_batch_that_cannot_be_recorded_leaves_nothing_behind(
+    store: Repository, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    facts = bought(stamp, make_order(), make_fill(), CASH)
+    with pytest.raises(Exception, match="is not a finite number"):
+        await store.record([*facts, stamp(OrderAccepted(make_order(filled=Decimal("NaN"))))])
+    assert await store.orders(10) == []
+    assert await store.trades(10) == []
+    await store.record(facts)
+    assert len(await store.trades(10)) == 1
+
+
+async def test_every_fact_is_in_the_audit_log_with_its_cause(
+    store: Repository, path: Path, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    facts = [
+        stamp(RiskChecked("tb-1", "account", "exposure", 0.5, 0.8, True)),
+        replace(stamp(OrderIntended(make_order(quantity=Decimal("0.10")))), cause=1),
+        stamp(FillQuarantined(make_fill(price=Decimal("NaN")), "no price")),
+        stamp(DataRefused("BTC-USD", "crossed")),
+    ]
+    await store.record(facts)
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT seq, ts, kind, cause, payload FROM audit_log").fetchall()
+    assert [row[:4] for row in rows] == [
+        (1, 1, "RiskChecked", 0),
+        (2, 2, "OrderIntended", 1),
+        (3, 3, "FillQuarantined", 0),
+    ]
+    assert json.decode(rows[0][4])["limit"] == 0.8
+    assert json.decode(rows[1][4], type=OrderIntended) == facts[1]
+    assert json.decode(rows[2][4])["fill"]["price"] == "NaN"
+
+
+async def test_recording_nothing_is_no_error(store: Repository) -> None:
+    await store.record([])
+    assert await store.restore(CASH, None) == Restored(cash=CASH)
+
+
+# --- strategies, kill switch, day ----------------------------------------------------------------
+
+
+def signal(symbol: str, side: Side) -> SignalGenerated:
+    return SignalGenerated(Signal("sma", symbol, side, 1, 100.0))
+
+
+def closed(pnl: int) -> PositionClosed:
+    one = Decimal(1)
+    trip = RoundTrip("sma", "X", Side.BUY, one, one, one, 1, 2, Decimal(pnl), Decimal(0))
+    return PositionClosed(trip)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ([StrategyToggled("sma", True, "ann")], StrategyState("sma", True)),
+        ([StrategyToggled("sma", False, "ann")], StrategyState("sma", False)),
+        (
+            [signal("X", Side.BUY), signal("Y", Side.BUY), signal("X", Side.SELL)],
+            StrategyState("sma", True, last_signals={"X": Side.SELL, "Y": Side.BUY}),
+        ),
+        ([closed(-1), closed(-1)], StrategyState("sma", True, losses=2)),
+        ([closed(-1), closed(0)], StrategyState("sma", True)),
+        (
+            [closed(-1), StrategyPaused("sma", "3 losses in a row")],
+            StrategyState("sma", True, "3 losses in a row", 1),
+        ),
+        ([StrategyFailed("sma", "ValueError")], StrategyState("sma", False, "ValueError")),
+        (
+            [closed(-1), StrategyFailed("sma", "oops"), StrategyToggled("sma", True, "ann")],
+            StrategyState("sma", True),
+        ),
+        (
+            [closed(-1), StrategyToggled("sma", False, "ann"), signal("X", Side.BUY)],
+            StrategyState("sma", False, losses=1, last_signals={"X": Side.BUY}),
+        ),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
+async def test_a_strategy_is_restored_as_its_facts_left_it(
+    store: Repository, stamp: Stamp, facts: list[Event], state: StrategyState, together: bool
+) -> None:
+    stamped = [stamp(fact) for fact in facts]
+    for batch in [stamped] if together else [[fact] for fact in stamped]:
+        await store.record(batch)
+    assert (await store.restore(CASH, None)).strategies == (state,)
+
+
+TRIPPED = KillSwitchState(True, "key", "panic", 1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ([KillSwitchTriggered("key", "panic")], TRIPPED),
+        ([KillSwitchTriggered("key", "panic"), KillSwitchTriggered("file", "again")], TRIPPED),
+        ([KillSwitchTriggered("key", "panic"), KillSwitchRearmed("ann")], KillSwitchState()),
+        (
+            [KillSwitchTriggered("a", ""), KillSwitchRearmed("ann"), KillSwitchTriggered("b", "")],
+            KillSwitchState(True, "b", "", 3),
+        ),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
+async def test_the_kill_switch_stays_as_it_was(
+    store: Repository,
+    path: Path,
+    stamp: Stamp,
+    facts: list[Event],
+    state: KillSwitchState,
+    together: bool,
+) -> None:
+    stamped = [stamp(fact) for fact in facts]
+    for batch in [stamped] if together else [[fact] for fact in stamped]:
+        await store.record(batch)
+    assert (await restart(path)).kill == state
+
+
+async def test_the_trading_day_the_peak_and_the_marks_are_restored(
+    store: Repository, path: Path, stamp: Stamp
+) -> None:
+    await store.record([stamp(TradingDayStarted("2022-01-03", 100_250.5), ts=7_000)])
+    await store.save_equity(8_000, Decimal("100300.10"), Decimal(50_000), 101_000.25)
+    await store.save_market_time(9_000, {"BTC-USD": 43_210.55, "AAPL": 0.1 + 0.2})
+    restored = await restart(path)
+    assert (restored.day, restored.day_equity) == ("2022-01-03", 100_250.5)
+    assert restored.peak_equity == 101_000.25
+    assert restored.marks == {"BTC-USD": 43_210.55, "AAPL": 0.1 + 0.2}
+    assert await store.last_market_ts() == 9_000
+
+
+async def test_what_is_no_number_does_not_keep_the_next_session_from_starting(
+    store: Repository, path: Path, stamp: Stamp
+) -> None:
+    nan, infinity = float("nan"), float("inf")
+    await store.record([stamp(TradingDayStarted("2022-01-03", nan))])
+    await store.save_equity(8_000, Decimal(1), Decimal(1), nan)
+    await store.save_market_time(9_000, {"X": nan, "Y": infinity, "Z": 1.0})
+    restored = await restart(path)
+    assert (restored.day, restored.day_equity, restored.peak_equity) == ("", None, None)
+    assert restored.marks == {"Z": 1.0}
+
+
+async def test_the_equity_curve_has_one_point_a_time(store: Repository, path: Path) -> None:
+    await store.save_equity(1, Decimal("10.0"), Decimal("4.50"), 10.0)
+    await store.save_equity(2, Decimal("11.0"), Decimal("4.50"), 11.0)
+    await store.save_equity(2, Decimal("12.0"), Decimal("4.50"), 12.0)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM equity_curve ORDER BY ts").fetchall() == [
+            (1, "10.0", "4.50"),
+            (2, "12.0", "4.50"),
+        ]
+
+
+# --- restoring -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", OrderState)
+async def test_open_orders_and_those_of_the_day_are_restored(
+    store: Repository, path: Path, make_order: MakeOrder, state: OrderState
+) -> None:
+    yesterday = make_order("tb-old", created_ts=10, state=state)
+    today = make_order("tb-new", created_ts=20, state=state)
+    await store.commit_intent(today)
+    await store.commit_intent(yesterday)
+    expected = (today,) if state in FINAL_STATES else (yesterday, today)
+    assert (await restart(path, day_start_ts=20)).orders == expected
+    open_ones = () if state in FINAL_STATES else (yesterday, today)
+    assert (await restart(path)).orders == open_ones
+
+
+async def test_the_day_begins_where_the_last_one_was_recorded(
+    store: Repository, path: Path, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    await store.commit_intent(make_order("tb-old", created_ts=10, state=OrderState.FILLED))
+    await store.commit_intent(make_order("tb-new", created_ts=20, state=OrderState.FILLED))
+    await store.record([stamp(TradingDayStarted("2022-01-03", 1.0), ts=20)])
+    assert [o.client_order_id for o in (await restart(path)).orders] == ["tb-new"]
+
+
+async def test_old_executions_are_restored_with_their_order_only(
+    store: Repository, path: Path, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    """All of them count in the ledger; the ids are kept to know a late copy by."""
+    await store.restore(CASH, None)
+    now = EXECUTION_IDS_KEPT * 2
+    final = make_order("tb-final", created_ts=1, state=OrderState.FILLED)
+    alive = make_order("tb-open", created_ts=1, state=OrderState.PARTIALLY_FILLED)
+    times = {"x-old": 1, "x-open": 2, "x-edge": now - EXECUTION_IDS_KEPT, "x-new": now}
+    for name, ts in times.items():
+        order = alive if name == "x-open" else final
+        fill = make_fill(name, client_order_id=order.client_order_id, ts=ts)
+        await store.record(bought(stamp, order, fill, CASH)[1:])
+    for order in (final, alive):
+        await store.commit_intent(order)
+    restored = await restart(path)
+    assert restored.execution_ids == ("x-open", "x-edge", "x-new")
+    assert restored.cash == CASH - 4 * Decimal("100.1")
+
+
+async def test_later_starting_cash_does_not_rewrite_history(store: Repository, path: Path) -> None:
+    await store.restore(Decimal("500.10"), None)
+    assert (await restart(path)).cash == Decimal("500.10")
+
+
+async def test_trades_are_read_newest_first(
+    store: Repository, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    fills = [make_fill(f"x-{ts}", ts=ts) for ts in (3, 1, 2)]
+    for fill in fills:
+        await store.record(bought(stamp, make_order(), fill, CASH))
+    assert [fill.ts for fill in await store.trades(2)] == [3, 2]
+
+
+# The fixtures of a test are shared by its examples; each makes a database of its own.
+UNHURRIED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
+quantities = st.decimals("0.00000001", "5", places=8)
+prices = st.decimals("0.01", "99999.99", places=2)
+executions = st.tuples(
+    st.sampled_from(["sma", "rsi"]), st.sampled_from(Side), quantities, prices, prices
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=UNHURRIED)
+@given(st.lists(executions, min_size=1, max_size=30))
+async def test_the_ledger_of_the_next_session_is_the_portfolio_of_the_last(
+    tmp_path_factory: pytest.TempPathFactory, given_executions: list[Any]
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "paper.db"
+    portfolio, facts = _trade(given_executions)
+    store = await Repository.open(path)
+    await store.restore(CASH, None)
+    await store.record(facts)
+    assert await store.ledger_check() == []
+    await store.close()
+    restored = await restart(path)
+    assert restored.cash == portfolio.cash
+    assert {(p.strategy, p.symbol): p for p in restored.positions} == portfolio.positions
+
+
+def _trade(given_executions: list[Any]) -> tuple[Portfolio, list[Event]]:
+    """A portfolio after the executions, each of an order of its own, and the facts of it."""
+    bus, facts = Bus(), list[Event]()
+    bus.record_with(facts.append)
+    portfolio = Portfolio(bus, Market(bus, [BITCOIN], 10, 1), CASH)
+    bus.subscribe(OrderFilled, portfolio.on_fill)
+    for number, (strategy, side, quantity, price, commission) in enumerate(given_executions):
+        name = f"tb-{number}"
+        fill = Fill(
+            f"x-{number}", name, "BTC-USD", side, quantity, price, commission, number, strategy
+        )
+        order = Order(
+            name,
+            strategy,
+            "BTC-USD",
+            side,
+            OrderType.MARKET,
+            quantity,
+            OrderPurpose.ENTRY,
+            created_ts=number,
+            updated_ts=number,
+            reference_price=price,
+            state=OrderState.FILLED,
+            filled=quantity,
+        )
+        bus.publish(OrderFilled(order, fill))
+        bus.deliver(Event())
+    return portfolio, facts
+
+
+# --- edited databases ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE trades SET quantity = '2'", "position sma_crossover BTC-USD: quantity is 1"),
+        ("UPDATE trades SET price = '100.01'", "cash is 99899.9, the executions make it 99899.89"),
+        ("UPDATE trades SET commission = '0'", "cash is 99899.9, the executions make it 99900"),
+        ("UPDATE trades SET side = 'sell'", "quantity is 1, its executions make it -1"),
+        ("UPDATE trades SET client_order_id = 'tb-9'", "order tb-9 has executions and no intent"),
+        ("UPDATE positions SET quantity = '1.00000001'", "quantity is 1.00000001"),
+        ("UPDATE positions SET cost = '99.99'", "realised less invested"),
+        ("UPDATE orders SET filled = '0.5'", "order tb-1: filled is 0.5, its executions make it 1"),
+        ("UPDATE bot_state SET value = '\"1\"' WHERE key = 'cash'", "cash is 1, the executions"),
+        ("DELETE FROM trades", "order tb-1: filled is 1, its executions make it 0"),
+        ("DELETE FROM positions", "quantity is 0, its executions make it 1"),
+        ("DELETE FROM orders", "order tb-1 has executions and no intent"),
+    ],
+)
+async def test_the_ledger_check_finds_an_edited_row(
+    store: Repository,
+    path: Path,
+    make_order: MakeOrder,
+    make_fill: MakeFill,
+    stamp: Stamp,
+    statement: str,
+    said: str,
+) -> None:
+    await store.restore(CASH, None)
+    order = make_order(quantity=Decimal(1))
+    await store.commit_intent(order)
+    await store.record(bought(stamp, order, make_fill(), CASH))
+    assert await store.ledger_check() == []
+    edit(path, statement)
+    assert any(said in difference for difference in await store.ledger_check())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE orders SET quantity = 'two'",
+        "UPDATE orders SET side = 'hold'",
+        "UPDATE bot_state SET value = '{' WHERE key = 'starting_cash'",
+    ],
+)
+async def test_a_value_that_cannot_be_read_is_the_users_to_mend(
+    store: Repository, path: Path, make_order: MakeOrder, statement: str
+) -> None:
+    await store.restore(CASH, None)
+    await store.commit_intent(make_order())
+    edit(path, statement)
+    with pytest.raises(UserError, match=f"{path} holds a value that cannot be read"):
+        await store.restore(CASH, None)
+
+
+# --- a database out of reach ---------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program writes, and does not end."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@asynccontextmanager
+async def full(store: Repository, make_order: MakeOrder) -> AsyncIterator[None]:
+    """The disk takes nothing more. Returns when that is felt: the last page has room left."""
+    async with store._database.begin() as connection:
+        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with suppress(StoreUnavailable):
+        for number in range(1_000):
+            await store.commit_intent(make_order(f"tb-fill-{number}"))
+    yield
+    async with store._database.begin() as connection:
+        await connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+
+
+async def test_a_locked_database_is_out_of_reach_for_a_while(
+    store: Repository, path: Path, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    loop = asyncio.get_running_loop()
+    with locked(path):
+        before = loop.time()
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            await store.commit_intent(make_order())
+        assert 0.9 < loop.time() - before < 2
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            await store.record([stamp(CommandRefused("ToggleStrategy", "no"))])
+        assert await store.orders(10) == []
+    await store.commit_intent(make_order())
+    assert await store.orders(10) == [make_order()]
+
+
+async def test_no_call_waits_long_for_its_turn(
+    store: Repository, path: Path, make_order: MakeOrder
+) -> None:
+    """Ten intents at a locked database are all told within two seconds, not in ten."""
+    loop = asyncio.get_running_loop()
+    with locked(path):
+        before = loop.time()
+        outcomes = await asyncio.gather(
+            *(store.commit_intent(make_order(f"tb-{n}")) for n in range(10)),
+            return_exceptions=True,
+        )
+        assert loop.time() - before < 3
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    await store.commit_intent(make_order())
+
+
+async def test_a_full_disk_keeps_nothing_of_the_call_and_passes(
+    store: Repository, path: Path, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    facts = bought(stamp, make_order(), make_fill(), CASH)
+    notes = [stamp(CommandRefused("ToggleStrategy", "x" * 300)) for _ in range(50)]
+    async with full(store, make_order):
+        kept = await store.orders(2_000)
+        with pytest.raises(StoreUnavailable, match="database or disk is full"):
+            await store.record([*facts, *notes])
+        assert await store.orders(2_000) == kept
+        assert await store.trades(10) == []
+    await store.record([*facts, *notes])
+    assert await store.trades(10) == [make_fill()]
+
+
+FULL_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from engine.core.events import CommandRefused
+from engine.store import StoreUnavailable
+from engine.store.repository import Repository
+
+async def main():
+    store = await Repository.open(Path(sys.argv[1]))
+    await store.record([CommandRefused("first", "", seq=1)])
+    limit = Path(sys.argv[1] + "-wal").stat().st_size + 10_000
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    big = CommandRefused("big", "x" * 100_000, seq=2)
+    try:
+        await store.record([big])
+    except StoreUnavailable as error:
+        print("refused:", error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await store.record([big, CommandRefused("last", "", seq=3)])
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_write_that_the_system_refuses_passes_when_it_takes_them_again(path: Path) -> None:
+    done = run_python(FULL_DISK, str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("refused: ")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT seq FROM audit_log").fetchall() == [(1,), (2,), (3,)]
+
+
+# --- sudden death --------------------------------------------------------------------------------
+
+
+WRITER = """
+import asyncio, sys
+from decimal import Decimal
+from pathlib import Path
+from engine.core.events import OrderFilled, PositionChanged
+from engine.core.model import *
+from engine.store.repository import Repository
+
+async def main():
+    store = await Repository.open(Path(sys.argv[1]))
+    cash, one = (await store.restore(Decimal(100_000), None)).cash, Decimal(1)
+    for number in range(100_000):
+        name = f"tb-{number}"
+        order = Order(name, "s", "X", Side.BUY, OrderType.MARKET, one, OrderPurpose.ENTRY,
+                      number, number, one, state=OrderState.INTENDED)
+        await store.commit_intent(order)
+        print("intent", name, flush=True)
+        fill = Fill(f"x-{number}", name, "X", Side.BUY, one, Decimal(3), Decimal("0.1"), number,
+                    "s")
+        cash += fill.cash_change
+        held = Position("s", "X", one + number, Decimal(3) * (one + number),
+                        commission=Decimal("0.1") * (one + number))
+        done = Order(name, "s", "X", Side.BUY, OrderType.MARKET, one, OrderPurpose.ENTRY,
+                     number, number, one, state=OrderState.FILLED, filled=one)
+        await store.record([OrderFilled(done, fill, seq=2 * number + 1),
+                            PositionChanged(held, fill, cash, seq=2 * number + 2)])
+        print("fill", f"x-{number}", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("acknowledged", [1, 2, 7, 50, 131])
+def test_what_was_acknowledged_outlives_a_kill(path: Path, acknowledged: int) -> None:
+    """The process dies right after some acknowledgement, in the middle of the next call."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().split() for _ in range(acknowledged)]
+        process.kill()
+        lines += [line.split() for line in process.stdout]
+    restored = asyncio.run(restart(path, day_start_ts=0))
+    intents = {name for kind, name in lines if kind == "intent"}
+    fills = {name for kind, name in lines if kind == "fill"}
+    assert len(lines) >= acknowledged
+    assert intents <= {order.client_order_id for order in restored.orders}
+    assert fills <= set(restored.execution_ids)
+    assert restored.cash == CASH - len(restored.execution_ids) * Decimal("3.1")
+    assert asyncio.run(check(path)) == []
