@@ -1,0 +1,1 @@
+"""Running the engine: settings, logging, files and the lock."""

@@ -1,0 +1,306 @@
+"""Every setting, in one list: from the environment, then `.env`, then the default.
+
+`python -m engine.ops.settings` prints `.env.example`.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_args
+from zoneinfo import ZoneInfo
+
+from dotenv.parser import Binding, parse_stream
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from engine.core.model import Mode
+from engine.core.text import clean
+from engine.ops.errors import UserError
+
+ENV_FILE = Path(".env")
+ENCODING = "utf-8-sig"
+# How alike two names must be (difflib's ratio) for one to be taken for the other misspelt. A short
+# name of the environment, such as NODE, may be like a setting's by chance.
+ALIKE = 0.85
+LONG_NAME = 10
+ECHO_LIMIT = 60
+
+
+class SettingsError(UserError, ValueError):
+    """One or more settings are wrong; the message has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems), "mend the above in the environment or in .env")
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    """The distinct names of a comma list, in their order."""
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(name for part in value.split(",") if (name := part.strip())))
+
+
+def _given(value: object) -> object:
+    if value == "":
+        raise ValueError("give a folder")
+    return value
+
+
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+AnyCase = BeforeValidator(_lower)
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Folder = Annotated[Path, BeforeValidator(_given), AfterValidator(Path.expanduser)]
+OptionalFolder = Annotated[Folder | None, BeforeValidator(_absent_if_empty)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+Percent = Annotated[Decimal, Field(gt=0, le=100)]
+Cost = Annotated[Decimal, Field(ge=0, le=100)]
+Money = Annotated[Decimal, Field(gt=0, le=10**12)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """What the operator can set. The name in the environment is the field's in upper case.
+
+    Percentages are in percent: 5 is 5 %. Money is in the account's currency.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE,
+        env_file_encoding=ENCODING,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    # Where orders go.
+    mode: Annotated[Mode, AnyCase] = Mode.PAPER
+    """paper trades on the simulated exchange; live also needs ALLOW_LIVE_TRADING and a person"""
+    allow_live_trading: bool = False
+    """true lets MODE=live reach a real account, once a person has confirmed it in the console"""
+    kill_switch: bool = False
+    """true starts with the kill switch tripped: no order leaves until it is re-armed by hand"""
+
+    # What the engine keeps.
+    data_dir: Folder = Path("var")
+    """folder of the database, the journal, the lock and the log; relative to the current folder"""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = "info"
+    """least weight of what is logged: debug, info, warning or error"""
+
+    # Market data.
+    symbols: Names = ()
+    """symbols to trade, with commas between them; empty means every symbol that the feed has"""
+    feed: Annotated[Literal["replay", "synthetic"], AnyCase] = "replay"
+    """replay plays recorded market data, synthetic makes quotes up for load tests"""
+    replay_dir: OptionalFolder = None
+    """folder of the recorded market data; empty means the samples that are shipped"""
+    replay_start: UtcTime = datetime(2018, 4, 4, 4, 43, tzinfo=UTC)
+    """market time at which the replay starts, ISO 8601 with its offset from UTC"""
+    replay_speed: Annotated[float, Field(ge=0, le=100_000)] = 60
+    """seconds of market time a second; 0 is as fast as possible"""
+    synthetic_symbols: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """how many symbols the synthetic feed has"""
+    synthetic_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """quotes a second of the synthetic feed, over all symbols"""
+    synthetic_seed: Annotated[int, Field(ge=0)] = 7
+    """seed of the synthetic feed: the same seed makes the same quotes"""
+    stale_after_s: Seconds = 120
+    """seconds without data after which a symbol is stale, and nothing is decided on it"""
+
+    # Strategies.
+    strategies: Names = ("sma_crossover",)
+    """strategies that are on at the first start, with commas between them"""
+    strategies_dir: OptionalFolder = None
+    """folder of strategies of your own; empty means none"""
+
+    # The simulated exchange.
+    starting_cash: Money = Decimal(100_000)
+    """cash of the paper account when its database is made"""
+    commission_pct: Cost = Decimal("0.1")
+    """commission in percent of an order's notional value"""
+    slippage_bps: Annotated[Decimal, Field(ge=0, le=10_000)] = Decimal(1)
+    """basis points by which a market order fills worse than the quote or the bar's open"""
+    max_volume_share_pct: Percent = Decimal(10)
+    """percent of a bar's volume, or of a quote's size, that may fill at once"""
+
+    # Risk: the position.
+    max_position_size_pct: Percent = Decimal(5)
+    """largest position in one symbol, in percent of equity"""
+    stop_loss_pct: Percent = Decimal(2)
+    """distance of the default stop-loss from the entry, in percent of its price"""
+    stop_loss_required: bool = False
+    """true refuses a signal without a stop-loss of its own instead of setting the default one"""
+
+    # Risk: the strategy.
+    max_trades_per_day: Count = 20
+    """entries a strategy may make in a trading day"""
+    max_consecutive_losses: Count = 3
+    """losing trades in a row after which a strategy is paused"""
+
+    # Risk: the account.
+    max_daily_loss: Money = Decimal(1000)
+    """loss in a trading day at which the kill switch trips, in the account's currency"""
+    max_daily_loss_pct: Percent = Decimal(5)
+    """loss in a trading day at which the kill switch trips, in percent of the day's first equity"""
+    max_exposure_pct: Percent = Decimal(80)
+    """largest sum of all positions, in percent of equity"""
+    max_drawdown_pct: Percent = Decimal(15)
+    """fall of equity from its peak at which the kill switch trips, in percent of the peak"""
+    trading_day_zone: ZoneInfo = ZoneInfo("America/New_York")
+    """IANA time zone at whose midnight the trading day starts"""
+
+    # Orders without an answer.
+    submit_timeout_s: Seconds = 5
+    """seconds without an answer after which a submitted order is in doubt"""
+    in_doubt_lag_s: Seconds = 30
+    """seconds for which an order in doubt is looked for at the venue before it is abandoned"""
+
+    # The console.
+    fps: Annotated[int, Field(ge=1, le=10)] = 4
+    """frames a second of the console"""
+    on_terminal_lost: Annotated[Literal["stop", "kill"], AnyCase] = "stop"
+    """when the terminal is lost: stop ends the engine in order, kill trips the kill switch first"""
+
+    @property
+    def database_path(self) -> Path:
+        return self.data_dir / f"{self.mode}.db"
+
+    @property
+    def journal_dir(self) -> Path:
+        return self.data_dir / "journal" / self.mode
+
+    @property
+    def lock_path(self) -> Path:
+        return self.data_dir / f"{self.mode}.lock"
+
+    @property
+    def kill_file(self) -> Path:
+        """While it exists, the kill switch is tripped."""
+        return self.data_dir / ".kill_switch"
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir / "tradebot.log"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings in force; `overrides`, by field name, come before the environment and `.env`.
+
+    Raises SettingsError with a line for each wrong setting, and for each name that looks like a
+    setting's but is none: a misspelt limit would leave the default in force unnoticed.
+    """
+    if unknown := overrides.keys() - Settings.model_fields.keys():
+        raise TypeError(f"no such settings: {sorted(unknown)}")
+    problems = _env_file_problems() + _misspelt(os.environ, LONG_NAME)
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        problems += explain(error, Settings)
+        settings = None
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def explain(error: ValidationError, model: type[BaseSettings]) -> list[str]:
+    """A line for each wrong setting of `model`: its value unless it is secret, the rule, what the
+    setting is for, its default."""
+    lines: list[str] = []
+    for detail in error.errors(include_url=False, include_context=False):
+        name = str(detail["loc"][0])
+        field = model.model_fields[name]
+        secret = SecretStr in (field.annotation, *get_args(field.annotation))
+        value = "***" if secret else clean(str(detail["input"]), ECHO_LIMIT)
+        rule = clean(detail["msg"])
+        lines.append(
+            f"{name.upper()}='{value}': {rule[:1].lower()}{rule[1:]}"
+            f" ({field.description}; default {env_text(field.default) or 'empty'})"
+        )
+    return lines
+
+
+def env_text(value: object) -> str:
+    """`value` of a setting as it is written in the environment."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(cast("tuple[str, ...]", value))
+        case float():
+            return str(value).removesuffix(".0")
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            return str(value)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every setting with its default and the line on it."""
+    lines = ["# Copy this file to .env and change what you need; what is not set has this default."]
+    for name, field in Settings.model_fields.items():
+        lines += ["", f"# {field.description}", f"{name.upper()}={env_text(field.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _env_file_problems() -> list[str]:
+    if not ENV_FILE.is_file():
+        return []
+    try:
+        with ENV_FILE.open(encoding=ENCODING) as file:
+            bindings = list(parse_stream(file))
+    except (OSError, UnicodeError) as error:
+        raise SettingsError([f".env cannot be read ({clean(str(error))})"]) from None
+    unread = [b for b in bindings if b.error or (b.key and b.value is None)]
+    return [f".env line {_line(b)}: not NAME=value" for b in unread] + _misspelt(
+        (b.key for b in bindings if b.key), 0
+    )
+
+
+def _line(binding: Binding) -> int:
+    """The line that the binding itself is on: the parser counts blank lines before it as its."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _misspelt(names: Iterable[str], shortest: int) -> list[str]:
+    """A line for each of `names` that is no setting's but much like one; those shorter than
+    `shortest` are let be."""
+    settings = [name.upper() for name in Settings.model_fields]
+    return [
+        f"{clean(name)} is no setting: write {close[0]}, or remove it"
+        for name in names
+        if len(name) >= shortest
+        and name.upper() not in settings
+        and (close := get_close_matches(name.upper(), settings, 1, ALIKE))
+    ]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(env_example())
