@@ -352,7 +352,7 @@ class Runtime:
         duties = [
             asyncio.create_task(duty)
             for duty in (
-                self._feed.run(self.publish),
+                self._feed.run(self.publish, self._ready),
                 self._tick(),
                 self._watch_latch(),
                 self._save(repository),

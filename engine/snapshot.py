@@ -59,7 +59,8 @@ class LimitRow(Struct, frozen=True):
 
 
 class StrategyRow(Struct, frozen=True):
-    """`state` is on, off, paused or failed; `note` says why. `warm` of `required` history bars."""
+    """`state` is on, off, paused or failed; `note` says why. `warm` of `required` history
+    bars have been seen, of the symbols that have data."""
 
     name: str
     state: str

@@ -185,7 +185,7 @@ class View:
                 f"{name}={getattr(run.parameters, name)}"
                 for name in run.parameters.__struct_fields__
             ),
-            warm=min((min(s.seen, run.required) for s in run.slots.values()), default=0),
+            warm=min((min(s.seen, run.required) for s in run.slots.values() if s.seen), default=0),
             required=run.required,
             trades_today=machine.risk.trades.get(run.name, 0),
             losses=losses,

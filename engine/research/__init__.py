@@ -1,0 +1,1 @@
+"""Research on recorded data: backtests, their statistics and their reports."""
