@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +139,12 @@ class Runtime:
     def _handle(self, event: Event) -> None:
         self._journal.append(event)
         effects = self.machine.process(event)
+        if effects:
+            self._dispatch(effects)
         if isinstance(event, IntentCommitted | IntentFailed):
             self._settle()
-        if not effects:
-            return
+
+    def _dispatch(self, effects: Sequence[Effect]) -> None:
         facts: list[Event] = []
         for effect in effects:
             if isinstance(effect, Record):
@@ -299,7 +301,7 @@ class Runtime:
         config = machine_config(settings, self._feed.instruments, tuple(found.kinds))
         self.machine = Machine(config, found.kinds)
         self._broker = PaperBroker(
-            self._feed.instruments, exchange_rules(settings), self._feed.clock
+            self._feed.instruments, exchange_rules(settings), self._now
         )
         self._view = View(self.machine, live_gate(settings))
         self._feed_status, self._feed_note = "connecting", ""
@@ -461,7 +463,7 @@ class Runtime:
         return self._feed.clock.now()
 
     def _take(self) -> Snapshot:
-        clock = self._feed.clock
+        clock = self._now
         speed = float(getattr(clock, "speed", 1.0))
         feed = FeedStatus(
             self._feed.name, self._feed_status, self._feed_note, speed, self._feed.recorded

@@ -13,7 +13,7 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
-from engine.core.model import OrderPurpose
+from engine.core.model import Order, OrderPurpose
 from engine.core.risk import Usage
 from engine.core.strategy import Run
 from engine.snapshot import (
@@ -98,7 +98,7 @@ class View:
             store=StoreStatus(machine.safety.store_available, machine.safety.store_reason),
             quotes=tuple(map(self._quote, machine.market.symbols.values())),
             signals=tuple(self._signals),
-            orders=tuple(machine.orders.orders.values())[-ORDERS_SHOWN:],
+            orders=self._orders(),
             positions=self._positions(),
             limits=self._limits(),
             strategies=tuple(map(self._strategy, machine.runner.runs.values())),
@@ -145,6 +145,12 @@ class View:
         )
         self._quotes[symbol] = row
         return row
+
+    def _orders(self) -> tuple[Order, ...]:
+        """The newest, and every one that is open."""
+        orders = list(self._machine.orders.orders.values())
+        older = (order for order in orders[:-ORDERS_SHOWN] if order.is_open)
+        return (*older, *orders[-ORDERS_SHOWN:])
 
     def _positions(self) -> tuple[PositionRow, ...]:
         rows: list[PositionRow] = []

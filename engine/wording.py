@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from engine.core import events as e
 from engine.core.model import NANOS, Fill, Order
+from engine.core.text import clean
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 Worded = tuple[str, str]
@@ -97,7 +98,7 @@ def _safety(fact: e.Event) -> Worded | None:
         case e.CommandRefused():
             return WARNING, f"refused {fact.command}: {fact.reason}"
         case e.FillQuarantined(fill=fill):
-            return ERROR, f"execution {fill.execution_id} quarantined: {fact.reason}"
+            return ERROR, f"execution {clean(fill.execution_id)} quarantined: {fact.reason}"
         case e.DuplicateRefused(order=order):
             return WARNING, f"{order.client_order_id} was made before; no second order"
         case e.StoreStatusChanged(available=True):

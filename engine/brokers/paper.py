@@ -1,12 +1,11 @@
 """The paper broker: the simulated exchange behind the broker interface."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from engine.brokers.base import BaseBroker, Publish
 from engine.core.events import BarClosed, CancelRejected, Event, ExecutionReport, QuoteUpdate
 from engine.core.matching import ExchangeRules, SimulatedExchange
-from engine.core.model import Instrument, Order
-from engine.feeds.clock import Clock
+from engine.core.model import Instrument, Order, OrderState
 
 
 class PaperBroker(BaseBroker):
@@ -19,13 +18,16 @@ class PaperBroker(BaseBroker):
 
     name = "paper"
 
-    def __init__(self, instruments: Iterable[Instrument], rules: ExchangeRules, clock: Clock):
+    def __init__(
+        self, instruments: Iterable[Instrument], rules: ExchangeRules, now: Callable[[], int]
+    ) -> None:
         self._exchange = SimulatedExchange(instruments, rules)
-        self._clock = clock
+        self._now = now
         self._publish: Publish = _nowhere
 
     def restore(self, orders: Iterable[Order]) -> None:
-        self._exchange.restore(orders, self._clock.now())
+        sent = (order for order in orders if order.state is not OrderState.INTENDED)
+        self._exchange.restore(sent, self._now())
 
     async def connect(self, publish: Publish) -> None:
         self._publish = publish
@@ -34,10 +36,10 @@ class PaperBroker(BaseBroker):
         self._publish = _nowhere
 
     async def submit_order(self, order: Order) -> ExecutionReport:
-        return self._exchange.submit(order, self._clock.now())
+        return self._exchange.submit(order, self._now())
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
-        return self._exchange.cancel(order.client_order_id, self._clock.now())
+        return self._exchange.cancel(order.client_order_id, self._now())
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
         return self._exchange.find(order.client_order_id)

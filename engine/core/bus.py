@@ -51,14 +51,18 @@ class Bus:
         """`recorder` sees every fact before its subscribers do."""
         self._recorder = recorder
 
+    @property
+    def cause(self) -> int:
+        """The sequence number of the event that is being handled, 0 where none is."""
+        return self._handling.seq if self._handling is not None else 0
+
     def publish(self, fact: Event) -> None:
         """Queue a fact; it is delivered after the event that is being handled now."""
+        cause = self.cause
         self.seq = seq = self.seq + 1
-        cause = self._handling
         force_setattr(fact, "seq", seq)
         force_setattr(fact, "ts", self.now)
-        if cause is not None:
-            force_setattr(fact, "cause", cause.seq)
+        force_setattr(fact, "cause", cause)
         self._queue.append(fact)
 
     def deliver(self, event: Event) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from engine.core.bus import Bus
 from engine.core.events import (
+    BrokerStatusChanged,
     ClockTick,
     DuplicateRefused,
     EngineStarted,
@@ -21,6 +22,7 @@ from engine.core.events import (
     SignalBlocked,
     SignalGenerated,
     StoreStatusChanged,
+    StrategyFailed,
     StrategyToggled,
 )
 from engine.core.market import Market
@@ -71,11 +73,11 @@ class Desk:
     def on_signal(self, event: SignalGenerated) -> None:
         signal = event.signal
         buys = signal.side is Side.BUY
-        blocked = self._enter(signal, event.seq) if buys else self._leave(signal)
+        blocked = self._enter(signal) if buys else self._leave(signal)
         if blocked:
             self._bus.publish(SignalBlocked(signal, *blocked))
 
-    def _enter(self, signal: Signal, cause: int) -> tuple[str, str] | None:
+    def _enter(self, signal: Signal) -> tuple[str, str] | None:
         """Open a position; or what stands in the way, as check and reason."""
         key = (signal.strategy, signal.symbol)
         if reason := self._safety.objection():
@@ -86,7 +88,9 @@ class Desk:
             return "stale", "the last price is older than its limit"
         if signal.stop_price is None and self._risk.limits.stop_loss_required:
             return "stop_loss", "the signal has no stop-loss, and STOP_LOSS_REQUIRED is set"
-        order = self._entry(signal, cause)
+        if signal.stop_price is not None and signal.stop_price >= self._market.ask(signal.symbol):
+            return "stop_loss", "the signal's stop-loss is not below the price"
+        order = self._entry(signal)
         if order is None:
             return "size", "nothing can be bought within the position size limit"
         failed = self._risk.check(order)
@@ -96,12 +100,11 @@ class Desk:
             return "duplicate", f"order {order.client_order_id} was made from this signal before"
         return None
 
-    def _entry(self, signal: Signal, cause: int) -> Order | None:
+    def _entry(self, signal: Signal) -> Order | None:
         """A market order sized within the position limit; None where not even one lot fits."""
-        market = self._market.symbols[signal.symbol]
-        instrument = market.instrument
-        touch = market.quote.ask if market.quote else market.mark
-        price = instrument.price(Decimal(repr(touch)) * (1 + SLIPPAGE_ALLOWANCE))
+        instrument = self._market.symbols[signal.symbol].instrument
+        ask = self._market.ask(signal.symbol)
+        price = instrument.price(Decimal(repr(ask)) * (1 + SLIPPAGE_ALLOWANCE))
         equity = self._portfolio.equity()
         held = self._portfolio.notional(signal.symbol)
         if equity is None or held is None:
@@ -110,7 +113,7 @@ class Desk:
         quantity = fixed_fraction(instrument, price, budget, held)
         if not quantity:
             return None
-        stop = signal.stop_price or touch * (1 - float(self._risk.limits.stop_loss_pct) / 100)
+        stop = signal.stop_price or ask * (1 - float(self._risk.limits.stop_loss_pct) / 100)
         return Order(
             client_order_id(signal.strategy, signal.symbol, signal.side, signal.ts, self._risk.day),
             signal.strategy,
@@ -123,7 +126,7 @@ class Desk:
             self._bus.now,
             price,
             stop_loss=instrument.price(stop),
-            cause=cause,
+            cause=self._bus.cause,
         )
 
     def _leave(self, signal: Signal) -> tuple[str, str] | None:
@@ -154,7 +157,7 @@ class Desk:
         key = (order.strategy, order.symbol)
         if order.purpose is OrderPurpose.EXIT and order.is_final:
             self._exits.pop(key, None)  # an exit that did not fill: back under the stop
-        if isinstance(event, OrderRejected):
+        if isinstance(event, OrderRejected) and order.purpose is OrderPurpose.PROTECTIVE_STOP:
             self._refused[key] = self._bus.now
         self._tend(key)
 
@@ -181,6 +184,10 @@ class Desk:
         if event.available:
             self.on_resumed(event)
 
+    def on_broker_status(self, event: BrokerStatusChanged) -> None:
+        if event.connected:
+            self.on_resumed(event)
+
     def on_restored(self, event: Restored) -> None:
         """An exit that was signalled before the end and not carried out is still wanted."""
         for state in event.strategies:
@@ -190,12 +197,17 @@ class Desk:
                     self._exits[state.strategy, symbol] = position.opened_ts
 
     def on_toggled(self, event: StrategyToggled) -> None:
+        if not event.enabled:
+            self._withdraw(event.strategy, "the strategy was switched off")
+
+    def on_failed(self, event: StrategyFailed) -> None:
+        self._withdraw(event.strategy, "the strategy failed")
+
+    def _withdraw(self, strategy: str, reason: str) -> None:
         """A strategy that is off has no entries open; its positions stay under their stops."""
-        if event.enabled:
-            return
         for order in list(self._orders.open.values()):
-            if order.strategy == event.strategy and order.purpose is OrderPurpose.ENTRY:
-                self._orders.cancel(order.client_order_id, "the strategy was switched off")
+            if order.strategy == strategy and order.purpose is OrderPurpose.ENTRY:
+                self._orders.cancel(order.client_order_id, reason)
 
     def _tend(self, key: Key) -> None:
         position = self._portfolio.position(*key)
@@ -259,6 +271,7 @@ class Desk:
             self._bus.now,
             stop_price or self._portfolio.mark_price(position.symbol) or ZERO,
             stop_price=stop_price,
+            cause=self._bus.cause,
         )
 
     # --- the last moment ------------------------------------------------------------------------
@@ -267,9 +280,10 @@ class Desk:
         """Why an order whose intent is durable must not leave all the same."""
         if reason := self._safety.objection():
             return reason
+        protects = order.purpose is OrderPurpose.PROTECTIVE_STOP
+        if not protects and not self._runner.is_on(order.strategy):
+            return "the strategy is off"
         if order.purpose is OrderPurpose.ENTRY:
-            if not self._runner.is_on(order.strategy):
-                return "the strategy is off"
             return self._risk.objection(order)
         held = abs(self._portfolio.position(order.strategy, order.symbol).quantity)
         return "" if order.quantity <= held else "the position is smaller by now"

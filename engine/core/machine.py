@@ -12,6 +12,7 @@ from engine.core.bus import BrokenLaw, Bus
 from engine.core.events import (
     BarClosed,
     BrokerChanged,
+    BrokerStatusChanged,
     CancelRejected,
     ClockTick,
     CommandRefused,
@@ -49,6 +50,7 @@ from engine.core.events import (
     SteerFeed,
     StoreChanged,
     StoreStatusChanged,
+    StrategyFailed,
     StrategyToggled,
     SubmitFailed,
     ToggleStrategy,
@@ -106,7 +108,6 @@ class Machine:
         self.config = config
         self._effects: list[Effect] = []
         self.error: Exception | None = None
-        self.feeds: dict[str, FeedChanged] = {}
         self.bus = bus = Bus()
         self.market = Market(bus, config.instruments, config.history, config.stale_after)
         self.portfolio = Portfolio(bus, self.market, config.starting_cash)
@@ -223,16 +224,17 @@ class Machine:
         bus.subscribe(StoreChanged, safety.on_store)
         bus.subscribe(StoreStatusChanged, desk.on_store_status)
         bus.subscribe(BrokerChanged, safety.on_broker)
+        bus.subscribe(BrokerStatusChanged, desk.on_broker_status)
         bus.subscribe(FeedChanged, self._on_feed)
 
         bus.subscribe(ToggleStrategy, runner.on_toggle)
         bus.subscribe(StrategyToggled, risk.on_toggled)
         bus.subscribe(StrategyToggled, desk.on_toggled)
+        bus.subscribe(StrategyFailed, desk.on_failed)
         bus.subscribe(RequestCancel, self._on_cancel)
         bus.subscribe(ControlFeed, self._on_control)
 
     def _on_feed(self, event: FeedChanged) -> None:
-        self.feeds[event.feed] = event
         self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))
 
     def _on_cancel(self, event: RequestCancel) -> None:
@@ -251,4 +253,7 @@ class Machine:
             self.error = error
             law, reason = "internal error", clean(f"{type(error).__name__}: {error}")
         self.bus.publish(LawBroken(law, reason))
-        self.bus.drain()
+        try:
+            self.bus.drain()
+        except Exception as another:
+            self._stop_on(another)

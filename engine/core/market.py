@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from math import nan
 
 from engine.core.bus import Bus
 from engine.core.events import (
@@ -14,6 +15,7 @@ from engine.core.events import (
     QuoteUpdate,
 )
 from engine.core.model import Bar, Instrument, Quote
+from engine.core.text import clean
 
 
 class SymbolMarket:
@@ -58,12 +60,11 @@ class Market:
         market = self.symbols.get(quote.symbol)
         if market is None or not quote.is_sound:
             return self._refuse(quote.symbol, "no quote: missing, negative or crossed price")
+        if market.quote is not None and quote.ts < market.quote.ts:
+            return False
         market.quote = quote
-        market.mark = (quote.bid + quote.ask) / 2
         market.mark_source = "mid"
-        market.updated = quote.ts
-        if market.stale:
-            self._recover(market)
+        self._update(market, (quote.bid + quote.ask) / 2, quote.ts)
         return True
 
     def on_bar(self, event: BarClosed) -> bool:
@@ -79,11 +80,8 @@ class Market:
             if bar.start > last and event.live:
                 self._bus.publish(BarGap(bar.symbol, (bar.start - last) // bar.interval))
         bars.append(bar)
-        market.mark = bar.close
         market.mark_source = "close"
-        market.updated = bar.ts
-        if market.stale:
-            self._recover(market)
+        self._update(market, bar.close, bar.ts)
         return True
 
     def on_tick(self, event: ClockTick) -> None:
@@ -98,15 +96,29 @@ class Market:
         market = self.symbols[symbol]
         return bool(market.updated) and self._bus.now - market.updated <= self._stale_after
 
-    def start_day(self) -> None:
+    def ask(self, symbol: str) -> float:
+        """What a buyer pays: the ask, or the mark where no quote is within the limit of age."""
+        market = self.symbols[symbol]
+        quote = market.quote
+        if quote is not None and self._bus.now - quote.ts <= self._stale_after:
+            return quote.ask
+        return market.mark
+
+    def start_day(self, start: int) -> None:
+        """Changes refer to the first price of each symbol from `start` (ns UTC) on."""
         for market in self.symbols.values():
-            market.day_open = market.mark
+            market.day_open = market.mark if market.updated >= start else nan
 
     def _refuse(self, symbol: str, reason: str) -> bool:
         self.refused += 1
-        self._bus.publish(DataRefused(symbol, reason))
+        self._bus.publish(DataRefused(clean(symbol), reason))
         return False
 
-    def _recover(self, market: SymbolMarket) -> None:
-        market.stale = False
-        self._bus.publish(FeedRecovered(market.instrument.symbol))
+    def _update(self, market: SymbolMarket, mark: float, ts: int) -> None:
+        market.mark = mark
+        market.updated = min(ts, self._bus.now)  # a time to come would keep it fresh
+        if market.day_open != market.day_open:
+            market.day_open = mark
+        if market.stale:
+            market.stale = False
+            self._bus.publish(FeedRecovered(market.instrument.symbol))

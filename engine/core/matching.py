@@ -141,13 +141,16 @@ class SimulatedExchange:
     def on_quote(self, quote: Quote) -> list[ExecutionReport]:
         """Fill what this quote fills."""
         book = self._resting.get(quote.symbol)
-        if not book:
+        if not book or not quote.is_sound:
             return []
         reports: list[ExecutionReport] = []
+        sizes = {Side.BUY: quote.ask_size, Side.SELL: quote.bid_size}
         for resting in list(book.values()):
-            buys = resting.order.side is Side.BUY
+            if resting.active > quote.ts:
+                continue
+            side = resting.order.side
+            buys = side is Side.BUY
             touch = quote.ask if buys else quote.bid
-            size = quote.ask_size if buys else quote.bid_size
             resting.quoted = True
             if not resting.triggered and resting.stop is not None:
                 resting.triggered = touch >= resting.stop if buys else touch <= resting.stop
@@ -157,13 +160,13 @@ class SimulatedExchange:
                 touch > resting.limit if buys else touch < resting.limit
             ):
                 continue
-            self._fill(resting, touch, size, quote.ts, reports)
+            sizes[side] -= self._fill(resting, touch, sizes[side], quote.ts, reports)
         return reports
 
     def on_bar(self, bar: Bar) -> list[ExecutionReport]:
         """Fill what this bar fills, of the orders that were there before it began."""
         book = self._resting.get(bar.symbol)
-        if not book:
+        if not book or not bar.is_sound:
             return []
         reports: list[ExecutionReport] = []
         available = bar.volume * self._share
@@ -171,7 +174,7 @@ class SimulatedExchange:
             if resting.active > bar.start:
                 continue
             price = _bar_price(resting, bar)
-            if price is not None and available > 0:
+            if price is not None:
                 available -= self._fill(resting, price, available, bar.ts, reports)
         return reports
 
@@ -186,8 +189,11 @@ class SimulatedExchange:
         """Fill up to `available` at `price`, and say how much was filled."""
         order = resting.order
         instrument = self._instruments[order.symbol]
-        quantity = min(order.quantity - resting.filled, instrument.quantity(available))
-        if quantity <= 0:
+        if not available > 0:  # NaN is no size either
+            return 0.0
+        remaining = order.quantity - resting.filled
+        quantity = remaining if remaining <= available else instrument.quantity(available)
+        if not quantity:
             return 0.0
         exact = instrument.price(price)
         paid = exact if resting.limit is not None else self._slipped(order.side, exact, instrument)

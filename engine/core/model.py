@@ -6,7 +6,7 @@ makes a new value, so a snapshot may share them with the console's thread.
 """
 
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, DefaultContext, getcontext
 from enum import StrEnum
 from math import isfinite
 
@@ -15,6 +15,10 @@ from msgspec import Struct
 NANOS = 1_000_000_000
 MINUTE = 60 * NANOS
 ZERO = Decimal(0)
+
+# A quantity of 18 decimals times a price of 8, summed over a session, stays exact: in this thread
+# and in every one that starts later.
+DefaultContext.prec = getcontext().prec = 60
 
 
 def utc(ts: int) -> datetime:

@@ -70,6 +70,7 @@ FINAL_ORDERS_KEPT = 2_000
 _FACTS: dict[OrderState, type[OrderEvent]] = {
     S.SUBMITTED: OrderSubmitted,
     S.ACCEPTED: OrderAccepted,
+    S.PARTIALLY_FILLED: OrderAccepted,  # known again, after a doubt
     S.PENDING_CANCEL: OrderPendingCancel,
     S.CANCELED: OrderCanceled,
     S.REJECTED: OrderRejected,
@@ -193,10 +194,11 @@ class OrderBook:
             return
         if event.venue_order_id and not order.venue_order_id:
             order = self._change(order, venue_order_id=clean(event.venue_order_id))
+            if order.state is S.PENDING_CANCEL and event.state not in FINAL_STATES:
+                self._ask_to_cancel(order)  # it was in flight when it was cancelled
         if event.fill is not None:
             self._fill(order, event.fill)
-        else:
-            self._follow(order, event.state, clean(event.reason))
+        self._follow(self.orders[event.client_order_id], event.state, clean(event.reason))
 
     def on_cancel_rejected(self, event: CancelRejected) -> None:
         order = self.open.get(event.client_order_id)
@@ -236,6 +238,8 @@ class OrderBook:
             self._keep(order)
             if order.state is S.INTENDED or order.state is S.SUBMITTED:
                 self._doubt(order, "the engine ended before an answer came")
+            elif order.state is S.PENDING_CANCEL:
+                self._ask_to_cancel(order)
             elif order.is_open:
                 self._query(order)
 
@@ -243,11 +247,10 @@ class OrderBook:
 
     def _follow(self, order: Order, state: OrderState, reason: str) -> None:
         """Go where the venue says that the order is, as far as the graph allows."""
-        if state is S.ACCEPTED and order.state is S.PENDING_CANCEL:
-            self._ask_to_cancel(order)  # it was in flight when it was cancelled; now it is known
-            return
-        if state is S.ACCEPTED and order.filled:
-            state = S.PARTIALLY_FILLED
+        if state is S.ACCEPTED or state is S.PARTIALLY_FILLED:
+            state = S.PARTIALLY_FILLED if order.filled else S.ACCEPTED
+        elif state is S.FILLED and order.leaves:
+            state, reason = S.IN_DOUBT, "the venue has filled it, and an execution is missing here"
         if state is order.state or state not in ALLOWED[order.state]:
             return
         self._cancel_unwanted(order, self._move(order, state, reason=reason))

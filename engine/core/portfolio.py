@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from decimal import Decimal
-from math import isfinite
+from math import isfinite, nan
 
 from msgspec.structs import replace
 
@@ -154,15 +154,19 @@ class Portfolio:
         if self.equity_estimate != self.equity_estimate:  # a held symbol had no price until now
             self._resync()
 
+    def _mark_of(self, symbol: str) -> float:
+        market = self._market.symbols.get(symbol)
+        return nan if market is None else market.mark
+
     def _resync(self) -> None:
         """Make the estimate exact again: rounding does not add up over a session."""
         net: dict[str, Decimal] = {}
         for position in self.positions.values():
             net[position.symbol] = net.get(position.symbol, ZERO) + position.quantity
         self._held = {
-            symbol: Holding(float(quantity), self._market.symbols[symbol].mark)
+            symbol: Holding(float(quantity), self._mark_of(symbol))
             for symbol, quantity in net.items()
-            if quantity and symbol in self._market.symbols
+            if quantity
         }
         self.equity_estimate = float(self.cash) + sum(
             held.quantity * held.mark for held in self._held.values()

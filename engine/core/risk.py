@@ -30,6 +30,7 @@ from engine.core.portfolio import Portfolio
 from engine.core.sessions import TradingDay
 
 HUNDRED = Decimal(100)
+ROUNDING = 1e-9
 
 
 class RiskLimits(Struct, frozen=True):
@@ -102,15 +103,16 @@ class Risk:
         limits, equity = self.limits, self._portfolio.equity()
         exposure = self._portfolio.exposure()
         loss = loss_pct = exposed = drawdown = None
-        if equity is not None and equity > 0:
-            if self.day_equity:
-                day_equity = Decimal(self.day_equity)
+        if equity is not None:
+            if self.day_equity is not None and self.day_equity > 0:
+                day_equity = Decimal(repr(self.day_equity))
                 loss = max(ZERO, day_equity - equity)
                 loss_pct = loss / day_equity * HUNDRED
-            if exposure is not None:
+            if exposure is not None and equity > 0:
                 exposed = (exposure + self._open_entries() + extra) / equity * HUNDRED
-            peak = max(Decimal(self.peak_equity), equity)
-            drawdown = (peak - equity) / peak * HUNDRED
+            peak = max(Decimal(repr(self.peak_equity)), equity)
+            if peak > 0:
+                drawdown = (peak - equity) / peak * HUNDRED
         return [
             Usage("account", "daily_loss", "", loss, limits.max_daily_loss, "$", below=True),
             Usage(
@@ -232,12 +234,17 @@ class Risk:
             self._watch(equity)
 
     def _start_day(self, ts: int) -> None:
+        """Start the day of `ts`, or go on with the one that was restored; not before equity is
+        known."""
+        equity = self._portfolio.equity()
+        if equity is None:
+            return
         self._day.roll(ts)
         self._count_trades()
-        self._resume_paused()
-        self._market.start_day()
+        self._market.start_day(self._day.start)
         if self._restored_day != self._day.date or self.day_equity is None:
-            self.day_equity = self._portfolio.equity_estimate
+            self._resume_paused()
+            self.day_equity = float(equity)
             self._bus.publish(TradingDayStarted(self._day.date, self.day_equity))
         self._restored_day = ""
         self._set_floor()
@@ -261,13 +268,14 @@ class Risk:
     # --- watching -------------------------------------------------------------------------------
 
     def _set_floor(self) -> None:
-        """The equity below which a loss limit is reached."""
+        """The equity at which a loss limit is reached, and a little above it: the estimate of
+        equity is rounded, and the limits are then measured exactly."""
         limits = self.limits
         floor = self.peak_equity * (1 - float(limits.max_drawdown_pct) / 100)
         if self.day_equity is not None:
             allowed = float(limits.max_daily_loss_pct) / 100 * self.day_equity
             floor = max(floor, self.day_equity - min(float(limits.max_daily_loss), allowed))
-        self._floor = floor
+        self._floor = floor + self.peak_equity * ROUNDING
 
     def _watch(self, equity: float) -> None:
         if equity > self.peak_equity:
@@ -302,8 +310,8 @@ class Risk:
             self.losses[event.strategy] = 0
 
     def on_restored(self, event: Restored) -> None:
-        equity = self._portfolio.equity_estimate
-        self.peak_equity = equity if event.peak_equity is None else event.peak_equity
+        equity = self._portfolio.equity()
+        self.peak_equity = event.peak_equity or float(equity or ZERO)
         self.day_equity = event.day_equity
         self._restored_day = event.day
         self.losses = {state.strategy: state.losses for state in event.strategies}

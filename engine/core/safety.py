@@ -43,7 +43,7 @@ class Safety:
         self.kill = KillSwitchState()
         self.store_available = True
         self.store_reason = ""
-        self.brokers: dict[str, BrokerChanged] = {}
+        self.brokers: dict[str, BrokerStatusChanged] = {}
 
     def objection(self) -> str:
         """Why no order may leave now; empty text where nothing stands against it."""
@@ -118,7 +118,7 @@ class Safety:
             reason = "restart with MODE=paper"
         self._bus.publish(CommandRefused("RequestMode", reason))
 
-    # --- store and brokers -------------------------------------------------------------------------
+    # --- store and brokers -----------------------------------------------------------------------
 
     def on_store(self, event: StoreChanged) -> None:
         if event.available == self.store_available:
@@ -128,6 +128,6 @@ class Safety:
         self._bus.publish(StoreStatusChanged(event.available, self.store_reason))
 
     def on_broker(self, event: BrokerChanged) -> None:
-        self.brokers[event.broker] = event
-        reason = clean(event.reason)
-        self._bus.publish(BrokerStatusChanged(event.broker, event.connected, reason))
+        status = BrokerStatusChanged(clean(event.broker), event.connected, clean(event.reason))
+        self.brokers[status.broker] = status
+        self._bus.publish(status)

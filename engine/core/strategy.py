@@ -98,9 +98,15 @@ def make_parameters(strategy: type[Strategy], values: dict[str, Any]) -> Strateg
     Raises ValueError that names the parameter and the rule.
     """
     try:
-        return msgspec.convert(values, strategy.Parameters, strict=False)
+        parameters = msgspec.convert(values, strategy.Parameters, strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+        rule, _, name = str(error).replace("`", "").partition(" - at $.")
+        raise ValueError(f"{name}: {rule}" if name else rule) from None
+    for name in parameters.__struct_fields__:
+        value = getattr(parameters, name)
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{name}: {value} is no number")
+    return parameters
 
 
 class Slot:
@@ -233,7 +239,7 @@ class StrategyRunner:
         if event.enabled:
             run.failed = False
             run.note = ""
-        self._bus.publish(StrategyToggled(run.name, run.enabled, event.author))
+        self._bus.publish(StrategyToggled(run.name, run.enabled, clean(event.author)))
 
     # --- outcomes -------------------------------------------------------------------------------
 
@@ -242,7 +248,8 @@ class StrategyRunner:
         if slot.run.failed:
             return
         try:
-            signal = question(*arguments)
+            answer = question(*arguments)
+            signal = None if answer is None else _checked(slot, answer)
         except (Exception, SystemExit) as error:
             self._fail(slot, error)
         else:
@@ -251,9 +258,6 @@ class StrategyRunner:
 
     def _emit(self, slot: Slot, signal: Signal) -> None:
         if not self._live or not slot.run.enabled or slot.seen < slot.run.required:
-            return
-        if fault := _fault(slot, signal):
-            self._fail(slot, ValueError(fault))
             return
         if signal.side is slot.last_side:
             return
@@ -268,15 +272,28 @@ class StrategyRunner:
         self._bus.publish(StrategyFailed(run.name, run.note))
 
 
-def _fault(slot: Slot, signal: Any) -> str:
-    """What is wrong with a strategy's answer; empty where nothing is."""
-    if not isinstance(signal, Signal):
-        return f"returned {type(signal).__name__}, not a Signal"
-    if signal.symbol != slot.strategy.symbol or signal.strategy != slot.run.name:
-        return "returned a signal for another strategy or symbol"
-    if not (isfinite(signal.price) and signal.price > 0 and 0 <= signal.strength <= 1):
-        return "returned a signal without a price, or with a strength outside 0 to 1"
-    stop = signal.stop_price
+def _checked(slot: Slot, answer: Any) -> Signal:
+    """A strategy's answer in plain values: numbers of numpy, say, could not be recorded.
+
+    Raises ValueError or TypeError where it makes no sense.
+    """
+    if not isinstance(answer, Signal):
+        raise ValueError(f"returned {type(answer).__name__}, not a Signal")
+    if answer.symbol != slot.strategy.symbol or answer.strategy != slot.run.name:
+        raise ValueError("returned a signal for another strategy or symbol")
+    price, strength, stop = float(answer.price), float(answer.strength), answer.stop_price
+    if not (isfinite(price) and price > 0 and 0 <= strength <= 1):
+        raise ValueError("returned a signal without a price, or with a strength outside 0 to 1")
     if stop is not None and not (isfinite(stop) and stop > 0):
-        return "returned a stop price that is no price"
-    return ""
+        raise ValueError("returned a stop price that is no price")
+    return Signal(
+        answer.strategy,
+        answer.symbol,
+        Side(answer.side),
+        int(answer.ts),
+        price,
+        strength,
+        {clean(name): float(value) for name, value in answer.indicators.items()},
+        None if stop is None else float(stop),
+        clean(answer.reason),
+    )

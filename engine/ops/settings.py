@@ -29,7 +29,7 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 
 ENV_FILE = Path(".env")
-ENCODING = "utf-8-sig"
+ENCODING = "utf-8"
 # How alike two names must be (difflib's ratio) for one to be taken for the other misspelt. A short
 # name of the environment, such as NODE, may be like a setting's by chance.
 ALIKE = 0.85
@@ -92,7 +92,6 @@ class Settings(BaseSettings):
         env_file_encoding=ENCODING,
         extra="ignore",
         frozen=True,
-        allow_inf_nan=False,
         validate_default=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,

@@ -153,13 +153,14 @@ def _curve(result: BacktestResult, width: int, ascii_only: bool) -> Text:
     labels = {0: _money(high), CURVE_HEIGHT - 1: _money(low)}
     margin = max(map(len, labels.values()))
     begin, end = _time(int(result.times[0])), _time(int(result.times[-1]))
-    room = max(width - margin - 2, len(begin) + len(end) + 1)
+    room = max(width - margin - 2, 1)
+    times = f"{begin}{end:>{room - len(begin)}}" if room > len(begin + end) else begin
     text = Text(f"Equity, {_currency(result)}\n", no_wrap=True)
     for row, line in enumerate(plot(result.equity, room, CURVE_HEIGHT, ascii_only)):
         text.append(f"{labels.get(row, ''):>{margin}} |")
         text.append(line, "cyan")
         text.append("\n")
-    return text.append(f"{'':{margin}}  {begin}{end:>{room - len(begin)}}")
+    return text.append(f"{'':{margin}}  {times}")
 
 
 def _notes(result: BacktestResult, figures: Statistics) -> list[str]:

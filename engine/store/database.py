@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import URL, event, insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from engine.core.text import clean
@@ -43,7 +44,9 @@ async def open_database(path: Path) -> AsyncEngine:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, without the statement that SQLAlchemy adds."""
+    """What went wrong, without what SQLAlchemy adds to it."""
+    if isinstance(error, PoolTimeout):
+        return "calls before this one still wait for the database"
     return clean(str(error.orig if isinstance(error, DBAPIError) else error))
 
 

@@ -59,7 +59,6 @@ class JournalWriter:
         """Raises UserError where the file is there or cannot be made."""
         self._encode = msgpack.Encoder().encode
         self._buffer = bytearray()
-        self._size = 0
         self._failure = ""
         self._ended = ""
         try:
@@ -116,14 +115,11 @@ class JournalWriter:
         self._buffer += payload
 
     def _write(self) -> None:
-        """Write at the place where the last whole write ended: what a failed one left behind is
-        written over."""
+        """A write may stop within a record; the next one goes on from there."""
         self._failure = ""
         try:
             while self._buffer:
-                written = os.pwrite(self._file, self._buffer, self._size)
-                self._size += written
-                del self._buffer[:written]
+                del self._buffer[: os.write(self._file, self._buffer)]
         except OSError as error:
             self._failure = error.strerror or str(error)
 

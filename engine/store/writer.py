@@ -10,7 +10,7 @@ from engine.core.model import Order
 from engine.store import DuplicateIntent, StoreUnavailable
 from engine.store.repository import Repository
 
-BATCH = 500
+BATCH = 100
 RETRY_S = 1.0
 FACTS_KEPT = 200_000
 

@@ -117,6 +117,7 @@ def test_rsi_of_a_price_that_stands_still_for_weeks_stays_a_number() -> None:
     assert 0 < settled < 100
     assert numbers[5000] == pytest.approx(settled)
     assert numbers[-1] == 50
+    assert RSI(14).of([*range(100, 120), *[120] * 40_000])[-1] == 50
 
 
 @pytest.mark.parametrize("indicator", INDICATORS, ids=label)

@@ -120,6 +120,12 @@ def test_a_day_ends_at_midnight_of_the_trading_zone() -> None:
     np.testing.assert_allclose(daily_returns(times, equity, 100, "UTC"), [0.21], rtol=1e-12)
 
 
+def test_a_daily_bar_that_closes_at_midnight_is_a_day_of_its_own() -> None:
+    midnights = nanos(datetime(2022, 1, 2, tzinfo=UTC)) + DAY * np.arange(3)
+    returns = daily_returns(midnights, np.array([110.0, 121.0, 133.1]), 100, "UTC")
+    np.testing.assert_allclose(returns, [0.1, 0.1, 0.1], rtol=1e-12)
+
+
 def test_days_without_a_bar_are_no_days() -> None:
     friday = nanos(datetime(2013, 10, 11, 20, tzinfo=UTC))
     returns = daily_returns(

@@ -127,11 +127,14 @@ def test_few_days_are_told(make_result: Callable) -> None:
 def test_every_line_fits_in_every_encoding(
     make_result: Callable, width: int, encoding: str
 ) -> None:
-    report = printed(make_result(gaps=3), width=width, encoding=encoding)
+    rules = {"A_SETTING_WITH_A_NAME_THAT_NO_LINE_HAS_ROOM_FOR": "#" * 100}
+    report = printed(make_result(assumptions=rules), width=width, encoding=encoding)
     assert max(map(len, report.splitlines())) <= width
     assert ESCAPE not in report
     assert ("*" in report) is (encoding != "utf-8")
     assert "100,000.00" in report
+    assert report.count("#") == 100
+    assert "\N{HORIZONTAL ELLIPSIS}" not in report
 
 
 def test_colour_only_where_it_is_wanted(

@@ -135,6 +135,29 @@ async def test_another_schema_is_refused(path: Path, statement: str, said: str) 
     assert said in await refusal(path)
 
 
+async def test_another_schema_that_is_still_in_the_log_is_refused(path: Path) -> None:
+    await (await Repository.open(path)).close()
+    crashed = path.with_name("crashed.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE bot_state SET value = '2' WHERE key = 'schema_version'")
+        connection.commit()
+        for end in ("", "-wal"):
+            Path(f"{crashed}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
+    with pytest.raises(UserError, match="has schema 2"):
+        await Repository.open(crashed)
+
+
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "what?mode=rw.db", "#1.db", "bücher.db"])
+async def test_a_path_may_have_any_name(tmp_path: Path, make_order: MakeOrder, name: str) -> None:
+    for expected in ([], [make_order()]):
+        store = await Repository.open(tmp_path / name)
+        assert await store.orders(10) == expected
+        if not expected:
+            await store.commit_intent(make_order())
+        await store.close()
+    assert list(contents(tmp_path)) == [name]
+
+
 async def test_a_damaged_database_is_refused(path: Path, make_order: MakeOrder) -> None:
     store = await Repository.open(path)
     for number in range(200):

@@ -287,6 +287,14 @@ def test_a_flipped_bit_is_found_at_every_byte_of_a_middle_record(path: Path, bit
             events.extend(JournalReader(path))
 
 
+def test_a_flipped_bit_before_a_torn_record_is_found(path: Path) -> None:
+    _, start, end, size = write(path, sample())
+    whole = path.read_bytes()[: size - 1]
+    path.write_bytes(flipped(whole, end - 1, 0))
+    with pytest.raises(UserError, match=f"record at byte {start} "):
+        list(JournalReader(path))
+
+
 def test_a_flipped_bit_in_the_last_record_cuts_it(path: Path) -> None:
     *_, start, end = write(path, sample())
     whole = path.read_bytes()

@@ -224,10 +224,22 @@ async def test_a_fill_is_counted_once(
     await store.record(facts)
     await store.record([stamp(facts[1])])
     assert await store.trades(10) == [fill]
+    assert await store.ledger_check() == []
     restored = await restart(path)
     assert restored.cash == Decimal("99899.9")
     assert restored.execution_ids == ("x-1",)
-    assert await store.ledger_check() == []
+
+
+async def test_an_execution_stays_as_it_was_first_recorded(
+    store: Repository, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    """The copy that is not passed over is found by the ledger check."""
+    await store.restore(CASH, None)
+    order = make_order(quantity=Decimal(1))
+    await store.record(bought(stamp, order, make_fill(), CASH))
+    await store.record(bought(stamp, order, make_fill(price=Decimal(90)), CASH))
+    assert await store.trades(10) == [make_fill()]
+    assert "cash is 99909.9, the executions make it 99899.9" in await store.ledger_check()
 
 
 async def test_a_fact_given_twice_is_recorded_once(store: Repository, stamp: Stamp) -> None:
@@ -637,6 +649,10 @@ async def test_no_call_waits_long_for_its_turn(
             return_exceptions=True,
         )
         assert loop.time() - before < 3
+    assert {str(outcome) for outcome in outcomes} == {
+        "database is locked",
+        "calls before this one still wait for the database",
+    }
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     await store.commit_intent(make_order())
 
