@@ -1,5 +1,6 @@
 """`tradebot`: what it prints, and how it fails."""
 
+import errno
 import json
 import os
 import subprocess
@@ -47,6 +48,16 @@ def by_user() -> None:
 def by_us() -> None:
     key = "canary"
     raise RuntimeError(len(key))
+
+
+@failing.command()
+def by_interrupt() -> None:
+    raise click.Abort
+
+
+@failing.command()
+def by_closed_pipe() -> None:
+    raise BrokenPipeError(errno.EPIPE, "nobody reads")
 
 
 def test_the_version_and_the_commands_are_told() -> None:
@@ -99,6 +110,14 @@ def test_an_error_of_ours_is_one_line_and_its_traceback_is_in_the_log() -> None:
     assert "CRITICAL engine.cli unexpected RuntimeError | Traceback" in line
     assert line.endswith("RuntimeError: 6")
     assert line.count("canary") == 0
+
+
+@pytest.mark.parametrize("command", ["by-interrupt", "by-closed-pipe"])
+def test_an_interrupt_and_a_closed_pipe_are_no_errors_of_ours(command: str) -> None:
+    result = run(command, command=failing)
+    assert result.exit_code == 1
+    assert "unexpected" not in result.output
+    assert not Path("var").exists()
 
 
 def test_an_error_of_ours_is_told_even_where_no_log_can_be_written() -> None:

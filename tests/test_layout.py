@@ -25,6 +25,8 @@ ARROWS = {
         "engine.core.events",
         "engine.core.text",
         "engine.host",
+        "engine.ops.errors",
+        "engine.ops.logging",
         "engine.ops.settings",
     ),
 }

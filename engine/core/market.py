@@ -54,12 +54,15 @@ class Market:
         self._stale_after = stale_after
         self.symbols = {i.symbol: SymbolMarket(i, history) for i in instruments}
         self.refused = 0
+        self._refusing: dict[str, None] = {}
 
     def on_quote(self, event: QuoteUpdate) -> bool:
         quote = event.quote
         market = self.symbols.get(quote.symbol)
         if market is None or not quote.is_sound:
             return self._refuse(quote.symbol, "no quote: missing, negative or crossed price")
+        if quote.is_stub:
+            return self._refuse(quote.symbol, "no quote: the spread is too wide to tell a price")
         if market.quote is not None and quote.ts < market.quote.ts:
             return False
         market.quote = quote
@@ -110,11 +113,16 @@ class Market:
             market.day_open = market.mark if market.updated >= start else nan
 
     def _refuse(self, symbol: str, reason: str) -> bool:
+        """Count it, and say so once until sound data come again."""
         self.refused += 1
-        self._bus.publish(DataRefused(clean(symbol), reason))
+        if symbol not in self._refusing:
+            self._refusing[symbol] = None
+            self._bus.publish(DataRefused(clean(symbol), reason))
         return False
 
     def _update(self, market: SymbolMarket, mark: float, ts: int) -> None:
+        if self._refusing:
+            self._refusing.pop(market.instrument.symbol, None)
         market.mark = mark
         market.updated = min(ts, self._bus.now)  # a time to come would keep it fresh
         if market.day_open != market.day_open:

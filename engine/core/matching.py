@@ -141,7 +141,7 @@ class SimulatedExchange:
     def on_quote(self, quote: Quote) -> list[ExecutionReport]:
         """Fill what this quote fills."""
         book = self._resting.get(quote.symbol)
-        if not book or not quote.is_sound:
+        if not book or not quote.is_sound or quote.is_stub:
             return []
         reports: list[ExecutionReport] = []
         sizes = {Side.BUY: quote.ask_size, Side.SELL: quote.bid_size}

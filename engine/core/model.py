@@ -15,6 +15,8 @@ from msgspec import Struct
 NANOS = 1_000_000_000
 MINUTE = 60 * NANOS
 ZERO = Decimal(0)
+WIDEST_SPREAD = 1.1
+"""The largest ask, as a multiple of the bid, between which a price can be told."""
 
 # A quantity of 18 decimals times a price of 8, summed over a session, stays exact: in this thread
 # and in every one that starts later.
@@ -160,6 +162,11 @@ class Quote(Struct, frozen=True, gc=False):
     def is_sound(self) -> bool:
         """False for a missing, non-finite, non-positive or crossed price: then it is no quote."""
         return isfinite(self.bid) and isfinite(self.ask) and 0 < self.bid <= self.ask
+
+    @property
+    def is_stub(self) -> bool:
+        """Whether the spread is so wide that the mid is no price: a market maker's placeholder."""
+        return self.ask > self.bid * WIDEST_SPREAD
 
 
 class Bar(Struct, frozen=True, gc=False):

@@ -271,6 +271,11 @@ def _read_entries(path: Path) -> dict[str, _Entry]:
                     f"{clean(str(path))}: {name} of {clean(symbol)} is {step}, not above 0",
                     f"Set {name} to the step of its prices or quantities, such as 0.01",
                 )
+        if not (entry.min_notional.is_finite() and entry.min_notional >= 0):
+            raise RecordingError(
+                f"{clean(str(path))}: min_notional of {clean(symbol)} is {entry.min_notional}",
+                "Set min_notional to the smallest value of an order, or leave it out",
+            )
     return entries
 
 

@@ -428,6 +428,10 @@ def test_bars_of_two_intervals_are_not_mixed(write: Write, tmp_path: Path) -> No
         (["[X]", 'asset_class = "stock"', 'tick = "0"', 'lot = "1"'], "tick of X is 0"),
         (["[X]", 'asset_class = "stock"', 'tick = "1"', 'lot = "nan"'], "lot of X is NaN"),
         (["[X]", 'asset_class = "stock"', 'tick = "1"'], "lot"),
+        (
+            ["[X]", 'asset_class = "stock"', 'tick = "1"', 'lot = "1"', 'min_notional = "nan"'],
+            "min_notional of X is NaN",
+        ),
         (["[X]", 'asset_class = "stock"', 'tick = "1"', 'lot = "1"', "size = 1"], "size"),
     ],
 )

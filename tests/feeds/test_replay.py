@@ -225,6 +225,7 @@ def test_as_fast_as_possible_takes_no_time_and_lets_others_run(
     async def main() -> None:
         task = asyncio.create_task(other())
         await feed.run(events.append)
+        turns.append(len(events))
         task.cancel()
 
     virtual.run(main())
@@ -268,6 +269,15 @@ def test_a_late_engine_changes_no_time(small: Player) -> None:
     small.virtual.run(feed.run(publish))
     assert len(seen) == 32
     assert all(ts == now for ts, now in seen)
+
+
+def test_time_spent_before_it_plays_is_not_made_up_for(small: Player) -> None:
+    loop = small.virtual.loop
+    feed = ReplayFeed(small.recordings, ["X"], START, 1, loop.nanoseconds)
+    loop.spend(300)
+    walls: list[float] = []
+    small.virtual.run(feed.run(lambda _: walls.append(loop.time())))
+    assert (walls[0], walls[-1]) == pytest.approx((300, 900))
 
 
 def test_history_and_replay_meet_at_the_start(

@@ -12,7 +12,7 @@ from engine.feeds.synthetic import SyntheticFeed, quotes, symbol_names
 from tests.feeds.conftest import VirtualTime
 
 SECOND = NANOS
-EPOCH = 1_700_000_000 * NANOS
+EPOCH = 1_700_000_000 * NANOS + NANOS // 4
 
 
 class LoopClock:
@@ -164,7 +164,7 @@ def test_bars_are_formed_of_the_mids(virtual: VirtualTime) -> None:
         end = (quote.ts // SECOND + 1) * SECOND
         mids.setdefault((quote.symbol, end), []).append((quote.bid + quote.ask) / 2)
     bars = bars_in(events)
-    assert len(bars) == 4 * 4
+    assert len(bars) == 4 * 5
     for bar in bars:
         formed = mids[bar.symbol, bar.ts]
         assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (
@@ -185,6 +185,7 @@ def test_history_leads_up_to_the_first_quotes(virtual: VirtualTime) -> None:
     events = record(virtual, feed, 2.5)
     for symbol, bars in history.items():
         assert len(bars) == 200
+        assert bars[-1].ts == EPOCH // SECOND * SECOND
         assert all(bar.is_sound for bar in bars)
         assert all(a.ts == b.start and a.close == b.open for a, b in pairwise(bars))
         first = next(bar for bar in bars_in(events) if bar.symbol == symbol)

@@ -1,6 +1,7 @@
 """One engine a database, whatever happens to the first."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,9 +65,11 @@ def test_a_second_engine_is_refused_and_told_of_the_first(
 def test_a_refused_engine_leaves_the_first_ones_lock_alone(
     path: Path, holder: subprocess.Popen[str]
 ) -> None:
+    open_files = len(list(Path("/dev/fd").iterdir()))
     for _ in range(2):
         with pytest.raises(EngineLocked, match=f"pid {holder.pid}"), EngineLock(path):
             pass
+    assert len(list(Path("/dev/fd").iterdir())) == open_files
 
 
 def test_an_engine_that_was_killed_holds_nothing(path: Path, holder: subprocess.Popen[str]) -> None:
@@ -90,6 +93,13 @@ def test_one_process_cannot_hold_it_twice(path: Path) -> None:
             pass
     with EngineLock(path):
         pass
+
+
+def test_nothing_of_an_earlier_holder_is_left_in_the_file(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("99999999 a longer text than that of the next holder, from an older version\n")
+    with EngineLock(path):
+        assert re.fullmatch(rf"{os.getpid()} 20\S+\+00:00\n", path.read_text())
 
 
 def test_an_error_inside_lets_go(path: Path) -> None:

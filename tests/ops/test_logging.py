@@ -2,8 +2,10 @@
 
 import logging
 import re
+import time
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,22 +34,33 @@ def settings() -> Settings:
     return settings
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A local time that is far from UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 def lines(settings: Settings) -> list[str]:
     return settings.log_path.read_text().split("\n")[:-1]
 
 
-def test_an_event_is_one_line_with_its_time_in_utc(settings: Settings) -> None:
+def test_an_event_is_one_line_with_its_time_in_utc(settings: Settings, far_east: None) -> None:
     logging.getLogger("engine.test").info("order %s sent", "a-1")
     (line,) = lines(settings)
-    assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO engine\.test order a-1 sent", line
-    )
+    told, rest = line.split(" ", 1)
+    assert rest == "INFO engine.test order a-1 sent"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(told)) < timedelta(hours=1)
 
 
 def test_text_from_outside_cannot_forge_an_event_or_move_the_cursor(settings: Settings) -> None:
     logging.getLogger("engine.test").info("reject: %s", "no\r\n2026 CRITICAL \x1b[2J\x9b\u202e[b]")
     (line,) = lines(settings)
-    assert line.endswith("reject: no | 2026 CRITICAL  (2J  (b)") or "no  | 2026" in line
+    assert line.endswith("reject: no  | 2026 CRITICAL  (2J  (b)")
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\\[]", line)
 
 
@@ -67,7 +80,6 @@ def test_libraries_are_heard_from_warnings_on(settings: Settings) -> None:
     logging.getLogger("httpx").warning("slow")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        logging.captureWarnings(True)
         warnings.warn("old", UserWarning, stacklevel=1)
     assert [line.split(" ", 2)[1] for line in lines(settings)] == ["WARNING", "WARNING"]
     assert "canary" not in "".join(lines(settings))

@@ -143,6 +143,11 @@ def test_a_value_within_its_rule_is_taken(
     assert getattr(load_settings(), name.lower()) == meant
 
 
+def test_the_start_of_the_replay_is_told_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLAY_START", "2018-04-04T02:00:00-04:00")
+    assert env_text(load_settings().replay_start) == "2018-04-04T06:00:00Z"
+
+
 @pytest.mark.parametrize("mode", Mode)
 def test_paper_and_live_share_nothing_but_the_kill_file_and_the_log(mode: Mode) -> None:
     settings = load_settings(mode=mode, data_dir="state")

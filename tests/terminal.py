@@ -1,0 +1,118 @@
+"""A real pseudo-terminal around a real program, and the screen that a person would see."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import pyte
+
+READ_S = 0.1
+
+
+class Terminal:
+    """Runs `argv` in a pty of `columns` by `rows`; `screen` is what it shows."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        *,
+        columns: int = 120,
+        rows: int = 40,
+        folder: Path | None = None,
+    ) -> None:
+        self._master, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.process = subprocess.Popen(
+            argv,
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(child)
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self.received = bytearray()
+        self._open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.hang_up()
+
+    @property
+    def screen(self) -> str:
+        return "\n".join(self._screen.display)
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def wait_for(self, seen: str | Callable[[str], bool], timeout: float = 30) -> str:
+        """Read until the screen holds `seen`, or fulfils it; the screen then.
+
+        Raises AssertionError with the screen where that does not come in `timeout` seconds.
+        """
+        fulfils = seen if callable(seen) else lambda screen: seen in screen
+        deadline = time.monotonic() + timeout
+        while not fulfils(self.screen):
+            assert time.monotonic() < deadline, f"{seen} did not come:\n{self.screen}"
+            self.read()
+        return self.screen
+
+    def read(self, timeout: float = READ_S) -> bool:
+        """Take in what the program writes within `timeout` seconds; False where nothing came."""
+        if not self._open or not select.select([self._master], [], [], timeout)[0]:
+            return False
+        try:
+            data = os.read(self._master, 65_536)
+        except OSError:  # the program has closed its side
+            data = b""
+        if not data:
+            self._open = False
+            return False
+        self.received += data
+        self._stream.feed(data)
+        return True
+
+    def wait(self, timeout: float = 20) -> int:
+        """Read until the program ends; its exit status."""
+        deadline = time.monotonic() + timeout
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"it goes on:\n{self.screen}"
+            self.read()
+        while self.read():
+            pass
+        return self.process.returncode
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._screen.resize(rows, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as a lost SSH connection does."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+            self._open = False
+
+    def kill(self) -> None:
+        """kill -9"""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
