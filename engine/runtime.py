@@ -463,10 +463,12 @@ class Runtime:
         return self._feed.clock.now()
 
     def _take(self) -> Snapshot:
-        clock = self._now
-        speed = float(getattr(clock, "speed", 1.0))
         feed = FeedStatus(
-            self._feed.name, self._feed_status, self._feed_note, speed, self._feed.recorded
+            self._feed.name,
+            self._feed_status,
+            self._feed_note,
+            self._feed.clock.speed,
+            self._feed.recorded,
         )
         return self._view.take(self._now(), time.time_ns(), feed, self._latched, self._health())
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from engine.core import events as e
-from engine.core.model import NANOS, Fill, Order
+from engine.core.model import NANOS, Fill, Order, OrderPurpose
 from engine.core.text import clean
 
 INFO, WARNING, ERROR = "info", "warning", "error"
@@ -60,7 +60,9 @@ def _order(fact: e.OrderEvent) -> Worded | None:
 
 
 def _kind(order: Order) -> str:
-    return f"{order.type} {order.purpose.replace('_', ' ')}"
+    if order.purpose is OrderPurpose.PROTECTIVE_STOP:
+        return "protective stop"
+    return f"{order.type} {order.purpose}"
 
 
 def _fill(order: Order, fill: Fill) -> str:
@@ -88,7 +90,7 @@ def _market(fact: e.Event) -> Worded | None:
 def _safety(fact: e.Event) -> Worded | None:
     match fact:
         case e.KillSwitchTriggered():
-            by = " ".join(filter(None, (fact.source, fact.author)))
+            by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
             because = f": {fact.reason}" if fact.reason else ""
             return ERROR, f"KILL SWITCH tripped by {by}{because}"
         case e.KillSwitchRearmed():

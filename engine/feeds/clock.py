@@ -9,6 +9,11 @@ NanosecondSource = Callable[[], int]
 
 
 class Clock(Protocol):
+    """Market time, `speed` times as fast as real time; 0 is as fast as possible."""
+
+    @property
+    def speed(self) -> float: ...
+
     def now(self) -> int:
         """Market time in nanoseconds UTC; never less than before."""
         ...
@@ -20,6 +25,8 @@ class SystemClock:
     Where the computer's clock is set back, time goes on from where it was at the monotonic rate, so
     that time-outs still run; where it is set forward, or the computer slept, time follows.
     """
+
+    speed = 1.0
 
     def __init__(
         self,
