@@ -34,7 +34,7 @@ def find_strategies(*folders: Path) -> Plugins:
                 module = _load(path)
                 kind = _strategy_of(module, kinds)
             except (Exception, SystemExit) as error:
-                broken[path.name] = clean(f"{type(error).__name__}: {error}")
+                broken[clean(path.name)] = clean(f"{type(error).__name__}: {error}")
                 continue
             if kind is not None:
                 kinds[module.STRATEGY_NAME] = kind

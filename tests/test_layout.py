@@ -24,6 +24,7 @@ ARROWS = {
         "engine.core.model",
         "engine.core.events",
         "engine.core.text",
+        "engine.__version__",
         "engine.host",
         "engine.ops.errors",
         "engine.ops.logging",

@@ -15,6 +15,7 @@ from engine.core.events import (
     BarClosed,
     CancelOrder,
     CommitIntent,
+    DuplicateRefused,
     Effect,
     Event,
     ExecutionReport,
@@ -33,7 +34,7 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.machine import MachineConfig
-from engine.core.model import Fill, Order, OrderPurpose, OrderState, utc
+from engine.core.model import Fill, Order, OrderPurpose, OrderState, Quote, utc
 
 S = OrderState
 
@@ -104,7 +105,7 @@ class Audit:
 
     def _take_in(self, event: Event) -> None:
         match event:
-            case QuoteUpdate(quote=quote) if quote.is_sound and quote.symbol in self._symbols():
+            case QuoteUpdate(quote=quote) if self._is_price(quote):
                 self._price(quote.symbol, (quote.bid + quote.ask) / 2, quote.ts)
             case BarClosed(bar=bar) if bar.is_sound and bar.symbol in self._symbols():
                 self._price(bar.symbol, bar.close, bar.ts)
@@ -118,6 +119,10 @@ class Audit:
                 self.losses[event.strategy] = 0
             case _:
                 pass
+
+    def _is_price(self, quote: Quote) -> bool:
+        known = quote.symbol in self._symbols()
+        return known and quote.is_sound and not quote.is_stub
 
     def _symbols(self) -> set[str]:
         return {instrument.symbol for instrument in self.config.instruments}
@@ -136,6 +141,8 @@ class Audit:
         self.on = {state.strategy for state in event.strategies if state.enabled}
         self.losses = {state.strategy: state.losses for state in event.strategies}
         self.killed = event.kill.tripped
+        if event.day_equity is not None:
+            self.day_equity = Decimal(repr(event.day_equity))
 
     def _execute(self, client_order_id: str, fill: Fill) -> None:
         """An execution counts once, where it can be true of its order."""
@@ -165,6 +172,8 @@ class Audit:
         match fact:
             case OrderEvent(order=order):
                 self._moved(order)
+            case DuplicateRefused(order=order):
+                del self.orders[order.client_order_id]
             case PositionChanged(fill=fill):
                 law(fill.execution_id in self.executions, "I3", fill)
             case KillSwitchTriggered():

@@ -23,10 +23,12 @@ from engine.core.events import (
     ExecutionReport,
     IntentCommitted,
     OrderNotFound,
+    PositionChanged,
     QueryOrder,
     QuoteUpdate,
     RearmKillSwitch,
     Record,
+    RequestCancel,
     Restored,
     StrategyState,
     SubmitOrder,
@@ -36,6 +38,7 @@ from engine.core.events import (
 from engine.core.machine import Machine, MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules, SimulatedExchange
 from engine.core.model import (
+    FINAL_STATES,
     MINUTE,
     NANOS,
     AssetClass,
@@ -54,36 +57,34 @@ from engine.core.model import (
 from engine.core.strategy import Strategy
 from tests.core.audit import Audit
 
-D = Decimal
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Effect)
 
 START = nanos(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
 """A Monday, 09:30 in New York."""
 
-ACME = Instrument("ACME", AssetClass.STOCK, D("0.01"), D(1))
-COIN = Instrument("COIN", AssetClass.CRYPTO, D("0.01"), D("0.00000001"), min_notional=D(10))
+ACME = Instrument("ACME", AssetClass.STOCK, Decimal("0.01"), Decimal(1))
+COIN = Instrument(
+    "COIN", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.00000001"), min_notional=Decimal(10)
+)
 
-FREE = ExchangeRules(D(0), D(0), D(100))
+FREE = ExchangeRules(Decimal(0), Decimal(0), Decimal(100))
 """No commission, no slippage, and a bar's whole volume may fill."""
 
 PLENTY = 1e6
 
-BOUNDED = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-"""Properties are tried on the same examples in every run."""
+BOUNDED = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Puppet(Strategy):
-    """Answers at the next quote of its symbol what the test wished for."""
+    """Answers at the next quote of its symbol, or tick, what the test wished for."""
 
     wishes: ClassVar[dict[tuple[str, str], Any]]
 
     def on_quote(self, quote: Quote) -> Signal | None:
+        return self.wishes.pop((self.name, self.symbol), None)
+
+    def on_clock(self, now: int) -> Signal | None:
         return self.wishes.pop((self.name, self.symbol), None)
 
 
@@ -98,7 +99,11 @@ class Rig:
         kinds: Mapping[str, type[Strategy]] | None = None,
         rules: ExchangeRules = FREE,
         restored: Restored | None = None,
+        started: bool = True,
         audited: bool = True,
+        void: Iterable[type[Effect]] = (),
+        exchange: SimulatedExchange | None = None,
+        now: int = START,
         **config: Any,
     ) -> None:
         instruments = tuple(instruments)
@@ -111,28 +116,39 @@ class Rig:
         setups = tuple(StrategySetup(name, symbols) for name in self.kinds)
         self.config = MachineConfig("test", instruments, setups, **config)
         self.machine = Machine(self.config, self.kinds)
-        self.exchange = SimulatedExchange(instruments, rules)
+        self.exchange = exchange or SimulatedExchange(instruments, rules)
         self.audit = Audit(self.config) if audited else None
-        self.now = START
+        self.now = now
         self.inputs: list[Event] = []
         self.effects: list[Effect] = []
         self.hold: set[type[Effect]] = set()
         self.lost: set[type[Effect]] = set()
-        self.void: set[type[Effect]] = set()
+        self.void: set[type[Effect]] = set(void)
         self.held: list[Effect] = []
         self._waiting: deque[Effect] = deque()
-        self._begin(restored)
+        self._executions: tuple[str, ...] = ()
+        self._restore(restored or Restored(self.config.starting_cash), exchange is None)
+        if started:
+            self.start()
 
-    def _begin(self, restored: Restored | None) -> None:
-        """As the runtime does: the durable state first, then the strategies, then the start."""
-        restored = restored or Restored(self.config.starting_cash)
-        self.exchange.restore([o for o in restored.orders if o.is_open and o.state is not OrderState.INTENDED], self.now)
+    def _restore(self, restored: Restored, venue_too: bool) -> None:
+        """As the runtime does: the durable state first, then what no one ever switched."""
+        if venue_too:
+            gone = (OrderState.INTENDED, *FINAL_STATES)
+            self.exchange.restore([o for o in restored.orders if o.state not in gone], self.now)
+        self._executions = restored.execution_ids
         self.send(restored)
         known = {state.strategy for state in restored.strategies}
         for name in self.kinds:
             if name not in known:
-                self.toggle(name, True)
+                self.toggle(name)
+
+    def start(self) -> None:
         self.send(EngineStarted())
+
+    def deliver(self, report: ExecutionReport) -> None:
+        """What the exchange says by itself."""
+        self.send(report)
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -155,7 +171,7 @@ class Rig:
         half = spread / 2
         quote = Quote(symbol, self.now, price - half, price + half, size, size)
         for report in self.exchange.on_quote(quote):
-            self.send(report)
+            self.deliver(report)
         return self.send(QuoteUpdate(quote))
 
     def bar(
@@ -172,7 +188,7 @@ class Rig:
         bar = Bar(symbol, self.now, *ohlc, volume=volume)
         if live:
             for report in self.exchange.on_bar(bar):
-                self.send(report)
+                self.deliver(report)
         return self.send(BarClosed(bar, live=live))
 
     def tick(self, seconds: float = 1.0) -> list[Effect]:
@@ -180,7 +196,7 @@ class Rig:
         return self.send(ClockTick())
 
     def wish(self, side: Side, strategy: str = "puppet", symbol: str = "ACME", **how: Any) -> None:
-        """Have `strategy` signal `side` at the next quote of `symbol`."""
+        """Have `strategy` signal `side` at the next quote of `symbol`, or the next tick."""
         given: dict[str, Any] = {"ts": self.now, "price": 100.0} | how
         self.wishes[strategy, symbol] = Signal(strategy, symbol, side, **given)
 
@@ -223,15 +239,18 @@ class Rig:
             order.client_order_id,
             order.symbol,
             order.side,
-            D(str(quantity)),
-            D(str(price)),
-            D(0),
+            Decimal(str(quantity)),
+            Decimal(str(price)),
+            Decimal(0),
             self.now,
         )
         return self.report(order, state, fill=replace(fill, **what))
 
     def toggle(self, strategy: str = "puppet", enabled: bool = True) -> list[Effect]:
         return self.send(ToggleStrategy(strategy=strategy, enabled=enabled, author="test"))
+
+    def request_cancel(self, order: Order) -> list[Effect]:
+        return self.send(RequestCancel(client_order_id=order.client_order_id, author="me"))
 
     def kill(self) -> list[Effect]:
         return self.send(TripKillSwitch(source="key", reason="test", author="test"))
@@ -245,6 +264,11 @@ class Rig:
         self.hold -= released
         self._waiting.extend(e for e in self.held if type(e) in released)
         self.held = [e for e in self.held if type(e) not in released]
+        self._settle()
+
+    def step(self, number: int = 0) -> None:
+        """Carry out one of the effects that are held, and nothing else."""
+        self._carry_out(self.held.pop(number))
         self._settle()
 
     # --- what came of it ------------------------------------------------------------------------
@@ -304,7 +328,7 @@ class Rig:
             orders=tuple(state["orders"]),
             positions=tuple(state["positions"]),
             marks=state["marks"],
-            execution_ids=tuple(self.execution_ids()),
+            execution_ids=self.execution_ids(),
             strategies=tuple(
                 StrategyState(name, enabled, "", state["losses"].get(name, 0))
                 for name, enabled, *_ in state["strategies"]
@@ -315,9 +339,10 @@ class Rig:
             peak_equity=state["day"][2],
         )
 
-    def execution_ids(self) -> list[str]:
-        fills = (e.fill for e in self.inputs if isinstance(e, ExecutionReport) and e.fill)
-        return [fill.execution_id for fill in fills]
+    def execution_ids(self) -> tuple[str, ...]:
+        """All executions that were ever applied."""
+        applied = (fact.fill.execution_id for fact in self.facts(PositionChanged))
+        return (*self._executions, *applied)
 
     # --- the loop -------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def test_the_mark_is_the_mid_of_the_last_quote_or_the_close_of_a_later_bar(rig: 
 
 
 @pytest.mark.parametrize(
-    ("bid", "ask"), [(NAN, 101), (101, NAN), (INF, INF), (0, 101), (-5, 101), (101, 100)]
+    ("bid", "ask"), [(NAN, 101), (101, NAN), (INF, INF), (0, 101), (-5, 101), (101, 100), (1, 199)]
 )
 def test_an_unsound_quote_is_refused_and_counted(rig: Rig, bid: float, ask: float) -> None:
     rig.quote(100)
@@ -53,7 +53,16 @@ def test_an_unsound_quote_is_refused_and_counted(rig: Rig, bid: float, ask: floa
     assert rig.machine.market.refused == 1
     (refused,) = rig.facts(DataRefused)
     assert refused.symbol == "ACME"
-    assert "crossed" in refused.reason
+    assert refused.reason.startswith("no quote: ")
+
+
+def test_a_run_of_refused_data_is_told_once_until_sound_data_come_again(rig: Rig) -> None:
+    for _ in range(3):
+        send_quote(rig, NAN, NAN)
+    assert (len(rig.facts(DataRefused)), rig.machine.market.refused) == (1, 3)
+    rig.quote(100)
+    send_quote(rig, NAN, NAN)
+    assert (len(rig.facts(DataRefused)), rig.machine.market.refused) == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -2,24 +2,27 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
 from msgspec import Meta, json
+from msgspec.structs import replace
 
 from engine.core.events import (
     CommandRefused,
+    Restored,
     SignalGenerated,
     StrategyFailed,
     StrategyState,
     StrategyToggled,
-    ToggleStrategy,
 )
-from engine.core.machine import Machine, StrategySetup
-from engine.core.model import Bar, Fill, Quote, Side, Signal
+from engine.core.model import Bar, Fill, OrderPurpose, Quote, Side, Signal
 from engine.core.strategy import Strategy, StrategyParameters, make_parameters
 from tests.core.rig import ACME, COIN, Rig
+
+CASH = Decimal(100_000)
 
 
 class Recorder(Strategy):
@@ -51,6 +54,10 @@ def answering(answer: Callable[[Strategy, Quote], Any]) -> type[Strategy]:
     return Answering
 
 
+def a_buy(strategy: Strategy, quote: Quote, **other: Any) -> Signal:
+    return replace(Signal(strategy.name, strategy.symbol, Side.BUY, quote.ts, quote.ask), **other)
+
+
 def said(rig: Rig, strategy: str = "puppet") -> list[Side]:
     """The sides that a strategy signalled."""
     signals = [fact.signal for fact in rig.facts(SignalGenerated)]
@@ -77,15 +84,240 @@ def test_the_same_side_twice_in_a_row_is_one_signal_for_each_symbol() -> None:
 
 
 def test_the_last_side_outlives_a_restart() -> None:
-    rig = Rig()
-    rig.send(
-        Restored := rig.durable().__class__(
-            cash=rig.cash,
-            strategies=(StrategyState("puppet", True, last_signals={"ACME": Side.BUY}),),
-        )
-    )
-    assert Restored
+    state = StrategyState("puppet", True, last_signals={"ACME": Side.BUY, "GONE": Side.BUY})
+    rig = Rig(restored=Restored(CASH, strategies=(state,)))
     rig.signal(Side.BUY)
     assert said(rig) == []
     rig.signal(Side.SELL)
     assert said(rig) == [Side.SELL]
+
+
+def test_a_signal_during_the_warm_up_is_not_heard() -> None:
+    class Eager(Strategy):
+        def required_history(self) -> int:
+            return 3
+
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            return self.signal(Side.BUY if len(history) % 2 else Side.SELL, bar, {})
+
+    rig = Rig(kinds={"eager": Eager})
+    for _ in range(2):
+        rig.bar(100)
+    assert said(rig, "eager") == []
+    rig.bar(100)
+    assert said(rig, "eager") == [Side.BUY]
+
+
+def test_history_warms_a_strategy_up_and_makes_no_signal() -> None:
+    class Eager(Strategy):
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            return self.signal(Side.BUY, bar, {})
+
+    rig = Rig(kinds={"eager": Eager}, started=False)
+    rig.bar(100, live=False)
+    assert said(rig, "eager") == []
+    rig.start()
+    rig.bar(100)
+    assert said(rig, "eager") == [Side.BUY]
+
+
+def test_on_clock_may_signal_too() -> None:
+    class Timer(Strategy):
+        def on_clock(self, now: int) -> Signal | None:
+            return Signal(self.name, self.symbol, Side.BUY, now, 100.0)
+
+    rig = Rig(kinds={"timer": Timer})
+    rig.tick()
+    assert said(rig, "timer") == [Side.BUY]
+
+
+# --- on and off ----------------------------------------------------------------------------------
+
+
+def test_a_strategy_that_is_off_sees_every_bar_and_is_not_heard(recorder: type[Recorder]) -> None:
+    rig = Rig("puppet", kinds={"recorder": recorder})
+    rig.toggle("recorder", False)
+    rig.toggle("puppet", False)
+    rig.bar(100)
+    rig.bar(101)
+    assert [(bar.close, known) for bar, known in recorder.bars] == [(100, 1), (101, 2)]
+    rig.signal(Side.BUY)
+    assert said(rig) == []
+    assert rig.orders == {}
+
+
+def test_what_it_said_while_off_does_not_count_as_its_last_side() -> None:
+    rig = Rig()
+    rig.toggle(enabled=False)
+    rig.signal(Side.BUY)
+    rig.toggle()
+    rig.signal(Side.BUY)
+    assert said(rig) == [Side.BUY]
+
+
+def test_a_strategy_is_off_until_it_is_switched_on() -> None:
+    rig = Rig(restored=Restored(CASH, strategies=(StrategyState("puppet", False),)))
+    rig.signal(Side.BUY)
+    assert said(rig) == []
+
+
+def test_switching_an_unknown_strategy_is_refused() -> None:
+    rig = Rig()
+    rig.toggle("no\x1b[such")
+    (refused,) = rig.facts(CommandRefused)
+    assert refused.reason == "no strategy no (such"
+
+
+def test_it_hears_of_its_own_fills_alone(recorder: type[Recorder]) -> None:
+    class Buyer(recorder):
+        def on_quote(self, quote: Quote) -> Signal | None:
+            return a_buy(self, quote)
+
+    rig = Rig("puppet", kinds={"buyer": Buyer}, instruments=(ACME, COIN))
+    rig.quote(100)
+    rig.quote(100)
+    assert [(f.strategy, f.quantity) for f in recorder.fills] == [("buyer", Decimal(49))]
+    rig.toggle("buyer", False)
+    rig.hold_position(symbol="COIN")
+    assert rig.position(symbol="COIN").quantity > 0
+    assert len(recorder.fills) == 1
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+def raises(_: Strategy, __: Quote) -> None:
+    raise RuntimeError("boom [red] \x1b[2J")
+
+
+def leaves(_: Strategy, __: Quote) -> None:
+    sys.exit(3)
+
+
+GARBAGE: dict[str, Callable[[Strategy, Quote], Any]] = {
+    "raises": raises,
+    "sys.exit": leaves,
+    "a text": lambda *_: "buy",
+    "a number": lambda *_: 1,
+    "another symbol": lambda s, q: a_buy(s, q, symbol="COIN"),
+    "another strategy": lambda s, q: a_buy(s, q, strategy="puppet"),
+    "no price": lambda s, q: a_buy(s, q, price=float("nan")),
+    "endless price": lambda s, q: a_buy(s, q, price=float("inf")),
+    "price 0": lambda s, q: a_buy(s, q, price=0.0),
+    "price None": lambda s, q: a_buy(s, q, price=None),
+    "price in words": lambda s, q: a_buy(s, q, price="a lot"),
+    "strength 2": lambda s, q: a_buy(s, q, strength=2.0),
+    "strength NaN": lambda s, q: a_buy(s, q, strength=float("nan")),
+    "stop 0": lambda s, q: a_buy(s, q, stop_price=0.0),
+    "stop NaN": lambda s, q: a_buy(s, q, stop_price=float("nan")),
+    "stop in words": lambda s, q: a_buy(s, q, stop_price="low"),
+    "no side": lambda s, q: a_buy(s, q, side="hold"),
+    "no time": lambda s, q: a_buy(s, q, ts=None),
+    "indicators": lambda s, q: a_buy(s, q, indicators={"fast": object()}),
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE)
+def test_a_strategy_that_fails_is_switched_off_and_the_others_go_on(
+    answer: Callable[[Strategy, Quote], Any],
+) -> None:
+    rig = Rig("puppet", kinds={"bad": answering(answer)}, instruments=(ACME, COIN))
+    rig.signal(Side.BUY)
+    rig.quote(100)
+    (failed,) = rig.facts(StrategyFailed)
+    assert failed.strategy == "bad"
+    assert "\x1b" not in failed.reason
+    assert not rig.machine.runner.is_on("bad")
+    assert said(rig) == [Side.BUY]
+    assert not rig.killed
+    assert rig.position().quantity == 49
+
+
+def test_a_failed_strategy_is_not_asked_again_until_it_is_switched_on() -> None:
+    asked: list[int] = []
+
+    def fail_once(_: Strategy, quote: Quote) -> None:
+        asked.append(quote.ts)
+        if len(asked) == 1:
+            raise ValueError("once")
+
+    rig = Rig(kinds={"bad": answering(fail_once)})
+    rig.quote(100)
+    rig.quote(100)
+    assert len(asked) == 1
+    rig.toggle("bad")
+    rig.quote(100)
+    assert len(asked) == 2
+    assert rig.machine.runner.is_on("bad")
+
+
+def test_a_strategy_that_fails_has_its_entries_cancelled_and_its_position_protected() -> None:
+    rig = Rig()
+    order = rig.buy()
+    rig.quote(100, size=20)
+    rig.wishes["puppet", "ACME"] = "garbage"
+    rig.quote(100, size=0)
+    assert rig.state_of(order) == "canceled"
+    assert rig.position().quantity == 20
+    assert [o.quantity for o in rig.open] == [Decimal(20)]
+    assert rig.last(OrderPurpose.PROTECTIVE_STOP).state == "accepted"
+
+
+def test_one_that_cannot_be_set_up_stays_off_and_says_why() -> None:
+    class Broken(Strategy):
+        def initialize(self) -> None:
+            raise OSError("no such model file")
+
+    rig = Rig("puppet", kinds={"broken": Broken})
+    assert not rig.machine.runner.is_on("broken")
+    assert [f.strategy for f in rig.facts(StrategyToggled)] == ["puppet"]
+    (refused,) = rig.facts(CommandRefused)
+    assert "no such model file" in refused.reason
+    rig.signal(Side.BUY)
+    assert said(rig) == [Side.BUY]
+
+
+def test_numbers_of_numpy_become_plain_ones_that_can_be_recorded() -> None:
+    def numpy_buy(strategy: Strategy, quote: Quote) -> Signal:
+        price = np.float64(quote.ask)
+        return a_buy(
+            strategy,
+            quote,
+            ts=np.int64(quote.ts),
+            price=price,
+            strength=np.float32(0.5),
+            stop_price=price * 0.9,
+            indicators={"sma": np.float64(99.5)},
+        )
+
+    rig = Rig(kinds={"numpy": answering(numpy_buy)})
+    rig.quote(100)
+    (fact,) = rig.facts(SignalGenerated)
+    assert json.decode(json.encode(fact), type=SignalGenerated).signal == fact.signal
+    assert fact.signal.indicators == {"sma": 99.5}
+    assert rig.last(OrderPurpose.ENTRY).stop_loss == Decimal("90.00")
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+class Lengths(StrategyParameters, frozen=True):
+    fast: Annotated[int, Meta(ge=1)] = 10
+    name: str = ""
+
+
+class Parametrised(Strategy):
+    Parameters = Lengths
+
+
+def test_parameters_are_converted_from_text_and_have_defaults() -> None:
+    assert make_parameters(Parametrised, {"fast": "7"}) == Lengths(fast=7)
+    assert make_parameters(Parametrised, {}) == Lengths()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"fast": 0}, "fast"), ({"fast": "x"}, "fast"), ({"slow": 1}, "slow")]
+)
+def test_a_wrong_parameter_is_named(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make_parameters(Parametrised, values)

@@ -1,0 +1,289 @@
+"""The picture shows what the machine holds: every order that is open, and no number it made up."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec import msgpack
+
+from engine.core.events import (
+    CancelOrder,
+    Record,
+    Restored,
+    StoreChanged,
+    StrategyState,
+    SubmitOrder,
+)
+from engine.core.model import Bar, Order, OrderPurpose, OrderState, OrderType, Position, Side
+from engine.core.risk import RiskLimits
+from engine.core.strategy import Strategy
+from engine.snapshot import FeedStatus, Health, LimitRow, Snapshot, StrategyRow
+from engine.view import LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
+from tests.core.rig import ACME, COIN, Rig
+
+CASH = Decimal(100_000)
+FEED = FeedStatus("replay", "connected", "", 1.0, recorded=True)
+HEALTH = Health(0.0, 0, 0, 0, 0, 0)
+
+
+class Picture:
+    """A rig, and the view of its machine."""
+
+    def __init__(self, *strategies: str, **how: Any) -> None:
+        self.rig = Rig(*strategies, **how)
+        self.view = View(self.rig.machine, ())
+        self._followed = 0
+
+    def take(self, durable: bool = True) -> Snapshot:
+        for effect in self.rig.effects[self._followed :]:
+            if isinstance(effect, Record):
+                self.view.follow(effect.fact)
+        self._followed = len(self.rig.effects)
+        return self.view.take(self.rig.now, 7, FEED, durable, HEALTH)
+
+
+def limit(snapshot: Snapshot, name: str, scope: str = "") -> LimitRow:
+    return next(row for row in snapshot.limits if (row.name, row.scope) == (name, scope))
+
+
+def strategy(snapshot: Snapshot, name: str = "puppet") -> StrategyRow:
+    return next(row for row in snapshot.strategies if row.name == name)
+
+
+# --- money ---------------------------------------------------------------------------------------
+
+
+def test_money_is_exact_and_what_is_not_known_is_none() -> None:
+    picture = Picture()
+    first = picture.take()
+    assert (first.cash, first.equity, first.day_pnl) == (CASH, CASH, None)
+    picture.rig.hold_position(100)
+    picture.rig.quote(100.1)
+    snapshot = picture.take()
+    assert (snapshot.cash, snapshot.equity) == (CASH - 4900, CASH + Decimal("4.9"))
+    assert snapshot.day_pnl == Decimal("4.9")
+    (row,) = snapshot.positions
+    assert (row.mark, row.mark_source, row.unrealised_pnl) == (
+        Decimal("100.1"),
+        "mid",
+        Decimal("4.9"),
+    )
+    assert strategy(snapshot).pnl == Decimal("4.9")
+
+
+def test_a_position_without_a_price_is_worth_nobody_knows_what() -> None:
+    held = Position("puppet", "ACME", quantity=Decimal(1), cost=Decimal(100))
+    picture = Picture(restored=Restored(CASH, positions=(held,)))
+    snapshot = picture.take()
+    assert (snapshot.cash, snapshot.equity, snapshot.day_pnl) == (CASH, None, None)
+    (row,) = snapshot.positions
+    assert (row.mark, row.unrealised_pnl) == (None, None)
+    assert strategy(snapshot).pnl is None
+    assert {row.used for row in snapshot.limits if row.unit in ("%", "$")} == {None}
+
+
+def test_the_pnl_of_a_strategy_is_after_commission_and_over_all_its_symbols() -> None:
+    positions = (
+        Position("puppet", "ACME", realised_pnl=Decimal(50), commission=Decimal(3)),
+        Position("puppet", "COIN", quantity=Decimal(1), cost=Decimal(40), commission=Decimal(1)),
+        Position("other", "ACME", realised_pnl=Decimal(-9)),
+    )
+    picture = Picture(
+        "puppet",
+        "other",
+        instruments=(ACME, COIN),
+        restored=Restored(CASH, positions=positions, marks={"COIN": 45.0}),
+    )
+    snapshot = picture.take()
+    assert strategy(snapshot).pnl == 51
+    assert strategy(snapshot, "other").pnl == -9
+    assert [row.position.symbol for row in snapshot.positions] == ["COIN"]
+    assert snapshot.positions[0].mark_source == "last session"
+
+
+# --- quotes --------------------------------------------------------------------------------------
+
+
+def test_quotes_show_age_and_change_against_the_days_first_price() -> None:
+    picture = Picture(instruments=(ACME, COIN))
+    first = picture.take().quotes[0]
+    assert (first.last, first.change_pct, first.volume, first.ts) == (None, None, None, 0)
+    picture.rig.quote(100)
+    picture.rig.bar(100, 104, 99, 103, volume=12)
+    row = picture.take().quotes[0]
+    assert (row.last, row.volume, row.ts) == (103, 12, picture.rig.now)
+    assert row.change_pct == pytest.approx(3)
+    picture.rig.tick(121)
+    assert picture.take().quotes[0].stale
+    assert picture.take().quotes[1].last is None
+
+
+def test_a_row_that_did_not_change_is_the_same_object() -> None:
+    picture = Picture(instruments=(ACME, COIN))
+    picture.rig.quote(100)
+    picture.rig.quote(50, "COIN")
+    before = picture.take().quotes
+    picture.rig.quote(51, "COIN")
+    after = picture.take().quotes
+    assert after[0] is before[0]
+    assert after[1] is not before[1]
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+
+def test_a_signal_shows_what_became_of_it() -> None:
+    picture = Picture()
+    picture.rig.signal(Side.SELL)
+    order = picture.rig.buy()
+    rows = picture.take().signals
+    assert [(row.outcome, row.note) for row in rows] == [
+        ("blocked", "no position to close; short selling is off"),
+        ("order", order.client_order_id),
+    ]
+    assert rows[0].seq < rows[1].seq
+
+
+def test_an_exit_is_the_outcome_of_a_sell_signal_and_its_stop_is_not() -> None:
+    picture = Picture()
+    picture.rig.hold_position()
+    picture.rig.signal(Side.SELL)
+    notes = [row.note for row in picture.take().signals]
+    assert notes == [
+        picture.rig.last(OrderPurpose.ENTRY).client_order_id,
+        picture.rig.last(OrderPurpose.EXIT).client_order_id,
+    ]
+
+
+def test_the_newest_signals_and_lines_are_kept() -> None:
+    picture = Picture()
+    for _ in range(SIGNALS_KEPT):
+        picture.rig.signal(Side.SELL)
+        picture.rig.signal(Side.BUY)
+    snapshot = picture.take()
+    assert (len(snapshot.signals), len(snapshot.log)) == (SIGNALS_KEPT, LINES_KEPT)
+    assert snapshot.signals[-1].signal.ts == picture.rig.now
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def test_an_open_order_is_shown_however_many_came_after_it() -> None:
+    def an_order(number: int, state: OrderState) -> Order:
+        return Order(
+            f"tb-{number}", "puppet", "ACME", Side.BUY, OrderType.MARKET, Decimal(1),
+            OrderPurpose.ENTRY, number, number, Decimal(1), state=state,
+        )  # fmt: skip
+
+    orders = [an_order(0, OrderState.ACCEPTED), an_order(1, OrderState.CANCELED)]
+    orders += [an_order(2 + n, OrderState.REJECTED) for n in range(ORDERS_SHOWN)]
+    picture = Picture(restored=Restored(CASH, orders=tuple(orders)))
+    shown = picture.take().orders
+    assert len(shown) == ORDERS_SHOWN + 1
+    assert shown[0].client_order_id == "tb-0"
+    assert "tb-1" not in {order.client_order_id for order in shown}
+
+
+# --- safety --------------------------------------------------------------------------------------
+
+
+def test_the_kill_switch_shows_how_far_it_is() -> None:
+    picture = Picture()
+    picture.rig.void = {CancelOrder}
+    order = picture.rig.buy()
+    assert (picture.take().kill.phase, picture.take().kill.tripped) == ("armed", False)
+    picture.rig.kill()
+    kill = picture.take(durable=False).kill
+    assert (kill.phase, kill.open_orders, kill.durable) == ("cancelling", 1, False)
+    assert (kill.source, kill.reason, kill.ts) == ("key", "test", picture.rig.now)
+    picture.rig.report(order, OrderState.CANCELED)
+    assert (picture.take().kill.phase, picture.take().kill.open_orders) == ("complete", 0)
+
+
+def test_store_and_feed_show_their_trouble() -> None:
+    picture = Picture()
+    picture.rig.send(StoreChanged(False, "disk full"))
+    snapshot = picture.take()
+    assert (snapshot.store.available, snapshot.store.note) == (False, "disk full")
+    assert snapshot.feed is FEED
+    assert snapshot.log[-1].level == "error"
+
+
+def test_limits_show_use_and_limit_of_account_strategies_and_symbols() -> None:
+    picture = Picture(limits=RiskLimits(max_trades_per_day=7))
+    picture.rig.void = {SubmitOrder}
+    picture.rig.buy(100)
+    snapshot = picture.take()
+    assert (limit(snapshot, "trades_per_day", "puppet").used, 7) == (
+        1,
+        limit(snapshot, "trades_per_day", "puppet").limit,
+    )
+    size = limit(snapshot, "position_size", "ACME")
+    assert (size.used, size.limit, size.unit) == (pytest.approx(4.9245), 5, "%")
+    assert limit(snapshot, "exposure").used == pytest.approx(4.9245)
+    assert limit(snapshot, "daily_loss").unit == "$"
+
+
+# --- strategies ----------------------------------------------------------------------------------
+
+
+def test_a_strategy_shows_whether_it_is_on_and_why_not() -> None:
+    picture = Picture("puppet", "other", limits=RiskLimits(max_consecutive_losses=1))
+    assert strategy(picture.take()).state == "on"
+    picture.rig.toggle("other", False)
+    assert strategy(picture.take(), "other").state == "off"
+    picture.rig.hold_position(100)
+    picture.rig.signal(Side.SELL, 99)
+    picture.rig.quote(99)
+    row = strategy(picture.take())
+    assert (row.state, row.note, row.losses) == ("paused", "1 losses in a row", 1)
+    assert (row.trades_today, row.last_signal) == (1, Side.SELL)
+    picture.rig.wishes["puppet", "ACME"] = "garbage"
+    picture.rig.quote(99)
+    row = strategy(picture.take())
+    assert row.state == "failed"
+    assert "returned str" in row.note
+
+
+def test_a_strategy_shows_how_warm_it_is() -> None:
+    class Slow(Strategy):
+        def required_history(self) -> int:
+            return 3
+
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> None:
+            """Says nothing."""
+
+    picture = Picture(kinds={"slow": Slow})
+    for warm in (0, 1, 2, 3, 3):
+        row = strategy(picture.take(), "slow")
+        assert (row.warm, row.required) == (warm, 3)
+        picture.rig.bar(100)
+
+
+def test_a_restored_strategy_shows_its_last_signal_and_its_losses() -> None:
+    state = StrategyState("puppet", True, losses=2, last_signals={"ACME": Side.BUY})
+    row = strategy(Picture(restored=Restored(CASH, strategies=(state,))).take())
+    assert (row.state, row.losses, row.last_signal) == ("on", 2, Side.BUY)
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def test_a_snapshot_does_not_change_after_it_was_taken() -> None:
+    picture = Picture()
+    picture.rig.buy()
+    before = picture.take()
+    bytes_before = msgpack.encode(before)
+    picture.rig.quote(100)
+    picture.rig.kill()
+    assert msgpack.encode(picture.take()) != bytes_before
+    assert msgpack.encode(before) == bytes_before
+
+
+def test_a_line_of_the_host_stands_at_the_machines_time() -> None:
+    picture = Picture()
+    picture.view.line("warning", "strategy file x.py is broken")
+    line = picture.take().log[0]
+    assert (line.level, line.text) == ("warning", "strategy file x.py is broken")
+    assert line.ts == picture.rig.machine.bus.now

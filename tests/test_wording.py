@@ -1,0 +1,196 @@
+"""Facts in words: what happened, to what, why; and nothing that a terminal would obey."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from engine.core import events as e
+from engine.core.model import (
+    MINUTE,
+    NANOS,
+    Fill,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Position,
+    RoundTrip,
+    Side,
+    Signal,
+)
+from engine.wording import worded
+
+ORDER = Order(
+    "tb-1",
+    "puppet",
+    "ACME",
+    Side.BUY,
+    OrderType.MARKET,
+    Decimal(10),
+    OrderPurpose.ENTRY,
+    1,
+    1,
+    Decimal(100),
+)
+FILL = Fill("x-1", "tb-1", "ACME", Side.BUY, Decimal(4), Decimal("100.10"), Decimal("0.4"), 1)
+SIGNAL = Signal(
+    "puppet", "ACME", Side.BUY, 1, 100.5, indicators={"fast": 10.123456789, "slow": 9.0}
+)
+TRIP = RoundTrip(
+    "puppet",
+    "ACME",
+    Side.BUY,
+    Decimal(10),
+    Decimal(100),
+    Decimal(99),
+    1,
+    2,
+    Decimal("-1234.5"),
+    Decimal(2),
+)
+
+
+def order(state: str = "accepted", reason: str = "", filled: object = 0) -> Order:
+    return replace(ORDER, state=OrderState(state), reason=reason, filled=Decimal(str(filled)))
+
+
+WORDS: list[tuple[e.Event, str, str]] = [
+    (e.OrderAccepted(order()), "info", "market entry accepted: buy 10 ACME (tb-1)"),
+    (
+        e.OrderAccepted(replace(ORDER, purpose=OrderPurpose.PROTECTIVE_STOP, side=Side.SELL)),
+        "info",
+        "protective stop accepted: sell 10 ACME (tb-1)",
+    ),
+    (
+        e.OrderPartiallyFilled(order("partially_filled", filled=4), FILL),
+        "info",
+        "filled: buy 4 ACME at 100.10, 6 left",
+    ),
+    (
+        e.OrderFilled(order("filled", filled=10), replace(FILL, quantity=Decimal(10))),
+        "info",
+        "filled: buy 10 ACME at 100.10",
+    ),
+    (
+        e.LateFill(order("canceled", filled=4), FILL),
+        "warning",
+        "late, after canceled: filled: buy 4 ACME at 100.10, 6 left",
+    ),
+    (
+        e.OrderPendingCancel(order("pending_cancel", "kill switch")),
+        "info",
+        "market entry pending cancel: buy 10 ACME (tb-1): kill switch",
+    ),
+    (e.OrderCanceled(order("canceled")), "info", "market entry canceled: buy 10 ACME (tb-1)"),
+    (e.OrderExpired(order("expired")), "info", "market entry expired: buy 10 ACME (tb-1)"),
+    (
+        e.OrderRejected(order("rejected", "halted")),
+        "warning",
+        "market entry rejected: buy 10 ACME (tb-1): halted",
+    ),
+    (
+        e.OrderInDoubt(order("in_doubt", "504")),
+        "error",
+        "market entry in doubt: buy 10 ACME (tb-1): 504",
+    ),
+    (
+        e.OrderAbandoned(order("abandoned", "not there")),
+        "error",
+        "market entry abandoned: buy 10 ACME (tb-1): not there",
+    ),
+    (
+        e.SignalGenerated(SIGNAL),
+        "info",
+        "puppet: buy signal on ACME at 100.5 fast=10.1235 slow=9",
+    ),
+    (
+        e.SignalBlocked(SIGNAL, "exposure", "exposure would be 81 of 80 %"),
+        "info",
+        "puppet: buy ACME made no order: exposure would be 81 of 80 %",
+    ),
+    (e.PositionClosed(TRIP), "info", "puppet: closed ACME, P&L -1,234.50 after commission"),
+    (e.StrategyToggled("puppet", True, "me"), "info", "puppet switched on by me"),
+    (e.StrategyToggled("puppet", False, "me"), "info", "puppet switched off by me"),
+    (e.StrategyPaused("puppet", "3 losses"), "warning", "puppet paused: 3 losses"),
+    (e.StrategyFailed("puppet", "boom"), "error", "puppet failed and is off: boom"),
+    (
+        e.TradingDayStarted("2024-03-04", 100_000.5),
+        "info",
+        "trading day 2024-03-04 starts with equity 100,000.50",
+    ),
+    (e.BarGap("ACME", 3), "warning", "ACME: 3 bars are missing before this one"),
+    (e.FeedStale("ACME", 121 * NANOS), "warning", "ACME is stale: no data for 2 min"),
+    (e.FeedStale("ACME", 119 * NANOS), "warning", "ACME is stale: no data for 119 s"),
+    (e.FeedStale("ACME", 150 * MINUTE), "warning", "ACME is stale: no data for 2 h"),
+    (e.FeedStale("ACME", 72 * 60 * MINUTE), "warning", "ACME is stale: no data for 3 days"),
+    (e.FeedRecovered("ACME"), "info", "ACME has data again"),
+    (e.DataRefused("ACME", "no quote"), "warning", "refused data of ACME: no quote"),
+    (e.FeedStatusChanged("replay", "paused"), "info", "feed replay paused"),
+    (
+        e.FeedStatusChanged("replay", "ended", "no more"),
+        "info",
+        "feed replay ended: no more",
+    ),
+    (
+        e.KillSwitchTriggered("key", "test", "me"),
+        "error",
+        "KILL SWITCH tripped by key me: test",
+    ),
+    (e.KillSwitchTriggered("file", ""), "error", "KILL SWITCH tripped by file"),
+    (e.KillSwitchRearmed("me"), "warning", "kill switch re-armed by me"),
+    (e.LawBroken("I7", "from filled"), "error", "law I7 is broken: from filled"),
+    (
+        e.CommandRefused("RequestCancel", "no such order"),
+        "warning",
+        "refused RequestCancel: no such order",
+    ),
+    (e.DuplicateRefused(ORDER), "warning", "tb-1 was made before; no second order"),
+    (
+        e.FillQuarantined(replace(FILL, execution_id="x\x1b[2J"), "price 0"),
+        "error",
+        "execution x (2J quarantined: price 0",
+    ),
+    (
+        e.StoreStatusChanged(False, "locked"),
+        "error",
+        "database out of reach, no order leaves: locked",
+    ),
+    (e.StoreStatusChanged(True), "warning", "database is back: orders may leave again"),
+    (e.BrokerStatusChanged("paper", True), "info", "broker paper connected"),
+    (
+        e.BrokerStatusChanged("paper", False, "401"),
+        "error",
+        "broker paper not connected: 401",
+    ),
+]
+
+SILENT: list[e.Event] = [
+    e.OrderIntended(ORDER),
+    e.OrderSubmitted(ORDER),
+    e.RiskChecked("tb-1", "account", "exposure", 1.0, 80.0, True),
+    e.LimitBreached("drawdown", 15.0, 15.0, "drawdown 15 of 15 %"),
+    e.PositionChanged(Position("puppet", "ACME"), FILL, Decimal(1)),
+]
+"""What another line tells: an order by what becomes of it, a breach by the kill switch."""
+
+
+@pytest.mark.parametrize(("fact", "level", "text"), WORDS, ids=lambda x: type(x).__name__)
+def test_a_fact_in_words(fact: e.Event, level: str, text: str) -> None:
+    assert worded(fact) == (level, text)
+
+
+@pytest.mark.parametrize("fact", SILENT, ids=lambda x: type(x).__name__)
+def test_a_fact_that_needs_no_line(fact: e.Event) -> None:
+    assert worded(fact) is None
+
+
+def test_every_fact_is_thought_of() -> None:
+    def kinds(kind: type[e.Event]) -> set[type[e.Event]]:
+        below = {sub for child in kind.__subclasses__() for sub in kinds(child)}
+        return below or {kind}
+
+    inputs = set(e.Input.__args__)
+    facts = kinds(e.Event) - inputs
+    thought_of = {type(fact) for fact, *_ in WORDS} | {type(fact) for fact in SILENT}
+    assert {kind.__name__ for kind in facts - thought_of} == set()

@@ -1,0 +1,431 @@
+"""An engine that says what a test wants: real snapshots, no thread, every command kept."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from msgspec.structs import replace
+from textual.pilot import Pilot
+
+from engine.core.events import Command
+from engine.core.model import (
+    NANOS,
+    AssetClass,
+    Instrument,
+    Mode,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Position,
+    Quote,
+    Side,
+    Signal,
+)
+from engine.snapshot import (
+    BrokerStatus,
+    FeedStatus,
+    Health,
+    KillStatus,
+    LimitRow,
+    LiveGate,
+    LogLine,
+    PositionRow,
+    QuoteRow,
+    SignalRow,
+    Snapshot,
+    StoreStatus,
+    StrategyRow,
+)
+from tui.app import Console
+
+TS = 1_643_639_407 * NANOS
+"""2022-01-31 14:30:07 UTC."""
+
+AAPL = Instrument("AAPL", AssetClass.STOCK, Decimal("0.01"), Decimal(1))
+SPY = Instrument("SPY", AssetClass.STOCK, Decimal("0.01"), Decimal(1))
+BTC = Instrument("BTC-USD", AssetClass.CRYPTO, Decimal("0.1"), Decimal("0.0001"))
+ETH = Instrument("ETH-USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.001"))
+
+
+class ScriptedClient:
+    """`snapshot` and `ended` are what the console sees; `sent` is what it sent."""
+
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
+        self.snapshot = snapshot
+        self.ended: str | None = None
+        self.sent: list[Command] = []
+
+    def latest(self) -> Snapshot | None:
+        return self.snapshot
+
+    def send(self, command: Command) -> None:
+        self.sent.append(command)
+
+    def failure(self) -> str | None:
+        return self.ended
+
+    def change(self, **fields: object) -> None:
+        """The next snapshot: as the last, but for `fields`."""
+        assert self.snapshot is not None
+        before = self.snapshot
+        after = replace(before, seq=before.seq + 1, wall_ts=before.wall_ts + NANOS // 10)
+        self.snapshot = replace(after, **fields)
+
+
+class Clock:
+    """Monotonic seconds that move only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Desk:
+    """A running console, the engine behind it, its clock, and the keys."""
+
+    def __init__(
+        self, app: Console, client: ScriptedClient, clock: Clock, pilot: Pilot[None]
+    ) -> None:
+        self.app = app
+        self.client = client
+        self.clock = clock
+        self.pilot = pilot
+
+    async def press(self, *keys: str, seconds: float = 0.1) -> None:
+        """Press keys with `seconds` between them, then draw."""
+        for key in keys:
+            self.clock.now += seconds
+            await self.pilot.press(key)
+        await self.draw()
+
+    async def draw(self, seconds: float = 0.0) -> str:
+        """Draw a frame `seconds` later; what is on the screen then."""
+        self.clock.now += seconds
+        self.app.tick()
+        await self.pilot.pause()
+        return self.screen
+
+    @property
+    def screen(self) -> str:
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text for strip in strips)
+
+    @property
+    def sent(self) -> list[Command]:
+        return self.client.sent
+
+
+@asynccontextmanager
+async def desk(snapshot: Snapshot | None, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
+    """A console on `snapshot` in a terminal of `size`, long enough open to take answers."""
+    client, clock = ScriptedClient(snapshot), Clock()
+    app = Console(client, clock=clock)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield Desk(app, client, clock, pilot)
+
+
+def quote(instrument: Instrument, bid: float, ask: float, age: int, change: float) -> QuoteRow:
+    tick = Quote(instrument.symbol, TS - age * NANOS, bid, ask, 120.0, 80.0)
+    return QuoteRow(instrument, tick, tick.mid, change, 1_234_567.0, tick.ts, stale=False)
+
+
+def order(
+    number: int,
+    symbol: str,
+    side: Side,
+    quantity: str,
+    state: OrderState,
+    price: str,
+    *,
+    type: OrderType = OrderType.LIMIT,
+    filled: str = "0",
+    purpose: OrderPurpose = OrderPurpose.ENTRY,
+    reason: str = "",
+) -> Order:
+    ts = TS - (20 - number) * 60 * NANOS
+    done = Decimal(filled)
+    return Order(
+        client_order_id=f"sma-{symbol[:3].lower()}-{number:04d}",
+        strategy="sma_crossover",
+        symbol=symbol,
+        side=side,
+        type=type,
+        quantity=Decimal(quantity),
+        purpose=purpose,
+        created_ts=ts,
+        updated_ts=ts + 2 * NANOS,
+        reference_price=Decimal(price),
+        limit_price=Decimal(price) if type is OrderType.LIMIT else None,
+        stop_price=Decimal(price) if type is OrderType.STOP else None,
+        state=state,
+        filled=done,
+        avg_price=Decimal(price) if done else None,
+        reason=reason,
+    )
+
+
+def position(
+    instrument: Instrument, quantity: str, cost: str, mark: str | None, stop: str, realised: str
+) -> PositionRow:
+    held = Position(
+        "sma_crossover",
+        instrument.symbol,
+        Decimal(quantity),
+        Decimal(cost),
+        Decimal(realised),
+        Decimal("1.25"),
+        TS - 540 * NANOS,
+        Decimal(stop),
+    )
+    gain = None if mark is None else held.unrealised_pnl(Decimal(mark))
+    return PositionRow(held, instrument, None if mark is None else Decimal(mark), "mid", gain)
+
+
+def signal(
+    number: int, symbol: str, side: Side, price: float, outcome: str, note: str
+) -> SignalRow:
+    fast, slow = price * 1.0004, price * 0.9998
+    made = Signal(
+        "sma_crossover",
+        symbol,
+        side,
+        TS - (20 - number) * 60 * NANOS,
+        price,
+        indicators={"fast": fast, "slow": slow},
+    )
+    return SignalRow(number, made, outcome, note)
+
+
+QUOTES = (
+    quote(AAPL, 170.12, 170.13, 0, 0.84),
+    quote(SPY, 441.95, 441.97, 1, -0.31),
+    quote(BTC, 37_912.1, 37_914.6, 0, 2.115),
+    quote(ETH, 2_588.04, 2_588.61, 3, -1.02),
+)
+
+ORDERS = (
+    order(1, "AAPL", Side.BUY, "29", OrderState.FILLED, "169.98", filled="29"),
+    order(2, "SPY", Side.BUY, "11", OrderState.REJECTED, "442.10", reason="no buying power"),
+    order(3, "BTC-USD", Side.BUY, "0.1310", OrderState.FILLED, "37601.5", filled="0.1310"),
+    order(
+        4,
+        "AAPL",
+        Side.SELL,
+        "29",
+        OrderState.ACCEPTED,
+        "166.58",
+        type=OrderType.STOP,
+        purpose=OrderPurpose.PROTECTIVE_STOP,
+    ),
+    order(5, "ETH-USD", Side.BUY, "1.925", OrderState.PARTIALLY_FILLED, "2588", filled="0.75"),
+    order(6, "SPY", Side.BUY, "11", OrderState.IN_DOUBT, "441.90", reason="no answer in 5 s"),
+    order(7, "BTC-USD", Side.SELL, "0.0310", OrderState.PENDING_CANCEL, "38200"),
+    order(8, "SPY", Side.SELL, "11", OrderState.CANCELED, "443.00", reason="by the operator"),
+)
+
+POSITIONS = (
+    position(AAPL, "29", "4929.42", "170.125", "166.58", "0"),
+    position(BTC, "0.1310", "4925.7965", "37913.35", "36849.4", "112.48"),
+    position(ETH, "0.75", "1952.25", None, "2551.1", "-31.07"),
+)
+
+LIMITS = (
+    LimitRow("account", "daily_loss", "", 212.4, 1000.0, "$"),
+    LimitRow("account", "daily_loss_pct", "", 0.21, 5.0, "%"),
+    LimitRow("account", "exposure", "", 11.8, 80.0, "%"),
+    LimitRow("account", "drawdown", "", None, 15.0, "%"),
+    LimitRow("strategy", "trades_per_day", "sma_crossover", 16.0, 20.0, ""),
+    LimitRow("strategy", "consecutive_losses", "sma_crossover", 1.0, 3.0, ""),
+    LimitRow("position", "position_size", "AAPL", 4.92, 5.0, "%"),
+    LimitRow("position", "position_size", "BTC-USD", 5.0, 5.0, "%"),
+)
+
+STRATEGIES = (
+    StrategyRow(
+        "sma_crossover",
+        "on",
+        "",
+        ("AAPL", "SPY", "BTC-USD", "ETH-USD"),
+        "fast=10 slow=30",
+        31,
+        31,
+        16,
+        1,
+        Decimal("384.21"),
+        Side.BUY,
+    ),
+    StrategyRow(
+        "mean_reversion", "off", "", ("SPY",), "n=20 z=2.0", 12, 20, 0, 0, Decimal(0), None
+    ),
+    StrategyRow(
+        "breakout",
+        "paused",
+        "3 consecutive losses",
+        ("BTC-USD",),
+        "n=55",
+        55,
+        55,
+        3,
+        3,
+        Decimal("-171.81"),
+        Side.SELL,
+    ),
+)
+
+SIGNALS = (
+    signal(1, "AAPL", Side.BUY, 169.98, "order", ""),
+    signal(3, "BTC-USD", Side.BUY, 37_601.5, "order", ""),
+    signal(5, "ETH-USD", Side.BUY, 2_588.0, "order", ""),
+    signal(6, "SPY", Side.BUY, 441.9, "order", ""),
+    signal(9, "BTC-USD", Side.BUY, 37_888.0, "blocked", "position_size 5.4 % over 5 %"),
+)
+
+LOG = tuple(
+    LogLine(number, TS - (12 - number) * 30 * NANOS, level, text)
+    for number, (level, text) in enumerate(
+        (
+            ("info", "session started, paper mode, account main"),
+            ("info", "restored 3 positions, 8 orders"),
+            ("info", "warm-up complete: sma_crossover on 4 symbols"),
+            ("info", "signal BUY BTC-USD at 37601.5, fast 37616.5 over slow 37594.0"),
+            ("info", "order sma-btc-0003 BUY 0.1310 BTC-USD filled at 37601.5"),
+            ("warning", "order sma-spy-0002 BUY 11 SPY rejected: no buying power"),
+            ("info", "order sma-eth-0005 BUY 1.925 ETH-USD 0.75 filled at 2588"),
+            ("warning", "order sma-spy-0006 BUY 11 SPY in doubt: no answer in 5 s"),
+            ("error", "strategy breakout paused: 3 consecutive losses"),
+            ("info", "signal BUY BTC-USD blocked: position_size 5.4 % over 5 %"),
+        ),
+        1,
+    )
+)
+
+GATE = (
+    LiveGate("MODE=live", False, "set MODE=live in .env and restart"),
+    LiveGate(
+        "ALLOW_LIVE_TRADING=true",
+        False,
+        "set ALLOW_LIVE_TRADING=true in .env once the limits are yours, and restart",
+    ),
+    LiveGate("credentials of a broker", False, "set ALPACA_API_KEY and ALPACA_SECRET_KEY in .env"),
+    LiveGate("kill switch ready", True, "re-arm it with R"),
+)
+
+ARMED = KillStatus(False, "armed", "", "", 0, 0, durable=True)
+CANCELLING = KillStatus(True, "cancelling", "console", "kill key", TS, 3, durable=True)
+KILLED = KillStatus(True, "complete", "console", "kill key", TS, 0, durable=True)
+
+
+def paper() -> Snapshot:
+    """A normal morning in paper mode, on a replay."""
+    return Snapshot(
+        seq=100,
+        ts=TS,
+        wall_ts=TS,
+        mode=Mode.PAPER,
+        account="main",
+        currency="USD",
+        equity=Decimal("100412.55"),
+        cash=Decimal("88540.07"),
+        day_pnl=Decimal("412.55"),
+        kill=ARMED,
+        feed=FeedStatus("replay", "connected", "", 10.0, recorded=True),
+        brokers=(BrokerStatus("paper", True, ""),),
+        store=StoreStatus(True, ""),
+        quotes=QUOTES,
+        signals=SIGNALS,
+        orders=ORDERS,
+        positions=POSITIONS,
+        limits=LIMITS,
+        strategies=STRATEGIES,
+        log=LOG,
+        live_gate=GATE,
+        health=Health(0.4, 0, 0, 12_345, TS, 4242),
+    )
+
+
+def live() -> Snapshot:
+    return replace(
+        paper(),
+        mode=Mode.LIVE,
+        account="U1234567",
+        feed=FeedStatus("alpaca", "connected", "", 1.0, recorded=False),
+        brokers=(BrokerStatus("alpaca", True, ""),),
+    )
+
+
+def killed() -> Snapshot:
+    return replace(paper(), kill=KILLED, day_pnl=Decimal("-1012.90"), equity=Decimal("98987.10"))
+
+
+def cancelling() -> Snapshot:
+    return replace(paper(), kill=CANCELLING)
+
+
+def stale() -> Snapshot:
+    """Two symbols without data for minutes, the broker gone."""
+    old = tuple(replace(row, ts=TS - 300 * NANOS, stale=True) for row in QUOTES[2:])
+    return replace(
+        paper(),
+        quotes=QUOTES[:2] + old,
+        brokers=(BrokerStatus("paper", False, "connection reset"),),
+    )
+
+
+def open_gate() -> Snapshot:
+    """Nothing stands in the way of live trading but a person's word."""
+    return replace(paper(), live_gate=tuple(replace(row, met=True) for row in GATE))
+
+
+def hostile() -> Snapshot:
+    """Every text from outside tries to move the cursor, to be markup, to turn the line around."""
+    evil = "[red]x[/] \x1b[2J\x1b]0;t\x07\u202egnp.\u200b\x9b31m\r\n[@click=app.quit]q"
+    symbol = replace(AAPL, symbol=evil)
+    return replace(
+        paper(),
+        account=evil,
+        currency=evil,
+        kill=replace(KILLED, source=evil, reason=evil),
+        feed=FeedStatus(evil, evil, evil, 1.0, recorded=True),
+        brokers=(BrokerStatus(evil, False, evil),),
+        store=StoreStatus(False, evil),
+        quotes=(replace(QUOTES[0], instrument=symbol),),
+        signals=(replace(SIGNALS[0], note=evil, outcome=evil),),
+        orders=tuple(
+            replace(o, symbol=evil, strategy=evil, reason=evil, client_order_id=evil + str(i))
+            for i, o in enumerate(ORDERS)
+        ),
+        positions=(
+            replace(
+                POSITIONS[0],
+                position=replace(POSITIONS[0].position, symbol=evil, strategy=evil),
+                mark_source=evil,
+            ),
+        ),
+        limits=(replace(LIMITS[0], name=evil, scope=evil),),
+        strategies=(replace(STRATEGIES[0], name=evil, note=evil, parameters=evil, state=evil),),
+        log=(LogLine(1, TS, evil, evil),),
+        live_gate=(LiveGate(evil, False, evil),),
+    )
+
+
+def empty() -> Snapshot:
+    """The first snapshot of a session: nothing is known yet."""
+    return replace(
+        paper(),
+        ts=0,
+        equity=None,
+        cash=None,
+        day_pnl=None,
+        feed=FeedStatus("replay", "connecting", "", 1.0, recorded=True),
+        quotes=(QuoteRow(AAPL, None, None, None, None, 0, stale=True),),
+        signals=(),
+        orders=(),
+        positions=(),
+        limits=tuple(replace(row, used=None) for row in LIMITS),
+        strategies=(replace(STRATEGIES[0], warm=0, trades_today=0, pnl=None, last_signal=None),),
+        log=(),
+    )

@@ -1,0 +1,466 @@
+"""Keys on the desk: what each one sends, and what is refused and why."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
+from textual.widgets import Input
+
+from engine.core.events import ControlFeed, RequestCancel, ToggleStrategy, TripKillSwitch
+from engine.core.model import NANOS
+from engine.snapshot import LogLine, Snapshot
+from tests.tui import scripted
+from tests.tui.scripted import CANCELLING, KILLED, Clock, Desk, ScriptedClient, desk
+from tui.app import PENDING_WRITES, Console
+
+KILL = TripKillSwitch(source="console", reason="kill key", author="console")
+
+
+# --- kill ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["ctrl+k", "f12"])
+async def test_one_key_kills_and_asks_nothing(key: str) -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press(key)
+        assert it.sent == [KILL]
+
+
+PLACES = {
+    "rearm": (scripted.killed, "R"),
+    "word typed in half": (scripted.killed, "R", "R", "E"),
+    "mode": (scripted.paper, "m"),
+    "live word": (scripted.open_gate, "m", "L"),
+    "quit": (scripted.paper, "q"),
+    "help": (scripted.paper, "question_mark"),
+    "cancel": (scripted.paper, "3", "home", "x"),
+    "strategy on": (scripted.live, "s", "down", "space"),
+    "palette": (scripted.paper, "ctrl+p"),
+    "palette, searching": (scripted.paper, "ctrl+p", "r", "e"),
+    "starting": (lambda: None,),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("key", ["ctrl+k", "f12"])
+async def test_the_kill_key_works_everywhere(place: str, key: str) -> None:
+    snapshot, *keys = PLACES[place]
+    async with desk(snapshot()) as it:
+        await it.press(*keys, seconds=0.6)
+        opened = it.app.screen
+        await it.press(key)
+        assert it.sent == [KILL]
+        assert it.app.screen is opened
+
+
+async def test_the_kill_key_works_in_a_terminal_that_is_too_small() -> None:
+    async with desk(scripted.paper(), size=(40, 10)) as it:
+        await it.press("ctrl+k")
+        assert it.sent == [KILL]
+        assert "KILL REQUESTED" in it.screen
+
+
+async def test_a_held_kill_key_is_sent_once_and_again_when_it_stays_unanswered() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press(*["ctrl+k"] * 20, seconds=0.03)
+        assert it.sent == [KILL]
+        await it.press("ctrl+k", seconds=1.0)
+        assert it.sent == [KILL, KILL]
+
+
+async def test_the_kill_is_sent_even_to_an_engine_that_is_lost_or_killed() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.draw(5.0)
+        await it.press("ctrl+k")
+        assert it.sent == [KILL]
+
+
+async def test_the_phases_of_a_kill_are_on_the_screen() -> None:
+    async with desk(scripted.paper()) as it:
+        assert "kill ready" in it.screen
+        await it.press("ctrl+k")
+        assert "KILL REQUESTED 0.0 s ago, not acknowledged yet" in it.screen
+        assert "NO ANSWER" in await it.draw(2.5)
+        it.client.change(kill=CANCELLING)
+        screen = await it.draw(0.1)
+        assert "KILLED 3 open" in screen
+        assert "acknowledged in 2.6 s · cancelling, 3 orders still open" in screen
+        it.client.change(kill=KILLED)
+        assert "acknowledged in 2.6 s · complete, no order open" in await it.draw(0.2)
+
+
+async def test_the_phases_of_a_kill_are_seen_over_a_dialog_too() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q", "ctrl+k")
+        it.client.change(kill=CANCELLING)
+        assert "KILLED by console" in (await it.draw()).splitlines()[2]
+
+
+# --- strategies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "enabled"),
+    [("sma_crossover", False), ("mean_reversion", True), ("breakout", False)],
+    ids=["on", "off", "paused"],
+)
+async def test_space_switches_the_selected_strategy(row: str, enabled: bool) -> None:
+    names = [strategy.name for strategy in scripted.STRATEGIES]
+    async with desk(scripted.paper()) as it:
+        await it.press("s", *["down"] * names.index(row), "space")
+        assert it.sent == [ToggleStrategy(strategy=row, enabled=enabled, author="console")]
+        assert f"{row} {'on' if enabled else 'off'}: sent to the engine" in it.screen
+
+
+async def test_a_failed_strategy_is_switched_on() -> None:
+    failed = replace(scripted.STRATEGIES[0], state="failed", note="division by zero")
+    async with desk(replace(scripted.paper(), strategies=(failed,))) as it:
+        await it.press("s", "space")
+        assert [command.enabled for command in toggles(it)] == [True]
+
+
+async def test_a_held_space_switches_once() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("s", *["space"] * 12, seconds=0.03)
+        assert len(it.sent) == 1
+
+
+async def test_space_does_nothing_in_the_other_panels() -> None:
+    async with desk(scripted.paper()) as it:
+        for digit in "123457":
+            await it.press(digit, "space", "enter")
+        assert it.sent == []
+
+
+async def test_switching_off_in_live_asks_nothing() -> None:
+    async with desk(scripted.live()) as it:
+        await it.press("s", "space")
+        assert [command.enabled for command in toggles(it)] == [False]
+
+
+def toggles(it: Desk) -> list[ToggleStrategy]:
+    return [command for command in it.sent if isinstance(command, ToggleStrategy)]
+
+
+# --- the replay ----------------------------------------------------------------------------------
+
+
+def with_feed(**fields: Any) -> Snapshot:
+    snapshot = scripted.paper()
+    return replace(snapshot, feed=replace(snapshot.feed, **fields))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "key", "action", "speed"),
+    [
+        (with_feed(), "p", "pause", 10.0),
+        (with_feed(status="paused"), "p", "resume", 10.0),
+        (with_feed(), "plus", "speed", 60.0),
+        (with_feed(), "equals_sign", "speed", 60.0),
+        (with_feed(), "minus", "speed", 1.0),
+        (with_feed(speed=60.0), "plus", "speed", 0.0),
+        (with_feed(speed=0.0), "minus", "speed", 60.0),
+    ],
+)
+async def test_the_replay_is_steered(
+    snapshot: Snapshot, key: str, action: str, speed: float
+) -> None:
+    async with desk(snapshot) as it:
+        await it.press(key)
+        assert it.sent == [ControlFeed(action=action, speed=speed, author="console")]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "key", "reason"),
+    [
+        (scripted.live(), "p", "only a replay of recorded data"),
+        (with_feed(status="ended"), "plus", "the replay has ended"),
+        (with_feed(speed=0.0), "plus", "this is the highest speed"),
+        (with_feed(speed=1.0), "minus", "this is the lowest speed"),
+        (scripted.paper(), "R", "there is nothing to re-arm"),
+        (None, "m", "the engine is still starting"),
+        (None, "p", "the engine is still starting"),
+    ],
+)
+async def test_a_refusal_says_why_and_sends_nothing(
+    snapshot: Snapshot | None, key: str, reason: str
+) -> None:
+    async with desk(snapshot) as it:
+        await it.press(key)
+        assert reason in it.screen.splitlines()[-1]
+        assert it.sent == []
+        assert it.app.screen is it.app.desk
+
+
+# --- panels, footer, palette ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 40), (120, 24), (120, 40)])
+async def test_digits_and_tab_reach_every_panel(size: tuple[int, int]) -> None:
+    names = ["quotes", "signals", "orders", "positions", "risk", "strategies", "log"]
+    async with desk(scripted.paper(), size=size) as it:
+        for digit, name in enumerate(names, 1):
+            await it.press(str(digit))
+            assert it.app.desk.panel == name
+            assert it.app.screen.focused is not None
+            assert it.app.screen.focused.region.height > 3
+        await it.press("1")
+        for name in (*names[1:], "quotes"):
+            await it.press("tab")
+            assert it.app.desk.panel == name
+        await it.press("shift+tab")
+        assert it.app.desk.panel == "log"
+
+
+async def test_the_footer_shows_only_keys_that_work_now() -> None:
+    async with desk(scripted.paper()) as it:
+        footer = it.screen.splitlines()[-1]
+        assert "^k KILL" in footer
+        assert "p pause" in footer
+        assert "re-arm" not in footer
+        assert "on/off" not in footer
+        await it.press("s")
+        assert "space on/off" in it.screen.splitlines()[-1]
+        it.client.change(kill=KILLED, feed=replace(scripted.paper().feed, status="paused"))
+        footer = (await it.draw()).splitlines()[-1]
+        assert "R re-arm" in footer
+        assert "p resume" in footer
+
+
+async def test_a_remapped_key_works_and_is_shown() -> None:
+    async with desk(scripted.paper()) as it:
+        it.app.set_keymap({"kill": "f9", "mode": "o"})
+        await it.draw()
+        footer = it.screen.splitlines()[-1]
+        assert "f9 KILL" in footer
+        assert "o mode" in footer
+        await it.press("f9")
+        assert it.sent == [KILL]
+        await it.press("ctrl+k", seconds=2.0)
+        assert it.sent == [KILL]
+
+
+async def palette(it: Desk, search: str) -> None:
+    await it.press("ctrl+p")
+    it.app.screen.query_one(Input).value = search
+    await it.app.workers.wait_for_complete()
+    await it.pilot.pause()
+    await it.press("enter")
+    await it.pilot.pause()
+
+
+@pytest.mark.parametrize(
+    ("search", "command"),
+    [
+        ("Kill: stop", KILL),
+        (
+            "Switch mean_reversion on",
+            ToggleStrategy(strategy="mean_reversion", enabled=True, author="console"),
+        ),
+        ("Pause or resume", ControlFeed(action="pause", speed=10.0, author="console")),
+        ("Speed the replay up", ControlFeed(action="speed", speed=60.0, author="console")),
+    ],
+)
+async def test_the_palette_does_what_the_keys_do(search: str, command: object) -> None:
+    async with desk(scripted.paper()) as it:
+        await palette(it, search)
+        assert it.sent == [command]
+
+
+async def test_the_palette_says_what_cannot_be_done_now_and_why() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("ctrl+p")
+        await it.app.workers.wait_for_complete()
+        await it.pilot.pause()
+        assert "not now: the kill switch is ready" in await it.draw()
+        await it.press("escape")
+        await palette(it, "Re-arm")
+        assert it.sent == []
+        assert "there is nothing to re-arm" in it.screen
+
+
+async def test_ctrl_c_says_how_to_quit_and_does_not() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("ctrl+c")
+        assert "ctrl+c does not quit: q does" in it.screen
+        assert it.app.is_running
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+async def test_the_cancel_of_an_order_is_confirmed_with_a_letter() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("3", "home", "x")
+        assert "SELL 0.031 BTC-USD" in it.screen
+        await it.press("enter", "space", "x", seconds=0.5)
+        assert it.sent == []
+        await it.press("y")
+        assert it.sent == [RequestCancel(client_order_id="sma-btc-0007", author="console")]
+
+
+async def test_to_cancel_a_protective_stop_is_warned_of() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("3", "home", *["down"] * 3, "x")
+        assert "PROTECTIVE STOP" in it.screen
+
+
+async def test_an_order_that_is_final_cannot_be_cancelled() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("3", "end", "x")
+        assert "sma-aap-0001 is filled already" in it.screen
+        assert it.app.screen is it.app.desk
+
+
+async def test_an_order_that_fills_under_the_dialog_is_not_cancelled() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("3", "home", "x")
+        it.client.change(orders=scripted.ORDERS[:3])
+        assert "sma-btc-0007 is no longer open" in await it.draw(1.0)
+        await it.press("y")
+        assert it.sent == []
+
+
+# --- truth ---------------------------------------------------------------------------------------
+
+
+async def test_a_lost_engine_is_seen_within_two_seconds_and_its_return_too() -> None:
+    async with desk(scripted.paper()) as it:
+        assert "ENGINE LOST" not in await it.draw(1.25)
+        screen = await it.draw(0.5)
+        assert "ENGINE LOST 1.8 s ago: all numbers are old" in screen
+        assert "kill —" in screen
+        assert "broker —  feed —" in screen
+        it.client.change()
+        assert "ENGINE LOST" not in await it.draw(0.25)
+
+
+async def test_an_engine_that_ended_says_why_and_takes_no_command_but_the_kill() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.ended = "law I4 broken"
+        assert "ENGINE ENDED: law I4 broken" in await it.draw(0.25)
+        await it.press("p")
+        assert "not sent: the engine has ended" in it.screen
+        assert it.sent == []
+        await it.press("ctrl+k")
+        assert it.sent == [KILL]
+
+
+async def test_an_engine_that_cannot_start_ends_the_console() -> None:
+    client = ScriptedClient(None)
+    client.ended = "another engine holds the database"
+    app = Console(client, clock=Clock())
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        app.tick()
+        await pilot.pause()
+        assert not app.is_running
+
+
+async def test_nothing_is_zero_before_it_is_known() -> None:
+    for snapshot in (None, scripted.empty()):
+        async with desk(snapshot) as it:
+            head = it.screen.splitlines()[1]
+            assert "equity —" in head
+            assert "day —" in head
+            assert "0.00" not in head
+
+
+async def test_a_new_warning_of_the_engine_is_shown_at_the_bottom() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        assert "KILL" in it.screen.splitlines()[-1]
+        line = LogLine(10, scripted.TS, "warning", "refused ToggleStrategy: no such strategy")
+        it.client.change(log=(*scripted.LOG, line))
+        assert line.text in (await it.draw()).splitlines()[-1]
+        assert line.text not in (await it.draw(7.0)).splitlines()[-1]
+
+
+async def test_the_age_of_a_quote_is_in_market_time() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.change(ts=scripted.TS + 180 * NANOS)
+        assert "3m" in await it.draw()
+
+
+async def test_every_text_from_outside_is_harmless() -> None:
+    for size in ((80, 24), (200, 50), (40, 10)):
+        async with desk(scripted.hostile(), size=size) as it:
+            screens = [it.screen]
+            for keys in (("R",), ("m",), ("q",), ("question_mark",), ("3", "home", "x")):
+                await it.press(*keys, seconds=0.6)
+                screens.append(it.screen)
+                await it.press("escape")
+            await it.press("ctrl+p")
+            await it.app.workers.wait_for_complete()
+            screens.append(await it.draw())
+            for screen in screens:
+                assert all(line.isprintable() for line in screen.split("\n"))
+
+
+# --- the terminal --------------------------------------------------------------------------------
+
+
+async def test_a_terminal_that_is_too_small_keeps_what_matters() -> None:
+    async with desk(scripted.live(), size=(40, 10)) as it:
+        for words in ("LIVE", "kill ready", "+412.55", "100,412.55", "needs 80x24, has 40x10"):
+            assert words in it.screen
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 5), (79, 24), (80, 23), (300, 90)])
+async def test_no_size_ends_the_console(size: tuple[int, int]) -> None:
+    async with desk(scripted.paper(), size=size) as it:
+        await it.press("tab", "m", "escape", "ctrl+k", seconds=0.5)
+        assert it.sent == [KILL]
+
+
+async def test_a_resize_under_a_dialog_reaches_the_desk() -> None:
+    async with desk(scripted.paper(), size=(120, 40)) as it:
+        await it.press("m")
+        await it.pilot.resize_terminal(40, 10)
+        await it.draw()
+        await it.press("escape")
+        assert "needs 80x24" in it.screen
+        await it.pilot.resize_terminal(200, 50)
+        assert "7 log" in await it.draw()
+
+
+async def test_a_frame_is_left_out_while_the_terminal_is_behind() -> None:
+    async with desk(scripted.paper()) as it:
+        writer = WriterThread(None)  # pyright: ignore[reportArgumentType]
+        it.app._driver._writer_thread = writer  # pyright: ignore
+        for _ in range(PENDING_WRITES):
+            writer.write("a frame")
+        it.client.change(equity=None)
+        assert "equity —" in await it.draw()
+        writer.write("one too many")
+        it.client.change(equity=scripted.paper().equity)
+        assert "equity —" in await it.draw()
+        while not writer._queue.empty():
+            writer._queue.get()
+        screen = await it.draw()
+        assert "equity 100,412.55" in screen
+        assert "drop 1" in screen
+        del it.app._driver._writer_thread  # pyright: ignore
+
+
+def test_textual_still_has_the_queue_that_is_watched() -> None:
+    assert MAX_QUEUED_WRITES > PENDING_WRITES
+    assert WriterThread(None)._queue.maxsize == MAX_QUEUED_WRITES  # pyright: ignore
+
+
+class Failing(ScriptedClient):
+    def latest(self) -> Snapshot | None:
+        secret = "hunter2"
+        raise ValueError(f"no {len(secret)}")
+
+
+def test_a_crash_is_kept_for_the_log_and_prints_no_values(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    app = Console(Failing(None))
+    asyncio.run(app.run_async(headless=True))
+    assert isinstance(app.crash, ValueError)
+    assert app.return_code == 1
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""

@@ -1,0 +1,278 @@
+"""The dialogs: what they say, what confirms them, and all that must not."""
+
+import pytest
+from msgspec.structs import replace
+from textual import events
+from textual.widgets import Input
+
+from engine.core.events import RearmKillSwitch, RequestMode, ToggleStrategy
+from engine.core.model import Mode
+from tests.tui import scripted
+from tests.tui.scripted import ARMED, Desk, desk
+from tui.screens.dialog import EXPIRES_AFTER, Dialog
+
+REARM = RearmKillSwitch(word="REARM", author="console")
+
+
+def is_open(it: Desk) -> bool:
+    return isinstance(it.app.screen, Dialog)
+
+
+async def test_every_dialog_shows_mode_and_kill_switch() -> None:
+    for snapshot, key, mode in (
+        (scripted.killed(), "R", "PAPER"),
+        (scripted.live(), "m", "LIVE"),
+        (scripted.live(), "q", "LIVE"),
+        (scripted.live(), "question_mark", "LIVE"),
+    ):
+        async with desk(snapshot, size=(80, 24)) as it:
+            await it.press(key)
+            assert is_open(it)
+            head = it.screen.splitlines()[:2]
+            assert mode in head[0]
+            assert "KILLED" in head[1] or "kill ready" in head[1]
+
+
+@pytest.mark.parametrize("key", ["R", "m", "q", "question_mark"])
+async def test_escape_closes_and_sends_nothing(key: str) -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press(key)
+        assert is_open(it)
+        await it.press("escape")
+        assert not is_open(it)
+        assert it.sent == []
+
+
+# --- re-arm --------------------------------------------------------------------------------------
+
+
+async def test_the_typed_word_re_arms() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        assert "Re-armed, these strategies trade again: sma_crossover." in it.screen
+        await it.press("R", "E", "A", "R", "M", "enter", seconds=0.5)
+        assert it.sent == [REARM]
+        assert not is_open(it)
+
+
+@pytest.mark.parametrize("word", ["", "rearm", "REAR", "REARMM", "LIVE", " "])
+async def test_no_other_word_re_arms(word: str) -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        keys = ["space" if character == " " else character for character in word]
+        await it.press(*keys, "enter", seconds=0.5)
+        assert it.sent == []
+        assert is_open(it)
+
+
+async def test_a_held_opener_and_enter_confirm_nothing() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press(*["R"] * 40, *["enter"] * 10, seconds=0.03)
+        assert it.sent == []
+
+
+async def test_what_is_typed_ahead_is_not_taken() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        await it.press("R", "E", "A", "R", "M", "enter", seconds=0.05)
+        assert it.sent == []
+        assert it.app.screen.query_one(Input).value == ""
+
+
+async def test_a_word_that_comes_faster_than_a_hand_is_a_paste() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        await it.draw(1.0)
+        await it.press("R", "E", "A", "R", "M", "enter", seconds=0.005)
+        assert it.sent == []
+        assert "too fast for a hand" in it.screen
+
+
+async def test_a_paste_confirms_nothing() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        await it.draw(1.0)
+        it.app.post_message(events.Paste("REARM"))
+        await it.draw()
+        it.app.copy_to_clipboard("REARM")
+        await it.press("ctrl+v", "enter", seconds=1.0)
+        assert it.sent == []
+        assert it.app.screen.query_one(Input).value == ""
+        assert "a paste confirms nothing" in it.screen
+
+
+async def test_a_switch_that_was_re_armed_meanwhile_is_not_re_armed_again() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        it.client.change(kill=ARMED)
+        await it.draw(1.0)
+        await it.press("R", "E", "A", "R", "M", "enter", seconds=0.5)
+        assert it.sent == []
+        assert "it is ready already" in it.screen
+
+
+async def test_orders_that_wait_for_their_cancel_are_told() -> None:
+    async with desk(scripted.cancelling()) as it:
+        await it.press("R")
+        assert "3 orders still waiting for the cancel" in it.screen
+
+
+async def test_a_dialog_expires() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        it.client.change()
+        await it.draw(EXPIRES_AFTER - 1)
+        assert is_open(it)
+        await it.draw(2)
+        assert not is_open(it)
+
+
+async def test_help_does_not_expire() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("question_mark")
+        await it.draw(EXPIRES_AFTER * 10)
+        assert is_open(it)
+
+
+# --- paper and live ------------------------------------------------------------------------------
+
+
+async def test_live_is_refused_with_what_is_missing_and_the_remedies() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("m")
+        for gate in scripted.GATE:
+            assert gate.condition in it.screen
+            assert gate.met or gate.remedy[:40] in it.screen
+        assert "LIVE REFUSED" in it.screen
+        assert "3 conditions missing" in it.screen
+        await it.press(*"LIVE", "enter", "space", "y", "p", "m", seconds=0.5)
+        assert it.sent == []
+        assert is_open(it)
+
+
+async def test_with_the_gate_open_a_typed_word_asks_for_live() -> None:
+    async with desk(scripted.open_gate()) as it:
+        await it.press("m")
+        await it.press("enter", "y", "p", "enter", seconds=0.5)
+        assert it.sent == []
+        await it.press("ctrl+u", *"LIVE", "enter", seconds=0.5)
+        assert it.sent == [RequestMode(mode=Mode.LIVE, author="console")]
+
+
+async def test_a_gate_that_closes_under_the_dialog_refuses() -> None:
+    async with desk(scripted.open_gate()) as it:
+        await it.press("m")
+        it.client.change(live_gate=scripted.GATE)
+        await it.draw()
+        await it.press(*"LIVE", "enter", seconds=0.5)
+        assert it.sent == []
+        assert "a condition is no longer met" in it.screen
+
+
+async def test_a_letter_goes_back_to_paper() -> None:
+    async with desk(scripted.live()) as it:
+        await it.press("m")
+        await it.press("enter", "space", "m", seconds=0.5)
+        assert it.sent == []
+        await it.press("p")
+        assert it.sent == [RequestMode(mode=Mode.PAPER, author="console")]
+
+
+async def test_switching_on_in_live_is_confirmed_with_a_letter() -> None:
+    async with desk(scripted.live()) as it:
+        await it.press("s", "down", "space")
+        assert is_open(it)
+        assert "mean_reversion will send orders to this account" in it.screen
+        await it.press("enter", "space", "enter", "space", seconds=0.5)
+        assert it.sent == []
+        await it.press("y")
+        assert it.sent == [
+            ToggleStrategy(strategy="mean_reversion", enabled=True, author="console")
+        ]
+
+
+# --- quit ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q"])
+async def test_a_letter_quits_and_enter_and_space_do_not(key: str) -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press(key)
+        await it.press("enter", "space", "q", "ctrl+q", seconds=0.5)
+        assert is_open(it)
+        assert it.app.is_running
+        await it.press("y")
+        assert not it.app.is_running
+
+
+async def test_a_held_key_or_one_typed_ahead_does_not_quit() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q", "y", seconds=0.05)
+        assert it.app.is_running
+        assert is_open(it)
+
+
+async def test_quit_says_what_happens_to_orders_and_positions() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q")
+        assert "4 open, worth 13,916.82 USD" in it.screen
+        assert "3 open, worth — USD" in it.screen
+        assert "Open orders stay in the database and go on at the next start" in it.screen
+        assert "At the next start these strategies are on: sma_crossover." in it.screen
+
+
+async def test_quit_speaks_of_now() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q")
+        it.client.change(orders=scripted.ORDERS[:4], positions=scripted.POSITIONS[:2])
+        screen = await it.draw()
+        assert "1 open, worth 4,830.82 USD" in screen
+        assert "2 open, worth 9,900.27 USD" in screen
+
+
+async def test_quit_in_live_warns_that_orders_stay_alive() -> None:
+    async with desk(scripted.live()) as it:
+        await it.press("q")
+        assert "Open orders STAY ALIVE at the broker" in it.screen
+
+
+async def test_with_the_engine_gone_quit_asks_nothing() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.ended = "ended"
+        await it.draw()
+        await it.press("q")
+        assert not it.app.is_running
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("panel", "here", "not_here"),
+    [
+        ("6", "Switch the selected strategy on or off", "Cancel the selected order"),
+        ("3", "Cancel the selected order", "Switch the selected strategy"),
+    ],
+)
+async def test_help_shows_the_keys_of_where_one_is(panel: str, here: str, not_here: str) -> None:
+    async with desk(scripted.paper(), size=(120, 50)) as it:
+        await it.press(panel, "question_mark")
+        assert here in it.screen
+        assert not_here not in it.screen
+        assert "^k f12" in it.screen
+
+
+async def test_help_scrolls_where_there_is_no_room() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        await it.press("question_mark")
+        assert "events waiting" not in it.screen
+        await it.press("end")
+        await it.draw()
+        assert "events waiting" in it.screen
+
+
+async def test_a_position_without_a_price_makes_the_worth_unknown() -> None:
+    flat = replace(scripted.paper(), positions=())
+    async with desk(flat) as it:
+        await it.press("q")
+        assert "positions  none" in it.screen

@@ -1,0 +1,114 @@
+"""What the console concludes by itself: is the engine alive, how far is a kill, what is wrong."""
+
+from msgspec.structs import replace
+
+from tests.tui import scripted
+from tests.tui.scripted import ARMED, CANCELLING, KILLED
+from tui.frame import Frame, Heartbeat, KillRequest, alerts, kill_story, kill_words
+
+
+def test_the_heart_beats_while_the_time_of_the_snapshots_moves() -> None:
+    heartbeat, snapshot = Heartbeat(0.0), scripted.paper()
+    assert heartbeat.silence(snapshot, 1.0) == 0.0
+    assert heartbeat.silence(replace(snapshot, seq=snapshot.seq + 1), 3.0) == 2.0
+    assert heartbeat.silence(replace(snapshot, wall_ts=snapshot.wall_ts + 1), 4.0) == 0.0
+
+
+def test_silence_counts_from_the_start_before_the_first_snapshot() -> None:
+    assert Heartbeat(10.0).silence(None, 12.5) == 2.5
+
+
+def test_the_engine_counts_as_lost_within_two_seconds() -> None:
+    snapshot = scripted.paper()
+    assert not Frame(snapshot, 0.0, silence=1.4).lost
+    assert Frame(snapshot, 0.0, silence=1.75).lost
+    assert Frame(snapshot, 0.0, failure="ended").lost
+    assert not Frame(None, 0.0, silence=60.0).lost
+
+
+def test_a_held_kill_key_is_one_request() -> None:
+    request = KillRequest()
+    assert [request.press(0.03 * count) for count in range(20)] == [True] + [False] * 19
+    assert request.press(1.1)
+
+
+def test_a_request_waits_until_the_engine_says_so() -> None:
+    request = KillRequest()
+    request.press(10.0)
+    request.see(ARMED, 10.3)
+    assert request.waited(10.5) == 0.5
+    request.see(CANCELLING, 10.6)
+    assert request.waited(11.0) is None
+    assert request.delay is not None
+    assert round(request.delay, 3) == 0.6
+
+
+def test_sending_again_does_not_start_the_wait_anew() -> None:
+    request = KillRequest()
+    request.press(10.0)
+    request.press(12.0)
+    assert request.waited(13.0) == 3.0
+
+
+def test_after_a_re_arm_a_kill_is_a_new_one() -> None:
+    request = KillRequest()
+    request.press(10.0)
+    request.see(KILLED, 10.1)
+    request.see(ARMED, 30.0)
+    assert request.delay is None
+    assert request.press(30.1)
+    assert request.waited(30.2) is not None
+
+
+def test_the_phases_of_a_kill() -> None:
+    paper = scripted.paper()
+    stages = [
+        Frame(paper, 0.0),
+        Frame(paper, 0.0, kill_wait=0.3),
+        Frame(paper, 0.0, kill_wait=3.0),
+        Frame(scripted.cancelling(), 0.0, kill_delay=0.2),
+        Frame(scripted.killed(), 0.0),
+    ]
+    assert [kill_words(frame)[0] for frame in stages] == [
+        "kill ready",
+        "KILL REQUESTED 0.3 s",
+        "KILL REQUESTED 3.0 s",
+        "KILLED 3 open",
+        "KILLED",
+    ]
+    assert [kill_story(frame) for frame in stages] == [
+        "",
+        "KILL REQUESTED 0.3 s ago, not acknowledged yet",
+        "KILL REQUESTED 3.0 s ago, NO ANSWER: touch DATA_DIR/.kill_switch, or kill -9 4242",
+        "KILLED by console: kill key · acknowledged in 0.2 s · cancelling, 3 orders still open",
+        "KILLED by console: kill key · complete, no order open",
+    ]
+
+
+def test_a_kill_that_is_not_on_disk_says_so() -> None:
+    snapshot = replace(scripted.paper(), kill=replace(KILLED, durable=False))
+    assert kill_story(Frame(snapshot, 0.0)).endswith("NOT ON DISK YET")
+
+
+def test_the_kill_switch_of_a_lost_engine_is_not_known() -> None:
+    assert kill_words(Frame(scripted.paper(), 0.0, silence=9.0)) == ("kill —", "stale")
+    assert kill_words(Frame(None, 0.0)) == ("kill —", "dim")
+
+
+def test_alerts_are_worst_first() -> None:
+    snapshot = replace(
+        scripted.stale(),
+        kill=KILLED,
+        store=replace(scripted.paper().store, available=False, note="disk full"),
+        feed=replace(scripted.paper().feed, status="disconnected", note="reset"),
+    )
+    found = [text.split(" ")[0] for text, _ in alerts(Frame(snapshot, 0.0, silence=5.0))]
+    assert found == ["ENGINE", "KILLED", "DATABASE", "BROKER", "FEED"]
+    assert alerts(Frame(scripted.paper(), 0.0)) == []
+
+
+def test_stale_quotes_are_an_alert_only_where_no_other_is_left() -> None:
+    stale = scripted.stale()
+    assert not any("STALE" in text for text, _ in alerts(Frame(stale, 0.0)))
+    every = replace(stale, quotes=tuple(replace(row, stale=True) for row in stale.quotes))
+    assert any("ALL QUOTES ARE STALE" in text for text, _ in alerts(Frame(every, 0.0)))

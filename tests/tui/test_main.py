@@ -1,0 +1,272 @@
+"""The real command in a real terminal: how it starts, how it ends, what it leaves behind."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.terminal import Terminal
+from tui.screens.dialog import GRACE
+
+ROOT = Path(__file__).parents[2]
+MAIN = "import sys; from tui.main import main; sys.exit(main())"
+COMMAND = [sys.executable, "-c", MAIN]
+LEFT = b"\x1b[?1049l"
+"""The alternate screen was left."""
+
+Start = Callable[..., Terminal]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **settings}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the command in a terminal, in an empty folder."""
+    running: list[Terminal] = []
+
+    def run(*, code: str = MAIN, rows: int = 40, columns: int = 120, **settings: str) -> Terminal:
+        terminal = Terminal(
+            [sys.executable, "-c", code],
+            environment(**settings),
+            columns=columns,
+            rows=rows,
+            folder=tmp_path,
+        )
+        running.append(terminal)
+        return terminal
+
+    yield run
+    for terminal in running:
+        terminal.__exit__()
+
+
+def log(folder: Path) -> str:
+    return (folder / "var" / "tradebot.log").read_text()
+
+
+# --- it does not start ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_without_a_terminal_it_says_so(name: str, tmp_path: Path) -> None:
+    master, child = pty.openpty()
+    streams: dict[str, int] = dict.fromkeys(("stdin", "stdout", "stderr"), child)
+    streams[name] = subprocess.PIPE
+    process = subprocess.Popen(
+        COMMAND,
+        env=environment(),
+        cwd=tmp_path,
+        stdin=streams["stdin"],
+        stdout=streams["stdout"],
+        stderr=streams["stderr"],
+    )
+    _, errors = process.communicate(timeout=30)
+    said = errors if name == "stderr" else os.read(master, 65_536)
+    os.close(child)
+    os.close(master)
+    assert process.returncode == 2
+    assert f"{name} is no terminal".encode() in said
+    assert LEFT not in said
+
+
+@pytest.mark.parametrize("kind", ["dumb", ""])
+def test_a_terminal_that_cannot_draw_is_refused(kind: str, start: Start) -> None:
+    terminal = start(TERM=kind)
+    assert terminal.wait() == 2
+    assert "set TERM, for example to xterm-256color" in terminal.screen
+
+
+@pytest.mark.parametrize(
+    ("argument", "status", "text"),
+    [("--version", 0, "tradebot-tui 0."), ("--help", 0, "usage:"), ("--nonsense", 2, "usage:")],
+)
+def test_arguments(argument: str, status: int, text: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, argument], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("MAX_POSITION_SIZE_PCT", "abc"), ("STRATEGIES", "no_such_strategy")]
+)
+def test_a_wrong_setting_is_told_in_the_restored_terminal(
+    setting: str, value: str, start: Start
+) -> None:
+    terminal = start(**{setting: value})
+    assert terminal.wait() == 2
+    said = bytes(terminal.received).partition(LEFT)[2].decode()
+    assert value in said
+    assert "Traceback" not in said
+
+
+def test_a_second_engine_on_one_database_is_refused(start: Start) -> None:
+    first = start()
+    first.wait_for("kill ready")
+    second = start()
+    assert second.wait() == 2
+    assert "another engine" in bytes(second.received).partition(LEFT)[2].decode()
+
+
+# --- it ends -------------------------------------------------------------------------------------
+
+
+def test_quit_stops_the_engine_in_order(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.press("q")
+    terminal.wait_for("The engine stops with this console")
+    outlast(terminal, GRACE)
+    terminal.press("y")
+    assert terminal.wait() == 0
+    assert LEFT in terminal.received
+    assert "stopped" in log(tmp_path)
+
+
+def outlast(terminal: Terminal, seconds: float) -> None:
+    """A new dialog takes no answer for some time."""
+    deadline = monotonic() + seconds
+    while monotonic() < deadline:
+        terminal.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_stop_the_engine_and_restore_the_terminal(
+    number: int, start: Start, tmp_path: Path
+) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.process.send_signal(number)
+    assert terminal.wait() == 128 + number
+    assert LEFT in terminal.received
+    assert "stopped" in log(tmp_path)
+
+
+def test_a_lost_terminal_stops_the_engine_in_order(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.hang_up()
+    assert terminal.process.wait(20) == 128 + signal.SIGHUP
+    assert "stopped" in log(tmp_path)
+    assert not (tmp_path / "var" / ".kill_switch").exists()
+
+
+def test_a_lost_terminal_trips_the_kill_switch_where_that_is_set(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start(ON_TERMINAL_LOST="kill")
+    terminal.wait_for("kill ready")
+    terminal.hang_up()
+    assert terminal.process.wait(20) == 128 + signal.SIGHUP
+    assert (tmp_path / "var" / ".kill_switch").exists()
+
+
+def test_a_terminal_that_nobody_reads_does_not_keep_it_alive(start: Start, tmp_path: Path) -> None:
+    terminal = start(FEED="synthetic", FPS="10", columns=200, rows=50)
+    terminal.wait_for("kill ready")
+    fill(terminal._master)
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.process.wait(20) == 128 + signal.SIGTERM
+    assert "stopped" in log(tmp_path)
+
+
+def fill(master: int) -> None:
+    """Wait until the terminal's buffer is full and what writes to it waits."""
+    before, now = -1, 0
+    while before != now:
+        before = now
+        select.select([], [], [], 0.5)
+        now = struct.unpack("i", fcntl.ioctl(master, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def test_it_cannot_be_suspended_with_the_engine_in_it(start: Start) -> None:
+    terminal = start(FEED="synthetic")
+    before = terminal.wait_for("kill ready").splitlines()[0]
+    terminal.process.send_signal(signal.SIGTSTP)
+    terminal.wait_for(lambda screen: screen.splitlines()[0] != before)
+    assert terminal.process.poll() is None
+
+
+def test_a_signal_trips_the_kill_switch(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.process.send_signal(signal.SIGUSR1)
+    terminal.wait_for("KILLED by signal: SIGUSR1")
+
+
+def test_a_kill_before_the_engine_is_there_is_the_first_that_it_gets(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("waiting for the engine")
+    terminal.press("\x0b")
+    terminal.wait_for("KILLED by console")
+
+
+CRASHING = """
+import sys
+import tui.app, tui.main
+def fail(self):
+    secret = "hunter" + str(2)
+    raise ValueError("broken")
+tui.app.Console.action_help = fail
+sys.exit(tui.main.main())
+"""
+
+
+def test_a_crash_of_the_console_shows_no_values_and_stops_the_engine(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start(code=CRASHING)
+    terminal.wait_for("kill ready")
+    terminal.press("?")
+    assert terminal.wait() == 1
+    said = bytes(terminal.received).partition(LEFT)[2].decode()
+    assert "the console failed (ValueError)" in said
+    assert "tradebot.log" in said
+    assert "Traceback" not in said
+    logged = log(tmp_path)
+    assert "ValueError: broken" in logged
+    assert "stopped" in logged
+    assert "hunter2" not in said + logged
+
+
+# --- colours -------------------------------------------------------------------------------------
+
+
+def colours(terminal: Terminal) -> set[str]:
+    """The parameters of every change of style that was sent."""
+    sent = re.findall(rb"\x1b\[([0-9;]*)m", bytes(terminal.received))
+    return {number for style in sent for number in style.decode().split(";")}
+
+
+def test_no_color_sends_no_colour(start: Start) -> None:
+    terminal = start(NO_COLOR="1")
+    terminal.wait_for("kill ready")
+    assert colours(terminal) <= {"", "0", "1", "2", "7", "39", "49"}
+
+
+def test_sixteen_colours_are_enough(start: Start) -> None:
+    terminal = start(TERM="xterm")
+    terminal.wait_for("kill ready")
+    assert not colours(terminal) & {"38", "48"}
+
+
+def test_full_colours_are_sent_in_their_short_form(start: Start) -> None:
+    terminal = start(COLORTERM="truecolor")
+    terminal.wait_for("kill ready")
+    assert b"38;5;" in terminal.received
+    assert b"38;2;" not in terminal.received

@@ -1,0 +1,1 @@
+"""The operator's console: draws the engine's snapshots and sends it commands."""

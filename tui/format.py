@@ -1,0 +1,175 @@
+"""Values to text. Pure; what is not known is a dash, never 0."""
+
+from decimal import Decimal
+from math import isfinite
+
+from rich.cells import cell_len, set_cell_size
+
+from engine.core.model import NANOS, Instrument, Side, utc
+
+DASH = "—"
+UP, DOWN = "▲", "▼"
+NEAR_LIMIT = 0.75
+"""The share of a limit from which its use is worth a warning."""
+
+MOST_DECIMALS = 8
+
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "m"))
+_USED, _FREE = "━", "─"
+
+Number = Decimal | float | int
+
+
+def number(value: Number | None, places: int, *, signed: bool = False) -> str:
+    """`value` with thousands separators and `places` decimals; `signed` shows a plus as well."""
+    if value is None or not isfinite(value):
+        return DASH
+    text = f"{value:+,.{places}f}" if signed else f"{value:,.{places}f}"
+    # a loss of a tenth of a cent is no "-0.00"
+    return text if any(digit in text for digit in "123456789") else text.lstrip("+-")
+
+
+def decimals(step: Decimal) -> int:
+    """How many decimals a price or quantity step has."""
+    return max(0, -int(step.normalize().as_tuple().exponent))
+
+
+def price(value: Number | None, instrument: Instrument | None) -> str:
+    """A price with the decimals of the instrument's tick, or its own where there is none."""
+    if value is None or not isfinite(value):
+        return DASH
+    step = instrument.tick if instrument is not None else Decimal(str(value))
+    return number(value, min(decimals(step), MOST_DECIMALS))
+
+
+def quantity(value: Decimal | None) -> str:
+    """A quantity without trailing zeros."""
+    return DASH if value is None else f"{value.normalize():,f}"
+
+
+def money(value: Number | None, *, signed: bool = False) -> str:
+    return number(value, 2, signed=signed)
+
+
+def compact(value: float | None) -> str:
+    """A volume or size in at most five characters."""
+    if value is None or not isfinite(value):
+        return DASH
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == 'k' else size):.4g}{unit}"
+    return f"{value:.4g}"
+
+
+def percent(value: float | None, *, signed: bool = True) -> str:
+    text = number(value, 2, signed=signed)
+    return text if text == DASH else f"{text}%"
+
+
+def direction(text: str) -> str:
+    """The style of a signed number as it is written: what reads as zero is no loss."""
+    if text == DASH:
+        return "dim"
+    return {"+": "up", "-": "down"}.get(text[:1], "text")
+
+
+def arrow(text: str) -> str:
+    """The direction of a signed number as it is written, so that it does not hang on colour."""
+    return {"+": UP, "-": DOWN}.get(text[:1], " ")
+
+
+def used_of(used: float | None, limit: float, unit: str) -> str:
+    """A limit and how much of it is used, in its unit: `$`, `%` or a count."""
+    sign = unit if unit == "$" else ""
+    places = 1 if unit == "%" else 0
+    known = used is not None and isfinite(used)
+    head = f"{sign}{number(used, places)}" if known else DASH
+    return f"{head}/{sign}{number(limit, places)}{'%' if unit == '%' else ''}"
+
+
+def used_share(used: float | None, limit: float) -> float | None:
+    """How much of a limit is used; None while that is not known."""
+    if used is None or not isfinite(used) or not isfinite(limit):
+        return None
+    if limit <= 0:
+        return 0.0 if used <= 0 else 1.0
+    return max(0.0, used / limit)
+
+
+def share_style(share: float | None) -> str:
+    if share is None:
+        return "dim"
+    return "down" if share >= 1 else "warn" if share >= NEAR_LIMIT else "up"
+
+
+def share(value: float | None) -> str:
+    """The used share of a limit in whole per cent."""
+    return DASH if value is None else f"{value:.0%}"
+
+
+def bar(value: float | None, cells: int) -> str:
+    """A share as a bar: thick where used, thin where free, so that it needs no colour."""
+    used = 0 if not value else min(cells, max(1, round(value * cells)))
+    return _USED * used + _FREE * (cells - used)
+
+
+def age(nanos: int) -> str:
+    """A length of time in its largest unit."""
+    seconds = max(0, nanos) // NANOS
+    for size, unit in _AGES:
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def since(ts: int, now: int) -> str:
+    """The age of what happened at `ts`; a dash where nothing happened yet (`ts` 0)."""
+    return age(now - ts) if ts else DASH
+
+
+def seconds(value: float) -> str:
+    """A short wait: tenths while they matter."""
+    return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+
+
+def clock(ts: int) -> str:
+    """The time of day, UTC."""
+    return f"{utc(ts):%H:%M:%S}" if ts else DASH
+
+
+def date_and_clock(ts: int) -> str:
+    return f"{utc(ts):%Y-%m-%d %H:%M:%S} UTC" if ts else DASH
+
+
+def speed(value: float) -> str:
+    """The speed of a replay; 0 is as fast as possible."""
+    return f"{value:g}×" if value else "max"
+
+
+def words(name: str) -> str:
+    """A name of the vocabulary as words."""
+    return name.replace("_", " ")
+
+
+def side(value: Side | None, *, faded: bool = False) -> tuple[str, str]:
+    """A side in capitals, and its style."""
+    if value is None:
+        return DASH, "dim"
+    style = "dim" if faded else "up" if value is Side.BUY else "down"
+    return value.upper(), style
+
+
+def width(text: str) -> int:
+    """The cells that `text` takes on the screen."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def cut(text: str, room: int) -> str:
+    """`text` in at most `room` cells, with an ellipsis where it was cut."""
+    if width(text) <= room:
+        return text
+    return f"{set_cell_size(text, room - 1)}…" if room > 0 else ""
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

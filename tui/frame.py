@@ -1,0 +1,174 @@
+"""One frame of the console: a snapshot and what only the console knows of it.
+
+Everything here is pure; `now` is a monotonic clock in seconds that the app is given.
+"""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from engine.core.model import Instrument, Mode
+from engine.snapshot import KillStatus, Snapshot
+from tui import format
+
+LOST_AFTER = 1.5
+"""Seconds without a new snapshot after which the engine counts as lost; the tick that sees it comes
+at most a quarter of a second later, so the screen says so within 2 s."""
+
+UNANSWERED_AFTER = 2.0
+"""Seconds after which a kill without an answer is said to have none."""
+
+REPEAT_AFTER = 1.0
+"""Seconds before the kill key sends again: a held key is one request."""
+
+
+class Heartbeat:
+    """Is the engine alive? Its snapshots' `wall_ts` moves on while it is."""
+
+    def __init__(self, now: float) -> None:
+        self._wall_ts = 0
+        self._changed = now
+
+    def silence(self, snapshot: Snapshot | None, now: float) -> float:
+        """Seconds since the engine was last heard of."""
+        if snapshot is not None and snapshot.wall_ts != self._wall_ts:
+            self._wall_ts = snapshot.wall_ts
+            self._changed = now
+        return now - self._changed
+
+
+class KillRequest:
+    """What came of this console's request to kill."""
+
+    def __init__(self) -> None:
+        self._asked: float | None = None
+        self._sent = 0.0
+        self.delay: float | None = None
+        """Seconds from the key to the engine's acknowledgement, once that is there."""
+
+    def press(self, now: float) -> bool:
+        """The kill key was pressed; False where it is only the repeat of a held key."""
+        if self._asked is not None and now - self._sent < REPEAT_AFTER:
+            return False
+        if self._asked is None or self.delay is not None:
+            self._asked, self.delay = now, None
+        self._sent = now
+        return True
+
+    def see(self, kill: KillStatus, now: float) -> None:
+        """Compare with what the engine says."""
+        if self._asked is None:
+            return
+        if kill.tripped and self.delay is None:
+            self.delay = now - self._asked
+        elif not kill.tripped and self.delay is not None:
+            self._asked = self.delay = None
+
+    def waited(self, now: float) -> float | None:
+        """Seconds since a request that has no acknowledgement yet."""
+        return now - self._asked if self._asked is not None and self.delay is None else None
+
+
+class Frame(NamedTuple):
+    """`silence` is seconds since the engine was heard of; `kill_wait` seconds since a kill was
+    asked for and not yet acknowledged; `kill_delay` how long its acknowledgement took; `dropped`
+    frames were skipped because the terminal did not keep up."""
+
+    snapshot: Snapshot | None
+    now: float
+    silence: float = 0.0
+    failure: str | None = None
+    dropped: int = 0
+    kill_wait: float | None = None
+    kill_delay: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """The engine is gone: what the screen shows is old."""
+        return self.failure is not None or (
+            self.snapshot is not None and self.silence >= LOST_AFTER
+        )
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """The instruments that are quoted, by symbol: they say how prices are written."""
+        rows = self.snapshot.quotes if self.snapshot else ()
+        return {row.instrument.symbol: row.instrument for row in rows}
+
+    @property
+    def live(self) -> bool:
+        return self.snapshot is not None and self.snapshot.mode is Mode.LIVE
+
+
+@runtime_checkable
+class ShowsFrame(Protocol):
+    """A screen that wants every frame."""
+
+    def show(self, frame: Frame) -> None: ...
+
+
+def kill_words(frame: Frame) -> tuple[str, str]:
+    """The state of the kill switch in a few words, and its style."""
+    if frame.kill_wait is not None:
+        return f"KILL REQUESTED {format.seconds(frame.kill_wait)}", "alarm"
+    if frame.snapshot is None:
+        return f"kill {format.DASH}", "dim"
+    kill = frame.snapshot.kill
+    if not kill.tripped:
+        return (f"kill {format.DASH}", "stale") if frame.lost else ("kill ready", "good")
+    if kill.phase == "complete":
+        return "KILLED", "alarm"
+    return f"KILLED {kill.open_orders} open", "alarm"
+
+
+def kill_story(frame: Frame) -> str:
+    """How far a kill has come: requested, acknowledged, cancelling, complete. Empty when none."""
+    if frame.kill_wait is not None:
+        waited = format.seconds(frame.kill_wait)
+        if frame.kill_wait < UNANSWERED_AFTER:
+            return f"KILL REQUESTED {waited} ago, not acknowledged yet"
+        process = f", or kill -9 {frame.snapshot.health.pid}" if frame.snapshot else ""
+        return f"KILL REQUESTED {waited} ago, NO ANSWER: touch DATA_DIR/.kill_switch{process}"
+    if frame.snapshot is None or not frame.snapshot.kill.tripped:
+        return ""
+    kill = frame.snapshot.kill
+    parts = [f"KILLED by {kill.source}"]
+    if kill.reason:
+        parts[0] += f": {kill.reason}"
+    if frame.kill_delay is not None:
+        parts.append(f"acknowledged in {format.seconds(frame.kill_delay)}")
+    parts.append(
+        "complete, no order open"
+        if kill.phase == "complete"
+        else f"cancelling, {format.plural(kill.open_orders, 'order')} still open"
+    )
+    if not kill.durable:
+        parts.append("NOT ON DISK YET")
+    return " · ".join(parts)
+
+
+def alerts(frame: Frame) -> list[tuple[str, str]]:
+    """What the operator must know before all else, worst first, each with its style."""
+    found: list[tuple[str, str]] = []
+    if frame.failure is not None:
+        found.append((f"ENGINE ENDED: {frame.failure}", "alarm"))
+    elif frame.lost:
+        found.append(
+            (f"ENGINE LOST {format.seconds(frame.silence)} ago: all numbers are old", "alarm")
+        )
+    if story := kill_story(frame):
+        # a kill without an answer comes before the reason why there is none
+        found.insert(0 if frame.kill_wait is not None else len(found), (story, "alarm"))
+    snapshot = frame.snapshot
+    if snapshot is None:
+        return found
+    if not snapshot.store.available:
+        found.append((f"DATABASE OUT OF REACH: {snapshot.store.note}", "alarm"))
+    found += [
+        (f"BROKER DOWN {broker.name}: {broker.note}", "alarm")
+        for broker in snapshot.brokers
+        if not broker.connected
+    ]
+    if snapshot.feed.status == "disconnected":
+        found.append((f"FEED DOWN {snapshot.feed.name}: {snapshot.feed.note}", "alarm"))
+    if snapshot.quotes and all(row.stale for row in snapshot.quotes):
+        found.append(("ALL QUOTES ARE STALE: nothing is decided on them", "caution"))
+    return found

@@ -1,0 +1,259 @@
+"""The command `tradebot-tui`: starts console and engine, and ends both in order.
+
+The console may hang on a terminal that nobody reads, lose it, or crash; the engine runs on a thread
+of its own. So this supervisor owns both: it takes the signals, stops the engine first, then the
+console, and ends the process by force where that hangs.
+"""
+
+import gc
+import logging
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TextIO
+
+from engine import __version__
+from engine.core.events import TripKillSwitch
+from engine.core.text import clean
+from tui.embedded import EmbeddedEngine
+
+if TYPE_CHECKING:
+    from engine.ops.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CRASHED, CANNOT_START, SIGNALLED = 1, 2, 128
+AUTHOR = "supervisor"
+STANDARD = (0, 1, 2)
+"""Input, output and errors: Textual puts objects of its own in place of Python's names for them."""
+
+ENGINE_STOP_S = 10.0
+CONSOLE_STOP_S = 2.0
+KILL_S = 10.0
+"""Seconds for the cancels where a lost terminal trips the kill switch."""
+
+USAGE = """usage: tradebot-tui [--version] [--help]
+
+The operator's console of tradebot. Its settings come from the environment and from .env;
+`tradebot settings` prints them."""
+
+# What Textual's driver switched on: keyboard protocol, alternate screen, mouse, paste, focus, and
+# what it switched off: cursor and line wrap.
+RESTORE = (
+    b"\x1b[<u\x1b[?1049l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
+    b"\x1b[?2004l\x1b[?1004l\x1b[?2048l\x1b[?25h\x1b[?7h\x1b[0m"
+)
+
+
+def main() -> int:
+    """The exit status: 0, 1 after a failure, 2 where it cannot start, 128 + n after signal n."""
+    arguments = sys.argv[1:]
+    if arguments:
+        known = {"--version": f"tradebot-tui {__version__}", "--help": USAGE, "-h": USAGE}
+        text = known.get(arguments[0])
+        _say(text or USAGE, sys.stdout if text else sys.stderr)
+        return 0 if text else CANNOT_START
+    if problem := terminal_problem(os.environ):
+        _say(f"tradebot-tui: {problem}", sys.stderr)
+        return CANNOT_START
+    prepare_environment()
+    # To look for garbage while modules are loaded takes a tenth of the time to the first frame.
+    gc.disable()
+    logging.lastResort = None
+    return Supervisor().run()
+
+
+def terminal_problem(environment: Mapping[str, str]) -> str:
+    """Why the console cannot be drawn here, and what to do; empty where it can."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if not stream.isatty():
+            return (
+                f"{stream.name.strip('<>')} is no terminal\nrun it in one; over ssh with `ssh -t`"
+            )
+    kind = environment.get("TERM", "")
+    if kind in ("", "dumb"):
+        return f"TERM='{kind}' cannot draw a console\nset TERM, for example to xterm-256color"
+    return ""
+
+
+def prepare_environment() -> None:
+    """Set what Textual reads while it is imported.
+
+    Frames are paced by the console's own tick, so Textual's limit of frames would only add to the
+    delay of keys. The console's colours are all of xterm's 256: sent as such they are half as long.
+    In the keyboard protocol of kitty ctrl+k is another key on a keyboard that is not latin, and a
+    malformed key ends the console; every key of ours is in the older one.
+    """
+    values = {
+        "TEXTUAL_FPS": "120",
+        "TEXTUAL_ANIMATIONS": "none",
+        "TEXTUAL_SMOOTH_SCROLL": "0",
+        "TEXTUAL_DISABLE_KITTY_KEY": "1",
+    }
+    if os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        values["TEXTUAL_COLOR_SYSTEM"] = "256"
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+class Supervisor:
+    """Owns console and engine from the start to the end of the process."""
+
+    def __init__(self) -> None:
+        from tui.app import Console
+
+        self.engine = EmbeddedEngine(self._settings_are_known)
+        self.console = Console(self.engine, ready=self._first_frame_is_there)
+        self._attributes = termios.tcgetattr(STANDARD[0])
+        self._status = 0
+        self._ending = threading.Lock()
+        self._console_ended = threading.Event()
+
+    def run(self) -> int:
+        threading.excepthook = _log_uncaught
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_end_signal)
+        signal.signal(signal.SIGUSR1, self._on_kill_signal)
+        threading.Thread(target=self._watch_terminal, name="terminal", daemon=True).start()
+        self.console.run()
+        self._console_ended.set()
+        stopped = self.engine.stop(ENGINE_STOP_S)
+        self._tell()
+        if not stopped:
+            _say("tradebot-tui: the engine did not stop in time and was ended", sys.stderr)
+            os._exit(self._status or CRASHED)
+        return self._status
+
+    def _first_frame_is_there(self) -> None:
+        # Suspending the console would stop the engine with it. Textual's driver set a handler of
+        # its own, so this comes after it.
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        gc.freeze()
+        gc.enable()
+        self.engine.start()
+
+    def _settings_are_known(self, settings: "Settings") -> None:
+        self.console.call_later(self.console.set_fps, float(settings.fps))
+
+    # --- signals: Python runs these on the main thread, even while Textual's loop is blocked; what
+    # --- they do takes locks that this thread may hold, so it is done on another.
+
+    def _on_end_signal(self, number: int, frame: object) -> None:
+        self._on_a_thread(self._end, SIGNALLED + number, number == signal.SIGHUP)
+
+    def _on_kill_signal(self, number: int, frame: object) -> None:
+        self._on_a_thread(self._kill, "signal", "SIGUSR1")
+
+    def _on_a_thread(self, function: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=function, args=arguments, name="supervisor", daemon=True).start()
+
+    def _kill(self, source: str, reason: str) -> None:
+        self.engine.send(TripKillSwitch(source=source, reason=reason, author=AUTHOR))
+
+    def _watch_terminal(self) -> None:
+        """Wait for the terminal to be hung up, which no signal tells under nohup."""
+        poll = select.poll()
+        poll.register(STANDARD[0], 0)
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll()):
+            self._end(SIGNALLED + signal.SIGHUP, True)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _end(self, status: int, terminal_lost: bool) -> None:
+        """The engine first, then the console, then the process, whatever hangs."""
+        if not self._ending.acquire(blocking=False):
+            return
+        self._status = status
+        try:
+            if terminal_lost:
+                self._let_go_of_terminal()
+            self.engine.stop(ENGINE_STOP_S)
+            self.console.call_later(self.console.exit)
+            self._console_ended.wait(CONSOLE_STOP_S)
+        finally:
+            if not self._console_ended.is_set():
+                restore_terminal(self._attributes)
+                os._exit(status)
+
+    def _let_go_of_terminal(self) -> None:
+        """Read and write nothing any more: Textual would spin on the end of input. Then do what
+        the settings say."""
+        restore_terminal(self._attributes)
+        self.console.stop_reading()
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in STANDARD:
+            os.dup2(null, descriptor)
+        settings = self.engine.settings
+        if settings is not None and settings.on_terminal_lost == "kill":
+            self._kill("terminal", "the terminal was lost")
+            self._await_cancels()
+
+    def _await_cancels(self) -> None:
+        deadline = monotonic() + KILL_S
+        while monotonic() < deadline and self.engine.failure() is None:
+            snapshot = self.engine.latest()
+            if snapshot is not None and snapshot.kill.phase == "complete":
+                return
+            self._console_ended.wait(0.1)
+
+    def _tell(self) -> None:
+        """Say on the terminal, which is ours again, what went wrong."""
+        crash, failure = self.console.crash, self.engine.failure()
+        if crash is not None:
+            log_path = self._log_crash(crash)
+            _say(
+                f"tradebot-tui: the console failed ({type(crash).__name__}) and the engine was "
+                f"stopped in order; see {log_path}",
+                sys.stderr,
+            )
+            self._status = self._status or CRASHED
+        elif failure is not None:
+            _say(f"tradebot-tui: {failure}", sys.stderr)
+            started = self.engine.latest() is not None
+            self._status = self._status or (CRASHED if started else CANNOT_START)
+
+    def _log_crash(self, crash: Exception) -> Path:
+        settings = self.engine.settings
+        if settings is None:
+            from engine.ops.logging import start_logging
+            from engine.ops.settings import load_settings
+
+            settings = load_settings()
+            start_logging(settings)
+        log.critical("the console failed", exc_info=crash)
+        return settings.log_path
+
+
+def restore_terminal(attributes: list[Any]) -> None:
+    """Undo what Textual did to the terminal, without waiting for it, and if it is still there."""
+    with suppress(OSError, termios.error):
+        termios.tcsetattr(STANDARD[0], termios.TCSANOW, attributes)
+        # Opened anew, so that not to block is no one else's setting.
+        terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            os.write(terminal, RESTORE)
+        finally:
+            os.close(terminal)
+
+
+def _log_uncaught(arguments: threading.ExceptHookArgs) -> None:
+    """A thread failed: the log is told, never the terminal."""
+    log.error(
+        "thread %s failed",
+        arguments.thread.name if arguments.thread else "?",
+        exc_info=arguments.exc_value,
+    )
+
+
+def _say(text: str, stream: TextIO) -> None:
+    with suppress(OSError):
+        for line in text.splitlines():
+            stream.write(f"{clean(line)}\n")
+        stream.flush()

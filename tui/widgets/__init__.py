@@ -1,0 +1,1 @@
+"""The panels of the desk. Each draws one part of a snapshot."""

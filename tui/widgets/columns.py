@@ -1,0 +1,111 @@
+"""Which columns a panel has room for, how wide they are, and where a cell stands in its column."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tui import format
+from tui.widgets.lines import Cell, Line
+
+
+class Column(NamedTuple):
+    """`align` is `<`, `>`, or the sign on which the cells are lined up, as the decimal point. A
+    column widens from `width` to what it shows, up to `most`. Columns of a high `rank` are left out
+    first where the panel is narrow. The one that `grows` takes the room that is left; what ranks
+    behind it gives way to it before its text is cut."""
+
+    title: str
+    width: int
+    align: str = "<"
+    rank: int = 0
+    most: int = 24
+    grows: bool = False
+
+
+class Columns:
+    """The columns of one panel. They widen to what they show and never narrow again, so that a
+    number that shrinks does not make its neighbours jump."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._whole = [0] * len(columns)
+        self._fraction = [0] * len(columns)
+        self._width = -1
+        self._gap = 1
+        self._placed: list[tuple[int, int]] = []
+
+    @property
+    def titles(self) -> Line:
+        return tuple((column.title, "head") for column in self._columns)
+
+    def widen(self, cells: Line) -> None:
+        """Make room for a row; the next `fit` says whether that moved anything."""
+        for number, (text, _) in enumerate(cells):
+            whole, fraction = self._split(number, text)
+            if whole > self._whole[number] or fraction > self._fraction[number]:
+                self._whole[number] = max(whole, self._whole[number])
+                self._fraction[number] = max(fraction, self._fraction[number])
+                self._width = -1
+
+    def fit(self, width: int) -> bool:
+        """Choose and size the columns for a panel of `width`; False where they are as before."""
+        if width == self._width:
+            return False
+        self._width = width
+        kept = list(range(len(self._columns)))
+        sizes = [self._size(number) for number in kept]
+
+        def spare(gap: int) -> int:
+            return width - sum(sizes[number] for number in kept) - gap * (len(kept) - 1)
+
+        def leave_out(over_rank: int) -> None:
+            while spare(1) < 0 and len(kept) > 1:
+                last = max(kept, key=lambda number: (self._columns[number].rank, number))
+                if self._columns[last].rank <= over_rank:
+                    break
+                kept.remove(last)
+
+        growing = next((number for number in kept if self._columns[number].grows), None)
+        if growing is not None:
+            leave_out(over_rank=self._columns[growing].rank)
+            if spare(1) < 0:
+                sizes[growing] = self._columns[growing].width
+        leave_out(over_rank=-1)
+        self._gap = 2 if spare(2) >= 0 else 1
+        if growing in kept:
+            sizes[growing] += max(0, spare(self._gap))
+        self._placed = [(number, sizes[number]) for number in kept]
+        return True
+
+    def place(self, cells: Line) -> list[Cell]:
+        """`cells` of the columns that have room, each padded to its column."""
+        line: list[Cell] = []
+        gap = (" " * self._gap, "text")
+        for number, size in self._placed:
+            text, style = cells[number]
+            if line:
+                line.append(gap)
+            line.append((self._align(number, text, size), style))
+        return line
+
+    def _size(self, number: int) -> int:
+        column = self._columns[number]
+        seen = self._whole[number] + self._fraction[number]
+        return max(column.width, len(column.title), min(seen, column.most))
+
+    def _split(self, number: int, text: str) -> tuple[int, int]:
+        """The cells before the sign that lines the column up, and from it on."""
+        width = format.width(text)
+        align = self._columns[number].align
+        point = -1 if align in "<>" else text.rfind(align)
+        return (width, 0) if point < 0 else (point, width - point)
+
+    def _align(self, number: int, text: str, size: int) -> str:
+        text = format.cut(text, size)
+        padding = size - format.width(text)
+        align = self._columns[number].align
+        if align == "<":
+            return text + " " * padding
+        if align != ">" and text != self._columns[number].title:
+            after = min(padding, self._fraction[number] - self._split(number, text)[1])
+            return " " * (padding - after) + text + " " * after
+        return " " * padding + text

@@ -1,0 +1,266 @@
+"""The table under every panel: drawn line by line, painting only the rows that changed.
+
+Textual's DataTable renders every visible cell again on any change, at ten times the cost; this one
+keeps a strip for each visible row and repaints a line only where it reads otherwise than before.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.frame import Frame
+from tui.widgets.columns import Column, Columns
+from tui.widgets.lines import Line, changed_width, draw
+
+Row = TypeVar("Row")
+
+
+class _Entry(Generic[Row]):
+    """A row as it reads now: its cells, and their strips, plain and selected."""
+
+    __slots__ = ("aged", "cells", "row", "strips")
+
+    def __init__(self, row: Row, aged: str, cells: Line) -> None:
+        self.row = row
+        self.aged = aged
+        self.cells = cells
+        self.strips: dict[bool, Strip] = {}
+
+
+class LineTable(ScrollView, Generic[Row], can_focus=True):
+    """A panel with one row a line. A subclass names its columns and says how a row reads."""
+
+    ALLOW_SELECT = False
+    ALLOW_MAXIMIZE = False
+    BINDINGS: ClassVar = [
+        Binding("up", "cursor(-1)", show=False, id="row-up"),
+        Binding("down", "cursor(1)", show=False, id="row-down"),
+        Binding("pageup", "page(-1)", show=False, id="page-up"),
+        Binding("pagedown", "page(1)", show=False, id="page-down"),
+        Binding("home", "first_row", show=False, id="row-first"),
+        Binding("end", "last_row", show=False, id="row-last"),
+    ]
+
+    columns: ClassVar[tuple[Column, ...]] = ()
+    header: ClassVar[bool] = True
+    empty: ClassVar[str] = "nothing yet"
+    follows: ClassVar[bool] = False
+    """Does the panel stay at its end while rows are added there?"""
+
+    def __init__(self, title: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self.border_title = title
+        self.selected: Hashable | None = None
+        """The id of the selected row: the selection stays with the row, wherever that moves."""
+        self._columns = Columns(self.columns)
+        self._rows: Sequence[Row] = ()
+        self._ids: list[Hashable] = []
+        self._entries: dict[Hashable, _Entry[Row]] = {}
+        self._painted: dict[int, Strip] = {}
+        self._prepared: tuple[int, Size] | None = None
+        self._old = False
+        self._known = False
+        self._at_end = True
+
+    # --- what a subclass says --------------------------------------------------------------------
+
+    def rows(self, frame: Frame) -> Sequence[Row]:
+        """The rows of `frame` in the order in which they are shown."""
+        return ()
+
+    def row_id(self, row: Row) -> Hashable:
+        """What names `row` from one snapshot to the next."""
+        return id(row)
+
+    def aged(self, row: Row) -> str:
+        """What of a row's text changes while the row does not: its age."""
+        return ""
+
+    def cells(self, row: Row) -> Line:
+        """One cell a column."""
+        return ()
+
+    def note(self, frame: Frame) -> str:
+        """What the lower border says."""
+        return ""
+
+    # --- frames in -------------------------------------------------------------------------------
+
+    def show(self, frame: Frame) -> None:
+        """Draw `frame`, painting only the lines that read otherwise than before."""
+        if frame.snapshot is None:
+            return
+        rows = self.rows(frame)
+        resized = not self._known or len(rows) != len(self._rows)
+        self._known = True
+        self._rows, self._ids = rows, [self.row_id(row) for row in rows]
+        if self.selected not in self._ids:
+            self.selected = None
+        if frame.lost != self._old:
+            self._old = frame.lost
+            self._forget_strips()
+            self.refresh()
+        note = self.note(frame)
+        if note != self.border_subtitle:
+            self.border_subtitle = note
+        if resized:
+            self.virtual_size = Size(0, len(rows) + self._top)
+            self.refresh()
+            self._follow()
+        self._repaint()
+
+    @property
+    def selected_row(self) -> Row | None:
+        if self.selected is None:
+            return None
+        return self._rows[self._ids.index(self.selected)]
+
+    # --- painting --------------------------------------------------------------------------------
+
+    @property
+    def _top(self) -> int:
+        return 1 if self.header else 0
+
+    @property
+    def _page(self) -> int:
+        return max(1, self.size.height - self._top)
+
+    def _visible(self) -> range:
+        """The rows in sight."""
+        first = self.scroll_offset.y
+        return range(first, min(first + self._page, len(self._rows)))
+
+    def _prepare(self) -> bool:
+        """Bring the visible rows up to date; True where that moved the columns."""
+        self._prepared = self.scroll_offset.y, self.size
+        self._entries = {self._ids[index]: self._entry(index) for index in self._visible()}
+        moved = self._columns.fit(self.size.width)
+        if moved:
+            self._forget_strips()
+        return moved
+
+    def _repaint(self) -> None:
+        """Have those lines painted that read otherwise than they were painted."""
+        if self._prepare():
+            self.refresh()
+            return
+        for y, index in enumerate(self._visible(), self._top):
+            before = self._painted.get(y)
+            if before is None:
+                continue
+            changed = changed_width(before, self._strip(index))
+            if changed:
+                self.refresh(Region(0, y, changed, 1))
+
+    def _forget_strips(self) -> None:
+        """The columns, the colours or the state of the panel changed."""
+        self._painted.clear()
+        for entry in self._entries.values():
+            entry.strips.clear()
+
+    def _entry(self, index: int) -> _Entry[Row]:
+        """The row's entry: the known one while the row reads the same."""
+        row, known = self._rows[index], self._entries.get(self._ids[index])
+        aged = self.aged(row)
+        if known is not None and known.row is row and known.aged == aged:
+            return known
+        cells = self.cells(row)
+        if known is not None and known.cells == cells:
+            known.row, known.aged = row, aged
+            return known
+        self._columns.widen(cells)
+        return _Entry(row, aged, cells)
+
+    def _strip(self, index: int) -> Strip:
+        name = self._ids[index]
+        entry = self._entries[name]
+        selected = self.has_focus and name == self.selected
+        strip = entry.strips.get(selected)
+        if strip is None:
+            strip = entry.strips[selected] = self._draw(entry.cells, selected)
+        return strip
+
+    def _draw(self, cells: Line, selected: bool = False) -> Strip:
+        placed = self._columns.place(cells)
+        if self._old:
+            placed = [(text, "stale") for text, _ in placed]
+        return draw(placed, self.size.width, self.app.theme, selected)
+
+    def render_line(self, y: int) -> Strip:
+        if self._prepared != (self.scroll_offset.y, self.size):
+            self._prepare()
+        index = self.scroll_offset.y + y - self._top
+        if y < self._top:
+            return self._draw(self._columns.titles)
+        if index < len(self._rows):
+            strip = self._painted[y] = self._strip(index)
+            return strip
+        self._painted.pop(y, None)
+        empty = self.empty if self._known else "waiting for the engine"
+        note = empty if index == 0 else ""
+        return draw(((note, "dim"),), self.size.width, self.app.theme)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._forget_strips()
+
+    def on_resize(self) -> None:
+        self._follow()
+        self._repaint()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._at_end = new_value >= self.max_scroll_y
+        self._repaint()
+
+    def _follow(self) -> None:
+        if self.follows and self._at_end:
+            self.scroll_end(animate=False)
+
+    # --- selection -------------------------------------------------------------------------------
+
+    def select(self, index: int) -> None:
+        """Select the row at `index`, or the nearest there is, and bring it into view."""
+        if not self._rows:
+            return
+        index = min(max(index, 0), len(self._rows) - 1)
+        self.selected = self._ids[index]
+        first = self.scroll_offset.y
+        if not first <= index < first + self._page:
+            self.scroll_to(y=index if index < first else index - self._page + 1, animate=False)
+        self._repaint()
+
+    def _selected_index(self) -> int | None:
+        return None if self.selected is None else self._ids.index(self.selected)
+
+    def action_cursor(self, step: int) -> None:
+        index = self._selected_index()
+        self.select(self.scroll_offset.y if index is None else index + step)
+
+    def action_page(self, step: int) -> None:
+        index = self._selected_index() or 0
+        self.select(index + step * self._page)
+
+    def action_first_row(self) -> None:
+        self.select(0)
+
+    def action_last_row(self) -> None:
+        self.select(len(self._rows) - 1)
+
+    def on_focus(self) -> None:
+        if self.selected is None and self._rows:
+            self.selected = self._ids[-1 if self.follows else self._visible().start]
+        self._repaint()
+
+    def on_blur(self) -> None:
+        self._repaint()
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y >= self._top:
+            self.select(self.scroll_offset.y + offset.y - self._top)

@@ -1,0 +1,97 @@
+"""The orders panel."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.message import Message
+
+from engine.core.model import Order, OrderState
+from tui import commands, format
+from tui.frame import Frame
+from tui.widgets.columns import Column
+from tui.widgets.line_table import LineTable
+from tui.widgets.lines import Line
+
+_STYLES = {
+    OrderState.INTENDED: "info",
+    OrderState.SUBMITTED: "info",
+    OrderState.ACCEPTED: "info",
+    OrderState.PARTIALLY_FILLED: "info",
+    OrderState.PENDING_CANCEL: "warn",
+    OrderState.IN_DOUBT: "caution",
+    OrderState.FILLED: "good",
+    OrderState.REJECTED: "down",
+    OrderState.ABANDONED: "down",
+}
+
+
+class Orders(LineTable[Order]):
+    """Open orders first, each part newest first."""
+
+    BINDINGS: ClassVar = commands.bindings("orders")
+    columns = (
+        Column("time", 8),
+        Column("symbol", 7),
+        Column("side", 4),
+        Column("qty", 5, "."),
+        Column("type", 5, rank=2, most=10),
+        Column("price", 8, "."),
+        Column("filled", 6, ".", rank=1),
+        Column("avg", 8, ".", rank=3),
+        Column("state", 9, most=16),
+        Column("purpose", 7, rank=4, most=15),
+        Column("strategy", 8, rank=6, most=16),
+        Column("id", 8, rank=7, most=18),
+        Column("reason", 6, rank=5, grows=True),
+    )
+    empty = "no order yet"
+
+    @dataclass
+    class CancelAsked(Message):
+        """The operator wants the order cancelled."""
+
+        order: Order
+
+    def action_cancel(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.CancelAsked(self.selected_row))
+
+    def rows(self, frame: Frame) -> Sequence[Order]:
+        if frame.snapshot is None:
+            return ()
+        self._instruments = frame.instruments
+        return sorted(frame.snapshot.orders, key=lambda order: (order.is_final, -order.created_ts))
+
+    def row_id(self, row: Order) -> Hashable:
+        return row.client_order_id
+
+    def cells(self, row: Order) -> Line:
+        instrument = self._instruments.get(row.symbol)
+        tint = "dim" if row.is_final else "text"
+        asked = row.limit_price if row.limit_price is not None else row.stop_price
+        state = format.words(row.state)
+        return (
+            (format.clock(row.updated_ts), "dim"),
+            (row.symbol, tint if row.is_final else "strong"),
+            format.side(row.side, faded=row.is_final),
+            (format.quantity(row.quantity), tint),
+            (format.words(row.type), tint),
+            ("market" if asked is None else format.price(asked, instrument), tint),
+            (format.quantity(row.filled), tint),
+            (format.price(row.avg_price, instrument), tint),
+            (
+                state.upper() if row.state is OrderState.IN_DOUBT else state,
+                _STYLES.get(row.state, "dim"),
+            ),
+            (format.words(row.purpose), "dim"),
+            (row.strategy, "dim"),
+            (row.client_order_id, "dim"),
+            (row.reason, "dim"),
+        )
+
+    def note(self, frame: Frame) -> str:
+        orders = frame.snapshot.orders if frame.snapshot else ()
+        doubtful = sum(order.state is OrderState.IN_DOUBT for order in orders)
+        text = f"{sum(order.is_open for order in orders)} open of {len(orders)}"
+        return f"{doubtful} IN DOUBT · {text}" if doubtful else text

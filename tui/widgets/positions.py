@@ -1,0 +1,70 @@
+"""The positions panel."""
+
+from collections.abc import Hashable, Sequence
+
+from engine.snapshot import PositionRow
+from tui import format
+from tui.frame import Frame
+from tui.widgets.columns import Column
+from tui.widgets.line_table import LineTable
+from tui.widgets.lines import Line
+
+
+class Positions(LineTable[PositionRow]):
+    """Open positions, with the price that each is marked at and where that comes from."""
+
+    columns = (
+        Column("symbol", 7),
+        Column("qty", 6, "."),
+        Column("avg", 8, "."),
+        Column("mark", 8, "."),
+        Column("unrealised", 10, "."),
+        Column("stop", 8, ".", rank=1),
+        Column("strategy", 8, rank=2, most=16),
+        Column("realised", 8, ".", rank=4),
+        Column("value", 9, ".", rank=3),
+        Column("marked by", 9, rank=1, most=12),
+        Column("age", 4, ">", rank=5),
+    )
+    empty = "no position: flat"
+
+    def rows(self, frame: Frame) -> Sequence[PositionRow]:
+        if frame.snapshot is None:
+            return ()
+        self._now = frame.snapshot.ts
+        self._stale = {row.instrument.symbol for row in frame.snapshot.quotes if row.stale}
+        return frame.snapshot.positions
+
+    def row_id(self, row: PositionRow) -> Hashable:
+        return row.position.strategy, row.position.symbol
+
+    def aged(self, row: PositionRow) -> str:
+        mark = "STALE" if row.position.symbol in self._stale else row.mark_source or format.DASH
+        return f"{mark}|{format.since(row.position.opened_ts, self._now)}"
+
+    def cells(self, row: PositionRow) -> Line:
+        position, instrument = row.position, row.instrument
+        mark, age = self.aged(row).split("|")
+        stale = mark == "STALE"
+        value = None if row.mark is None else position.quantity * row.mark
+        gain = format.money(row.unrealised_pnl, signed=True)
+        realised = format.money(position.realised_pnl, signed=True)
+        return (
+            (position.symbol, "strong"),
+            (format.quantity(position.quantity), "text"),
+            (format.price(position.avg_price, instrument), "text"),
+            (format.price(row.mark, instrument), "stale" if stale else "text"),
+            (gain, "stale" if stale else format.direction(gain)),
+            (format.price(position.stop_price, instrument), "text"),
+            (position.strategy, "dim"),
+            (realised, format.direction(realised)),
+            (format.money(value), "stale" if stale else "text"),
+            (mark, "warn" if stale else "dim"),
+            (age, "dim"),
+        )
+
+    def note(self, frame: Frame) -> str:
+        rows = frame.snapshot.positions if frame.snapshot else ()
+        gains = [row.unrealised_pnl for row in rows]
+        total = None if any(gain is None for gain in gains) else sum(filter(None, gains))
+        return f"{len(rows)} · unrealised {format.money(total, signed=True)}" if rows else "flat"

@@ -1,0 +1,64 @@
+"""The quotes panel."""
+
+from collections.abc import Hashable, Sequence
+
+from engine.snapshot import QuoteRow
+from tui import format
+from tui.frame import Frame
+from tui.widgets.columns import Column
+from tui.widgets.line_table import LineTable
+from tui.widgets.lines import Line
+
+
+class Quotes(LineTable[QuoteRow]):
+    """Prices and the age of each: against the market's time, which a replay may make run fast."""
+
+    columns = (
+        Column("symbol", 7),
+        Column("last", 8, "."),
+        Column("day", 8, ">"),
+        Column("age", 3, ">"),
+        Column("bid", 8, ".", rank=2),
+        Column("ask", 8, ".", rank=2),
+        Column("volume", 6, ">", rank=3),
+        Column("bid size", 8, ">", rank=4),
+        Column("ask size", 8, ">", rank=4),
+        Column("", 5, rank=1),
+    )
+    empty = "no symbols yet"
+
+    def rows(self, frame: Frame) -> Sequence[QuoteRow]:
+        if frame.snapshot is None:
+            return ()
+        self._now = frame.snapshot.ts
+        return frame.snapshot.quotes
+
+    def row_id(self, row: QuoteRow) -> Hashable:
+        return row.instrument.symbol
+
+    def aged(self, row: QuoteRow) -> str:
+        return format.since(row.ts, self._now)
+
+    def cells(self, row: QuoteRow) -> Line:
+        """Few styles: every change of style costs more bytes than a column, in the panel that
+        changes most."""
+        quote, instrument = row.quote, row.instrument
+        change = format.percent(row.change_pct)
+        style = "stale" if row.stale else "text"
+        return (
+            (instrument.symbol, style),
+            (format.price(row.last, instrument), style),
+            (f"{format.arrow(change)}{change}", "stale" if row.stale else format.direction(change)),
+            (self.aged(row), style),
+            (format.price(quote.bid if quote else None, instrument), style),
+            (format.price(quote.ask if quote else None, instrument), style),
+            (format.compact(row.volume), style),
+            (format.compact(quote.bid_size if quote else None), style),
+            (format.compact(quote.ask_size if quote else None), style),
+            ("STALE" if row.stale else "", "warn"),
+        )
+
+    def note(self, frame: Frame) -> str:
+        rows = frame.snapshot.quotes if frame.snapshot else ()
+        stale = sum(row.stale for row in rows)
+        return f"{stale} STALE of {len(rows)}" if stale else format.plural(len(rows), "symbol")

@@ -1,0 +1,56 @@
+"""The risk panel: how much of every limit is used."""
+
+from collections.abc import Hashable, Sequence
+
+from engine.snapshot import LimitRow
+from tui import format
+from tui.frame import Frame
+from tui.widgets.columns import Column
+from tui.widgets.line_table import LineTable
+from tui.widgets.lines import Line
+
+BAR = 8
+
+
+class Risk(LineTable[LimitRow]):
+    """Every limit as used/limit, as a bar and in per cent. What is near its limit comes first, the
+    account's own limits before those of strategies and positions."""
+
+    columns = (
+        Column("limit", 13, most=34, grows=True),
+        Column("", 9, "/"),
+        Column("", BAR),
+        Column("", 4, ">", rank=1),
+    )
+    header = False
+    empty = "no limits yet"
+
+    def rows(self, frame: Frame) -> Sequence[LimitRow]:
+        if frame.snapshot is None:
+            return ()
+        return sorted(frame.snapshot.limits, key=_weight)
+
+    def row_id(self, row: LimitRow) -> Hashable:
+        return row.tier, row.name, row.scope
+
+    def cells(self, row: LimitRow) -> Line:
+        share = format.used_share(row.used, row.limit)
+        style = format.share_style(share)
+        full = share is not None and share >= 1
+        return (
+            (f"{format.words(row.name)} {row.scope}".strip(), "text"),
+            (format.used_of(row.used, row.limit, row.unit), style),
+            ("━━FULL━━" if full else format.bar(share, BAR), style),
+            (format.share(share), style),
+        )
+
+    def note(self, frame: Frame) -> str:
+        rows = frame.snapshot.limits if frame.snapshot else ()
+        shares = [format.used_share(row.used, row.limit) for row in rows]
+        full = sum(share is not None and share >= 1 for share in shares)
+        return f"{full} FULL of {len(rows)}" if full else format.plural(len(rows), "limit")
+
+
+def _weight(row: LimitRow) -> tuple[bool, bool]:
+    share = format.used_share(row.used, row.limit)
+    return share is None or share < format.NEAR_LIMIT, row.tier != "account"

@@ -1,0 +1,73 @@
+"""The strategies panel."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.message import Message
+
+from engine.snapshot import StrategyRow
+from tui import commands, format
+from tui.frame import Frame
+from tui.widgets.columns import Column
+from tui.widgets.line_table import LineTable
+from tui.widgets.lines import Line
+
+_STATES = {
+    "on": ("● on", "good"),
+    "off": ("○ off", "dim"),
+    "paused": ("‖ PAUSED", "warn"),
+    "failed": ("✗ FAILED", "down"),
+}
+
+
+class Strategies(LineTable[StrategyRow]):
+    """State, warm-up, trades and P&L of each; space switches the selected one."""
+
+    BINDINGS: ClassVar = commands.bindings("strategies")
+    columns = (
+        Column("strategy", 10, most=20),
+        Column("state", 8),
+        Column("P&L", 8, ".", rank=1),
+        Column("trades", 6, ">", rank=2),
+        Column("losses", 6, ">", rank=4),
+        Column("warm", 5, ">", rank=3),
+        Column("last", 4, rank=5),
+        Column("symbols", 8, rank=7, most=28),
+        Column("parameters", 10, rank=6, grows=True),
+    )
+    empty = "no strategy found"
+
+    @dataclass
+    class Switched(Message):
+        """The operator wants the strategy switched to its other state."""
+
+        row: StrategyRow
+
+    def action_switch(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.Switched(self.selected_row))
+
+    def rows(self, frame: Frame) -> Sequence[StrategyRow]:
+        return frame.snapshot.strategies if frame.snapshot else ()
+
+    def row_id(self, row: StrategyRow) -> Hashable:
+        return row.name
+
+    def cells(self, row: StrategyRow) -> Line:
+        pnl = format.money(row.pnl, signed=True)
+        return (
+            (row.name, "strong"),
+            _STATES.get(row.state, (row.state, "text")),
+            (pnl, format.direction(pnl)),
+            (str(row.trades_today), "text"),
+            (str(row.losses), "text"),
+            (f"{row.warm}/{row.required}", "warn" if row.warm < row.required else "dim"),
+            format.side(row.last_signal),
+            (" ".join(row.symbols), "dim"),
+            (row.note, "warn") if row.note else (row.parameters, "dim"),
+        )
+
+    def note(self, frame: Frame) -> str:
+        rows = frame.snapshot.strategies if frame.snapshot else ()
+        return f"{sum(row.state == 'on' for row in rows)} on of {len(rows)}"
