@@ -24,8 +24,8 @@ lint: .venv/installed ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-screenshot: .venv/installed ## draw docs/console.svg from the real console
-	@$(BIN)/python -m tests.screenshot docs
+screenshot: .venv/installed ## draw tui/console.svg from the real console
+	@$(BIN)/python -m tests.screenshot tui/console.svg
 
 lock: .venv/installed ## pin the dependencies of pyproject.toml anew, keeping the pins that still fit
 	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe \
