@@ -15,6 +15,7 @@ from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.plugins import Plugins, find_strategies
 from engine.snapshot import LiveGate
+from engine.store.place import Place
 
 
 def risk_limits(settings: Settings) -> RiskLimits:
@@ -85,7 +86,7 @@ def make_feed(settings: Settings, resume_at: int | None, held: Collection[str]) 
     feed = _feed(settings, resume_at, held)
     if missing := set(held) - {instrument.symbol for instrument in feed.instruments}:
         raise UserError(
-            f"{settings.database_path} holds positions or open orders of "
+            f"{Place.of(settings).name} holds positions or open orders of "
             f"{', '.join(sorted(map(clean, missing)))}, which the {feed.name} feed does not have",
             "add them to SYMBOLS, choose the FEED that has them, or another DATA_DIR",
         )

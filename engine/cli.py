@@ -73,11 +73,12 @@ def main() -> None:
     """The commands of tradebot. The console is tradebot-tui."""
 
 
-main.add_command(
-    LazyCommand(
-        "backtest", "engine.research.command:backtest", "Run a strategy over recorded data."
-    )
-)
+for name, target, short_help in (
+    ("audit", "engine.store.command:audit", "Verify and export the audit log."),
+    ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
+    ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),
+):
+    main.add_command(LazyCommand(name, target, short_help))
 
 
 @main.command(short_help="Print the settings in force.")

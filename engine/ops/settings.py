@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -65,6 +66,12 @@ def _absent_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+def _server(address: SecretStr) -> SecretStr:
+    if not re.match("postgresql[+]asyncpg://|$", address.get_secret_value()):
+        raise ValueError("write postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE")
+    return address
+
+
 def _to_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
@@ -108,6 +115,8 @@ class Settings(BaseSettings):
     # What the engine keeps.
     data_dir: Folder = Path("var")
     """folder of the database, the journal, the lock and the log; relative to the current folder"""
+    database_url: Annotated[SecretStr, AfterValidator(_server)] = SecretStr("")
+    """address of a PostgreSQL database, postgresql+asyncpg://...; empty means a file in DATA_DIR"""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = "info"
     """least weight of what is logged: debug, info, warning or error"""
 

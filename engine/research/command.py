@@ -3,7 +3,6 @@
 import difflib
 import sys
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -12,11 +11,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from engine.core.model import nanos, utc
+from engine.core.model import utc
 from engine.core.strategy import Strategy, make_parameters
 from engine.core.text import clean
 from engine.feeds.recordings import Recordings
 from engine.ops.errors import UserError
+from engine.ops.options import first_instant, last_instant
 from engine.ops.settings import load_settings
 from engine.plugins import Plugins, find_strategies
 from engine.research.backtest import run_backtest
@@ -29,31 +29,6 @@ MAX_CASH = Decimal(10**12)
 
 
 # --- what was typed ------------------------------------------------------------------------------
-
-
-def _first_instant(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    return None if text is None else _moment(option, text, timedelta(0))
-
-
-def _last_instant(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    return None if text is None else _moment(option, text, timedelta(days=1))
-
-
-def _moment(option: click.Parameter, text: str, after_date: timedelta) -> int:
-    """Nanoseconds UTC of a time, or of a date's midnight plus `after_date`."""
-    try:
-        try:
-            midnight = datetime.combine(date.fromisoformat(text), time(), UTC)
-        except ValueError:
-            moment = datetime.fromisoformat(text)
-            return nanos(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        return nanos(midnight + after_date)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{clean(text)!r} is neither a date such as 2022-01-31 "
-            "nor a time such as 2022-01-31T14:30 (UTC unless it says otherwise).",
-            param=option,
-        ) from None
 
 
 def _symbols(_: click.Context, option: click.Parameter, texts: Iterable[str]) -> tuple[str, ...]:
@@ -106,13 +81,13 @@ def _cash(_: click.Context, option: click.Parameter, text: str | None) -> Decima
 )
 @click.option(
     "--start",
-    callback=_first_instant,
+    callback=first_instant,
     metavar="DATE",
     help="First day (2022-01-01) or time (2022-01-01T14:30), UTC. Default: where the data begin.",
 )
 @click.option(
     "--end",
-    callback=_last_instant,
+    callback=last_instant,
     metavar="DATE",
     help="Last day, all of it, or time at which to end, UTC. Default: where the data end.",
 )

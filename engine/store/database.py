@@ -1,45 +1,77 @@
-"""The database's file: made once, refused where it is not sound, connected to durably."""
+"""The account's database, wherever it is: opened for the engine that writes it, or to be read."""
 
-import os
-import sqlite3
-from asyncio import to_thread
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
-import msgspec
-from sqlalchemy import URL, event, insert
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.ops.files import make_private_folder, open_private
-from engine.store import models
+from engine.store import models, postgresql, schema, sqlite
+from engine.store.place import Place
 
-BUSY_SECONDS = 1.0
-"""How long a call waits for its turn, and then for a lock that another program holds."""
+T = TypeVar("T")
 
-_VERSION_KEY = "schema_version"
+FAULTS = (DBAPIError, PoolTimeout, OSError)
+"""What is raised where a database does not do what it is asked, or not in time."""
 
 
-async def open_database(path: Path) -> AsyncEngine:
-    """The database at `path`, made where there is none (file 0600, new folders 0700).
+async def open_database(place: Place) -> AsyncEngine:
+    """The database for the engine that writes it, made where there is none.
 
-    Raises UserError for a file that is no sound database of this schema, which is left as it is,
+    Raises UserError where it is no sound database of this schema and mode, which is left as it is,
     and where it cannot be opened.
     """
     try:
-        if not await to_thread(_is_sound, path):
-            await _create(path)
-        database = _engine(path)
+        opened = sqlite.open_file(place) if place.is_file else postgresql.open_schema(place)
+        database = await opened
         async with database.connect():
             return database
-    except (DBAPIError, sqlite3.Error, OSError) as error:
+    except FAULTS as error:
+        raise _unopened(place, error) from error
+
+
+async def upgrade_database(place: Place) -> None:
+    """Bring the database to this version's schema. Raises UserError as `open_database` does."""
+    try:
+        if place.is_file:
+            await (await sqlite.open_file(place)).dispose()
+        else:
+            await postgresql.upgrade(place)
+    except FAULTS as error:
+        raise _unopened(place, error) from error
+
+
+def read_database(place: Place, work: Callable[[Connection], T]) -> T:
+    """What `work` makes of the database as it is at this moment, beside an engine that writes it.
+
+    It cannot write. Runs an event loop of its own. Raises UserError where the database cannot be
+    read, and where it is not of this schema and mode.
+    """
+
+    def checked(connection: Connection) -> T:
+        stamp = schema.stamp_of(connection)
+        if stamp is None:
+            raise ValueError("it has no tables")
+        schema.check(stamp, place)
+        if stamp.version < models.SCHEMA_VERSION:
+            raise ValueError(f"its schema is {stamp.version}, and `tradebot upgrade` is due")
+        return work(connection)
+
+    try:
+        if place.is_file:
+            return sqlite.read(place, checked)
+        return asyncio.run(postgresql.read(place, checked))
+    except BrokenPipeError:  # who reads what is made of it has gone
+        raise
+    except (*FAULTS, ValueError) as error:
         raise UserError(
-            f"cannot open the database {_name(path)} ({reason_of(error)})",
-            "check its permissions, the free space, and that no other program holds it",
+            f"cannot read the database {place.name} ({reason_of(error)})",
+            "check MODE, DATA_DIR and DATABASE_URL, and that the database can be reached",
         ) from error
 
 
@@ -47,124 +79,17 @@ def reason_of(error: BaseException) -> str:
     """What went wrong, without what SQLAlchemy adds to it."""
     if isinstance(error, PoolTimeout):
         return "calls before this one still wait for the database"
-    return clean(str(error.orig if isinstance(error, DBAPIError) else error))
+    if isinstance(error, TimeoutError):
+        return "the database does not answer"
+    if isinstance(error, OSError) and error.strerror:
+        return clean(error.strerror)
+    return clean(str(error.driver_exception if isinstance(error, DBAPIError) else error))
 
 
-def _name(path: Path) -> str:
-    return clean(str(path))
-
-
-def _engine(path: Path) -> AsyncEngine:
-    database = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
-        connect_args={"timeout": BUSY_SECONDS},
-        hide_parameters=True,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
-        pool_reset_on_return=None,  # every transaction is ended by `begin`; a reset costs 0.2 ms
+def _unopened(place: Place, error: BaseException) -> UserError:
+    return UserError(
+        f"cannot open the database {place.name} ({reason_of(error)})",
+        "check its permissions, the free space, and that no other program holds it"
+        if place.is_file
+        else "check DATABASE_URL, and that the server runs and lets this user in",
     )
-    event.listen(database.sync_engine, "connect", _make_durable)
-    return database
-
-
-def _make_durable(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-# --- making one ----------------------------------------------------------------------------------
-
-
-async def _create(path: Path) -> None:
-    """A new database. It gets its name when it is whole: so what bears the name and is not whole
-    was damaged, and nobody takes it for new."""
-    draft = path.with_name(f"{path.name}.new")
-    await to_thread(_make_file, draft)
-    database = _engine(draft)
-    version = {"key": _VERSION_KEY, "value": str(models.SCHEMA_VERSION)}
-    try:
-        async with database.begin() as connection:
-            await connection.exec_driver_sql("BEGIN")  # or each table is a commit of its own
-            await connection.run_sync(models.Base.metadata.create_all)
-            await connection.execute(insert(models.BotState), version)
-    finally:
-        await database.dispose()
-    await to_thread(_name_durably, draft, path)
-
-
-def _make_file(path: Path) -> None:
-    """SQLite gives its side files the mode of the database."""
-    make_private_folder(path.parent)
-    path.unlink(missing_ok=True)
-    os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-
-
-def _name_durably(draft: Path, path: Path) -> None:
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-# --- looking at one that is there ----------------------------------------------------------------
-
-
-def _is_sound(path: Path) -> bool:
-    """True for a database of this schema, False where there is none.
-
-    Raises UserError for any other file; it was opened for reading only.
-    """
-    log = Path(f"{path}-wal")
-    has_log = log.exists() and log.stat().st_size > 0
-    if not path.exists():
-        if has_log:
-            raise UserError(
-                f"the database {_name(path)} is gone, and its write-ahead log is still there",
-                "put the database back beside it; to start anew, give another folder in DATA_DIR",
-            )
-        return False
-    try:
-        version = _schema_version(path, has_log)
-    except sqlite3.OperationalError:
-        raise
-    except (sqlite3.DatabaseError, ValueError, msgspec.MsgspecError) as error:
-        raise UserError(
-            f"{_name(path)} is no sound database of tradebot ({clean(str(error))})",
-            "restore it from a backup; to start anew, give another folder in DATA_DIR",
-        ) from error
-    if version != models.SCHEMA_VERSION:
-        raise UserError(
-            f"the database {_name(path)} has schema {version}, this version reads "
-            f"{models.SCHEMA_VERSION}",
-            "use the version of tradebot that wrote it; to start anew, give another folder in "
-            "DATA_DIR",
-        )
-    for file in (path, log, Path(f"{path}-shm")):
-        if file.exists():
-            file.chmod(0o600)
-    return True
-
-
-def _schema_version(path: Path, has_log: bool) -> int:
-    """Raises ValueError where the file is damaged or no database of ours.
-
-    Without a log the file is read as immutable: then SQLite makes no side files beside it.
-    """
-    uri = f"{path.absolute().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
-        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if finding != "ok":
-            raise ValueError(finding)
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        if (models.BotState.__tablename__,) not in tables.fetchall():
-            raise ValueError("it has other tables")
-        query = "SELECT value FROM bot_state WHERE key = ?"
-        row = connection.execute(query, (_VERSION_KEY,)).fetchone()
-        if row is None:
-            raise ValueError("it has no schema version")
-        return int(row[0])

@@ -12,14 +12,15 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Dialect, Index, Numeric, Text
+from sqlalchemy import JSON, BigInteger, Dialect, Index, Integer, Numeric, Text
 from sqlalchemy import Enum as EnumText
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from engine.core.model import OrderPurpose, OrderState, OrderType, Side, TimeInForce
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The newest of `engine.store.migrations`."""
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
@@ -60,6 +61,10 @@ def _finite(value: Decimal) -> Decimal:
 
 def _values(kind: type[Enum]) -> list[str]:
     return [member.value for member in kind]
+
+
+# SQLite keeps a table in the order of such a key, and takes nothing but integers for it.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -156,17 +161,24 @@ class EquityCurve(Base):
 
 
 class AuditLog(Base):
-    """Facts in the order of the bus. `seq` and `cause` count within a session (one run of the
-    engine); `payload` is the fact as JSON."""
+    """Facts in the order of the bus, chained by hashes (`engine.store.audit`).
+
+    `id` counts from 1 without a gap. `seq` and `cause` count within a session (one run of the
+    engine); `payload` is the fact as JSON.
+    """
 
     __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_seq", "session", "seq", unique=True),)
 
-    session: Mapped[int] = mapped_column(primary_key=True)
-    seq: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=False)
+    session: Mapped[int]
+    seq: Mapped[int]
     ts: Mapped[int]
     kind: Mapped[str]
     cause: Mapped[int]
     payload: Mapped[str]
+    previous: Mapped[str]
+    hash: Mapped[str]
 
 
 class BotState(Base):

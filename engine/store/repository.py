@@ -1,25 +1,25 @@
 """The database: intents before anything is sent, then every fact, and what a restart needs.
 
-SQLite through SQLAlchemy's asynchronous engine, in WAL mode with full synchronisation: what a
-method wrote is on the disk when it returns, over a power cut as well. One connection serves all
-calls in the order in which they came, so an intent waits for one batch of facts at most.
+SQLite (in WAL mode with full synchronisation) or PostgreSQL (with synchronous commits) through
+SQLAlchemy's asynchronous engine: what a method wrote is on the disk when it returns, over a power
+cut as well. One connection serves all calls in the order in which they came, so an intent waits
+for one batch of facts at most.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import reduce
 from math import isfinite
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, json
 from msgspec.structs import asdict, replace
-from sqlalchemy import func, or_, select
-from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.core.events import (
@@ -43,10 +43,17 @@ from engine.core.events import (
 from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
+from engine.ops.lock import EngineLocked
 from engine.store import DuplicateIntent, StoreUnavailable, ledger, models
-from engine.store.database import open_database, reason_of
+from engine.store.audit import HEAD_KEY, RECORDED_HEAD, AuditHead, chained, head_of
+from engine.store.database import FAULTS, open_database, reason_of
+from engine.store.place import Place
+from engine.store.postgresql import ANSWER_SECONDS
+from engine.store.statements import insert_new, upsert
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 EXECUTION_IDS_KEPT = 30 * 86_400 * NANOS
 """Executions this much older than the newest are restored only with their order."""
@@ -65,26 +72,8 @@ class _Market(Struct, frozen=True):
     marks: dict[str, float]
 
 
-def _upsert(model: type[models.Base], *updated: str) -> Insert:
-    """Insert rows of `model`; where the key is there, set `updated`, or all other columns."""
-    statement = insert(model)
-    key = [column.name for column in model.__table__.primary_key]
-    names = updated or [c.name for c in model.__table__.columns if c.name not in key]
-    return statement.on_conflict_do_update(
-        index_elements=key, set_={name: statement.excluded[name] for name in names}
-    )
-
-
-_INSERT_INTENT = insert(models.Order).on_conflict_do_nothing()
 _INSERT_AUDIT = insert(models.AuditLog)
-_INSERT_TRADE = insert(models.Trade).on_conflict_do_nothing()
-_UPSERT_ORDER = _upsert(
-    models.Order, "state", "filled", "avg_price", "venue_order_id", "reason", "updated_ts"
-)
-_UPSERT_POSITION = _upsert(models.Position)
-_UPSERT_STRATEGY = _upsert(models.StrategyState)
-_UPSERT_STATE = _upsert(models.BotState)
-_UPSERT_EQUITY = _upsert(models.EquityCurve)
+_ORDER_PROGRESS = ("state", "filled", "avg_price", "venue_order_id", "reason", "updated_ts")
 
 _IS_OPEN = models.Order.state.in_([s for s in OrderState if s not in FINAL_STATES])
 
@@ -92,22 +81,26 @@ _IS_OPEN = models.Order.state.in_([s for s in OrderState if s not in FINAL_STATE
 class Repository:
     """One account's database. Made by `Repository.open`, ended by `close`.
 
-    Every method raises StoreUnavailable where the database is locked, full or out of reach; nothing
-    of the call is then kept, and a later call works again when the cause is gone.
+    Every method raises StoreUnavailable where the database is locked, full or out of reach; a later
+    call works again when the cause is gone. Nothing of the call is then kept; but where the server
+    was lost while it committed, all of it may be.
     """
 
     def __init__(self, database: AsyncEngine) -> None:
         self._database = database
+        self._dialect = database.dialect.name
+        # SQLite waits for locks by itself, and a call of it cannot be broken off.
+        self._patience = None if self._dialect == "sqlite" else ANSWER_SECONDS
         self._session = 0  # taken when the first fact is recorded
 
     @classmethod
-    async def open(cls, path: Path) -> "Repository":
-        """The database at `path`, made where there is none (file 0600, new folders 0700).
+    async def open(cls, place: Place) -> "Repository":
+        """The database, made where there is none (a file 0600, new folders 0700).
 
-        Raises UserError for a file that is no sound database of this schema, which is left as it
-        is, and where it cannot be opened.
+        An older file is upgraded, after a backup. Raises UserError for what is no sound database
+        of this schema and mode, which is left as it is, and where it cannot be opened.
         """
-        return cls(await open_database(path))
+        return cls(await open_database(place))
 
     async def close(self) -> None:
         """End the connection; SQLite then folds its write-ahead log into the file."""
@@ -118,11 +111,18 @@ class Repository:
     async def commit_intent(self, order: Order) -> None:
         """Make `order` durable before it may leave.
 
-        Raises DuplicateIntent where its client order id was committed before.
+        Raises DuplicateIntent where its client order id was committed before. Where the server is
+        lost while it commits, the row is looked for: what is there then is this intent.
         """
-        async with self._transaction() as connection:
-            inserted = await connection.execute(_INSERT_INTENT, asdict(order))
-        if not inserted.rowcount:
+        is_new = False
+        try:
+            async with self._transaction() as connection:
+                statement = insert_new(self._dialect, models.Order)
+                is_new = bool((await connection.execute(statement, asdict(order))).rowcount)
+        except StoreUnavailable:
+            if not (is_new and await self._has_order(order.client_order_id)):
+                raise
+        if not is_new:
             raise DuplicateIntent(order.client_order_id)
 
     async def record(self, facts: Sequence[Event]) -> None:
@@ -134,16 +134,19 @@ class Repository:
         """
         async with self._transaction() as connection:
             new = await self._unrecorded(connection, facts)
-            await self._append_audit(connection, new)
+            head = await self._append_audit(connection, new)
             await _record_orders(connection, new)
             await _record_positions(connection, new)
             await _record_strategies(connection, new)
             await _record_bot_state(connection, new)
+        if any(isinstance(fact, TradingDayStarted) for fact in new):
+            log.info("audit head %s", head)
 
     async def save_equity(self, ts: int, equity: Decimal, cash: Decimal, peak: float) -> None:
         """Add a point to the equity curve, and keep the high-water mark where it is a number."""
         async with self._transaction() as connection:
-            await connection.execute(_UPSERT_EQUITY, {"ts": ts, "equity": equity, "cash": cash})
+            point = {"ts": ts, "equity": equity, "cash": cash}
+            await connection.execute(upsert(self._dialect, models.EquityCurve), point)
             if isfinite(peak):
                 await _put(connection, {_PEAK_EQUITY: peak})
 
@@ -206,16 +209,29 @@ class Repository:
         async with self._reading() as connection:
             return [Fill(**row) for row in (await connection.execute(newest)).mappings()]
 
+    async def audit_head(self) -> AuditHead:
+        """The newest row of the audit log."""
+        async with self._reading() as connection:
+            return head_of(await connection.scalar(RECORDED_HEAD))
+
+    async def _has_order(self, client_order_id: str) -> bool:
+        async with self._reading() as connection:
+            key = models.Order.client_order_id
+            found = await connection.scalar(select(key).where(key == client_order_id))
+        return found is not None
+
     # --- transactions ---------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[AsyncConnection]:
         try:
-            async with self._database.begin() as connection:
+            async with asyncio.timeout(self._patience), self._database.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
-        except (DBAPIError, PoolTimeout, OSError) as error:
+        except EngineLocked as error:
+            raise StoreUnavailable(error.message) from error
+        except FAULTS as error:
             raise StoreUnavailable(reason_of(error)) from error
 
     @asynccontextmanager
@@ -248,23 +264,19 @@ class Repository:
         recorded = frozenset(known)
         return [fact for fact in facts if fact.seq not in recorded]
 
-    async def _append_audit(self, connection: AsyncConnection, facts: Sequence[Event]) -> None:
+    async def _append_audit(
+        self, connection: AsyncConnection, facts: Sequence[Event]
+    ) -> AuditHead | None:
         """Every fact goes to the audit log, but for refused data: a broken feed would fill the
-        disk with it, and the journal has each piece."""
-        rows = [
-            {
-                "session": self._session,
-                "seq": fact.seq,
-                "ts": fact.ts,
-                "kind": type(fact).__name__,
-                "cause": fact.cause,
-                "payload": json.encode(fact).decode(),
-            }
-            for fact in facts
-            if not isinstance(fact, DataRefused)
-        ]
-        if rows:
-            await connection.execute(_INSERT_AUDIT, rows)
+        disk with it, and the journal has each piece. Returns the newest row, if one was added."""
+        told = [fact for fact in facts if not isinstance(fact, DataRefused)]
+        if not told:
+            return None
+        head = head_of(await connection.scalar(RECORDED_HEAD))
+        rows = chained(head, self._session, told)
+        await connection.execute(_INSERT_AUDIT, [asdict(row) for row in rows])
+        await _put(connection, {HEAD_KEY: rows[-1].head})
+        return rows[-1].head
 
 
 # --- recording -----------------------------------------------------------------------------------
@@ -279,7 +291,8 @@ async def _record_orders(connection: AsyncConnection, facts: Iterable[Event]) ->
         if isinstance(fact, OrderEvent) and not isinstance(fact, OrderIntended)
     }
     if orders:
-        await connection.execute(_UPSERT_ORDER, [asdict(order) for order in orders.values()])
+        statement = upsert(connection.dialect.name, models.Order, *_ORDER_PROGRESS)
+        await connection.execute(statement, [asdict(order) for order in orders.values()])
 
 
 async def _record_positions(connection: AsyncConnection, facts: Iterable[Event]) -> None:
@@ -287,8 +300,11 @@ async def _record_positions(connection: AsyncConnection, facts: Iterable[Event])
     if not changes:
         return
     positions = {(c.position.strategy, c.position.symbol): c.position for c in changes}
-    await connection.execute(_INSERT_TRADE, [asdict(change.fill) for change in changes])
-    await connection.execute(_UPSERT_POSITION, [asdict(p) for p in positions.values()])
+    dialect = connection.dialect.name
+    fills = [asdict(change.fill) for change in changes]
+    await connection.execute(insert_new(dialect, models.Trade), fills)
+    holdings = [asdict(position) for position in positions.values()]
+    await connection.execute(upsert(dialect, models.Position), holdings)
     await _put(connection, {_CASH: changes[-1].cash})
 
 
@@ -302,7 +318,8 @@ async def _record_strategies(connection: AsyncConnection, facts: Iterable[Event]
         # Without a row it was never switched: what acts is on.
         before = changed.get(name) or states.get(name) or StrategyState(name, enabled=True)
         changed[name] = _strategy_after(before, fact)
-    await connection.execute(_UPSERT_STRATEGY, [asdict(state) for state in changed.values()])
+    rows = [asdict(state) for state in changed.values()]
+    await connection.execute(upsert(connection.dialect.name, models.StrategyState), rows)
 
 
 def _strategy_of(fact: Event) -> str:
@@ -359,7 +376,7 @@ def _kill_after(
 async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
     rows = [{"key": key, "value": json.encode(value).decode()} for key, value in values.items()]
     if rows:
-        await connection.execute(_UPSERT_STATE, rows)
+        await connection.execute(upsert(connection.dialect.name, models.BotState), rows)
 
 
 # --- restoring -----------------------------------------------------------------------------------

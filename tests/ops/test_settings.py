@@ -186,9 +186,9 @@ def test_a_misspelt_setting_is_told_together_with_a_wrong_one() -> None:
 
 
 def test_what_is_not_ours_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NODE", "LOGLEVEL", "SYMBOL", "DATABASE_URL", "XDG_DATA_DIRS"):
+    for name in ("NODE", "LOGLEVEL", "SYMBOL", "REDIS_URL", "XDG_DATA_DIRS"):
         monkeypatch.setenv(name, "1")
-    Path(".env").write_text("DATABASE_URL=x\nEDITOR=vi\n")
+    Path(".env").write_text("REDIS_URL=x\nEDITOR=vi\n")
     assert load_settings() == Settings()
 
 
@@ -248,3 +248,19 @@ def test_the_example_holds_every_setting_and_changes_none() -> None:
 def test_every_setting_is_described() -> None:
     undescribed = [name for name, field in Settings.model_fields.items() if not field.description]
     assert undescribed == []
+
+
+@pytest.mark.parametrize(
+    "address", ["canary", "postgres://ann:canary@db/x", "sqlite:///canary", "mysql://canary"]
+)
+def test_an_address_that_is_none_of_a_server_is_refused_and_not_told(address: str) -> None:
+    (line,) = problems(database_url=address)
+    assert line.startswith("DATABASE_URL='***': value error, write postgresql+asyncpg://USER")
+    assert "canary" not in line
+
+
+def test_the_address_of_the_server_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://ann:canary@db/x")
+    settings = load_settings()
+    assert settings.database_url.get_secret_value().endswith("canary@db/x")
+    assert "canary" not in f"{settings!r}{settings.model_dump_json()}"

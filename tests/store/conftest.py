@@ -1,17 +1,34 @@
-"""Orders, fills, and facts as the bus stamps them."""
+"""Databases of both kinds; orders, fills, and facts as the bus stamps them."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import os
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
+from sqlalchemy import URL, make_url
 
 from engine.core.events import Event
-from engine.core.model import Fill, Order, OrderPurpose, OrderType, Side
+from engine.core.model import Fill, Mode, Order, OrderPurpose, OrderType, Side
+from engine.store.place import Place
 from engine.store.repository import Repository
+
+SERVER = make_url(
+    os.environ.get("TEST_DATABASE_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres")
+)
+HOW_TO_START_ONE = (
+    "no PostgreSQL server at TEST_DATABASE_URL; start one: docker run --rm --detach --publish "
+    "127.0.0.1:5432:5432 --env POSTGRES_HOST_AUTH_METHOD=trust postgres:15"
+)
 
 E = TypeVar("E", bound=Event)
 
@@ -19,16 +36,124 @@ MakeOrder = Callable[..., Order]
 MakeFill = Callable[..., Fill]
 
 
+T = TypeVar("T")
+
+
+# --- databases -----------------------------------------------------------------------------------
+
+
+def done(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, whether or not a loop runs in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def dsn(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+async def run_on(url: URL, *statements: str) -> list[tuple[Any, ...]]:
+    """The rows of the last of `statements`."""
+    connection = await asyncpg.connect(dsn(url), timeout=5)
+    try:
+        for statement in statements[:-1]:
+            await connection.execute(statement)
+        return [tuple(row) for row in await connection.fetch(statements[-1])]
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[URL]:
+    """A database of this run's own on the server; without a server the test is skipped, but on CI
+    it fails."""
+    name = f"tradebot_test_{secrets.token_hex(4)}"
+    try:
+        done(run_on(SERVER, f"CREATE DATABASE {name}"))
+    except OSError:
+        if "CI" in os.environ:
+            pytest.fail(HOW_TO_START_ONE)
+        pytest.skip(HOW_TO_START_ONE)
+    yield SERVER.set(database=name)
+    done(run_on(SERVER, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+class Database:
+    """A database that is not there yet, and what another program does with it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.is_file = place.is_file
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        if not self.is_file:
+            return done(run_on(self.place.url, "SET search_path TO paper", query))
+        with closing(sqlite3.connect(self.place.file)) as connection:
+            return connection.execute(query).fetchall()
+
+    def edit(self, statement: str) -> None:
+        """Change rows: it must have been at least one."""
+        if self.is_file:
+            with closing(sqlite3.connect(self.place.file)) as connection:
+                count = connection.execute(statement).rowcount
+                connection.commit()
+        else:
+            count = len(self.rows(f"{statement} RETURNING 1"))
+        assert count
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Another program writes, and does not end."""
+        if self.is_file:
+            with closing(sqlite3.connect(self.place.file, isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                yield
+                other.execute("ROLLBACK")
+        else:
+            other = await asyncpg.connect(dsn(self.place.url))
+            try:
+                async with other.transaction():
+                    await other.execute("LOCK TABLE paper.orders, paper.audit_log IN SHARE MODE")
+                    yield
+            finally:
+                await other.close()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "paper.db"
 
 
+@pytest.fixture
+def file(path: Path) -> Place:
+    return Place.in_file(path, Mode.PAPER)
+
+
+@pytest.fixture
+def server(postgresql: URL, tmp_path: Path) -> Iterator[Place]:
+    yield Place(postgresql, Mode.PAPER, tmp_path / "backups")
+    drop = "DROP SCHEMA IF EXISTS paper, live CASCADE"
+    done(run_on(postgresql, "SET client_min_messages TO error", drop))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    return Database(request.getfixturevalue("file" if request.param == "sqlite" else "server"))
+
+
+@pytest.fixture
+def place(database: Database) -> Place:
+    return database.place
+
+
 @pytest_asyncio.fixture
-async def store(path: Path) -> AsyncIterator[Repository]:
-    repository = await Repository.open(path)
+async def store(place: Place) -> AsyncIterator[Repository]:
+    repository = await Repository.open(place)
     yield repository
     await repository.close()
+
+
+# --- values --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

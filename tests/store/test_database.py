@@ -1,226 +1,38 @@
-"""The file: private, made whole or not at all, and never written over where it is not ours."""
+"""Reading beside an engine that writes: one moment of the database, and nothing of it changed."""
 
-# ruff: noqa: ASYNC240 - nothing else waits for these files
+import asyncio
 
-import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
+from sqlalchemy import Connection, text
 
-import pytest
-
-from engine.ops.errors import UserError
+from engine.core.events import CommandRefused
+from engine.store.audit import AuditHead, head_of
+from engine.store.database import read_database
+from engine.store.place import Place
 from engine.store.repository import Repository
 
-from .conftest import MakeOrder
+from .conftest import Stamp
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+def head(connection: Connection) -> AuditHead:
+    query = text("SELECT value FROM bot_state WHERE key = 'audit_head'")
+    return head_of(connection.scalar(query))
 
 
-def mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
-
-
-@pytest.fixture(params=[0o000, 0o077])
-def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = os.umask(request.param)
-    yield request.param
-    os.umask(before)
-
-
-async def test_files_are_private_whatever_the_umask(
-    umask: int, path: Path, make_order: MakeOrder
+async def test_what_is_written_meanwhile_is_not_seen(
+    store: Repository, place: Place, stamp: Stamp
 ) -> None:
-    store = await Repository.open(path)
-    await store.commit_intent(make_order())
-    files = {file.name: mode(file) for file in path.parent.iterdir()}
-    await store.close()
-    assert files == {"paper.db": 0o600, "paper.db-wal": 0o600, "paper.db-shm": 0o600}
-    assert mode(path.parent) == 0o700
+    loop = asyncio.get_running_loop()
 
+    def write() -> None:
+        facts = [stamp(CommandRefused("x", "y"))]
+        asyncio.run_coroutine_threadsafe(store.record(facts), loop).result(10)
 
-async def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
-    folder = tmp_path / "shared"
-    folder.mkdir(mode=0o755)
-    store = await Repository.open(folder / "paper.db")
-    await store.close()
-    assert mode(folder) == 0o755
+    def before_and_after(connection: Connection) -> tuple[AuditHead, AuditHead]:
+        first = head(connection)
+        write()
+        return first, head(connection)
 
-
-async def test_a_database_that_others_could_read_becomes_private(path: Path) -> None:
-    await (await Repository.open(path)).close()
-    path.chmod(0o644)
-    await (await Repository.open(path)).close()
-    assert mode(path) == 0o600
-
-
-async def test_commits_are_power_safe(store: Repository) -> None:
-    async with store._database.connect() as connection:
-        pragmas = [
-            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
-            for name in ("journal_mode", "synchronous", "busy_timeout")
-        ]
-    assert pragmas == ["wal", 2, 1000]  # 2 is FULL
-
-
-async def test_closing_folds_the_log_into_the_file(
-    store: Repository, path: Path, make_order: MakeOrder
-) -> None:
-    await store.commit_intent(make_order())
-    await store.close()
-    assert list(contents(path.parent)) == ["paper.db"]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT client_order_id FROM orders").fetchall() == [("tb-1",)]
-
-
-async def test_a_draft_that_a_crash_left_behind_is_in_nobodys_way(path: Path) -> None:
-    path.parent.mkdir()
-    path.with_name("paper.db.new").write_bytes(b"half a database")
-    store = await Repository.open(path)
-    assert await store.orders(1) == []
-    await store.close()
-    assert list(contents(path.parent)) == ["paper.db"]
-
-
-# --- what is refused -----------------------------------------------------------------------------
-
-
-async def refusal(path: Path) -> str:
-    """What `open` says of the file, which it must leave as it is, without anything beside it."""
-    before, modes = contents(path.parent), mode(path)
-    with pytest.raises(UserError) as raised:
-        await Repository.open(path)
-    assert contents(path.parent) == before
-    assert mode(path) == modes
-    assert raised.value.remedy
-    return raised.value.message
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"x", b"not a database, but some text\n" * 300, bytes(8192), b"SQLite format 3\0" * 512],
-    ids=["empty", "one byte", "text", "zeros", "false header"],
-)
-async def test_a_file_that_is_no_database_is_refused(path: Path, content: bytes) -> None:
-    path.parent.mkdir()
-    path.write_bytes(content)
-    path.chmod(0o644)
-    assert "is no sound database" in await refusal(path)
-
-
-async def test_the_database_of_another_program_is_refused(path: Path) -> None:
-    path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE songs (title TEXT)")
-    assert "it has other tables" in await refusal(path)
-
-
-@pytest.mark.parametrize(
-    ("statement", "said"),
-    [
-        ("UPDATE bot_state SET value = '2' WHERE key = 'schema_version'", "has schema 2"),
-        ("UPDATE bot_state SET value = '0' WHERE key = 'schema_version'", "has schema 0"),
-        ("UPDATE bot_state SET value = 'x' WHERE key = 'schema_version'", "no sound database"),
-        ("DELETE FROM bot_state", "it has no schema version"),
-    ],
-)
-async def test_another_schema_is_refused(path: Path, statement: str, said: str) -> None:
-    await (await Repository.open(path)).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(statement)
-        connection.commit()
-    assert said in await refusal(path)
-
-
-async def test_another_schema_that_is_still_in_the_log_is_refused(path: Path) -> None:
-    await (await Repository.open(path)).close()
-    crashed = path.with_name("crashed.db")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE bot_state SET value = '2' WHERE key = 'schema_version'")
-        connection.commit()
-        for end in ("", "-wal"):
-            Path(f"{crashed}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
-    with pytest.raises(UserError, match="has schema 2"):
-        await Repository.open(crashed)
-
-
-@pytest.mark.parametrize("name", ["a b.db", "50%.db", "what?mode=rw.db", "#1.db", "bücher.db"])
-async def test_a_path_may_have_any_name(tmp_path: Path, make_order: MakeOrder, name: str) -> None:
-    for expected in ([], [make_order()]):
-        store = await Repository.open(tmp_path / name)
-        assert await store.orders(10) == expected
-        if not expected:
-            await store.commit_intent(make_order())
-        await store.close()
-    assert list(contents(tmp_path)) == [name]
-
-
-async def test_a_damaged_database_is_refused(path: Path, make_order: MakeOrder) -> None:
-    store = await Repository.open(path)
-    for number in range(200):
-        await store.commit_intent(make_order(f"tb-{number}"))
-    await store.close()
-    damaged = bytearray(path.read_bytes())
-    damaged[4096 * 8 : 4096 * 9] = os.urandom(4096)
-    path.write_bytes(damaged)
-    assert "is no sound database" in await refusal(path)
-
-
-async def test_a_truncated_database_is_refused(path: Path, make_order: MakeOrder) -> None:
-    store = await Repository.open(path)
-    await store.commit_intent(make_order())
-    await store.close()
-    path.write_bytes(path.read_bytes()[: 4096 * 3])
-    assert "is no sound database" in await refusal(path)
-
-
-async def test_a_log_without_its_database_is_refused(path: Path) -> None:
-    path.parent.mkdir()
-    log = Path(f"{path}-wal")
-    log.write_bytes(b"what was committed last")
-    with pytest.raises(UserError, match="its write-ahead log is still there"):
-        await Repository.open(path)
-    assert contents(path.parent) == {log.name: b"what was committed last"}
-
-
-async def test_a_folder_in_the_databases_place_is_refused(path: Path) -> None:
-    path.mkdir(parents=True)
-    with pytest.raises(UserError, match=f"cannot open the database {path}"):
-        await Repository.open(path)
-
-
-async def test_a_file_in_the_folders_place_is_refused(path: Path) -> None:
-    path.parent.write_text("in the way")
-    with pytest.raises(UserError, match="state"):
-        await Repository.open(path)
-
-
-async def test_an_empty_log_without_its_database_is_in_nobodys_way(path: Path) -> None:
-    path.parent.mkdir()
-    Path(f"{path}-wal").touch()
-    await (await Repository.open(path)).close()
-    assert list(contents(path.parent)) == ["paper.db"]
-
-
-async def test_a_log_that_a_crash_left_behind_is_read(path: Path, make_order: MakeOrder) -> None:
-    store = await Repository.open(path)
-    await store.commit_intent(make_order())
-    crashed = path.with_name("crashed.db")
-    for end in ("", "-wal"):
-        Path(f"{crashed}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
-    await store.close()
-    recovered = await Repository.open(crashed)
-    assert await recovered.orders(10) == [make_order()]
-    await recovered.close()
-
-
-async def test_a_database_that_another_program_holds_is_refused(path: Path) -> None:
-    await (await Repository.open(path)).close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("PRAGMA locking_mode = EXCLUSIVE")
-        other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(UserError, match="database is locked"):
-            await Repository.open(path)
+    await store.record([stamp(CommandRefused("x", "y"))])
+    first, second = await asyncio.to_thread(read_database, place, before_and_after)
+    assert (first.id, second.id) == (1, 1)
+    assert (await asyncio.to_thread(read_database, place, head)).id == 2

@@ -1,0 +1,35 @@
+"""What options of several commands have in common: their values, read and refused alike."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+import click
+
+from engine.core.model import nanos
+from engine.core.text import clean
+
+
+def first_instant(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """A time, or a date's midnight, in ns UTC."""
+    return None if text is None else _moment(option, text, timedelta(0))
+
+
+def last_instant(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """A time, or the midnight after a date, in ns UTC."""
+    return None if text is None else _moment(option, text, timedelta(days=1))
+
+
+def _moment(option: click.Parameter, text: str, after_date: timedelta) -> int:
+    """Nanoseconds UTC of a time, or of a date's midnight plus `after_date`."""
+    try:
+        try:
+            midnight = datetime.combine(date.fromisoformat(text), time(), UTC)
+        except ValueError:
+            moment = datetime.fromisoformat(text)
+            return nanos(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return nanos(midnight + after_date)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{clean(text)!r} is neither a date such as 2022-01-31 "
+            "nor a time such as 2022-01-31T14:30 (UTC unless it says otherwise).",
+            param=option,
+        ) from None

@@ -1,0 +1,181 @@
+"""Intents before everything else, and nothing is forgotten while the database is out of reach."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+import pytest_asyncio
+
+from engine.core.events import (
+    Event,
+    IntentCommitted,
+    IntentFailed,
+    OrderSubmitted,
+    SignalBlocked,
+    StoreChanged,
+    StrategyFailed,
+)
+from engine.core.model import Side, Signal
+from engine.store import sqlite, writer
+from engine.store.repository import Repository
+from engine.store.writer import StoreWriter
+
+from .conftest import Database, MakeOrder, Stamp
+
+
+class Desk:
+    """A running writer; `heard` is what it published."""
+
+    def __init__(self, store: Repository, database: Database) -> None:
+        self.rows = database.rows
+        self.locked = database.locked
+        self.heard: list[Event] = []
+        self.overflows = 0
+        self.writer = StoreWriter(store, self._hear, self._overflow)
+        self.on: Callable[[Event], None] = lambda _: None
+        self._news = asyncio.Event()
+
+    def _hear(self, event: Event) -> None:
+        self.heard.append(event)
+        self.on(event)
+        self._news.set()
+
+    def _overflow(self) -> None:
+        self.overflows += 1
+
+    async def until(self, count: int) -> None:
+        """Wait until so many events were heard."""
+        async with asyncio.timeout(10):
+            while len(self.heard) < count:
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """A locked database is given up on, and asked again, sooner than in trading."""
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(writer, "RETRY_S", 0.05)
+
+
+@pytest_asyncio.fixture
+async def desk(store: Repository, database: Database) -> AsyncIterator[Desk]:
+    desk = Desk(store, database)
+    task = asyncio.create_task(desk.writer.run())
+    yield desk
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def a_fact(stamp: Stamp, reason: str = "") -> Event:
+    return stamp(SignalBlocked(Signal("s", "ACME", Side.BUY, 1, 1.0), "stale", reason))
+
+
+async def test_an_intent_is_in_the_file_when_it_is_told_to_be(
+    desk: Desk, make_order: MakeOrder
+) -> None:
+    seen: list[object] = []
+    desk.on = lambda _: seen.extend(desk.rows("SELECT client_order_id, state FROM orders"))
+    desk.writer.commit(make_order("tb-1"))
+    await desk.until(1)
+    assert desk.heard == [IntentCommitted("tb-1")]
+    assert seen == [("tb-1", "intended")]
+
+
+async def test_the_same_intent_again_fails_and_leaves_the_row(
+    desk: Desk, make_order: MakeOrder
+) -> None:
+    desk.writer.commit(make_order("tb-1"))
+    desk.writer.commit(make_order("tb-1", symbol="OTHER"))
+    await desk.until(2)
+    failed = desk.heard[1]
+    assert isinstance(failed, IntentFailed)
+    assert failed.duplicate
+    assert desk.rows("SELECT symbol FROM orders") == [("BTC-USD",)]
+
+
+async def test_an_intent_overtakes_the_facts_that_wait(
+    desk: Desk, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    told: list[int] = []
+    for _ in range(3):
+        desk.writer.record([a_fact(stamp) for _ in range(writer.BATCH)])
+    desk.on = lambda _: told.append(len(desk.rows("SELECT * FROM audit_log")))
+    desk.writer.commit(make_order())
+    await desk.until(1)
+    assert told == [0]
+    await desk.writer.flush()
+    assert len(desk.rows("SELECT * FROM audit_log")) == 3 * writer.BATCH
+
+
+async def test_facts_are_written_in_their_order_and_flush_waits_for_them(
+    desk: Desk, stamp: Stamp
+) -> None:
+    for _ in range(50):
+        desk.writer.record([a_fact(stamp), a_fact(stamp)])
+    assert desk.writer.waiting == 100
+    await desk.writer.flush()
+    assert desk.writer.waiting == 0
+    assert desk.rows("SELECT seq FROM audit_log ORDER BY id") == [(seq,) for seq in range(1, 101)]
+
+
+async def test_the_facts_of_one_input_are_written_together_or_not_at_all(
+    desk: Desk, stamp: Stamp, make_order: MakeOrder
+) -> None:
+    async with desk.locked():
+        desk.writer.record([stamp(OrderSubmitted(make_order("tb-9"))), a_fact(stamp)])
+        await desk.until(1)
+        assert desk.rows("SELECT * FROM audit_log") == []
+        assert desk.rows("SELECT * FROM orders") == []
+    await desk.writer.flush()
+    assert len(desk.rows("SELECT * FROM audit_log")) == 2
+    assert desk.rows("SELECT state FROM orders") == [("intended",)]
+
+
+async def test_a_locked_database_fails_intents_and_keeps_facts_until_it_is_back(
+    desk: Desk, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    async with desk.locked():
+        desk.writer.record([a_fact(stamp)])
+        desk.writer.commit(make_order("tb-1"))
+        desk.writer.commit(make_order("tb-2"))
+        await desk.until(3)
+        assert [type(event) for event in desk.heard] == [StoreChanged, IntentFailed, IntentFailed]
+        change, failed, _ = desk.heard
+        assert isinstance(change, StoreChanged)
+        assert isinstance(failed, IntentFailed)
+        assert not change.available
+        assert "lock" in change.reason
+        assert "lock" in failed.reason
+        assert not failed.duplicate
+        assert desk.writer.waiting == 1
+    await desk.writer.flush()
+    assert desk.heard[3:] == [StoreChanged(True)]
+    assert desk.rows("SELECT seq FROM audit_log ORDER BY id") == [(1,)]
+    assert desk.rows("SELECT * FROM orders") == []
+    desk.writer.commit(make_order("tb-3"))
+    await desk.until(5)
+    assert desk.heard[4] == IntentCommitted("tb-3")
+
+
+async def test_more_facts_than_are_kept_are_told(
+    desk: Desk, stamp: Stamp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FACTS_KEPT", 3)
+    desk.writer.record([a_fact(stamp) for _ in range(3)])
+    assert desk.overflows == 0
+    desk.writer.record([a_fact(stamp)])
+    assert desk.overflows == 1
+    await desk.writer.flush()
+    assert len(desk.rows("SELECT * FROM audit_log")) == 4
+
+
+async def test_a_fact_that_cannot_be_recorded_ends_the_writer(
+    store: Repository, database: Database, stamp: Stamp
+) -> None:
+    desk = Desk(store, database)
+    desk.writer.record([stamp(StrategyFailed("s", object()))])  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await desk.writer.run()
