@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from engine.core.events import Command
 from engine.ops.errors import UserError
@@ -67,8 +68,9 @@ class EngineHost:
         with self._guard:
             if self._loop is None:
                 function(*arguments)
-            elif not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(function, *arguments)
+            else:
+                with suppress(RuntimeError):  # the engine has ended, and its loop with it
+                    self._loop.call_soon_threadsafe(function, *arguments)
 
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

@@ -57,12 +57,12 @@ from engine.ops.settings import Settings
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
 from engine.store.journal import JOURNAL_VERSION, JournalHeader, JournalWriter
+from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.store.writer import StoreWriter
 from engine.view import View
 
 TICK_S = 0.25
-SNAPSHOT_S = 0.1
 PULSE_S = 0.02
 PULSES_KEPT = 500
 SAVE_S = 1.0
@@ -98,7 +98,7 @@ class Runtime:
 
         Raises UserError where something outside stands in the way of a start.
         """
-        repository = await Repository.open(self._settings.database_path)
+        repository = await Repository.open(Place.of(self._settings))
         try:
             await self._prepare(repository)
             await self._trade(repository)
@@ -110,9 +110,11 @@ class Runtime:
         self._stop.set()
 
     def command(self, command: Command) -> None:
-        """Handle an operator's command at once, or as soon as the engine is there."""
+        """Handle an operator's command at once, or as soon as the engine is there, and show what
+        came of it."""
         if self._early is None:
             self.publish(msgspec.structs.replace(command, ts=self._now()))
+            self._show(self._take())
         else:
             self._early.append(command)
 
@@ -276,17 +278,18 @@ class Runtime:
         self._latch_fault = fault
 
     async def _watch_latch(self) -> None:
-        """Trip where somebody makes the file; write it where it is missing or was not written."""
+        """Trip where somebody makes the file; write or remove it where that is still to be done."""
         while True:
             changes = self._latch_changes
             is_set = await asyncio.wrap_future(self._latch.look())
             kill = self.machine.safety.kill
-            if changes == self._latch_changes and is_set != kill.tripped:
-                if is_set:
+            if changes == self._latch_changes:
+                if is_set and not kill.tripped:
                     reason = f"{self._settings.kill_file} is there"
                     self.publish(TripKillSwitch(source="file", reason=reason, ts=self._now()))
-                else:
-                    self._set_latch(KillSwitchTriggered(kill.source, kill.reason))
+                elif is_set != kill.tripped or not self._latched:
+                    trip = KillSwitchTriggered(kill.source, kill.reason) if kill.tripped else None
+                    self._set_latch(trip)
             await asyncio.sleep(TICK_S)
 
     # --- start ----------------------------------------------------------------------------------
@@ -300,9 +303,7 @@ class Runtime:
         found = plugins(settings)
         config = machine_config(settings, self._feed.instruments, tuple(found.kinds))
         self.machine = Machine(config, found.kinds)
-        self._broker = PaperBroker(
-            self._feed.instruments, exchange_rules(settings), self._now
-        )
+        self._broker = PaperBroker(self._feed.instruments, exchange_rules(settings), self._now)
         self._view = View(self.machine, live_gate(settings))
         self._feed_status, self._feed_note = "connecting", ""
         self._writer = StoreWriter(repository, self.publish, self._overflow)
@@ -311,6 +312,7 @@ class Runtime:
         await self._broker.connect(self.publish)
         self.publish(BrokerChanged(self._broker.name, True, ts=restored.ts))
         self.publish(restored)
+        self._trip_if_asked()
         for name, problem in found.broken.items():
             self._view.line("warning", f"strategy file {name} is broken: {problem}")
         await self._warm_up()
@@ -322,6 +324,15 @@ class Runtime:
         log.info(
             "started: %d symbols, state %s", len(config.instruments), self.machine.state_hash()
         )
+
+    def _trip_if_asked(self) -> None:
+        """The kill switch may have been asked for while no engine ran."""
+        if self.machine.safety.kill.tripped:
+            return
+        if self._settings.kill_switch:
+            self.publish(TripKillSwitch(source="KILL_SWITCH=true", ts=self._now()))
+        elif self._latch.is_set():
+            self.publish(TripKillSwitch(source="file", ts=self._now()))
 
     async def _warm_up(self) -> None:
         """Show the strategies the bars before now, so that their first live bar counts."""
@@ -387,6 +398,7 @@ class Runtime:
                 await self._ready.wait()
                 await self._writer.flush()
                 await self._save_now(repository)
+                log.info("audit head %s", await repository.audit_head())
         except (TimeoutError, StoreUnavailable) as error:
             log.error("stopped before all was on disk: %s", clean(str(error)))
         writer.cancel()
@@ -411,9 +423,10 @@ class Runtime:
             self._pulses.append(loop.time() - due)
 
     async def _picture(self) -> None:
+        """A picture for each frame of the console."""
         while True:
             self._show(self._take())
-            await asyncio.sleep(SNAPSHOT_S)
+            await asyncio.sleep(1 / self._settings.fps)
 
     async def _save(self, repository: Repository) -> None:
         """Keep the market time, and a point of the equity curve a minute of market time."""
@@ -460,6 +473,10 @@ class Runtime:
     # --- the picture ----------------------------------------------------------------------------
 
     def _now(self) -> int:
+        """Market time. A recording's stands still while an intent or a request is under way, so
+        that an order is at the exchange when it was decided, however long that took."""
+        if self._feed.recorded and not self._ready.is_set():
+            return self.machine.bus.now
         return self._feed.clock.now()
 
     def _take(self) -> Snapshot:
@@ -504,9 +521,4 @@ async def _durable_state(repository: Repository, settings: Settings) -> tuple[Re
     times = [await repository.last_market_ts() or 0, *(o.updated_ts for o in restored.orders)]
     times += [fill.ts for fill in trades]
     resume_at = max(times)
-    kill = restored.kill
-    if not kill.tripped and (settings.kill_switch or settings.kill_file.exists()):
-        source = "KILL_SWITCH=true" if settings.kill_switch else "file"
-        kill = msgspec.structs.replace(kill, tripped=True, source=source, ts=resume_at)
-    restored = msgspec.structs.replace(restored, kill=kill, ts=resume_at)
-    return restored, resume_at or None
+    return msgspec.structs.replace(restored, ts=resume_at), resume_at or None

@@ -36,13 +36,15 @@ class SignalRow(Struct, frozen=True):
 
 
 class PositionRow(Struct, frozen=True):
-    """`mark` and `unrealised_pnl` are None while the symbol has no price: never 0."""
+    """`mark` and `unrealised_pnl` are None while the symbol has no price: never 0. `stop_price` is
+    of the protective stop that is at the broker now, None where none is."""
 
     position: Position
     instrument: Instrument
     mark: Decimal | None
     mark_source: str
     unrealised_pnl: Decimal | None
+    stop_price: Decimal | None
 
 
 class LimitRow(Struct, frozen=True):

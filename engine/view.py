@@ -13,7 +13,7 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
-from engine.core.model import Order, OrderPurpose
+from engine.core.model import Order, OrderPurpose, OrderState, Position
 from engine.core.risk import Usage
 from engine.core.strategy import Run
 from engine.snapshot import (
@@ -160,17 +160,24 @@ class View:
                 continue
             mark = self._machine.portfolio.mark_price(position.symbol)
             pnl = None if mark is None else position.unrealised_pnl(mark)
-            rows.append(PositionRow(position, market.instrument, mark, market.mark_source, pnl))
+            stop = self._stop_price(position)
+            source = market.mark_source
+            rows.append(PositionRow(position, market.instrument, mark, source, pnl, stop))
         return tuple(rows)
 
+    def _stop_price(self, position: Position) -> Decimal | None:
+        for order in self._machine.orders.open_orders(position.strategy, position.symbol):
+            protects = order.purpose is OrderPurpose.PROTECTIVE_STOP
+            if protects and order.state in (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED):
+                return order.stop_price
+        return None
+
     def _limits(self) -> tuple[LimitRow, ...]:
-        machine = self._machine
-        symbols = {p.symbol: None for p in machine.portfolio.positions.values() if p.quantity}
-        symbols |= {o.symbol: None for o in machine.orders.open.values()}
-        usages = machine.risk.account_usage()
-        for name in machine.runner.runs:
-            usages += machine.risk.strategy_usage(name)
-        usages += [machine.risk.position_usage(symbol) for symbol in symbols]
+        risk = self._machine.risk
+        usages = risk.account_usage()
+        for name in self._machine.runner.runs:
+            usages += risk.strategy_usage(name)
+        usages += risk.position_usages()
         return tuple(map(_limit, usages))
 
     def _strategy(self, run: Run) -> StrategyRow:

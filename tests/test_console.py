@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.core.model import Mode
+from engine.store.place import Place
 from engine.store.repository import Repository
 from tests.terminal import Terminal
 
@@ -45,7 +47,7 @@ def rows_of(database: Path, table: str) -> list[tuple[object, ...]]:
 
 def differences(database: Path) -> list[str]:
     async def check() -> list[str]:
-        repository = await Repository.open(database)
+        repository = await Repository.open(Place.in_file(database, Mode.PAPER))
         try:
             return await repository.ledger_check()
         finally:

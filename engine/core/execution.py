@@ -136,7 +136,8 @@ class Desk:
         for order in entries:
             self._orders.cancel(order.client_order_id, "the strategy wants out")
         if not self._portfolio.position(*key).quantity:
-            return None if entries else ("flat", "no position to close; short selling is off")
+            cancelled = "its entry is cancelled" if entries else "short selling is off"
+            return "flat", f"no position to close; {cancelled}"
         self._exits[key] = signal.ts
         if reason := self._safety.objection():
             return "stop", reason
@@ -172,10 +173,16 @@ class Desk:
                 del self._refused[key]
                 self._tend(key)
 
-    def on_resumed(self, event: Event) -> None:
+    def on_started(self, event: EngineStarted) -> None:
+        """Entries that a former session left of a strategy that is off, or gone, must not fill."""
+        self._started = True
+        for order in list(self._orders.open.values()):
+            if order.purpose is OrderPurpose.ENTRY and not self._runner.is_on(order.strategy):
+                self._orders.cancel(order.client_order_id, "the strategy is off")
+        self.on_resumed(event)
+
+    def on_resumed(self, _: Event) -> None:
         """Orders may leave (again): look after every position."""
-        if isinstance(event, EngineStarted):
-            self._started = True
         for key, position in list(self._portfolio.positions.items()):
             if position.quantity:
                 self._tend(key)
@@ -285,5 +292,9 @@ class Desk:
             return "the strategy is off"
         if order.purpose is OrderPurpose.ENTRY:
             return self._risk.objection(order)
-        held = abs(self._portfolio.position(order.strategy, order.symbol).quantity)
-        return "" if order.quantity <= held else "the position is smaller by now"
+        key = (order.strategy, order.symbol)
+        closing = [
+            o.leaves for o in self._orders.open_orders(*key) if o.purpose is not OrderPurpose.ENTRY
+        ]
+        held = abs(self._portfolio.position(*key).quantity)
+        return "" if sum(closing, ZERO) <= held else "open orders would close more than is held"

@@ -194,7 +194,7 @@ class Machine:
         for part in (portfolio, runner, risk, orders, desk, safety):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
-        bus.subscribe(EngineStarted, desk.on_resumed)
+        bus.subscribe(EngineStarted, desk.on_started)
 
         bus.subscribe(IntentCommitted, orders.on_committed)
         bus.subscribe(IntentFailed, orders.on_intent_failed)

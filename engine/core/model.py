@@ -8,7 +8,7 @@ makes a new value, so a snapshot may share them with the console's thread.
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, DefaultContext, getcontext
 from enum import StrEnum
-from math import isfinite
+from math import inf
 
 from msgspec import Struct
 
@@ -161,7 +161,7 @@ class Quote(Struct, frozen=True, gc=False):
     @property
     def is_sound(self) -> bool:
         """False for a missing, non-finite, non-positive or crossed price: then it is no quote."""
-        return isfinite(self.bid) and isfinite(self.ask) and 0 < self.bid <= self.ask
+        return 0 < self.bid <= self.ask < inf
 
     @property
     def is_stub(self) -> bool:
@@ -188,13 +188,11 @@ class Bar(Struct, frozen=True, gc=False):
     @property
     def is_sound(self) -> bool:
         """False where a price is not finite and positive, or the range does not hold the prices."""
-        low, high = self.low, self.high
+        low, high = self.low, self.high  # NaN fails every comparison
         return (
-            0 < low <= self.open <= high
+            0 < low <= self.open <= high < inf
             and low <= self.close <= high
-            and isfinite(high)
-            and self.volume >= 0
-            and isfinite(self.volume)
+            and 0 <= self.volume < inf
         )
 
 

@@ -247,7 +247,7 @@ class OrderBook:
 
     def _follow(self, order: Order, state: OrderState, reason: str) -> None:
         """Go where the venue says that the order is, as far as the graph allows."""
-        if state is S.ACCEPTED or state is S.PARTIALLY_FILLED:
+        if state in _LIVE:
             state = S.PARTIALLY_FILLED if order.filled else S.ACCEPTED
         elif state is S.FILLED and order.leaves:
             state, reason = S.IN_DOUBT, "the venue has filled it, and an execution is missing here"

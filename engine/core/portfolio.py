@@ -73,11 +73,22 @@ class Portfolio:
         mark = self.mark_price(symbol)
         return None if mark is None else gross * mark
 
+    def notionals(self) -> dict[str, Decimal | None]:
+        """`notional` of every symbol that is held, in one pass."""
+        gross: dict[str, Decimal] = {}
+        for position in self.positions.values():
+            if position.quantity:
+                gross[position.symbol] = gross.get(position.symbol, ZERO) + abs(position.quantity)
+        notionals: dict[str, Decimal | None] = {}
+        for symbol, quantity in gross.items():
+            mark = self.mark_price(symbol)
+            notionals[symbol] = None if mark is None else quantity * mark
+        return notionals
+
     def exposure(self) -> Decimal | None:
         """Unsigned value of all positions; None where a held symbol has no price."""
         total = ZERO
-        for symbol in {p.symbol: None for p in self.positions.values() if p.quantity}:
-            notional = self.notional(symbol)
+        for notional in self.notionals().values():
             if notional is None:
                 return None
             total += notional
@@ -98,7 +109,9 @@ class Portfolio:
         """Unsigned value of the net holdings as a share of equity, in float64."""
         if not self._held:
             return 0.0
-        gross = sum(abs(held.quantity) * held.mark for held in self._held.values())
+        gross = 0.0
+        for held in self._held.values():
+            gross += abs(held.quantity) * held.mark
         return gross / self.equity_estimate if self.equity_estimate > 0 else 0.0
 
     def is_applied(self, execution_id: str) -> bool:

@@ -141,11 +141,31 @@ class Risk:
 
     def position_usage(self, symbol: str, extra: Decimal = ZERO) -> Usage:
         """The size of the position in `symbol` over all strategies, open entries included."""
-        equity = self._portfolio.equity()
         notional = self._portfolio.notional(symbol)
+        entries = self._open_entries(symbol) + extra
+        return self._position_usage(symbol, notional, entries, self._portfolio.equity())
+
+    def position_usages(self) -> list[Usage]:
+        """`position_usage` of every symbol that is held or has open orders, in one pass."""
+        equity, notionals = self._portfolio.equity(), self._portfolio.notionals()
+        entries: dict[str, Decimal] = {}
+        for order in self._orders.open.values():
+            entry = order.purpose is OrderPurpose.ENTRY
+            worst = order.leaves * order.reference_price if entry else ZERO
+            entries[order.symbol] = entries.get(order.symbol, ZERO) + worst
+        return [
+            self._position_usage(
+                symbol, notionals.get(symbol, ZERO), entries.get(symbol, ZERO), equity
+            )
+            for symbol in notionals | entries
+        ]
+
+    def _position_usage(
+        self, symbol: str, notional: Decimal | None, entries: Decimal, equity: Decimal | None
+    ) -> Usage:
         used = None
         if equity is not None and equity > 0 and notional is not None:
-            used = (notional + self._open_entries(symbol) + extra) / equity * HUNDRED
+            used = (notional + entries) / equity * HUNDRED
         limit = self.limits.max_position_size_pct
         return Usage("position", "position_size", symbol, used, limit, "%")
 

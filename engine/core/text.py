@@ -20,4 +20,6 @@ def clean(text: str, limit: int = LIMIT) -> str:
     """
     if len(text) > limit:
         text = text[: limit - 1] + "…"
+    if text.isascii() and text.isprintable() and "[" not in text and "]" not in text:
+        return text  # as most is, and this costs far less
     return _UNSAFE.sub(" ", text).translate(_MARKUP)

@@ -25,7 +25,6 @@ from engine.core.events import (
     PositionChanged,
     PositionClosed,
     QueryOrder,
-    Record,
     SignalBlocked,
     StrategyFailed,
     StrategyPaused,
@@ -50,6 +49,7 @@ class Backtest:
 
     def __init__(self, request: BacktestRequest, config: MachineConfig) -> None:
         self.machine = Machine(config, {request.strategy: request.kind})
+        self.machine.bus.record_with(self._note)  # nothing is recorded: no effects for it
         self.exchange = SimulatedExchange(config.instruments, exchange_rules(request.settings))
         self.fills: list[Fill] = []
         self.round_trips: list[RoundTrip] = []
@@ -78,8 +78,6 @@ class Backtest:
             effect = queue.popleft()
             now = self.machine.bus.now
             match effect:
-                case Record(fact=fact):
-                    self._note(fact)
                 case CommitIntent(order=order):
                     queue += process(IntentCommitted(order.client_order_id, ts=now))
                 case SubmitOrder(order=order):

@@ -220,8 +220,20 @@ class Audit:
         if order.purpose is OrderPurpose.ENTRY:
             self._within_limits(order)
         else:
-            held = abs(self.held.get((order.strategy, order.symbol), Decimal(0)))
-            law(order.quantity <= held, "reduce only", (order, held))
+            self._reduces(order)
+
+    def _reduces(self, order: Order) -> None:
+        """What closes a position never adds up to more than is held: nothing is sold twice."""
+        key = (order.strategy, order.symbol)
+        held = abs(self.held.get(key, Decimal(0)))
+        closing = [
+            o.leaves
+            for o in self.orders.values()
+            if (o.strategy, o.symbol) == key
+            and o.purpose is not OrderPurpose.ENTRY
+            and o.state not in ENDED
+        ]
+        law(sum(closing) <= held, "reduce only", (order, closing, held))
 
     def _within_limits(self, order: Order) -> None:
         """I6, with every open entry at its worst. Fractions: no rounding on either side."""

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core.events import (
     CancelOrder,
@@ -85,7 +86,7 @@ def test_a_second_buy_makes_no_second_entry() -> None:
     rig = Rig(void={SubmitOrder, CancelOrder})
     for side in (Side.BUY, Side.SELL, Side.BUY):
         rig.signal(side)
-    assert blocks(rig) == ["position"]
+    assert blocks(rig) == ["flat", "position"]
     assert len(rig.of(ENTRY)) == 1
 
 
@@ -147,7 +148,8 @@ def test_a_sell_signal_cancels_an_entry_that_is_on_its_way() -> None:
     order = rig.buy()
     rig.signal(Side.SELL)
     assert rig.state_of(order) is S.CANCELED
-    assert blocks(rig) == []
+    (blocked,) = rig.facts(SignalBlocked)
+    assert blocked.reason == "no position to close; its entry is cancelled"
 
 
 def test_an_exit_of_a_partly_filled_entry_sells_what_was_bought() -> None:
@@ -278,6 +280,28 @@ def test_the_stop_grows_with_a_partly_filled_entry_and_never_is_two() -> None:
     assert [o.quantity for o in rig.submits(STOP)] == [10, 30, 49]
 
 
+def test_a_stop_that_is_too_small_is_gone_before_the_next_one_leaves() -> None:
+    rig = Rig()
+    rig.buy()
+    rig.quote(100, size=10)
+    rig.void = {CancelOrder}
+    rig.quote(100)
+    assert [o.quantity for o in rig.submits(STOP)] == [10]
+    rig.report(rig.of(STOP)[0], S.CANCELED)
+    assert [o.quantity for o in rig.submits(STOP)] == [10, 49]
+
+
+def test_a_stop_does_not_stay_when_its_position_is_closed_by_another_fill() -> None:
+    rig = Rig()
+    rig.hold_position()
+    first = rig.last(STOP)
+    rig.report(first, S.CANCELED)
+    assert stops(rig) == [(Decimal(49), Decimal("98.00"))]
+    rig.fill(first, 49, 98)  # late
+    assert rig.position().quantity == 0
+    assert rig.open == []
+
+
 def test_a_stop_that_was_filled_closes_and_nothing_is_sold_again() -> None:
     rig = Rig()
     rig.hold_position(100)
@@ -344,7 +368,38 @@ def test_a_stop_in_doubt_is_waited_for_and_set_anew_when_it_was_not_there() -> N
     assert rig.last(STOP).client_order_id != first.client_order_id
 
 
-def test_an_intent_for_more_than_is_held_does_not_leave() -> None:
+def test_an_exit_for_more_than_is_held_by_now_does_not_leave() -> None:
+    rig = Rig()
+    rig.hold_position()
+    rig.hold = {CommitIntent}
+    rig.signal(Side.SELL)
+    rig.fill(rig.of(STOP)[0], 9, 98)  # a fill of the stop, after its cancel was confirmed
+    rig.release()
+    assert rig.submits(EXIT) == []
+    assert rig.last(EXIT).reason == "not sent: open orders would close more than is held"
+    assert stops(rig) == [(Decimal(40), Decimal("98.00"))]
+
+
+def test_an_exit_does_not_leave_beside_a_stop_that_turned_up_after_it_was_given_up() -> None:
+    rig = Rig()
+    rig.buy()
+    rig.hold = {SubmitOrder}
+    rig.quote(100)
+    rig.tick(5)
+    rig.tick(30)
+    stop = rig.of(STOP)[0]
+    assert rig.state_of(stop) is S.ABANDONED
+    rig.hold = {CommitIntent}
+    rig.void = {CancelOrder, SubmitOrder}
+    rig.report(rig.last(STOP), S.CANCELED)
+    rig.signal(Side.SELL)
+    rig.report(stop, S.ACCEPTED)
+    rig.release()
+    assert rig.submits(EXIT) == []
+    assert [order.client_order_id for order in rig.open] == [stop.client_order_id]
+
+
+def test_a_stop_for_more_than_is_held_by_now_does_not_leave() -> None:
     rig = Rig()
     rig.hold_position()
     rig.report(rig.last(STOP), S.ACCEPTED)
@@ -419,6 +474,23 @@ def test_an_exit_that_waits_for_its_stop_is_dropped_when_the_strategy_is_switche
     rig.report(rig.last(STOP), S.CANCELED)
     assert rig.of(EXIT) == []
     assert stops(rig) == [(Decimal(49), Decimal("98.00"))]
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_an_entry_that_a_former_session_left_of_a_strategy_that_is_off_is_cancelled(
+    in_doubt: bool,
+) -> None:
+    rig = Rig()
+    rig.void = {SubmitOrder} if in_doubt else set()
+    entry = rig.buy()
+    rig.tick(5)
+    restored = replace(rig.durable(), strategies=(StrategyState("puppet", False),))
+    after = Rig(restored=restored, started=False, void={CancelOrder, QueryOrder})
+    assert after.count(CancelOrder) == 0
+    after.start()
+    assert after.count(CancelOrder) == 1
+    after.report(entry, S.ACCEPTED)
+    assert after.state_of(entry) is S.PENDING_CANCEL
 
 
 def test_another_strategys_orders_are_left_alone() -> None:

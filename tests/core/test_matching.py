@@ -127,8 +127,8 @@ def test_slippage_never_makes_a_price_of_nothing() -> None:
 @pytest.mark.parametrize("kind", [MARKET, LIMIT, STOP])
 def test_a_bar_that_had_begun_before_the_order_fills_nothing(kind: OrderType) -> None:
     venue = exchange()
-    prices_ = {"limit": 105 if kind is LIMIT else None, "stop": 95 if kind is STOP else None}
-    venue.submit(order(kind=kind, **prices_), NOON + 1)
+    limit, stop = (105 if kind is LIMIT else None), (95 if kind is STOP else None)
+    venue.submit(order(kind=kind, limit=limit, stop=stop), NOON + 1)
     assert venue.on_bar(bar(100, 110, 90, 100)) == []
     assert len(venue.on_bar(bar(100, 110, 90, 100, minute=2))) == 1
 

@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -259,7 +260,7 @@ def test_one_report_may_tell_of_a_fill_and_of_the_end(rig: Rig, resting: Order) 
     ids=str,
 )
 def test_an_execution_that_makes_no_sense_leaves_the_ledger_alone(
-    rig: Rig, resting: Order, wrong: dict[str, object]
+    rig: Rig, resting: Order, wrong: dict[str, Any]
 ) -> None:
     rig.fill(resting, wrong.pop("quantity", 10), **wrong)
     assert len(rig.facts(FillQuarantined)) == 1

@@ -1,6 +1,7 @@
 """Limits: at them, one step over them, and where nobody knows."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -61,9 +62,8 @@ def holding(quantity: object, price: float = 100.0) -> Restored:
     cost = Decimal(str(quantity)) * Decimal(str(price))
     position = Position("puppet", "ACME", quantity=Decimal(str(quantity)), cost=cost)
     states = (StrategyState("puppet", True), StrategyState("other", True))
-    return Restored(
-        CASH - cost, positions=(position,), marks={"ACME": price}, strategies=states, **fields
-    )  # type: ignore[arg-type]
+    marks = {"ACME": price}
+    return Restored(CASH - cost, positions=(position,), marks=marks, strategies=states)
 
 
 # --- a limit -------------------------------------------------------------------------------------
@@ -71,9 +71,16 @@ def holding(quantity: object, price: float = 100.0) -> Restored:
 
 @pytest.mark.parametrize(
     ("used", "below", "within"),
-    [(4, False, True), (5, False, True), (Decimal("5.000000001"), False, False), (None, False, False),
-     (4, True, True), (5, True, False), (None, True, False)],
-)  # fmt: skip
+    [
+        (4, False, True),
+        (5, False, True),
+        (Decimal("5.000000001"), False, False),
+        (None, False, False),
+        (4, True, True),
+        (5, True, False),
+        (None, True, False),
+    ],
+)
 def test_a_limit_holds_up_to_it_or_short_of_it_and_never_where_it_is_unknown(
     used: Decimal | None, below: bool, within: bool
 ) -> None:
@@ -372,6 +379,18 @@ def test_the_drawdown_is_from_the_highest_equity_of_all_days() -> None:
     assert not rig.killed
     rig.quote(90)
     assert breaches(rig) == [("drawdown", 10, 10)]
+
+
+def test_the_highest_equity_outlives_a_restart() -> None:
+    rig = Rig(restored=holding(100), limits=limits(max_drawdown_pct=10))
+    rig.quote(200)
+    rig.quote(100)
+    after = Rig("puppet", restored=rig.durable(), limits=rig.config.limits)
+    after.now = rig.now + DAY
+    after.quote(91)
+    assert not after.killed
+    after.quote(90)
+    assert breaches(after) == [("drawdown", 10, 10)]
 
 
 def test_a_fill_and_its_commission_can_reach_the_limit() -> None:

@@ -21,7 +21,6 @@ from engine.core.events import (
     SignalBlocked,
     StoreChanged,
     StoreStatusChanged,
-    StrategyState,
     SubmitFailed,
     SubmitOrder,
     TripKillSwitch,
@@ -248,10 +247,3 @@ def test_nor_without_objections() -> None:
 def test_nor_to_paper(running: Mode, reason: str) -> None:
     rig = Rig(mode=running)
     assert refusals(rig, Mode.PAPER) == [reason]
-
-
-def test_strategies_of_a_former_session_do_not_matter_to_the_gate() -> None:
-    states = (StrategyState("puppet", True),)
-    rig = Rig(restored=Restored(CASH, strategies=states, kill=KillSwitchState(True, "key")))
-    rig.signal(Side.BUY)
-    assert rig.submits() == []

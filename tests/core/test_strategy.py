@@ -54,7 +54,7 @@ def answering(answer: Callable[[Strategy, Quote], Any]) -> type[Strategy]:
     return Answering
 
 
-def a_buy(strategy: Strategy, quote: Quote, **other: Any) -> Signal:
+def a_buy(strategy: Strategy, quote: Quote, /, **other: Any) -> Signal:
     return replace(Signal(strategy.name, strategy.symbol, Side.BUY, quote.ts, quote.ask), **other)
 
 
