@@ -12,13 +12,13 @@ from textual.timer import Timer
 from engine.core.events import Command, ControlFeed, ToggleStrategy, TripKillSwitch
 from tui import commands, format, themes
 from tui.client import Client
+from tui.commands import AUTHOR
 from tui.frame import Frame, Heartbeat, KillRequest, ShowsFrame
 from tui.screens.desk import Desk
 from tui.widgets.footer import key_names
 from tui.widgets.orders import Orders
 from tui.widgets.strategies import Strategies
 
-AUTHOR = "console"
 FPS = 4.0
 
 PENDING_WRITES = 1
@@ -217,7 +217,9 @@ class Console(App[None], inherit_bindings=False):
         )
 
     def _refused(self, id: str) -> bool:
-        """Say why the action can do nothing now, if so."""
+        """Say why the action can do nothing now, if so. What cannot be seen cannot be steered."""
+        if self.desk.too_small:
+            return True
         reason = commands.refusal(commands.BY_ID[id], self.frame.snapshot, self.desk.panel)
         if reason:
             self.desk.say(reason, "warn")
@@ -278,6 +280,5 @@ class Console(App[None], inherit_bindings=False):
             exit_event.set()
 
     def panic(self, *renderables: object) -> None:
-        """The input thread failed: its terminal is gone."""
-        self._return_code = 1
-        self._close_messages_no_wait()
+        """The input thread failed. Textual would print the traceback."""
+        self._handle_exception(OSError("the keyboard cannot be read any more"))

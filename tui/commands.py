@@ -9,6 +9,9 @@ from engine.snapshot import Snapshot
 PANELS = ("quotes", "signals", "orders", "positions", "risk", "strategies", "log")
 """The panels in the order of their digits."""
 
+AUTHOR = "console"
+"""Who the engine is told that a command is from."""
+
 SPEEDS = (1.0, 10.0, 60.0, 0.0)
 """The steps of the replay's speed; 0 is as fast as possible."""
 

@@ -9,9 +9,9 @@ from engine.core.model import Instrument, Mode
 from engine.snapshot import KillStatus, Snapshot
 from tui import format
 
-LOST_AFTER = 1.5
-"""Seconds without a new snapshot after which the engine counts as lost; the tick that sees it comes
-at most a quarter of a second later, so the screen says so within 2 s."""
+LOST_AFTER = 1.0
+"""Seconds without a new snapshot after which the engine counts as lost. It makes ten a second; at
+one frame a second, the least, the screen says so within 2 s."""
 
 UNANSWERED_AFTER = 2.0
 """Seconds after which a kill without an answer is said to have none."""
@@ -133,8 +133,6 @@ def kill_story(frame: Frame) -> str:
     parts = [f"KILLED by {kill.source}"]
     if kill.reason:
         parts[0] += f": {kill.reason}"
-    if frame.kill_delay is not None:
-        parts.append(f"acknowledged in {format.seconds(frame.kill_delay)}")
     parts.append(
         "complete, no order open"
         if kill.phase == "complete"
@@ -142,6 +140,8 @@ def kill_story(frame: Frame) -> str:
     )
     if not kill.durable:
         parts.append("NOT ON DISK YET")
+    if frame.kill_delay is not None:
+        parts.append(f"acknowledged in {format.seconds(frame.kill_delay)}")
     return " · ".join(parts)
 
 
@@ -155,7 +155,7 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
             (f"ENGINE LOST {format.seconds(frame.silence)} ago: all numbers are old", "alarm")
         )
     if story := kill_story(frame):
-        # a kill without an answer comes before the reason why there is none
+        # A kill without an answer comes before the reason why there is none
         found.insert(0 if frame.kill_wait is not None else len(found), (story, "alarm"))
     snapshot = frame.snapshot
     if snapshot is None:

@@ -122,7 +122,11 @@ class Supervisor:
             signal.signal(number, self._on_end_signal)
         signal.signal(signal.SIGUSR1, self._on_kill_signal)
         threading.Thread(target=self._watch_terminal, name="terminal", daemon=True).start()
-        self.console.run()
+        try:
+            self.console.run()
+        except Exception as error:
+            # The engine's thread would go on without anyone to see it.
+            self.console.crash = self.console.crash or error
         self._console_ended.set()
         stopped = self.engine.stop(ENGINE_STOP_S)
         self._tell()

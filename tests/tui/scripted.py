@@ -182,7 +182,9 @@ def position(
         Decimal(stop),
     )
     gain = None if mark is None else held.unrealised_pnl(Decimal(mark))
-    return PositionRow(held, instrument, None if mark is None else Decimal(mark), "mid", gain)
+    return PositionRow(
+        held, instrument, None if mark is None else Decimal(mark), "mid", gain, held.stop_price
+    )
 
 
 def signal(

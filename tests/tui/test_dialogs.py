@@ -159,6 +159,14 @@ async def test_with_the_gate_open_a_typed_word_asks_for_live() -> None:
         assert it.sent == [RequestMode(mode=Mode.LIVE, author="console")]
 
 
+async def test_with_the_gate_open_no_letter_goes_live() -> None:
+    async with desk(scripted.open_gate()) as it:
+        await it.press("m")
+        it.app.screen.set_focus(None)
+        await it.press("p", "y", "enter", "space", seconds=0.5)
+        assert it.sent == []
+
+
 async def test_a_gate_that_closes_under_the_dialog_refuses() -> None:
     async with desk(scripted.open_gate()) as it:
         await it.press("m")

@@ -20,8 +20,8 @@ def test_silence_counts_from_the_start_before_the_first_snapshot() -> None:
 
 def test_the_engine_counts_as_lost_within_two_seconds() -> None:
     snapshot = scripted.paper()
-    assert not Frame(snapshot, 0.0, silence=1.4).lost
-    assert Frame(snapshot, 0.0, silence=1.75).lost
+    assert not Frame(snapshot, 0.0, silence=0.9).lost
+    assert Frame(snapshot, 0.0, silence=1.0).lost
     assert Frame(snapshot, 0.0, failure="ended").lost
     assert not Frame(None, 0.0, silence=60.0).lost
 
@@ -80,7 +80,7 @@ def test_the_phases_of_a_kill() -> None:
         "",
         "KILL REQUESTED 0.3 s ago, not acknowledged yet",
         "KILL REQUESTED 3.0 s ago, NO ANSWER: touch DATA_DIR/.kill_switch, or kill -9 4242",
-        "KILLED by console: kill key · acknowledged in 0.2 s · cancelling, 3 orders still open",
+        "KILLED by console: kill key · cancelling, 3 orders still open · acknowledged in 0.2 s",
         "KILLED by console: kill key · complete, no order open",
     ]
 

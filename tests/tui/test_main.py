@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -176,6 +177,30 @@ def test_a_lost_terminal_trips_the_kill_switch_where_that_is_set(
     assert (tmp_path / "var" / ".kill_switch").exists()
 
 
+SLOW = """
+import pathlib, sys, time
+import tui.embedded, tui.main
+stop = tui.embedded.EmbeddedEngine.stop
+used = pathlib.Path("used")
+def slow(self, timeout):
+    before = time.process_time()
+    time.sleep(2)
+    if not used.exists():
+        used.write_text(str(time.process_time() - before))
+    return stop(self, timeout)
+tui.embedded.EmbeddedEngine.stop = slow
+sys.exit(tui.main.main())
+"""
+
+
+def test_without_a_terminal_it_does_not_spin(start: Start, tmp_path: Path) -> None:
+    terminal = start(code=SLOW)
+    terminal.wait_for("kill ready")
+    terminal.hang_up()
+    assert terminal.process.wait(20) == 128 + signal.SIGHUP
+    assert float((tmp_path / "used").read_text()) < 1
+
+
 def test_a_terminal_that_nobody_reads_does_not_keep_it_alive(start: Start, tmp_path: Path) -> None:
     terminal = start(FEED="synthetic", FPS="10", columns=200, rows=50)
     terminal.wait_for("kill ready")
@@ -196,10 +221,23 @@ def fill(master: int) -> None:
 
 def test_it_cannot_be_suspended_with_the_engine_in_it(start: Start) -> None:
     terminal = start(FEED="synthetic")
-    before = terminal.wait_for("kill ready").splitlines()[0]
+    before = market_time(terminal.wait_for("kill ready"))
     terminal.process.send_signal(signal.SIGTSTP)
-    terminal.wait_for(lambda screen: screen.splitlines()[0] != before)
-    assert terminal.process.poll() is None
+    terminal.wait_for(lambda screen: market_time(screen) >= before + timedelta(seconds=2))
+
+
+def market_time(screen: str) -> datetime:
+    found = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", screen)
+    assert found is not None
+    return datetime.fromisoformat(found[0]).replace(tzinfo=UTC)
+
+
+def test_a_malformed_key_does_not_end_it(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.press("\x1b[114:82;2;82u")
+    terminal.press("\x0b")
+    terminal.wait_for("KILLED by console")
 
 
 def test_a_signal_trips_the_kill_switch(start: Start) -> None:

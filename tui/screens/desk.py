@@ -37,24 +37,24 @@ _PANELS: dict[str, type[LineTable[Any]]] = {
     "log": Log,
 }
 
-WIDE, TALL = 120, 36
-"""The columns from which all panels are there at once, and the lines from which more rows are."""
+_WIDTHS = [(0, "-small"), (LEAST_WIDTH, "-narrow"), (120, "-wide")]
+_HEIGHTS = [(0, "-small"), (LEAST_HEIGHT, "-short"), (36, "-tall")]
 
 
-def _layout(size: Size) -> dict[str, bool]:
-    """The classes that choose the layout for a terminal of `size`."""
-    small = size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
-    wide, tall = size.width >= WIDE, size.height >= TALL
-    return {"-small": small, "-wide": wide, "-narrow": not wide, "-tall": tall, "-short": not tall}
+def _reached(breakpoints: list[tuple[int, str]], extent: int) -> str:
+    """The class that Textual gives at `extent`; without it the first frame is laid out twice."""
+    return max(point for point in breakpoints if point[0] <= extent)[1]
 
 
 class Desk(Screen[None]):
     AUTO_FOCUS = "#quotes"
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar = commands.bindings("desk")
 
     def __init__(self, take: Callable[[], Frame], size: Size) -> None:
-        layout = _layout(size)
-        super().__init__(classes=" ".join(["front-orders", *filter(layout.get, layout)]))
+        layout = f"{_reached(_WIDTHS, size.width)} {_reached(_HEIGHTS, size.height)}"
+        super().__init__(classes=f"front-orders {layout}")
         self._take = take
         self._last_line: LogLine | None = None
         self._strip = StatusStrip()
@@ -77,9 +77,8 @@ class Desk(Screen[None]):
 
     def show(self, frame: Frame) -> None:
         """Hand the one frame to every panel, so that all agree."""
-        self.update_classes(
-            {"-live": frame.live, "-lost": frame.lost, **_layout(self.app.size)}, animate=False
-        )
+        self.set_class(frame.live, "-live")
+        self.set_class(frame.lost, "-lost")
         self._strip.show(frame)
         for panel in self._panels.values():
             panel.show(frame)
@@ -90,17 +89,20 @@ class Desk(Screen[None]):
     def say(self, text: str, style: str = "info") -> None:
         self._footer.say(text, style)
 
-    def on_resize(self) -> None:
-        """At once, not at the next frame; Textual's breakpoints do not see one under a dialog."""
-        self.update_classes(_layout(self.app.size), animate=False)
-
     @property
     def panel(self) -> str:
         """The panel in focus, empty if none is."""
         return self.focused.id or "" if self.focused is not None else ""
 
+    @property
+    def too_small(self) -> bool:
+        """Is there no room for any panel?"""
+        return self.has_class("-small")
+
     def go_to(self, name: str) -> None:
         """Bring the panel `name` to the front and into focus."""
+        if self.too_small:
+            return
         if name in _IN_TURN:
             for other in _IN_TURN:
                 self.set_class(other == name, f"front-{other}")

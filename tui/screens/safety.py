@@ -10,11 +10,11 @@ from engine.core.events import RearmKillSwitch, RequestCancel, RequestMode, Togg
 from engine.core.model import Mode, Order, OrderPurpose
 from engine.snapshot import LiveGate, Snapshot
 from tui import format
+from tui.commands import AUTHOR
 from tui.frame import Frame
 from tui.screens.dialog import BLANK, Dialog, Send, paragraph
 from tui.widgets.lines import Line
 
-AUTHOR = "console"
 LEAVE: Line = (("esc", "key"), (" changes nothing.", "text"))
 CONFIRM = Binding("y", "confirm", "Yes", id="confirm")
 
@@ -130,7 +130,8 @@ class ModeDialog(Dialog):
         return (" LIVE REFUSED ", "alarm"), (f" {what} missing: ", "text"), *LEAVE
 
     def action_confirm(self) -> None:
-        super().action_confirm()
+        if self.frame.live:
+            super().action_confirm()
 
     def confirmed(self) -> None:
         mode = Mode.PAPER if self.frame.live else Mode.LIVE

@@ -45,7 +45,7 @@ def _append(merged: list[Cell], text: str, style: str) -> None:
         return
     if merged:
         before, style_before = merged[-1]
-        # a space shows no foreground, so it may take any style without a background
+        # A space shows no foreground, so it may take any style without a background
         blank = text.isspace() and style not in themes.BADGES and style_before not in themes.BADGES
         if blank or style == style_before:
             merged[-1] = (before + text, style_before)
@@ -114,9 +114,6 @@ class Lines(Widget):
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         return len(self._lines)
-
-    def get_content_width(self, container: object, viewport: object) -> int:
-        return max((length(line) for line in self._lines), default=0)
 
     def render_line(self, y: int) -> Strip:
         cells = self._lines[y] if y < len(self._lines) else ()

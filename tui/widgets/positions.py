@@ -7,7 +7,7 @@ from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
-from tui.widgets.lines import Line
+from tui.widgets.lines import Cell, Line
 
 
 class Positions(LineTable[PositionRow]):
@@ -55,7 +55,7 @@ class Positions(LineTable[PositionRow]):
             (format.price(position.avg_price, instrument), "text"),
             (format.price(row.mark, instrument), "stale" if stale else "text"),
             (gain, "stale" if stale else format.direction(gain)),
-            (format.price(position.stop_price, instrument), "text"),
+            _stop(row),
             (position.strategy, "dim"),
             (realised, format.direction(realised)),
             (format.money(value), "stale" if stale else "text"),
@@ -68,3 +68,10 @@ class Positions(LineTable[PositionRow]):
         gains = [row.unrealised_pnl for row in rows]
         total = None if any(gain is None for gain in gains) else sum(filter(None, gains))
         return f"{len(rows)} · unrealised {format.money(total, signed=True)}" if rows else "flat"
+
+
+def _stop(row: PositionRow) -> Cell:
+    """The price of the stop at the broker; a position without one says so."""
+    if row.stop_price is None:
+        return ("NONE", "warn")
+    return (format.price(row.stop_price, row.instrument), "text")

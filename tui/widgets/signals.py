@@ -26,7 +26,7 @@ class Signals(LineTable[SignalRow]):
         Column("strength", 8, ">", rank=4),
         Column("why", 10, rank=1, most=40, grows=True),
     )
-    empty = "no signal yet"
+    empty = "no signal in this session"
 
     def rows(self, frame: Frame) -> Sequence[SignalRow]:
         if frame.snapshot is None:

@@ -21,7 +21,7 @@ class TooSmall(Lines):
             equity(frame),
             engine_light(frame),
             *(((line, style),) for line in textwrap.wrap(trouble, max(width, 10))),
-            (("ctrl+k", "key"), (" kills", "text")),
+            (("ctrl+k", "key"), (" kills, ", "text"), ("q", "key"), (" quits", "text")),
             ((f"needs {LEAST_WIDTH}x{LEAST_HEIGHT}, has {width}x{height}", "warn"),),
         ]
         self.update(lines)

@@ -1,0 +1,99 @@
+"""A pty around a program, with the time at which each piece of its output came.
+
+Nothing is interpreted while it is read: the screen is made afterwards, piece by piece, so that
+looking does not delay what is measured. Queries are answered as xterm does.
+"""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pyte
+from pyte import Screen
+
+from engine.ops.settings import env_text
+from tests.terminal import Terminal
+
+ROOT = Path(__file__).parents[2]
+
+# What the script `tradebot-tui` of an installation does.
+CONSOLE = (sys.executable, "-c", "import sys; from tui.main import main; sys.exit(main())")
+
+IS_SYNCHRONISED = b"\x1b[?2026$p"
+SYNCHRONISED = "\x1b[?2026;2$y"
+
+
+class TimedTerminal(Terminal):
+    """Runs `argv` in `folder`, which gets its data, with `settings` (by field name) in force.
+
+    `pieces` are the times (perf_counter seconds) and bytes of all output, `started` is when the
+    program was started.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        size: tuple[int, int],
+        **settings: object,
+    ) -> None:
+        environment = os.environ | {
+            name.upper(): env_text(value) for name, value in settings.items()
+        }
+        environment |= {
+            "DATA_DIR": str(folder / "data"),
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+        }
+        self.size = size
+        self.pieces: list[tuple[float, bytes]] = []
+        self.started = time.perf_counter()
+        super().__init__(argv, environment, columns=size[0], rows=size[1], folder=folder)
+
+    def read(self, timeout: float = 0.1) -> bool:
+        if not self._open or not select.select([self._master], [], [], timeout)[0]:
+            return False
+        try:
+            data = os.read(self._master, 65_536)
+        except OSError:
+            data = b""
+        if not data:
+            self._open = False
+            return False
+        self.pieces.append((time.perf_counter(), data))
+        if IS_SYNCHRONISED in data:
+            self.press(SYNCHRONISED)
+        return True
+
+    def read_for(self, seconds: float) -> None:
+        """Read all that comes within `seconds`."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            self.read(left)
+
+    def screens(self) -> Iterator[tuple[float, Screen]]:
+        """The screen after each piece, with the piece's time."""
+        screen = Screen(*self.size)
+        stream = pyte.ByteStream(screen)
+        for came, data in self.pieces:
+            stream.feed(data)
+            yield came, screen
+
+    def first(self, seen: Callable[[Screen], bool]) -> float | None:
+        """When the screen first fulfilled `seen`; None where it never did."""
+        return next((came for came, screen in self.screens() if seen(screen)), None)
+
+    def bytes_between(self, start: float, end: float) -> int:
+        return sum(len(data) for came, data in self.pieces if start <= came < end)
+
+
+def is_painted(screen: Screen) -> bool:
+    """Whether every row of the screen has been drawn."""
+    return all(
+        any(cell.data != " " or cell.bg != "default" for cell in screen.buffer[row].values())
+        for row in range(screen.lines)
+    )
