@@ -28,6 +28,8 @@ def worded(fact: e.Event) -> Worded | None:
             return INFO, f"{fact.strategy} switched {state} by {fact.author}"
         case e.StrategyPaused():
             return WARNING, f"{fact.strategy} paused: {fact.reason}"
+        case e.StrategyResumed():
+            return INFO, f"{fact.strategy} makes entries again: a new trading day"
         case e.StrategyFailed():
             return ERROR, f"{fact.strategy} failed and is off: {fact.reason}"
         case e.TradingDayStarted():

@@ -20,7 +20,7 @@ AFTER_START_S = 55 * 60
 """Seconds of market time that are played: two positions are open by then, others were closed."""
 
 
-async def draw(file: Path, folder: Path) -> None:
+async def draw(folder: Path) -> str:
     settings = load_settings(data_dir=folder, replay_speed=600)
     until = nanos(settings.replay_start) + AFTER_START_S * 10**9
     host = EngineHost(settings)
@@ -34,7 +34,7 @@ async def draw(file: Path, folder: Path) -> None:
             await pilot.pause(1)
             console.tick()
             await pilot.pause()
-            file.write_text(console.export_screenshot(title="tradebot", simplify=True))
+            return console.export_screenshot(title="tradebot", simplify=True)
     finally:
         host.stop(10)
 
@@ -44,4 +44,4 @@ if __name__ == "__main__":
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", TEXTUAL_ANIMATIONS="none")
     os.environ.pop("NO_COLOR", None)
     with TemporaryDirectory() as temporary:
-        asyncio.run(draw(Path(sys.argv[1]).resolve(), Path(temporary)))
+        Path(sys.argv[1]).write_text(asyncio.run(draw(Path(temporary))))

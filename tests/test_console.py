@@ -33,11 +33,11 @@ def console(tmp_path: Path) -> Iterator[Terminal]:
         yield terminal
 
 
-def start(folder: Path, columns: int = 120, rows: int = 40, **settings: str) -> Terminal:
-    settings.setdefault("REPLAY_SPEED", "600")
-    return Terminal(
-        [str(PROGRAM)], environment(**settings), columns=columns, rows=rows, folder=folder
-    )
+def start(
+    folder: Path, settings: dict[str, str] | None = None, size: tuple[int, int] = (120, 40)
+) -> Terminal:
+    variables = environment(**{"REPLAY_SPEED": "600"} | (settings or {}))
+    return Terminal([str(PROGRAM)], variables, columns=size[0], rows=size[1], folder=folder)
 
 
 def rows_of(database: Path, table: str) -> list[tuple[object, ...]]:
@@ -128,7 +128,7 @@ def test_the_file_trips_the_kill_switch(console: Terminal, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
 def test_it_works_at(size: tuple[int, int], tmp_path: Path) -> None:
-    with start(tmp_path, *size) as console:
+    with start(tmp_path, size=size) as console:
         screen = console.wait_for("BTC-USD")
         for word in ("PAPER", "equity", "quotes", "positions", "orders", "risk"):
             assert word in screen
@@ -137,7 +137,7 @@ def test_it_works_at(size: tuple[int, int], tmp_path: Path) -> None:
 
 
 def test_a_terminal_of_40x10_says_so_and_can_still_kill(tmp_path: Path) -> None:
-    with start(tmp_path, 40, 10) as console:
+    with start(tmp_path, size=(40, 10)) as console:
         console.wait_for("80x24")
         console.wait_for("PAPER")
         console.press(KILL)
@@ -146,13 +146,13 @@ def test_a_terminal_of_40x10_says_so_and_can_still_kill(tmp_path: Path) -> None:
 
 def test_without_colour_and_with_16_colours(tmp_path: Path) -> None:
     for settings in ({"NO_COLOR": "1"}, {"TEXTUAL_COLOR_SYSTEM": "standard"}):
-        with start(tmp_path, **settings) as console:
+        with start(tmp_path, settings) as console:
             console.wait_for("PAPER")
             console.wait_for("BTC-USD")
 
 
 def test_a_wrong_setting_is_told(tmp_path: Path) -> None:
-    with start(tmp_path, MAX_POSITION_SIZE_PCT="abc") as console:
+    with start(tmp_path, {"MAX_POSITION_SIZE_PCT": "abc"}) as console:
         assert console.wait() == 2
         assert "MAX_POSITION_SIZE_PCT='abc'" in console.screen
         assert "Traceback" not in console.screen
@@ -168,7 +168,7 @@ def test_a_wrong_setting_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_start_says_why(tmp_path: Path, settings: dict[str, str], said: str) -> None:
-    with start(tmp_path, **settings) as console:
+    with start(tmp_path, settings) as console:
         assert console.wait() == 2
         assert said in console.screen
         assert "Traceback" not in console.screen
@@ -177,7 +177,7 @@ def test_what_cannot_start_says_why(tmp_path: Path, settings: dict[str, str], sa
 def test_an_unreadable_recording_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "XYZ-2020-bars-1m.csv.gz").write_bytes(b"no gzip at all")
-    with start(tmp_path, REPLAY_DIR="data") as console:
+    with start(tmp_path, {"REPLAY_DIR": "data"}) as console:
         assert console.wait() == 2
         assert "XYZ-2020-bars-1m.csv.gz" in console.screen
         assert "Traceback" not in console.screen

@@ -113,6 +113,7 @@ WORDS: list[tuple[e.Event, str, str]] = [
     (e.StrategyToggled("puppet", True, "me"), "info", "puppet switched on by me"),
     (e.StrategyToggled("puppet", False, "me"), "info", "puppet switched off by me"),
     (e.StrategyPaused("puppet", "3 losses"), "warning", "puppet paused: 3 losses"),
+    (e.StrategyResumed("puppet"), "info", "puppet makes entries again: a new trading day"),
     (e.StrategyFailed("puppet", "boom"), "error", "puppet failed and is off: boom"),
     (
         e.TradingDayStarted("2024-03-04", 100_000.5),

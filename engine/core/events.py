@@ -290,6 +290,12 @@ class StrategyPaused(Event, frozen=True):
     reason: str
 
 
+class StrategyResumed(Event, frozen=True):
+    """A new trading day: a strategy that was paused makes entries again."""
+
+    strategy: str
+
+
 class StrategyFailed(Event, frozen=True):
     """A strategy raised; it is off until the operator switches it on again."""
 

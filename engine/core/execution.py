@@ -64,8 +64,8 @@ class Desk:
         self._safety = safety
         self._runner = runner
         self._started = False
-        self._exits: dict[Key, int] = {}
-        self._refused: dict[Key, int] = {}
+        self.exits: dict[Key, int] = {}
+        self.refused: dict[Key, int] = {}
         orders.gate = self._gate
 
     # --- signals --------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class Desk:
         if not self._portfolio.position(*key).quantity:
             cancelled = "its entry is cancelled" if entries else "short selling is off"
             return "flat", f"no position to close; {cancelled}"
-        self._exits[key] = signal.ts
+        self.exits[key] = signal.ts
         if reason := self._safety.objection():
             return "stop", reason
         self._tend(key)
@@ -157,20 +157,20 @@ class Desk:
         order = event.order
         key = (order.strategy, order.symbol)
         if order.purpose is OrderPurpose.EXIT and order.is_final:
-            self._exits.pop(key, None)  # an exit that did not fill: back under the stop
+            self.exits.pop(key, None)  # an exit that did not fill: back under the stop
         if isinstance(event, OrderRejected) and order.purpose is OrderPurpose.PROTECTIVE_STOP:
-            self._refused[key] = self._bus.now
+            self.refused[key] = self._bus.now
         self._tend(key)
 
     def on_duplicate(self, event: DuplicateRefused) -> None:
         key = (event.order.strategy, event.order.symbol)
-        self._exits.pop(key, None)
+        self.exits.pop(key, None)
         self._tend(key)
 
     def on_tick(self, event: ClockTick) -> None:
-        for key, since in list(self._refused.items()):
+        for key, since in list(self.refused.items()):
             if event.ts - since >= REFUSED_PAUSE:
-                del self._refused[key]
+                del self.refused[key]
                 self._tend(key)
 
     def on_started(self, event: EngineStarted) -> None:
@@ -201,7 +201,7 @@ class Desk:
             for symbol, side in state.last_signals.items():
                 position = self._portfolio.position(state.strategy, symbol)
                 if side is Side.SELL and position.quantity:
-                    self._exits[state.strategy, symbol] = position.opened_ts
+                    self.exits[state.strategy, symbol] = position.opened_ts
 
     def on_toggled(self, event: StrategyToggled) -> None:
         if not event.enabled:
@@ -222,18 +222,23 @@ class Desk:
         stops = [o for o in open_orders if o.purpose is OrderPurpose.PROTECTIVE_STOP]
         exits = [o for o in open_orders if o.purpose is OrderPurpose.EXIT]
         if not position.quantity:
-            self._exits.pop(key, None)
+            self.exits.pop(key, None)
             self._cancel(stops + exits, "the position is closed")
         elif exits or not self._started or self._safety.objection():
             return
-        elif key in self._exits and self._runner.is_on(key[0]):
+        elif self._is_unwanted(position) and self._runner.is_on(key[0]):
             self._cancel(stops, "makes way for the exit")
             if not stops:
-                self._exit(position, self._exits[key])
+                self._exit(position, self.exits.get(key, position.opened_ts))
         elif not any(o.leaves == abs(position.quantity) for o in stops):
             self._cancel(stops, "the position changed")
-            if not stops and position.stop_price is not None and key not in self._refused:
+            if not stops and position.stop_price is not None and key not in self.refused:
                 self._protect(position, position.stop_price)
+
+    def _is_unwanted(self, position: Position) -> bool:
+        """Whether a position is to be closed: an exit is signalled, or it is short, which only an
+        execution after a confirmed cancel can have made it."""
+        return (position.strategy, position.symbol) in self.exits or position.quantity < 0
 
     def _cancel(self, orders: list[Order], reason: str) -> None:
         for order in orders:
@@ -244,8 +249,7 @@ class Desk:
         side = Side.SELL if position.quantity > 0 else Side.BUY
         known = client_order_id(*key, side, signalled, self._risk.day)
         order = self._closing(position, known, OrderType.MARKET, OrderPurpose.EXIT)
-        if not self._orders.intend(order):
-            del self._exits[key]
+        if not self._orders.intend(order) and self.exits.pop(key, None) is not None:
             self._tend(key)
 
     def _protect(self, position: Position, stop_price: Decimal) -> None:

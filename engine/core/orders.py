@@ -116,7 +116,7 @@ class OrderBook:
         self.open: dict[str, Order] = {}
         self._final: OrderedDict[str, None] = OrderedDict()
         self._asked: dict[str, int] = {}
-        self._unwanted: dict[str, str] = {}
+        self.unwanted: dict[str, str] = {}
 
     def open_orders(self, strategy: str, symbol: str) -> list[Order]:
         return [o for o in self.open.values() if o.strategy == strategy and o.symbol == symbol]
@@ -144,7 +144,7 @@ class OrderBook:
         if order.state is S.INTENDED:
             self._move(order, S.CANCELED, reason=f"not sent: {reason}")
         elif order.state is S.IN_DOUBT:
-            self._unwanted[client_order_id] = reason
+            self.unwanted[client_order_id] = reason
             self._ask_to_cancel(order)
         else:
             self._ask_to_cancel(self._move(order, S.PENDING_CANCEL, reason=reason))
@@ -258,7 +258,7 @@ class OrderBook:
     def _cancel_unwanted(self, before: Order, order: Order) -> None:
         """An order that turns up after it was given up, or after its cancel was asked for while it
         was in doubt, must not stay."""
-        reason = self._unwanted.get(order.client_order_id, "")
+        reason = self.unwanted.get(order.client_order_id, "")
         if before.state is S.ABANDONED:
             reason = "turned up after it was given up"
         if reason and order.is_open:
@@ -326,7 +326,7 @@ class OrderBook:
             return
         self.open.pop(key, None)
         self._asked.pop(key, None)
-        self._unwanted.pop(key, None)
+        self.unwanted.pop(key, None)
         self._final[key] = None
         if len(self._final) > FINAL_ORDERS_KEPT:
             oldest, _ = self._final.popitem(last=False)

@@ -20,6 +20,7 @@ from engine.core.events import (
     Restored,
     RiskChecked,
     StrategyPaused,
+    StrategyResumed,
     StrategyToggled,
     TradingDayStarted,
 )
@@ -280,6 +281,7 @@ class Risk:
         for strategy, losses in self.losses.items():
             if losses >= self.limits.max_consecutive_losses:
                 self.losses[strategy] = 0
+                self._bus.publish(StrategyResumed(strategy))
 
     def _count(self, order: Order) -> None:
         if order.purpose is OrderPurpose.ENTRY:

@@ -139,7 +139,7 @@ class ReplayFeed:
             elif number % YIELD_EVERY == 0 or self._wall() > burst_end:
                 await asyncio.sleep(0)
                 burst_end = self._wall() + YIELD_AFTER
-            if ready is not None and not ready.is_set():
+            while ready is not None and not ready.is_set():
                 await ready.wait()
             publish(_event(value))
 

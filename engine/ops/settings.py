@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     slippage_bps: Annotated[Decimal, Field(ge=0, le=10_000)] = Decimal(1)
     """basis points by which a market order fills worse than the quote or the bar's open"""
     max_volume_share_pct: Percent = Decimal(10)
-    """percent of a bar's volume, or of a quote's size, that may fill at once"""
+    """percent of a bar's volume that may fill at once; of a quote its whole size may"""
 
     # Risk: the position.
     max_position_size_pct: Percent = Decimal(5)

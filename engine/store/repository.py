@@ -36,6 +36,7 @@ from engine.core.events import (
     SignalGenerated,
     StrategyFailed,
     StrategyPaused,
+    StrategyResumed,
     StrategyState,
     StrategyToggled,
     TradingDayStarted,
@@ -327,7 +328,7 @@ def _strategy_of(fact: Event) -> str:
     match fact:
         case SignalGenerated():
             return fact.signal.strategy
-        case StrategyToggled() | StrategyPaused() | StrategyFailed():
+        case StrategyToggled() | StrategyPaused() | StrategyResumed() | StrategyFailed():
             return fact.strategy
         case PositionClosed():
             return fact.round_trip.strategy
@@ -345,6 +346,8 @@ def _strategy_after(state: StrategyState, fact: Event) -> StrategyState:
             return replace(state, enabled=False)
         case StrategyPaused():
             return replace(state, paused=fact.reason)
+        case StrategyResumed():
+            return replace(state, paused="", losses=0)
         case StrategyFailed():
             return replace(state, enabled=False, paused=fact.reason)
         case PositionClosed():

@@ -302,6 +302,21 @@ def test_a_stop_does_not_stay_when_its_position_is_closed_by_another_fill() -> N
     assert rig.open == []
 
 
+def test_a_short_that_a_late_fill_of_a_stop_made_is_bought_back() -> None:
+    rig = Rig()
+    rig.hold_position()
+    first = rig.last(STOP)
+    rig.report(first, S.CANCELED)
+    rig.quote(97)  # fills the stop that took its place
+    rig.fill(first, 49, 98)  # late
+    assert rig.position().quantity == -49
+    (back,) = rig.submits(EXIT)
+    assert (back.side, back.quantity) == (Side.BUY, 49)
+    rig.quote(97)
+    assert rig.position().quantity == 0
+    assert rig.open == []
+
+
 def test_a_stop_that_was_filled_closes_and_nothing_is_sold_again() -> None:
     rig = Rig()
     rig.hold_position(100)

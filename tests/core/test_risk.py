@@ -16,6 +16,7 @@ from engine.core.events import (
     RiskChecked,
     SignalBlocked,
     StrategyPaused,
+    StrategyResumed,
     StrategyState,
     SubmitOrder,
     TradingDayStarted,
@@ -247,6 +248,16 @@ def test_losses_in_a_row_pause_a_strategy() -> None:
     assert blocks(rig) == ["consecutive_losses"]
     rig.signal(Side.BUY, strategy="other")
     assert len(rig.of(OrderPurpose.ENTRY)) == 3, "the other strategy goes on"
+
+
+def test_the_next_trading_day_ends_the_pause_and_says_so() -> None:
+    rig = Rig(limits=limits(max_consecutive_losses=2))
+    lose(rig, 2)
+    rig.now += DAY
+    rig.signal(Side.BUY)
+    (resumed,) = rig.facts(StrategyResumed)
+    assert resumed.strategy == "puppet"
+    assert len(rig.of(OrderPurpose.ENTRY)) == 3
 
 
 def test_a_gain_ends_the_row() -> None:

@@ -18,6 +18,8 @@ EPOCH = 1_700_000_000 * NANOS + NANOS // 4
 class LoopClock:
     """Now, in virtual time."""
 
+    speed = 1.0
+
     def __init__(self, virtual: VirtualTime) -> None:
         self._loop = virtual.loop
 

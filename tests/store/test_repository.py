@@ -38,6 +38,7 @@ from engine.core.events import (
     SignalGenerated,
     StrategyFailed,
     StrategyPaused,
+    StrategyResumed,
     StrategyState,
     StrategyToggled,
     TradingDayStarted,
@@ -333,6 +334,10 @@ def closed(pnl: int) -> PositionClosed:
         (
             [closed(-1), StrategyPaused("sma", "3 losses in a row")],
             StrategyState("sma", True, "3 losses in a row", 1),
+        ),
+        (
+            [closed(-1), StrategyPaused("sma", "3 losses in a row"), StrategyResumed("sma")],
+            StrategyState("sma", True),
         ),
         ([StrategyFailed("sma", "ValueError")], StrategyState("sma", False, "ValueError")),
         (

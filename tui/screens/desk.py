@@ -104,9 +104,9 @@ class Desk(Screen[None]):
         if self.too_small:
             return
         if name in _IN_TURN:
-            for other in _IN_TURN:
-                self.set_class(other == name, f"front-{other}")
-        self.call_after_refresh(self._panels[name].focus)
+            front = {f"front-{other}": other == name for other in _IN_TURN}
+            self.update_classes(front, animate=False)
+        self.set_focus(self._panels[name])
 
     def action_step(self, step: int) -> None:
         here = commands.PANELS.index(self.panel) if self.panel else -step

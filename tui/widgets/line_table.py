@@ -220,7 +220,7 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
 
     def _follow(self) -> None:
         if self.follows and self._at_end:
-            self.scroll_end(animate=False)
+            self.scroll_to(y=self.max_scroll_y, animate=False)
 
     # --- selection -------------------------------------------------------------------------------
 
