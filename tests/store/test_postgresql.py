@@ -389,7 +389,8 @@ async def test_an_engine_trades_and_goes_on_over_a_lost_connection_and_a_restart
     rows = stored(database)
     told = [message for message in caplog.messages if message.startswith("audit head")]
     assert told[-1] == f"audit head {rows[-1].head}"
-    assert len(told) == len({row.session for row in rows}) == 2
+    assert len({row.session for row in rows}) == 2
+    assert len(told) >= 2, "one at each stop, and one a trading day"
     assert list(verify(rows, rows[-1].head)) == []
 
 

@@ -38,7 +38,9 @@ def after(*keys: str, seconds: float = 1.0) -> Act:
         for field in app.screen.query(Input):
             field.cursor_blink = False
         app.tick()
-        await pilot.pause()
+        # A new line at the top moves all below it, which moves what is in it.
+        for _ in range(3):
+            await pilot.pause()
 
     return act
 
