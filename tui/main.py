@@ -36,6 +36,7 @@ STANDARD = (0, 1, 2)
 
 ENGINE_STOP_S = 10.0
 CONSOLE_STOP_S = 2.0
+RESTORE_MS = 300
 KILL_S = 10.0
 """Seconds for the cancels where a lost terminal trips the kill switch."""
 
@@ -236,12 +237,15 @@ class Supervisor:
 
 
 def restore_terminal(attributes: list[Any]) -> None:
-    """Undo what Textual did to the terminal, without waiting for it, and if it is still there."""
+    """Undo what Textual did to the terminal, without waiting long, and if it is still there."""
     with suppress(OSError, termios.error):
         termios.tcsetattr(STANDARD[0], termios.TCSANOW, attributes)
         # Opened anew, so that not to block is no one else's setting.
         terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
+            room = select.poll()  # what Textual wrote last may still fill the terminal's buffer
+            room.register(terminal, select.POLLOUT)
+            room.poll(RESTORE_MS)
             os.write(terminal, RESTORE)
         finally:
             os.close(terminal)
