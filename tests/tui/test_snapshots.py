@@ -40,7 +40,7 @@ def after(*keys: str, seconds: float = 1.0) -> Act:
         app.tick()
         # A new line at the top moves all below it, which moves what is in it.
         for _ in range(3):
-            await pilot.pause()
+            await pilot.pause(0.1)
 
     return act
 
