@@ -39,7 +39,8 @@ def after(*keys: str, seconds: float = 1.0) -> Act:
             field.cursor_blink = False
         app.tick()
         # A new line at the top moves all below it, which moves what is in it.
-        for _ in range(3):
+        drawn = ""
+        while drawn != (drawn := app.export_screenshot()):
             await pilot.pause(0.1)
 
     return act
