@@ -7,6 +7,7 @@ from engine.core.model import NANOS, Fill, Order, OrderPurpose
 from engine.core.text import clean
 
 INFO, WARNING, ERROR = "info", "warning", "error"
+DIFFERENCES_TOLD = 3
 Worded = tuple[str, str]
 """Level and text."""
 
@@ -34,8 +35,12 @@ def worded(fact: e.Event) -> Worded | None:
             return ERROR, f"{fact.strategy} failed and is off: {fact.reason}"
         case e.TradingDayStarted():
             return INFO, f"trading day {fact.day} starts with equity {fact.equity:,.2f}"
+        case e.TradeReversed(fill=fill):
+            instead = f", instead {c.quantity} at {c.price}" if (c := fact.correction) else ""
+            what = f"{fill.side} {fill.quantity} {fill.symbol} at {fill.price}"
+            return ERROR, f"the venue took back {what}{instead}: {fact.reason}"
         case _:
-            return _market(fact) or _safety(fact)
+            return _market(fact) or _safety(fact) or _limits(fact) or _accounts(fact)
 
 
 def _order(fact: e.OrderEvent) -> Worded | None:
@@ -54,6 +59,14 @@ def _order(fact: e.OrderEvent) -> Worded | None:
             return WARNING, f"{_kind(order)} rejected: {name}: {order.reason}"
         case e.OrderInDoubt():
             return ERROR, f"{_kind(order)} in doubt: {name}: {order.reason}"
+        case e.OrderReplaced():
+            return INFO, f"{_kind(order)} replaced: {name}{_at(order)}"
+        case e.OrderReplaceRejected():
+            return WARNING, f"{_kind(order)} not replaced: {name}: {fact.reason}"
+        case e.OrderMarked():
+            return WARNING, f"{_kind(order)} marked {order.state} by {fact.author}: {name}"
+        case e.OrderAdopted():
+            return WARNING, f"found at the venue, not ours: {order.type} {name}{_at(order)}"
         case e.OrderAbandoned():
             return ERROR, f"{_kind(order)} abandoned: {name}: {order.reason}"
         case _:
@@ -65,6 +78,11 @@ def _kind(order: Order) -> str:
     if order.purpose is OrderPurpose.PROTECTIVE_STOP:
         return "protective stop"
     return f"{order.type} {order.purpose}"
+
+
+def _at(order: Order) -> str:
+    prices = (("limit", order.limit_price), ("stop", order.stop_price))
+    return "".join(f" {name} {price}" for name, price in prices if price is not None)
 
 
 def _fill(order: Order, fill: Fill) -> str:
@@ -112,6 +130,40 @@ def _safety(fact: e.Event) -> Worded | None:
         case e.BrokerStatusChanged():
             state = "connected" if fact.connected else f"not connected: {fact.reason}"
             return INFO if fact.connected else ERROR, f"broker {fact.broker} {state}"
+        case _:
+            return None
+
+
+def _limits(fact: e.Event) -> Worded | None:
+    match fact:
+        case e.CircuitBreakerTripped():
+            return ERROR, f"CIRCUIT BREAKER tripped, no entry leaves: {fact.reason}"
+        case e.CircuitBreakerReset():
+            return WARNING, f"circuit breaker reset by {fact.author}"
+        case e.LiveConfirmed():
+            return WARNING, f"LIVE trading confirmed by {fact.author}"
+        case e.SymbolPaused():
+            return WARNING, f"{fact.symbol} paused: {fact.reason}"
+        case e.SymbolResumed():
+            by = f" by {fact.author}" if fact.author else ""
+            return INFO, f"{fact.symbol} is traded again{by}"
+        case e.LimitChanged():
+            how = "loosened" if fact.loosened else "tightened"
+            return WARNING, f"{fact.name} {how} from {fact.before} to {fact.after} by {fact.author}"
+        case _:
+            return None
+
+
+def _accounts(fact: e.Event) -> Worded | None:
+    match fact:
+        case e.Reconciled(differences=()):
+            return INFO, f"reconciled with {fact.broker}: all agrees"
+        case e.Reconciled(differences=found):
+            what = "; ".join(difference.what for difference in found[:DIFFERENCES_TOLD])
+            more = f"; and {rest} more" if (rest := len(found) - DIFFERENCES_TOLD) > 0 else ""
+            return WARNING, f"reconciled with {fact.broker}: {what}{more}"
+        case e.ReconcileFailed():
+            return ERROR, f"not reconciled with {fact.broker}: {fact.reason}"
         case _:
             return None
 

@@ -100,6 +100,77 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "market entry abandoned: buy 10 ACME (tb-1): not there",
     ),
     (
+        e.OrderPendingReplace(order("pending_replace", "chases")),
+        "info",
+        "market entry pending replace: buy 10 ACME (tb-1): chases",
+    ),
+    (
+        e.OrderReplaced(
+            replace(order("accepted"), limit_price=Decimal(99), stop_price=Decimal(98))
+        ),
+        "info",
+        "market entry replaced: buy 10 ACME (tb-1) limit 99 stop 98",
+    ),
+    (
+        e.OrderReplaceRejected(order("accepted"), "too late"),
+        "warning",
+        "market entry not replaced: buy 10 ACME (tb-1): too late",
+    ),
+    (
+        e.OrderMarked(order("canceled"), "me"),
+        "warning",
+        "market entry marked canceled by me: buy 10 ACME (tb-1)",
+    ),
+    (
+        e.OrderAdopted(replace(ORDER, limit_price=Decimal(99))),
+        "warning",
+        "found at the venue, not ours: market buy 10 ACME (tb-1) limit 99",
+    ),
+    (
+        e.TradeReversed(FILL, None, Position("puppet", "ACME"), Decimal(1), "error"),
+        "error",
+        "the venue took back buy 4 ACME at 100.10: error",
+    ),
+    (
+        e.TradeReversed(
+            FILL,
+            replace(FILL, quantity=Decimal(3)),
+            Position("puppet", "ACME"),
+            Decimal(1),
+            "error",
+        ),
+        "error",
+        "the venue took back buy 4 ACME at 100.10, instead 3 at 100.10: error",
+    ),
+    (
+        e.CircuitBreakerTripped("5 failures in a row"),
+        "error",
+        "CIRCUIT BREAKER tripped, no entry leaves: 5 failures in a row",
+    ),
+    (e.CircuitBreakerReset("me"), "warning", "circuit breaker reset by me"),
+    (e.LiveConfirmed("me"), "warning", "LIVE trading confirmed by me"),
+    (e.SymbolPaused("ACME", "halted"), "warning", "ACME paused: halted"),
+    (e.SymbolResumed("ACME", "me"), "info", "ACME is traded again by me"),
+    (e.SymbolResumed("ACME"), "info", "ACME is traded again"),
+    (
+        e.LimitChanged("max_daily_loss", "1000", "2000", True, "me"),
+        "warning",
+        "max_daily_loss loosened from 1000 to 2000 by me",
+    ),
+    (
+        e.LimitChanged("max_daily_loss", "1000", "500", False, "me"),
+        "warning",
+        "max_daily_loss tightened from 1000 to 500 by me",
+    ),
+    (e.Reconciled("paper", ()), "info", "reconciled with paper: all agrees"),
+    (
+        e.Reconciled("paper", (e.Difference("cash", "", "1", "2", "cash is 1, there 2"),) * 4),
+        "warning",
+        "reconciled with paper: cash is 1, there 2; cash is 1, there 2; cash is 1, there 2;"
+        " and 1 more",
+    ),
+    (e.ReconcileFailed("paper", "504"), "error", "not reconciled with paper: 504"),
+    (
         e.SignalGenerated(SIGNAL),
         "info",
         "puppet: buy signal on ACME at 100.5 fast=10.1235 slow=9",

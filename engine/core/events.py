@@ -16,9 +16,11 @@ from msgspec import Struct
 from engine.core.model import (
     Bar,
     Fill,
+    KillAction,
     Mode,
     Order,
     OrderState,
+    OrderTerms,
     Position,
     Quote,
     RoundTrip,
@@ -54,6 +56,23 @@ class FeedChanged(Event, frozen=True):
     feed: str
     status: str
     reason: str = ""
+
+
+class HaltChanged(Event, frozen=True):
+    """The venue halted trading in a symbol, or resumed it."""
+
+    symbol: str
+    halted: bool
+    reason: str = ""
+
+
+class RatePublished(Event, frozen=True):
+    """A unit of `currency` is worth `rate` Canadian dollars, as `source` said at `published_ts`."""
+
+    currency: str
+    rate: Decimal
+    source: str
+    published_ts: int
 
 
 # --- inputs: clock, store, life cycle ------------------------------------------------------------
@@ -100,6 +119,7 @@ class KillSwitchState(Struct, frozen=True):
     source: str = ""
     reason: str = ""
     ts: int = 0
+    action: KillAction = KillAction.CANCEL
 
 
 class Restored(Event, frozen=True):
@@ -138,7 +158,8 @@ class BrokerChanged(Event, frozen=True):
 class ExecutionReport(Event, frozen=True):
     """What a venue says of an order (FIX 35=8).
 
-    `state` is where the venue has the order; `fill` is set where it reports an execution.
+    `state` is where the venue has the order; `fill` is set where it reports an execution, `terms`
+    where it says what the order now asks for.
     """
 
     client_order_id: str
@@ -146,6 +167,7 @@ class ExecutionReport(Event, frozen=True):
     venue_order_id: str = ""
     fill: Fill | None = None
     reason: str = ""
+    terms: OrderTerms | None = None
 
 
 class SubmitFailed(Event, frozen=True):
@@ -163,10 +185,58 @@ class CancelRejected(Event, frozen=True):
     reason: str
 
 
+class ReplaceRejected(Event, frozen=True):
+    """A replace did not take (FIX 35=9): too late, unknown, or no answer."""
+
+    client_order_id: str
+    reason: str
+
+
 class OrderNotFound(Event, frozen=True):
     """The venue was asked for an order by its client order id and knows of none."""
 
     client_order_id: str
+
+
+class TradeBusted(Event, frozen=True):
+    """The venue took an execution back, or corrected it to `corrected`."""
+
+    execution_id: str
+    symbol: str
+    corrected: Fill | None = None
+    reason: str = ""
+
+
+class VenueOrder(Struct, frozen=True):
+    """An order as a venue lists it, whoever made it; `client_order_id` is empty where it has none.
+    `order` has purpose EXTERNAL; what is ours is found by its client order id."""
+
+    order: Order
+    state: OrderState
+
+
+class AccountStatement(Event, frozen=True):
+    """What a broker says of the whole account, asked at `asked_ts`.
+
+    `orders` are the open ones; `fills` the executions since the last that was seen (or longer ago);
+    `positions` maps symbol to net quantity. `cash` and `buying_power` are None where the venue does
+    not say.
+    """
+
+    broker: str
+    asked_ts: int
+    orders: tuple[VenueOrder, ...]
+    fills: tuple[Fill, ...]
+    positions: dict[str, Decimal]
+    cash: Decimal | None = None
+    buying_power: Decimal | None = None
+
+
+class StatementFailed(Event, frozen=True):
+    """The broker was asked for a statement and gave none."""
+
+    broker: str
+    reason: str
 
 
 # --- inputs: operator commands -------------------------------------------------------------------
@@ -179,8 +249,11 @@ class Command(Event, frozen=True, kw_only=True):
 
 
 class TripKillSwitch(Command, frozen=True):
+    """`action` None is the default of the settings."""
+
     source: str
     reason: str = ""
+    action: KillAction | None = None
 
 
 class RearmKillSwitch(Command, frozen=True):
@@ -200,6 +273,55 @@ class RequestMode(Command, frozen=True):
 
 class RequestCancel(Command, frozen=True):
     client_order_id: str
+
+
+class RequestReplace(Command, frozen=True):
+    client_order_id: str
+    terms: OrderTerms
+
+
+class AskOrder(Command, frozen=True):
+    """Ask the venue again about an order in doubt."""
+
+    client_order_id: str
+
+
+class MarkOrder(Command, frozen=True):
+    """Mark an order in doubt by hand as ended in `state` (canceled, rejected, expired or
+    abandoned). `word` must be MARK."""
+
+    client_order_id: str
+    state: OrderState
+    word: str
+
+
+class ResetCircuitBreaker(Command, frozen=True):
+    pass
+
+
+class ChangeLimit(Command, frozen=True):
+    """Set the risk limit `name` to `value` (text, as in the settings). Loosening one needs `word`
+    LOOSEN."""
+
+    name: str
+    value: str
+    word: str = ""
+
+
+class ConfirmLive(Command, frozen=True):
+    """A person saw account, equity, limits and open orders, and typed LIVE."""
+
+    word: str
+
+
+class ResumeSymbol(Command, frozen=True):
+    """Trade a symbol again that was paused."""
+
+    symbol: str
+
+
+class SignOfLife(Command, frozen=True):
+    """The operator did something: the dead-man's switch starts anew."""
 
 
 class ControlFeed(Command, frozen=True):
@@ -336,6 +458,30 @@ class OrderPendingCancel(OrderEvent, frozen=True):
     pass
 
 
+class OrderPendingReplace(OrderEvent, frozen=True):
+    pass
+
+
+class OrderReplaced(OrderEvent, frozen=True):
+    """The venue took the new terms; `order` has them."""
+
+
+class OrderReplaceRejected(OrderEvent, frozen=True):
+    """The new terms did not take; `order` has the former ones."""
+
+    reason: str
+
+
+class OrderMarked(OrderEvent, frozen=True):
+    """The operator said by hand how an order in doubt ended."""
+
+    author: str
+
+
+class OrderAdopted(OrderEvent, frozen=True):
+    """An order at the venue that is not ours: external, shown, counted in exposure."""
+
+
 class OrderCanceled(OrderEvent, frozen=True):
     pass
 
@@ -381,6 +527,16 @@ class PositionChanged(Event, frozen=True):
     cash: Decimal
 
 
+class TradeReversed(Event, frozen=True):
+    """The venue took `fill` back; `correction` is what it put in its place, None where nothing."""
+
+    fill: Fill
+    correction: Fill | None
+    position: Position
+    cash: Decimal
+    reason: str
+
+
 class PositionClosed(Event, frozen=True):
     round_trip: RoundTrip
 
@@ -392,10 +548,69 @@ class KillSwitchTriggered(Event, frozen=True):
     source: str
     reason: str
     author: str = ""
+    action: KillAction = KillAction.CANCEL
 
 
 class KillSwitchRearmed(Event, frozen=True):
     author: str
+
+
+class CircuitBreakerTripped(Event, frozen=True):
+    """Too many failures in a row, or orders too fast: no entry leaves until it is reset."""
+
+    reason: str
+
+
+class CircuitBreakerReset(Event, frozen=True):
+    author: str
+
+
+class LiveConfirmed(Event, frozen=True):
+    author: str
+
+
+class SymbolPaused(Event, frozen=True):
+    """No entry is made in `symbol` until it is resumed (at `until`, 0 for by hand)."""
+
+    symbol: str
+    reason: str
+    until: int = 0
+
+
+class SymbolResumed(Event, frozen=True):
+    symbol: str
+    author: str = ""
+
+
+class LimitChanged(Event, frozen=True):
+    name: str
+    before: str
+    after: str
+    loosened: bool
+    author: str
+
+
+class Difference(Struct, frozen=True):
+    """Something on which the venue and the books do not agree. `kind` is order, fill, position or
+    cash; `ours` and `theirs` are as text, empty where there is none."""
+
+    kind: str
+    symbol: str
+    ours: str
+    theirs: str
+    what: str
+
+
+class Reconciled(Event, frozen=True):
+    """A broker's statement was compared with the books."""
+
+    broker: str
+    differences: tuple[Difference, ...]
+
+
+class ReconcileFailed(Event, frozen=True):
+    broker: str
+    reason: str
 
 
 class LawBroken(Event, frozen=True):
@@ -449,6 +664,19 @@ class CancelOrder(Effect, frozen=True):
     order: Order
 
 
+class ReplaceOrder(Effect, frozen=True):
+    """Ask the venue to give `order` the terms."""
+
+    order: Order
+    terms: OrderTerms
+
+
+class RequestStatement(Effect, frozen=True):
+    """Ask a broker for an AccountStatement; it answers with one, or with StatementFailed."""
+
+    broker: str
+
+
 class QueryOrder(Effect, frozen=True):
     """Ask the venue for the order by its client order id."""
 
@@ -480,11 +708,25 @@ Input = (
     | ExecutionReport
     | SubmitFailed
     | CancelRejected
+    | ReplaceRejected
     | OrderNotFound
+    | TradeBusted
+    | AccountStatement
+    | StatementFailed
+    | HaltChanged
+    | RatePublished
     | TripKillSwitch
     | RearmKillSwitch
     | ToggleStrategy
     | RequestMode
     | RequestCancel
+    | RequestReplace
+    | AskOrder
+    | MarkOrder
+    | ResetCircuitBreaker
+    | ChangeLimit
+    | ConfirmLive
+    | ResumeSymbol
+    | SignOfLife
     | ControlFeed
 )

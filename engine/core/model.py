@@ -71,9 +71,13 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
 
 
 class TimeInForce(StrEnum):
+    """How long an order works: to the end of the session, until cancelled, at once or not at all
+    (in part or whole)."""
+
     DAY = "day"
     GTC = "gtc"
     IOC = "ioc"
@@ -88,6 +92,7 @@ class OrderState(StrEnum):
     ACCEPTED = "accepted"
     PARTIALLY_FILLED = "partially_filled"
     PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
     IN_DOUBT = "in_doubt"
     FILLED = "filled"
     CANCELED = "canceled"
@@ -108,18 +113,33 @@ FINAL_STATES = frozenset(
 
 
 class OrderPurpose(StrEnum):
-    """Why an order exists: to open a position, to close it by signal, or to protect it."""
+    """Why an order exists: to open a position, to close it by signal, to protect it, to take its
+    profit; or it was made at the venue by somebody else."""
 
     ENTRY = "entry"
     EXIT = "exit"
     PROTECTIVE_STOP = "protective_stop"
+    TAKE_PROFIT = "take_profit"
+    EXTERNAL = "external"
+
+
+class KillAction(StrEnum):
+    """What the kill switch does besides letting no order leave: nothing; cancel every open order;
+    cancel all but the protective stops; cancel every order and close every position."""
+
+    STOP = "stop"
+    CANCEL = "cancel"
+    KEEP_STOPS = "keep_stops"
+    FLATTEN = "flatten"
 
 
 class Instrument(Struct, frozen=True):
     """What can be traded, and in which steps.
 
     `tick` is the price step, `lot` the quantity step, `min_notional` the smallest order value.
-    `price_scale` of the console's columns follows from `tick`.
+    `price_scale` of the console's columns follows from `tick`. `venue` names the broker that its
+    orders go to, `calendar` the sessions in which it trades (a name of exchange_calendars, such as
+    XNYS; 24/7 never closes).
     """
 
     symbol: str
@@ -129,6 +149,8 @@ class Instrument(Struct, frozen=True):
     currency: str = "USD"
     min_notional: Decimal = ZERO
     shortable: bool = False
+    venue: str = "paper"
+    calendar: str = "24/7"
 
     def price(self, value: float | Decimal) -> Decimal:
         """`value` on the nearest tick."""
@@ -200,7 +222,8 @@ class Signal(Struct, frozen=True):
     """What a strategy wants: to be long (`buy`) or out (`sell`).
 
     `strength` is in [0, 1]; `indicators` are the values that it rests on; `stop_price` is the
-    strategy's own stop-loss, or None for the default of the risk settings.
+    strategy's own stop-loss, `take_profit` its target price, `trail` the distance (in price) at
+    which its stop follows the best price; None for the defaults of the risk settings.
     """
 
     strategy: str
@@ -212,14 +235,27 @@ class Signal(Struct, frozen=True):
     indicators: dict[str, float] = {}
     stop_price: float | None = None
     reason: str = ""
+    take_profit: float | None = None
+    trail: float | None = None
+
+
+class OrderTerms(Struct, frozen=True):
+    """What a replace may change of an order (FIX 35=G); `quantity` is the order's whole one."""
+
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 class Order(Struct, frozen=True):
     """An order and all that is known of it.
 
     `filled` is FIX CumQty, `avg_price` AvgPx, `leaves` LeavesQty. `reference_price` is the price at
-    which the order counts against limits while it is open. `stop_loss` is where an entry's position
-    is to be protected. `cause` is the sequence number of the event that it came from.
+    which the order counts against limits while it is open. `stop_loss`, `take_profit` and `trail`
+    say how an entry's position is to be protected; `trail` of a trailing stop itself is its
+    distance in price. Of the orders with the same `oco_group` one at most is to fill. `pending_...`
+    are the terms that a pending replace asked for. `cause` is the sequence number of the event that
+    it came from.
     """
 
     client_order_id: str
@@ -242,10 +278,31 @@ class Order(Struct, frozen=True):
     stop_loss: Decimal | None = None
     reason: str = ""
     cause: int = 0
+    take_profit: Decimal | None = None
+    trail: Decimal | None = None
+    oco_group: str = ""
+    pending_quantity: Decimal | None = None
+    pending_limit_price: Decimal | None = None
+    pending_stop_price: Decimal | None = None
 
     @property
     def leaves(self) -> Decimal:
         return self.quantity - self.filled
+
+    @property
+    def terms(self) -> OrderTerms:
+        return OrderTerms(self.quantity, self.limit_price, self.stop_price)
+
+    @property
+    def worst_leaves(self) -> Decimal:
+        """What may still fill, whatever becomes of a replace that is under way."""
+        return max(self.quantity, self.pending_quantity or ZERO) - self.filled
+
+    @property
+    def worst_notional(self) -> Decimal:
+        """The value of what may still fill, at the worst price that it can have."""
+        price = max(self.reference_price, self.pending_limit_price or ZERO)
+        return self.worst_leaves * price
 
     @property
     def is_final(self) -> bool:

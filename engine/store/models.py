@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from engine.core.model import OrderPurpose, OrderState, OrderType, Side, TimeInForce
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest of `engine.store.migrations`."""
 
 
@@ -103,6 +103,12 @@ class Order(Base):
     stop_loss: Mapped[Decimal | None]
     reason: Mapped[str]
     cause: Mapped[int]
+    take_profit: Mapped[Decimal | None]
+    trail: Mapped[Decimal | None]
+    oco_group: Mapped[str]
+    pending_quantity: Mapped[Decimal | None]
+    pending_limit_price: Mapped[Decimal | None]
+    pending_stop_price: Mapped[Decimal | None]
 
 
 class Trade(Base):

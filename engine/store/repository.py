@@ -74,7 +74,21 @@ class _Market(Struct, frozen=True):
 
 
 _INSERT_AUDIT = insert(models.AuditLog)
-_ORDER_PROGRESS = ("state", "filled", "avg_price", "venue_order_id", "reason", "updated_ts")
+_ORDER_PROGRESS = (
+    "state",
+    "filled",
+    "avg_price",
+    "venue_order_id",
+    "reason",
+    "updated_ts",
+    "quantity",
+    "limit_price",
+    "stop_price",
+    "reference_price",
+    "pending_quantity",
+    "pending_limit_price",
+    "pending_stop_price",
+)
 
 _IS_OPEN = models.Order.state.in_([s for s in OrderState if s not in FINAL_STATES])
 
@@ -373,7 +387,11 @@ def _kill_after(
     """The first trip is the one that counts, until the switch is re-armed."""
     if isinstance(fact, KillSwitchRearmed):
         return KillSwitchState()
-    return kill if kill.tripped else KillSwitchState(True, fact.source, fact.reason, fact.ts)
+    return (
+        kill
+        if kill.tripped
+        else KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
+    )
 
 
 async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:

@@ -505,5 +505,5 @@ def test_only_entries_are_trades() -> None:
     rig.signal(Side.SELL)
     rig.quote(100)
     purposes = {fact.order.purpose for fact in rig.facts(OrderEvent)}
-    assert purposes == set(OrderPurpose)
+    assert purposes == {OrderPurpose.ENTRY, OrderPurpose.EXIT, OrderPurpose.PROTECTIVE_STOP}
     assert usage(rig, "trades_per_day").used == 1

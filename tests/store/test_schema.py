@@ -65,7 +65,7 @@ def test_the_newest_migration_makes_the_version_of_the_models() -> None:
 async def test_a_new_database_is_stamped_and_is_that_of_the_models(
     store: Repository, database: Database
 ) -> None:
-    assert database.rows("SELECT version_num FROM alembic_version") == [("2",)]
+    assert database.rows("SELECT version_num FROM alembic_version") == [("3",)]
     assert database.rows("SELECT value FROM bot_state WHERE key = 'mode'") == [('"paper"',)]
     assert await the_schema_is_that_of_the_models(database.place)
 
@@ -153,7 +153,7 @@ async def test_an_older_file_is_not_read_before_it_is_upgraded(old: Database) ->
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE alembic_version SET version_num = '3'", "has schema 3, this version reads 2"),
+        ("UPDATE alembic_version SET version_num = '4'", "has schema 4, this version reads 3"),
         ("UPDATE bot_state SET value = '\"live\"' WHERE key = 'mode'", "is the one of MODE=live"),
     ],
 )
@@ -176,6 +176,8 @@ AS_IT_WAS = (
     "CREATE TABLE audit_log (session bigint, seq bigint, ts bigint NOT NULL, kind text NOT NULL,"
     " cause bigint NOT NULL, payload text NOT NULL, PRIMARY KEY (session, seq))",
     "INSERT INTO audit_log VALUES (1, 2, 30, 'B', 1, '{}'), (1, 1, 20, 'A', 0, '{}')",
+    "ALTER TABLE orders DROP take_profit, DROP trail, DROP oco_group, DROP pending_quantity,"
+    " DROP pending_limit_price, DROP pending_stop_price",
     "INSERT INTO bot_state VALUES ('schema_version', '1')",
     "DELETE FROM bot_state WHERE key IN ('mode', 'audit_head') RETURNING 1",
 )
@@ -190,7 +192,7 @@ async def test_an_older_schema_on_a_server_is_upgraded_when_the_operator_says_so
         database.rows(statement)
     with pytest.raises(UserError) as refused:
         await open_database(server)
-    assert "has schema 1, this version needs 2" in refused.value.message
+    assert f"has schema 1, this version needs {models.SCHEMA_VERSION}" in refused.value.message
     assert refused.value.remedy == (
         "make a backup (pg_dump --schema=paper DATABASE), then run: tradebot upgrade"
     )

@@ -134,7 +134,7 @@ async def test_the_database_of_another_program_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        (f"{VERSION} = '3'", "has schema 3, this version reads 2"),
+        (f"{VERSION} = '4'", "has schema 4, this version reads 3"),
         (f"{VERSION} = '0'", "has schema 0"),
         (f"{VERSION} = 'x'", "no sound database"),
         ("DELETE FROM alembic_version", "it has no schema version"),
@@ -153,11 +153,11 @@ async def test_another_schema_that_is_still_in_the_log_is_refused(path: Path) ->
     await (await open_file(path)).close()
     crashed = path.with_name("crashed.db")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"{VERSION} = '3'")
+        connection.execute(f"{VERSION} = '4'")
         connection.commit()
         for end in ("", "-wal"):
             Path(f"{crashed}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
-    with pytest.raises(UserError, match="has schema 3"):
+    with pytest.raises(UserError, match="has schema 4"):
         await open_file(crashed)
 
 
