@@ -1,7 +1,7 @@
 """The laws I1 to I7 and I9 of the design, each on real parts.
 
-The rig audits every law after every event (`tests/core/audit.py`); a test here says what it does to
-the machine, and what must come of it. Those with a real engine use real files.
+The rig checks every law after every event (`engine/simulation/laws.py`); a test here says what it
+does to the machine, and what must come of it. Those with a real engine use real files.
 """
 
 import os

@@ -55,7 +55,7 @@ from engine.core.model import (
     nanos,
 )
 from engine.core.strategy import Strategy
-from tests.core.audit import Audit
+from engine.simulation.laws import Laws
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Effect)
@@ -117,7 +117,7 @@ class Rig:
         self.config = MachineConfig("test", instruments, setups, **config)
         self.machine = Machine(self.config, self.kinds)
         self.exchange = exchange or SimulatedExchange(instruments, rules)
-        self.audit = Audit(self.config) if audited else None
+        self.audit = Laws(self.config) if audited else None
         self.now = now
         self.inputs: list[Event] = []
         self.effects: list[Effect] = []

@@ -40,7 +40,7 @@ S = OrderState
 
 AT_VENUE = {S.ACCEPTED, S.PARTIALLY_FILLED, S.PENDING_CANCEL}
 ENDED = {S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED, S.ABANDONED}
-GRAPH = {
+GRAPH: dict[OrderState, set[OrderState]] = {
     S.INTENDED: {S.SUBMITTED, S.CANCELED, S.IN_DOUBT},
     S.SUBMITTED: AT_VENUE | ENDED | {S.IN_DOUBT},
     S.IN_DOUBT: AT_VENUE | ENDED,
@@ -58,12 +58,21 @@ GRAPH = {
 Key = tuple[str, str]
 
 
+class Violation(AssertionError):
+    """A law does not hold; `law` is its name."""
+
+    def __init__(self, law: str, what: object) -> None:
+        super().__init__(f"{law}: {what}")
+        self.law = law
+
+
 def law(holds: object, name: str, what: object) -> None:
-    assert holds, f"{name}: {what}"
+    if not holds:
+        raise Violation(name, what)
 
 
-class Audit:
-    """`follow` raises AssertionError, with the law's name, where an event broke one."""
+class Laws:
+    """`follow` raises Violation, with the law's name, where an event broke one."""
 
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
@@ -245,8 +254,8 @@ class Audit:
         ]
         law(order.client_order_id in {o.client_order_id for o in entries}, "I6", order)
         equity = self.equity()
-        law(equity is not None and equity > 0, "I6", f"equity {equity}")
-        assert equity is not None
+        if equity is None or equity <= 0:
+            raise Violation("I6", f"equity {equity}")
         size = self._gross({order.symbol}) + _worst(o for o in entries if o.symbol == order.symbol)
         law(size * 100 <= Fraction(limits.max_position_size_pct) * equity, "I6 position", size)
         exposure = self._gross(set(self.marks)) + _worst(entries)
@@ -262,8 +271,8 @@ class Audit:
         law(len(trades) <= limits.max_trades_per_day, "I6 trades", len(trades))
         losses = self.losses.get(order.strategy, 0)
         law(losses < limits.max_consecutive_losses, "I6 losses", losses)
-        law(self.day_equity is not None, "I6", "the day's equity is unknown")
-        assert self.day_equity is not None
+        if self.day_equity is None:
+            raise Violation("I6", "the day's equity is unknown")
         loss = Fraction(self.day_equity) - equity
         law(loss < Fraction(limits.max_daily_loss), "I6 daily loss", loss)
         most = Fraction(limits.max_daily_loss_pct) * Fraction(self.day_equity) / 100
