@@ -123,7 +123,11 @@ async def test_the_same_recording_gives_the_same_trades_at_every_speed(
                 "JOIN orders USING (client_order_id)"  # fmt: skip
         trades.append(rows(settings, query))
     assert trades[0] == trades[1]
-    assert {purpose for *_, purpose in trades[0]} == set(OrderPurpose)
+    assert {purpose for *_, purpose in trades[0]} == {
+        OrderPurpose.ENTRY,
+        OrderPurpose.EXIT,
+        OrderPurpose.PROTECTIVE_STOP,
+    }
 
 
 async def test_a_replay_of_bars_trades_as_the_backtest_does(tmp_path: Path) -> None:
