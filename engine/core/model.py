@@ -133,6 +133,24 @@ class KillAction(StrEnum):
     FLATTEN = "flatten"
 
 
+class FintracRule(StrEnum):
+    """Why virtual currency is reported: one transaction reached the threshold, or those of a
+    24-hour window did together."""
+
+    SINGLE = "single"
+    DAY = "24_hours"
+
+
+class FintracStatus(StrEnum):
+    """`incomplete` lacks a rate; `below` turned out to be under the threshold; `corrected` was
+    replaced by a later report, which names it."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    BELOW = "below"
+    CORRECTED = "corrected"
+
+
 class Instrument(Struct, frozen=True):
     """What can be traded, and in which steps.
 
@@ -378,3 +396,57 @@ class RoundTrip(Struct, frozen=True):
     exit_ts: int
     pnl: Decimal
     commission: Decimal
+
+
+class Violation(Struct, frozen=True):
+    """A cash account sold what it had not paid for with settled money. `kind` is good_faith, or
+    free_riding where it had not the money at all."""
+
+    kind: str
+    client_order_id: str
+    symbol: str
+    ts: int
+
+
+class FintracTransaction(Struct, frozen=True):
+    """All executions of one order for virtual currency, from `first_ts` to `last_ts`.
+
+    `amount` is quantity times price in `currency`, without commission. `rate` is in Canadian
+    dollars a unit, as `rate_source` said at `rate_ts`; None while no rate is known.
+    """
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    amount: Decimal
+    currency: str
+    first_ts: int
+    last_ts: int
+    rate: Decimal | None = None
+    rate_source: str = ""
+    rate_ts: int = 0
+
+    @property
+    def amount_cad(self) -> Decimal | None:
+        return None if self.rate is None else self.amount * self.rate
+
+
+class FintracReport(Struct, frozen=True):
+    """An internal flag: what FINTRAC would be told of, were the account a reporting entity's.
+
+    `amount_cad` is the sum of the transactions, None while one of them has no rate. `start_ts` and
+    `end_ts` are those of the transaction, or of the window. `corrects` names the report that this
+    one replaces. It is no legal advice.
+    """
+
+    report_id: str
+    rule: FintracRule
+    status: FintracStatus
+    conductor: str
+    start_ts: int
+    end_ts: int
+    flagged_ts: int
+    amount_cad: Decimal | None
+    transactions: tuple[FintracTransaction, ...]
+    corrects: str = ""

@@ -12,14 +12,24 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Dialect, Index, Integer, Numeric, Text
+from msgspec import json
+from sqlalchemy import JSON, BigInteger, Dialect, Double, Index, Integer, Numeric, Text
 from sqlalchemy import Enum as EnumText
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from engine.core.model import OrderPurpose, OrderState, OrderType, Side, TimeInForce
+from engine.core.model import (
+    FintracRule,
+    FintracStatus,
+    FintracTransaction,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest of `engine.store.migrations`."""
 
 
@@ -59,6 +69,27 @@ def _finite(value: Decimal) -> Decimal:
     return value
 
 
+class Transactions(TypeDecorator[tuple[FintracTransaction, ...]]):
+    """The transactions of a report, as JSON; amounts and rates to the last digit."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(  # the signature is SQLAlchemy's
+        self,
+        value: tuple[FintracTransaction, ...] | None,
+        dialect: Dialect,
+    ) -> str | None:
+        return None if value is None else json.encode(value).decode()
+
+    def process_result_value(
+        self,
+        value: str | None,
+        dialect: Dialect,
+    ) -> tuple[FintracTransaction, ...] | None:
+        return None if value is None else json.decode(value, type=tuple[FintracTransaction, ...])
+
+
 def _values(kind: type[Enum]) -> list[str]:
     return [member.value for member in kind]
 
@@ -71,7 +102,9 @@ class Base(DeclarativeBase):
     type_annotation_map = {
         int: BigInteger,
         str: Text,
+        float: Double,
         Decimal: ExactDecimal,
+        tuple[FintracTransaction, ...]: Transactions,
         dict[str, Side]: JSON,
         Enum: EnumText(Enum, native_enum=False, length=32, values_callable=_values),
     }
@@ -156,6 +189,41 @@ class StrategyState(Base):
     paused: Mapped[str]
     losses: Mapped[int]
     last_signals: Mapped[dict[str, Side]]
+
+
+class MarketData(Base):
+    """The bars that the engine decided on; `ts` is a bar's close. The oldest are deleted."""
+
+    __tablename__ = "market_data"
+    __table_args__ = (Index("ix_market_data_ts", "ts"),)
+
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    interval: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ts: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    open: Mapped[float]
+    high: Mapped[float]
+    low: Mapped[float]
+    close: Mapped[float]
+    volume: Mapped[float]
+
+
+class FintracReport(Base):
+    """Internal flags of virtual currency worth CA$10,000 or more, in one transaction or in the
+    24 hours of a window."""
+
+    __tablename__ = "fintrac_report"
+    __table_args__ = (Index("ix_fintrac_report_start", "start_ts"),)
+
+    report_id: Mapped[str] = mapped_column(primary_key=True)
+    rule: Mapped[FintracRule]
+    status: Mapped[FintracStatus]
+    conductor: Mapped[str]
+    start_ts: Mapped[int]
+    end_ts: Mapped[int]
+    flagged_ts: Mapped[int]
+    amount_cad: Mapped[Decimal | None]
+    transactions: Mapped[tuple[FintracTransaction, ...]]
+    corrects: Mapped[str]
 
 
 class EquityCurve(Base):

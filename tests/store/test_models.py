@@ -20,6 +20,8 @@ VALUES = [
     (models.Trade, model.Fill),
     (models.Position, model.Position),
     (models.StrategyState, events.StrategyState),
+    (models.MarketData, model.Bar),
+    (models.FintracReport, model.FintracReport),
 ]
 
 
@@ -39,6 +41,8 @@ def test_the_schema_is_that_of_the_design() -> None:
         "trades",
         "positions",
         "strategy_state",
+        "market_data",
+        "fintrac_report",
         "equity_curve",
         "audit_log",
         "bot_state",

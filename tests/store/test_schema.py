@@ -65,7 +65,9 @@ def test_the_newest_migration_makes_the_version_of_the_models() -> None:
 async def test_a_new_database_is_stamped_and_is_that_of_the_models(
     store: Repository, database: Database
 ) -> None:
-    assert database.rows("SELECT version_num FROM alembic_version") == [("3",)]
+    assert database.rows("SELECT version_num FROM alembic_version") == [
+        (str(models.SCHEMA_VERSION),)
+    ]
     assert database.rows("SELECT value FROM bot_state WHERE key = 'mode'") == [('"paper"',)]
     assert await the_schema_is_that_of_the_models(database.place)
 
@@ -153,7 +155,10 @@ async def test_an_older_file_is_not_read_before_it_is_upgraded(old: Database) ->
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE alembic_version SET version_num = '4'", "has schema 4, this version reads 3"),
+        (
+            f"UPDATE alembic_version SET version_num = '{models.SCHEMA_VERSION + 1}'",
+            f"has schema {models.SCHEMA_VERSION + 1}, this version reads {models.SCHEMA_VERSION}",
+        ),
         ("UPDATE bot_state SET value = '\"live\"' WHERE key = 'mode'", "is the one of MODE=live"),
     ],
 )
@@ -172,7 +177,7 @@ async def test_a_newer_one_and_that_of_another_mode_are_refused(
 # --- on a server ---------------------------------------------------------------------------------
 
 AS_IT_WAS = (
-    "DROP TABLE alembic_version, audit_log",
+    "DROP TABLE alembic_version, audit_log, market_data, fintrac_report",
     "CREATE TABLE audit_log (session bigint, seq bigint, ts bigint NOT NULL, kind text NOT NULL,"
     " cause bigint NOT NULL, payload text NOT NULL, PRIMARY KEY (session, seq))",
     "INSERT INTO audit_log VALUES (1, 2, 30, 'B', 1, '{}'), (1, 1, 20, 'A', 0, '{}')",
