@@ -6,6 +6,7 @@ from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
 from engine.core.model import NANOS, Instrument, Mode, nanos
 from engine.core.risk import RiskLimits
+from engine.core.sessions import SessionTable
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.recordings import Recordings
@@ -59,9 +60,13 @@ def plugins(settings: Settings) -> Plugins:
 
 
 def machine_config(
-    settings: Settings, instruments: Sequence[Instrument], strategies: Sequence[str]
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    strategies: Sequence[str],
+    calendars: tuple[SessionTable, ...] = (),
 ) -> MachineConfig:
-    """A machine for `instruments` on which each of `strategies` can trade each of them."""
+    """A machine for `instruments` on which each of `strategies` can trade each of them, in the
+    sessions of `calendars`."""
     symbols = tuple(instrument.symbol for instrument in instruments)
     return MachineConfig(
         account=str(settings.mode),
@@ -74,6 +79,7 @@ def machine_config(
         submit_timeout=int(settings.submit_timeout_s * NANOS),
         visibility_lag=int(settings.in_doubt_lag_s * NANOS),
         live_objections=tuple(gate.remedy for gate in live_gate(settings) if not gate.met),
+        calendars=calendars,
     )
 
 

@@ -19,6 +19,7 @@ from engine import __version__
 from engine.brokers.base import InDoubt, NotSent
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules, live_gate, machine_config, make_feed, plugins
+from engine.calendars import session_tables
 from engine.core.events import (
     BarClosed,
     BrokerChanged,
@@ -301,7 +302,9 @@ class Runtime:
         held |= {o.symbol for o in restored.orders if o.is_open}
         self._feed: Feed = await asyncio.to_thread(make_feed, settings, resume_at, held)
         found = plugins(settings)
-        config = machine_config(settings, self._feed.instruments, tuple(found.kinds))
+        instruments = self._feed.instruments
+        tables = await asyncio.to_thread(session_tables, instruments, *self._feed.span)
+        config = machine_config(settings, instruments, tuple(found.kinds), tables)
         self.machine = Machine(config, found.kinds)
         self._broker = PaperBroker(self._feed.instruments, exchange_rules(settings), self._now)
         self._view = View(self.machine, live_gate(settings))

@@ -63,6 +63,7 @@ from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.risk import Risk, RiskLimits
 from engine.core.safety import Safety
+from engine.core.sessions import Calendars, SessionTable
 from engine.core.strategy import Strategy, StrategyRunner, make_parameters
 from engine.core.text import clean
 
@@ -79,7 +80,8 @@ class MachineConfig(Struct, frozen=True):
     """All that a machine starts from; with the journal of its inputs it can be run again.
 
     Durations are in nanoseconds. `day_zone` is the IANA time zone of the trading day; `history` is
-    how many bars of each symbol are kept; `live_objections` say what live trading lacks.
+    how many bars of each symbol are kept; `live_objections` say what live trading lacks;
+    `calendars` are the sessions of the exchanges that the instruments name.
     """
 
     account: str
@@ -95,6 +97,7 @@ class MachineConfig(Struct, frozen=True):
     visibility_lag: int = 30 * NANOS
     history: int = 500
     live_objections: tuple[str, ...] = ()
+    calendars: tuple[SessionTable, ...] = ()
 
 
 class Machine:
@@ -109,6 +112,7 @@ class Machine:
         self._effects: list[Effect] = []
         self.error: Exception | None = None
         self.bus = bus = Bus()
+        self.calendars = Calendars(config.calendars)
         self.market = Market(bus, config.instruments, config.history, config.stale_after)
         self.portfolio = Portfolio(bus, self.market, config.starting_cash)
         self.orders = OrderBook(

@@ -26,6 +26,12 @@ class Feed(Protocol):
     def instruments(self) -> tuple[Instrument, ...]: ...
 
     @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last time (ns UTC) that its clock will show; now, where it cannot be
+        known."""
+        ...
+
+    @property
     def clock(self) -> Clock:
         """Market time."""
         ...

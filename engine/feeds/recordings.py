@@ -25,8 +25,11 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from engine.core.model import MINUTE, NANOS, ZERO, AssetClass, Bar, Instrument, Quote, nanos
+from engine.core.sessions import ALWAYS_OPEN
 from engine.core.text import clean
 from engine.ops.errors import UserError
+
+STOCK_CALENDAR = "XNYS"
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 INSTRUMENTS = "instruments.toml"
@@ -96,6 +99,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: str = "USD"
     min_notional: Decimal = ZERO
     volume_in: Literal["base", "quote"] = "base"
+    calendar: str = ""
 
 
 class Recordings:
@@ -119,12 +123,21 @@ class Recordings:
         """How `symbol` trades: its entry in `instruments.toml`, or else by its looks.
 
         A name with a dash is taken for crypto (tick from the decimals of the data, lot 0.00000001),
-        any other for a stock (tick 0.01, lot 1).
+        any other for a stock (tick 0.01, lot 1). Crypto never closes; a stock trades in the
+        sessions of the New York Stock Exchange, but for one that is not in `instruments.toml` and
+        has prices of a weekend: that one trades whenever it was recorded.
         """
         self._require(symbol)
         entry = self._entries.get(symbol) or self._infer(symbol)
+        usual = STOCK_CALENDAR if entry.asset_class is AssetClass.STOCK else ALWAYS_OPEN
         return Instrument(
-            symbol, entry.asset_class, entry.tick, entry.lot, entry.currency, entry.min_notional
+            symbol,
+            entry.asset_class,
+            entry.tick,
+            entry.lot,
+            entry.currency,
+            entry.min_notional,
+            calendar=entry.calendar or usual,
         )
 
     def span(self, symbol: str) -> tuple[int, int]:
@@ -193,12 +206,19 @@ class Recordings:
         )
 
     def _infer(self, symbol: str) -> _Entry:
-        if "-" not in symbol:
-            return _Entry(AssetClass.STOCK, Decimal("0.01"), Decimal(1))
         tape = self.tape(symbol)
+        if "-" not in symbol:
+            days = {bar.start // _UNITS["d"] for bar in tape.bars}
+            calendar = ALWAYS_OPEN if any(map(_is_weekend, days)) else STOCK_CALENDAR
+            return _Entry(AssetClass.STOCK, Decimal("0.01"), Decimal(1), calendar=calendar)
         prices = {bar.close for bar in tape.bars} | {quote.bid for quote in tape.opening}
         tick = Decimal(1).scaleb(-max(map(_decimals, prices)))
         return _Entry(AssetClass.CRYPTO, tick, Decimal("0.00000001"))
+
+
+def _is_weekend(day: int) -> bool:
+    """Whether the UTC day with that number since the epoch, a Thursday, is a Saturday or Sunday."""
+    return (day + 3) % 7 >= 5
 
 
 def _decimals(price: float) -> int:

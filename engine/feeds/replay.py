@@ -90,6 +90,11 @@ class ReplayFeed:
         self._publish: Publish | None = None
         self._steered = asyncio.Event()
 
+    @property
+    def span(self) -> tuple[int, int]:
+        ends = (self._recordings.span(symbol)[1] for symbol in self._symbols)
+        return self._start, max(self._start, *ends)
+
     def history(self, symbol: str, count: int, until: int) -> list[Bar]:
         bars = self._recordings.bars(symbol, end=until)
         return bars[max(0, len(bars) - count) :]

@@ -19,7 +19,7 @@ QUOTE_SIZE = 100.0
 
 class SyntheticFeed:
     """Quotes of `symbols` symbols (S000, S001, …) in turn, `rate` a second over all of them, and
-    the bars of `interval` nanoseconds that their mids form.
+    the bars of `interval` nanoseconds that their mids form. Its market never closes.
 
     The same `seed` gives the same prices in the same order, whatever the timing. Each quote has the
     time at which it was due; a feed that falls a second behind skips that time, and says so.
@@ -47,6 +47,10 @@ class SyntheticFeed:
         self._walk = RandomWalk(seed, symbol_names(symbols))
         self._bars = _BarBuilder(interval)
         self._start = self.clock.now()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self._start, self._start
 
     def history(self, symbol: str, count: int, until: int) -> list[Bar]:
         """Bars before the feed was made; the last one closes at the price that the quotes start

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from engine.build import exchange_rules, machine_config
+from engine.calendars import session_tables
 from engine.core.events import (
     BarClosed,
     BarGap,
@@ -151,7 +152,9 @@ def run_backtest(
 
 def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
     instruments = [recordings.instrument(symbol) for symbol in request.symbols]
-    config = machine_config(request.settings, instruments, ())
+    spans = [recordings.span(symbol) for symbol in request.symbols]
+    tables = session_tables(instruments, min(s for s, _ in spans), max(e for _, e in spans))
+    config = machine_config(request.settings, instruments, (), tables)
     setup = StrategySetup(request.strategy, request.symbols, request.parameters)
     return msgspec.structs.replace(config, account="backtest", strategies=(setup,))
 

@@ -143,6 +143,7 @@ def test_instruments_of_the_samples(samples: Recordings) -> None:
     assert (stock.asset_class, stock.tick, stock.lot) == (AssetClass.STOCK, Decimal("0.01"), 1)
     assert (coin.asset_class, coin.lot) == (AssetClass.CRYPTO, Decimal("0.00000001"))
     assert coin.min_notional == 10
+    assert (stock.calendar, coin.calendar) == ("XNYS", "24/7")
     assert samples.instrument("BTC-PERP").lot == Decimal("0.0001")
     assert {samples.instrument(symbol).currency for symbol in SYMBOLS} == {"USD"}
 
@@ -245,16 +246,29 @@ def test_instruments_without_an_entry_are_inferred(write: Write, tmp_path: Path)
     assert (coin.asset_class, coin.tick) == (AssetClass.CRYPTO, Decimal("0.0001"))
     assert coin.lot == Decimal("0.00000001")
     assert recordings.instrument("YEN-USD").tick == 1
+    assert (stock.calendar, coin.calendar) == ("XNYS", "24/7")
+
+
+def test_a_stock_with_prices_of_a_weekend_trades_whenever_it_was_recorded(
+    write: Write, tmp_path: Path
+) -> None:
+    for symbol, day in (("FRI", 6), ("SAT", 7), ("SUN", 8), ("MON", 9)):
+        write(f"{symbol}.csv", [BARS, BAR.replace("2018-04-04", f"2018-04-0{day}")])
+    recordings = Recordings(tmp_path)
+    always = [s for s in recordings.symbols if recordings.instrument(s).calendar == "24/7"]
+    assert always == ["SAT", "SUN"]
 
 
 def test_an_entry_of_the_folder_is_taken(write: Write, tmp_path: Path) -> None:
     write("IBM.csv", [BARS, BAR])
     write(
         "instruments.toml",
-        ["[IBM]", 'asset_class = "stock"', 'tick = "0.05"', 'lot = "10"', 'currency = "CAD"'],
+        ["[IBM]", 'asset_class = "stock"', 'tick = "0.05"', 'lot = "10"', 'currency = "CAD"']
+        + ['calendar = "XTSE"'],
     )
     instrument = Recordings(tmp_path).instrument("IBM")
     assert (instrument.tick, instrument.lot, instrument.currency) == (Decimal("0.05"), 10, "CAD")
+    assert instrument.calendar == "XTSE"
 
 
 # --- unsound rows --------------------------------------------------------------------------------

@@ -185,6 +185,7 @@ def test_a_replay_is_a_feed(samples: Recordings) -> None:
     feed: Feed = ReplayFeed(samples, ["SPY", "AAPL"], 0, 1)
     assert feed.recorded
     assert [instrument.symbol for instrument in feed.instruments] == ["SPY", "AAPL"]
+    assert feed.span == (0, samples.span("AAPL")[1])
 
 
 @pytest.mark.parametrize("speed", [0, 60, 1000])
@@ -503,6 +504,7 @@ def test_a_file_that_cannot_be_read_is_said_before_anything_plays(
     write: Write, tmp_path: Path, virtual: VirtualTime
 ) -> None:
     write("X.csv", ["timestamp,open,high,low,close,volume", "soon,1,1,1,1,1"])
+    write("instruments.toml", ["[X]", 'asset_class = "stock"', 'tick = "1"', 'lot = "1"'])
     feed = ReplayFeed(Recordings(tmp_path), ["X"], 0, 0, virtual.loop.nanoseconds)
     events: list[Event] = []
 
