@@ -15,6 +15,7 @@ from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
 from engine.core.model import Order, OrderPurpose, OrderState, Position
 from engine.core.risk import Usage
+from engine.core.safety import is_cancelled_by
 from engine.core.strategy import Run
 from engine.snapshot import (
     BrokerStatus,
@@ -118,7 +119,9 @@ class View:
                 return
 
     def _kill(self, durable: bool) -> KillStatus:
-        kill, waiting = self._machine.safety.kill, len(self._machine.orders.open)
+        kill = self._machine.safety.kill
+        orders = self._machine.orders.open.values()
+        waiting = sum(is_cancelled_by(kill.action, order) for order in orders)
         phase = "armed"
         if kill.tripped:
             phase = "cancelling" if waiting else "complete"

@@ -3,11 +3,17 @@
 from decimal import Decimal
 
 from engine.core import events as e
-from engine.core.model import NANOS, Fill, Order, OrderPurpose
+from engine.core.model import NANOS, Fill, KillAction, Order, OrderPurpose
 from engine.core.text import clean
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 DIFFERENCES_TOLD = 3
+_KILL_ACTIONS = {
+    KillAction.STOP: ", open orders stay",
+    KillAction.CANCEL: "",
+    KillAction.KEEP_STOPS: ", protective stops stay",
+    KillAction.FLATTEN: ", all positions are closed",
+}
 Worded = tuple[str, str]
 """Level and text."""
 
@@ -112,7 +118,7 @@ def _safety(fact: e.Event) -> Worded | None:
         case e.KillSwitchTriggered():
             by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
             because = f": {fact.reason}" if fact.reason else ""
-            return ERROR, f"KILL SWITCH tripped by {by}{because}"
+            return ERROR, f"KILL SWITCH tripped by {by}{_KILL_ACTIONS[fact.action]}{because}"
         case e.KillSwitchRearmed():
             return WARNING, f"kill switch re-armed by {fact.author}"
         case e.LawBroken():
@@ -136,6 +142,10 @@ def _safety(fact: e.Event) -> Worded | None:
 
 def _limits(fact: e.Event) -> Worded | None:
     match fact:
+        case e.CircuitBreakerCounted(failures=0):
+            return None
+        case e.CircuitBreakerCounted():
+            return WARNING, f"failure {fact.failures} of {fact.limit} in a row: {fact.reason}"
         case e.CircuitBreakerTripped():
             return ERROR, f"CIRCUIT BREAKER tripped, no entry leaves: {fact.reason}"
         case e.CircuitBreakerReset():

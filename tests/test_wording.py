@@ -10,6 +10,7 @@ from engine.core.model import (
     MINUTE,
     NANOS,
     Fill,
+    KillAction,
     Order,
     OrderPurpose,
     OrderState,
@@ -210,6 +211,16 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "KILL SWITCH tripped by key me: test",
     ),
     (e.KillSwitchTriggered("file", ""), "error", "KILL SWITCH tripped by file"),
+    (
+        e.KillSwitchTriggered("key", action=KillAction.FLATTEN, reason=""),
+        "error",
+        "KILL SWITCH tripped by key, all positions are closed",
+    ),
+    (
+        e.CircuitBreakerCounted(3, 5, "no margin"),
+        "warning",
+        "failure 3 of 5 in a row: no margin",
+    ),
     (e.KillSwitchRearmed("me"), "warning", "kill switch re-armed by me"),
     (e.LawBroken("I7", "from filled"), "error", "law I7 is broken: from filled"),
     (

@@ -122,6 +122,15 @@ class KillSwitchState(Struct, frozen=True):
     action: KillAction = KillAction.CANCEL
 
 
+class CircuitBreakerState(Struct, frozen=True):
+    """`failures` are in a row; `ts` is when it tripped."""
+
+    failures: int = 0
+    tripped: bool = False
+    reason: str = ""
+    ts: int = 0
+
+
 class Restored(Event, frozen=True):
     """The durable state at the start of a session.
 
@@ -137,6 +146,7 @@ class Restored(Event, frozen=True):
     execution_ids: tuple[str, ...] = ()
     strategies: tuple[StrategyState, ...] = ()
     kill: KillSwitchState = KillSwitchState()
+    breaker: CircuitBreakerState = CircuitBreakerState()
     day: str = ""
     day_equity: float | None = None
     peak_equity: float | None = None
@@ -150,9 +160,12 @@ class EngineStarted(Event, frozen=True):
 
 
 class BrokerChanged(Event, frozen=True):
+    """A broker came or went. `live` says that its account is a real one."""
+
     broker: str
     connected: bool
     reason: str = ""
+    live: bool = False
 
 
 class ExecutionReport(Event, frozen=True):
@@ -296,7 +309,9 @@ class MarkOrder(Command, frozen=True):
 
 
 class ResetCircuitBreaker(Command, frozen=True):
-    pass
+    """`word` must be RESET."""
+
+    word: str
 
 
 class ChangeLimit(Command, frozen=True):
@@ -555,6 +570,14 @@ class KillSwitchRearmed(Event, frozen=True):
     author: str
 
 
+class CircuitBreakerCounted(Event, frozen=True):
+    """`failures` in a row of the `limit` at which it trips; 0 after a success."""
+
+    failures: int
+    limit: int
+    reason: str
+
+
 class CircuitBreakerTripped(Event, frozen=True):
     """Too many failures in a row, or orders too fast: no entry leaves until it is reset."""
 
@@ -639,6 +662,7 @@ class BrokerStatusChanged(Event, frozen=True):
     broker: str
     connected: bool
     reason: str = ""
+    live: bool = False
 
 
 # --- effects -------------------------------------------------------------------------------------

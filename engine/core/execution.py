@@ -80,7 +80,7 @@ class Desk:
     def _enter(self, signal: Signal) -> tuple[str, str] | None:
         """Open a position; or what stands in the way, as check and reason."""
         key = (signal.strategy, signal.symbol)
-        if reason := self._safety.objection():
+        if reason := self._safety.entry_objection(self._venue(signal.symbol)):
             return "stop", reason
         if self._portfolio.position(*key).quantity or self._entries(key):
             return "position", "already long, or about to be"
@@ -139,7 +139,7 @@ class Desk:
             cancelled = "its entry is cancelled" if entries else "short selling is off"
             return "flat", f"no position to close; {cancelled}"
         self.exits[key] = signal.ts
-        if reason := self._safety.objection():
+        if reason := self._safety.objection(self._venue(signal.symbol)):
             return "stop", reason
         self._tend(key)
         return None
@@ -224,7 +224,7 @@ class Desk:
         if not position.quantity:
             self.exits.pop(key, None)
             self._cancel(stops + exits, "the position is closed")
-        elif exits or not self._started or self._safety.objection():
+        elif exits or not self._started or self._safety.objection(self._venue(key[1])):
             return
         elif self._is_unwanted(position) and self._runner.is_on(key[0]):
             self._cancel(stops, "makes way for the exit")
@@ -289,7 +289,7 @@ class Desk:
 
     def _gate(self, order: Order) -> str:
         """Why an order whose intent is durable must not leave all the same."""
-        if reason := self._safety.objection():
+        if reason := self._objection(order):
             return reason
         protects = order.purpose is OrderPurpose.PROTECTIVE_STOP
         if not protects and not self._runner.is_on(order.strategy):
@@ -302,3 +302,16 @@ class Desk:
         ]
         held = abs(self._portfolio.position(*key).quantity)
         return "" if sum(closing, ZERO) <= held else "open orders would close more than is held"
+
+    def _objection(self, order: Order) -> str:
+        venue = self._venue(order.symbol)
+        match order.purpose:
+            case OrderPurpose.ENTRY:
+                return self._safety.entry_objection(venue)
+            case OrderPurpose.EXIT:
+                return self._safety.exit_objection(venue)
+            case _:
+                return self._safety.objection(venue)
+
+    def _venue(self, symbol: str) -> str:
+        return self._market.symbols[symbol].instrument.venue

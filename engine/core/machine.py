@@ -14,6 +14,7 @@ from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
     CancelRejected,
+    CircuitBreakerTripped,
     ClockTick,
     CommandRefused,
     ControlFeed,
@@ -31,9 +32,11 @@ from engine.core.events import (
     LawBroken,
     LimitBreached,
     OrderAbandoned,
+    OrderAccepted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
+    OrderInDoubt,
     OrderIntended,
     OrderNotFound,
     OrderPartiallyFilled,
@@ -45,6 +48,7 @@ from engine.core.events import (
     Record,
     RequestCancel,
     RequestMode,
+    ResetCircuitBreaker,
     Restored,
     SignalGenerated,
     SteerFeed,
@@ -62,7 +66,7 @@ from engine.core.model import NANOS, Instrument, Mode
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.risk import Risk, RiskLimits
-from engine.core.safety import Safety
+from engine.core.safety import Safety, SafetyRules
 from engine.core.sessions import Calendars, SessionTable
 from engine.core.strategy import Strategy, StrategyRunner, make_parameters
 from engine.core.text import clean
@@ -91,6 +95,7 @@ class MachineConfig(Struct, frozen=True):
     currency: str = "USD"
     starting_cash: Decimal = Decimal(100_000)
     limits: RiskLimits = RiskLimits()
+    safety: SafetyRules = SafetyRules()
     day_zone: str = "America/New_York"
     stale_after: int = 120 * NANOS
     submit_timeout: int = 5 * NANOS
@@ -125,7 +130,7 @@ class Machine:
         self.risk = Risk(
             bus, config.limits, self.market, self.portfolio, self.orders, config.day_zone
         )
-        self.safety = Safety(bus, self.orders, config.mode, config.live_objections)
+        self.safety = Safety(bus, self.orders, config.safety, config.mode, config.live_objections)
         self.runner = StrategyRunner(bus, self.market)
         self.desk = Desk(
             bus,
@@ -171,7 +176,9 @@ class Machine:
             "exits": [[*key, ts] for key, ts in self.desk.exits.items()],
             "refused": [[*key, ts] for key, ts in self.desk.refused.items()],
             "kill": self.safety.kill,
+            "breaker": self.safety.breaker.state,
             "store_available": self.safety.store_available,
+            "brokers": list(self.safety.brokers.values()),
             "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
             "day": [self.risk.day, self.risk.day_equity, self.risk.peak_equity],
             "trades": self.risk.trades,
@@ -199,13 +206,16 @@ class Machine:
             bus.subscribe(BarClosed, part.on_bar)
         for part in (orders, market, risk, runner, desk):
             bus.subscribe(ClockTick, part.on_tick)
-        for part in (portfolio, runner, risk, orders, desk, safety):
+        breaker = safety.breaker
+        for part in (portfolio, runner, risk, orders, desk, safety, breaker):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
+        bus.subscribe(EngineStarted, breaker.on_started)
         bus.subscribe(EngineStarted, desk.on_started)
 
         bus.subscribe(IntentCommitted, orders.on_committed)
         bus.subscribe(IntentFailed, orders.on_intent_failed)
+        bus.subscribe(SubmitFailed, breaker.on_submit_failed)
         bus.subscribe(SubmitFailed, orders.on_submit_failed)
         bus.subscribe(ExecutionReport, orders.on_report)
         bus.subscribe(CancelRejected, orders.on_cancel_rejected)
@@ -231,6 +241,12 @@ class Machine:
         bus.subscribe(RequestMode, safety.on_mode)
         bus.subscribe(StoreChanged, safety.on_store)
         bus.subscribe(StoreStatusChanged, desk.on_store_status)
+        bus.subscribe(OrderInDoubt, breaker.on_doubt)
+        bus.subscribe(OrderRejected, breaker.on_rejected)
+        for success in (OrderAccepted, OrderPartiallyFilled, OrderFilled):
+            bus.subscribe(success, breaker.on_success)
+        bus.subscribe(CircuitBreakerTripped, safety.on_breaker)
+        bus.subscribe(ResetCircuitBreaker, breaker.on_reset)
         bus.subscribe(BrokerChanged, safety.on_broker)
         bus.subscribe(BrokerStatusChanged, desk.on_broker_status)
         bus.subscribe(FeedChanged, self._on_feed)

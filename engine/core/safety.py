@@ -1,11 +1,16 @@
-"""The kill switch and the live gate."""
+"""The kill switch, and what else stands against an order."""
 
-from collections.abc import Iterable
+from decimal import Decimal
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.core.breaker import CircuitBreaker
 from engine.core.bus import Bus
 from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
+    CircuitBreakerTripped,
     CommandRefused,
     KillSwitchRearmed,
     KillSwitchState,
@@ -19,53 +24,112 @@ from engine.core.events import (
     StoreStatusChanged,
     TripKillSwitch,
 )
-from engine.core.model import Mode, OrderState
+from engine.core.model import KillAction, Mode, Order, OrderPurpose, OrderState
 from engine.core.orders import OrderBook
 from engine.core.text import clean
 
 REARM_WORD = "REARM"
 
+STRENGTH = (KillAction.STOP, KillAction.KEEP_STOPS, KillAction.CANCEL, KillAction.FLATTEN)
+"""From the weakest to the strongest: each does what the one before does, and more."""
+
+
+class SafetyRules(Struct, frozen=True):
+    """`kill_action` is what the kill switch does where its trip does not say; `breaker_failures` in
+    a row trip the circuit breaker, and with `breaker_kills` it trips the kill switch."""
+
+    kill_action: KillAction = KillAction.CANCEL
+    breaker_failures: int = 5
+    breaker_kills: bool = False
+
 
 class Safety:
     """Stops at once, from every source; starts again only when asked by hand.
 
-    Stopping closes the gate in the same event and asks for the cancel of every open order. It is
-    idempotent: a second trip is recorded and changes nothing.
+    Stopping closes the gate in the same event and asks for the cancel of every open order that its
+    action names. A second trip is recorded; it may do more than the first, never less.
     """
 
     def __init__(
-        self, bus: Bus, orders: OrderBook, mode: Mode, live_objections: Iterable[str]
+        self,
+        bus: Bus,
+        orders: OrderBook,
+        rules: SafetyRules,
+        mode: Mode,
+        live_objections: tuple[str, ...],
     ) -> None:
         self._bus = bus
         self._orders = orders
+        self._rules = rules
         self.mode = mode
-        self._live_objections = tuple(live_objections)
+        self._live_objections = live_objections
         self.kill = KillSwitchState()
+        self.breaker = CircuitBreaker(bus, orders, rules.breaker_failures)
         self.store_available = True
         self.store_reason = ""
         self.brokers: dict[str, BrokerStatusChanged] = {}
 
-    def objection(self) -> str:
-        """Why no order may leave now; empty text where nothing stands against it."""
+    # --- what stands against an order -----------------------------------------------------------
+
+    def objection(self, venue: str = "") -> str:
+        """Why no order may leave now, to `venue` where one is named; empty text where nothing
+        stands against it."""
         if self.kill.tripped:
             return f"kill switch ({self.kill.source})"
+        return self._unreachable(venue)
+
+    def entry_objection(self, venue: str) -> str:
+        """Why no new risk may be taken; orders that reduce a position may still leave."""
+        return self.objection(venue) or self.breaker.objection
+
+    def exit_objection(self, venue: str) -> str:
+        """Why an order that closes a position may not leave; a kill that flattens lets it."""
+        if self.is_flattening:
+            return self._unreachable(venue)
+        return self.objection(venue)
+
+    @property
+    def is_flattening(self) -> bool:
+        """Whether the kill switch wants every position closed."""
+        return self.kill.tripped and self.kill.action is KillAction.FLATTEN
+
+    def _unreachable(self, venue: str) -> str:
         if not self.store_available:
             return "the database is out of reach"
-        for broker in self.brokers.values():
-            if not broker.connected:
-                return f"{broker.broker} is not connected"
+        if venue:
+            broker = self.brokers.get(venue)
+            if broker is None or not broker.connected:
+                return f"{venue} is not connected"
         return ""
+
+    # --- circuit breaker ------------------------------------------------------------------------
+
+    def fail(self, reason: str) -> None:
+        """Count a failure of a venue."""
+        self.breaker.fail(reason)
+
+    def succeed(self) -> None:
+        """A venue did what it was asked: the count of failures starts anew."""
+        self.breaker.succeed()
+
+    def trip_breaker(self, reason: str) -> None:
+        """Let no entry leave until a person resets the circuit breaker."""
+        self.breaker.trip(reason)
 
     # --- kill switch ----------------------------------------------------------------------------
 
     def on_trip(self, event: TripKillSwitch) -> None:
-        self._trip(clean(event.source), clean(event.reason), clean(event.author))
+        self._trip(clean(event.source), clean(event.reason), clean(event.author), event.action)
 
     def on_breach(self, event: LimitBreached) -> None:
         self._trip("risk limit", event.reason)
 
     def on_broken_law(self, event: LawBroken) -> None:
         self._trip("broken law", f"{event.law}: {event.reason}")
+
+    def on_breaker(self, event: CircuitBreakerTripped) -> None:
+        if self._rules.breaker_kills:
+            self._trip("circuit breaker", event.reason)
 
     def on_rearm(self, event: RearmKillSwitch) -> None:
         if reason := self._rearm_objection(event):
@@ -80,19 +144,23 @@ class Safety:
         if self.kill.tripped:
             self._cancel_all()
 
-    def _trip(self, source: str, reason: str, author: str = "") -> None:
+    def _trip(
+        self, source: str, reason: str, author: str = "", action: KillAction | None = None
+    ) -> None:
+        action = action or self._rules.kill_action
         if not self.kill.tripped:
-            self.kill = KillSwitchState(True, source, reason, self._bus.now)
+            self.kill = KillSwitchState(True, source, reason, self._bus.now, action)
             self._cancel_all()
-        self._bus.publish(KillSwitchTriggered(source, reason, author))
+        elif STRENGTH.index(action) > STRENGTH.index(self.kill.action):
+            self.kill = replace(self.kill, action=action)
+            self._cancel_all()
+        self._bus.publish(KillSwitchTriggered(source, reason, author, self.kill.action))
 
     def _cancel_all(self) -> None:
         """Largest notional first: rate limits may make the last ones wait."""
-        orders = sorted(
-            self._orders.open.values(), key=lambda o: o.leaves * o.reference_price, reverse=True
-        )
-        for order in orders:
-            self._orders.cancel(order.client_order_id, "kill switch")
+        for order in sorted(self._orders.open.values(), key=_notional, reverse=True):
+            if is_cancelled_by(self.kill.action, order):
+                self._orders.cancel(order.client_order_id, "kill switch")
 
     def _rearm_objection(self, event: RearmKillSwitch) -> str:
         if not self.kill.tripped:
@@ -128,6 +196,25 @@ class Safety:
         self._bus.publish(StoreStatusChanged(event.available, self.store_reason))
 
     def on_broker(self, event: BrokerChanged) -> None:
-        status = BrokerStatusChanged(clean(event.broker), event.connected, clean(event.reason))
-        self.brokers[status.broker] = status
+        name, reason = clean(event.broker), clean(event.reason)
+        status = BrokerStatusChanged(name, event.connected, reason, event.live)
+        self.brokers[name] = status
         self._bus.publish(status)
+
+
+def is_cancelled_by(action: KillAction, order: Order) -> bool:
+    """Whether a kill switch that does `action` asks for the cancel of `order`. What closes a
+    position already is let be by one that closes them all."""
+    match action:
+        case KillAction.STOP:
+            return False
+        case KillAction.KEEP_STOPS:
+            return order.purpose is not OrderPurpose.PROTECTIVE_STOP
+        case KillAction.CANCEL:
+            return True
+        case KillAction.FLATTEN:
+            return order.purpose is not OrderPurpose.EXIT
+
+
+def _notional(order: Order) -> Decimal:
+    return order.worst_notional

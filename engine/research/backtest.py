@@ -16,6 +16,7 @@ from engine.calendars import session_tables
 from engine.core.events import (
     BarClosed,
     BarGap,
+    BrokerChanged,
     CancelOrder,
     CommitIntent,
     Effect,
@@ -169,6 +170,8 @@ def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> N
             before += bars[max(0, len(bars) - required) :]
         for bar in sorted(before, key=lambda bar: bar.ts):
             run.send(BarClosed(bar, live=False, ts=bar.ts))
+    for venue in dict.fromkeys(i.venue for i in run.machine.config.instruments):
+        run.send(BrokerChanged(venue, True))
     run.send(ToggleStrategy(strategy=request.strategy, enabled=True, author="backtest"))
     run.send(EngineStarted())
 

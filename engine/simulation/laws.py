@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from engine.core.events import (
     BarClosed,
     CancelOrder,
+    CircuitBreakerReset,
+    CircuitBreakerTripped,
     CommitIntent,
     DuplicateRefused,
     Effect,
@@ -22,7 +24,11 @@ from engine.core.events import (
     IntentCommitted,
     KillSwitchRearmed,
     KillSwitchTriggered,
+    OrderAccepted,
     OrderEvent,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
     PositionChanged,
     QuoteUpdate,
     Record,
@@ -34,7 +40,7 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.machine import MachineConfig
-from engine.core.model import Fill, Order, OrderPurpose, OrderState, Quote, utc
+from engine.core.model import Fill, KillAction, Order, OrderPurpose, OrderState, Quote, utc
 
 S = OrderState
 
@@ -54,6 +60,14 @@ GRAPH: dict[OrderState, set[OrderState]] = {
     S.FILLED: set(),
 }
 """Where an order may go, written down a second time. To stay is a partial fill's right alone."""
+
+WEAKER: dict[KillAction, set[KillAction]] = {
+    KillAction.STOP: set(),
+    KillAction.KEEP_STOPS: {KillAction.STOP},
+    KillAction.CANCEL: {KillAction.STOP, KillAction.KEEP_STOPS},
+    KillAction.FLATTEN: {KillAction.STOP, KillAction.KEEP_STOPS, KillAction.CANCEL},
+}
+"""What a kill switch must not fall back to, once it was told to do more."""
 
 Key = tuple[str, str]
 
@@ -90,7 +104,9 @@ class Laws:
         self.losses: dict[str, int] = {}
         self.trips: dict[Key, Decimal] = {}
         self.day_equity: Decimal | None = None
-        self.killed = False
+        self.kill: KillAction | None = None
+        self.breaker = False
+        self.failures = 0
         self.seq = 0
         self.ts = 0
 
@@ -149,7 +165,8 @@ class Laws:
         self.executions = set(event.execution_ids)
         self.on = {state.strategy for state in event.strategies if state.enabled}
         self.losses = {state.strategy: state.losses for state in event.strategies}
-        self.killed = event.kill.tripped
+        self.kill = event.kill.action if event.kill.tripped else None
+        self.breaker, self.failures = event.breaker.tripped, event.breaker.failures
         if event.day_equity is not None:
             self.day_equity = Decimal(repr(event.day_equity))
 
@@ -181,14 +198,21 @@ class Laws:
         match fact:
             case OrderEvent(order=order):
                 self._moved(order)
+                self._count(fact)
             case DuplicateRefused(order=order):
                 del self.orders[order.client_order_id]
             case PositionChanged(fill=fill):
                 law(fill.execution_id in self.executions, "I3", fill)
             case KillSwitchTriggered():
-                self.killed = True
+                weaker = self.kill is not None and fact.action in WEAKER[self.kill]
+                law(not weaker, "I5: the kill switch does less than it did", fact)
+                self.kill = fact.action
             case KillSwitchRearmed():
-                self.killed = False
+                self.kill = None
+            case CircuitBreakerTripped():
+                self.breaker = True
+            case CircuitBreakerReset():
+                self.breaker, self.failures = False, 0
             case StrategyToggled():
                 (self.on.add if fact.enabled else self.on.discard)(fact.strategy)
             case StrategyFailed():
@@ -212,6 +236,16 @@ class Laws:
         law(before.filled <= order.filled <= order.quantity == before.quantity, "I7", order)
         law((order.state is S.FILLED) == (order.filled == order.quantity), "I7", order)
 
+    def _count(self, fact: OrderEvent) -> None:
+        """Rejections in a row: an order that a venue takes or fills starts the count anew."""
+        match fact:
+            case OrderRejected():
+                self.failures += 1
+            case OrderAccepted() | OrderPartiallyFilled() | OrderFilled():
+                self.failures = 0
+            case _:
+                pass
+
     def _intended(self, order: Order) -> None:
         law(order.client_order_id not in self.sent, "I2", order)
         if order.purpose is OrderPurpose.ENTRY:
@@ -222,11 +256,13 @@ class Laws:
         key = order.client_order_id
         law(key in self.committed, "I1", order)
         law(key not in self.sent, "I2", order)
-        law(not self.killed, "I5", order)
+        flattens = self.kill is KillAction.FLATTEN and order.purpose is OrderPurpose.EXIT
+        law(self.kill is None or flattens, "I5", order)
         self.sent[key] = order
         if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
             law(order.strategy in self.on, "I10", order)
         if order.purpose is OrderPurpose.ENTRY:
+            law(not self.breaker, "circuit breaker", order)
             self._within_limits(order)
         else:
             self._reduces(order)
@@ -308,13 +344,31 @@ class Laws:
         held = {(p.strategy, p.symbol): p.quantity for p in state["positions"] if p.quantity}
         law(held == {key: q for key, q in self.held.items() if q}, "I3", (held, self.held))
         law(state["cash"] == self.cash, "I4", (state["cash"], self.cash))
-        law(state["kill"].tripped == self.killed, "I5", state["kill"])
+        kill = state["kill"]
+        law((kill.action if kill.tripped else None) is self.kill, "I5", kill)
+        law(state["breaker"].tripped == self.breaker, "circuit breaker", state["breaker"])
+        most = self.config.safety.breaker_failures
+        law(self.breaker or self.failures < most, "circuit breaker", self.failures)
         for order in state["orders"]:
             key = order.client_order_id
             law(order.filled == self.filled.get(key, 0), "I3", order)
             law(order.state is self.orders[key].state, "every move is a fact", order)
-            if self.killed and order.state not in ENDED:
+            if order.state not in ENDED and _is_to_be_cancelled(self.kill, order):
                 law(key in self.asked, "I5: no cancel", order)
+
+
+def _is_to_be_cancelled(kill: KillAction | None, order: Order) -> bool:
+    stays: OrderPurpose | None = None
+    match kill:
+        case None | KillAction.STOP:
+            return False
+        case KillAction.KEEP_STOPS:
+            stays = OrderPurpose.PROTECTIVE_STOP
+        case KillAction.FLATTEN:
+            stays = OrderPurpose.EXIT
+        case KillAction.CANCEL:
+            pass
+    return order.purpose is not stays
 
 
 def _is_sound(fill: Fill, order: Order) -> bool:

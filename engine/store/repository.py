@@ -23,6 +23,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.core.events import (
+    CircuitBreakerCounted,
+    CircuitBreakerReset,
+    CircuitBreakerState,
+    CircuitBreakerTripped,
     DataRefused,
     Event,
     KillSwitchRearmed,
@@ -53,6 +57,7 @@ from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.statements import insert_new, upsert
 
 T = TypeVar("T")
+Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +68,7 @@ EXECUTION_IDS_KEPT = 30 * 86_400 * NANOS
 _STARTING_CASH = "starting_cash"
 _CASH = "cash"
 _KILL_SWITCH = "kill_switch"
+_BREAKER = "circuit_breaker"
 _TRADING_DAY = "trading_day"
 _PEAK_EQUITY = "peak_equity"
 _MARKET = "market"
@@ -378,20 +384,32 @@ async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event])
     if switches := [f for f in facts if isinstance(f, KillSwitchTriggered | KillSwitchRearmed)]:
         kill = _decode(await _bot_state(connection), _KILL_SWITCH, KillSwitchState)
         values[_KILL_SWITCH] = reduce(_kill_after, switches, kill or KillSwitchState())
+    if moves := [f for f in facts if isinstance(f, Breaker)]:
+        breaker = _decode(await _bot_state(connection), _BREAKER, CircuitBreakerState)
+        values[_BREAKER] = reduce(_breaker_after, moves, breaker or CircuitBreakerState())
     await _put(connection, values)
 
 
 def _kill_after(
     kill: KillSwitchState, fact: KillSwitchTriggered | KillSwitchRearmed
 ) -> KillSwitchState:
-    """The first trip is the one that counts, until the switch is re-armed."""
+    """The first trip is the one that counts, until the switch is re-armed; a later one may only
+    have it do more."""
     if isinstance(fact, KillSwitchRearmed):
         return KillSwitchState()
-    return (
-        kill
-        if kill.tripped
-        else KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
-    )
+    if kill.tripped:
+        return replace(kill, action=fact.action)
+    return KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
+
+
+def _breaker_after(state: CircuitBreakerState, fact: Breaker) -> CircuitBreakerState:
+    match fact:
+        case CircuitBreakerCounted():
+            return CircuitBreakerState(fact.failures)
+        case CircuitBreakerTripped():
+            return CircuitBreakerState(state.failures, True, fact.reason, fact.ts)
+        case CircuitBreakerReset():
+            return CircuitBreakerState()
 
 
 async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
@@ -425,6 +443,7 @@ async def _restored(
         execution_ids=_execution_ids(fills, {order.client_order_id for order in orders}),
         strategies=tuple(await _strategy_states(connection)),
         kill=_decode(state, _KILL_SWITCH, KillSwitchState) or KillSwitchState(),
+        breaker=_decode(state, _BREAKER, CircuitBreakerState) or CircuitBreakerState(),
         day=day.day if day else "",
         day_equity=day.equity if day else None,
         peak_equity=_decode(state, _PEAK_EQUITY, float),

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     BarClosed,
+    BrokerChanged,
     CancelOrder,
     ClockTick,
     CommitIntent,
@@ -45,6 +46,7 @@ from engine.core.model import (
     Bar,
     Fill,
     Instrument,
+    KillAction,
     Order,
     OrderPurpose,
     OrderState,
@@ -137,6 +139,8 @@ class Rig:
             gone = (OrderState.INTENDED, *FINAL_STATES)
             self.exchange.restore([o for o in restored.orders if o.state not in gone], self.now)
         self._executions = restored.execution_ids
+        for venue in dict.fromkeys(i.venue for i in self.config.instruments):
+            self.send(BrokerChanged(venue, True))
         self.send(restored)
         known = {state.strategy for state in restored.strategies}
         for name in self.kinds:
@@ -252,8 +256,9 @@ class Rig:
     def request_cancel(self, order: Order) -> list[Effect]:
         return self.send(RequestCancel(client_order_id=order.client_order_id, author="me"))
 
-    def kill(self) -> list[Effect]:
-        return self.send(TripKillSwitch(source="key", reason="test", author="test"))
+    def kill(self, action: KillAction | None = None) -> list[Effect]:
+        trip = TripKillSwitch(source="key", reason="test", author="test", action=action)
+        return self.send(trip)
 
     def rearm(self, word: str = "REARM") -> list[Effect]:
         return self.send(RearmKillSwitch(word=word, author="test"))
@@ -334,6 +339,7 @@ class Rig:
                 for name, enabled, *_ in state["strategies"]
             ),
             kill=state["kill"],
+            breaker=state["breaker"],
             day=state["day"][0],
             day_equity=state["day"][1],
             peak_equity=state["day"][2],

@@ -1,6 +1,7 @@
 """The kill switch stops at once, from every source, and starts again only when asked by hand."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -25,7 +26,8 @@ from engine.core.events import (
     SubmitOrder,
     TripKillSwitch,
 )
-from engine.core.model import Mode, OrderPurpose, OrderState, Side
+from engine.core.model import KillAction, Mode, Order, OrderPurpose, OrderState, Side
+from engine.core.safety import STRENGTH, SafetyRules
 from tests.core.rig import ACME, COIN, Rig, effects_of, facts_of
 
 CASH = Decimal(100_000)
@@ -92,6 +94,76 @@ def test_what_was_filled_on_the_way_is_kept_unprotected_until_it_is_rearmed() ->
     rig.void.clear()
     rig.rearm()
     assert [o.quantity for o in rig.submits(OrderPurpose.PROTECTIVE_STOP)] == [49]
+
+
+# --- what it does ---------------------------------------------------------------------------------
+
+
+def tripped_with(action: KillAction, **config: Any) -> tuple[Rig, Order, Order]:
+    """A rig with a position under its stop and an entry on its way, then the trip."""
+    rig = Rig("puppet", instruments=(ACME, COIN), safety=SafetyRules(**config))
+    rig.hold_position(50, symbol="COIN")
+    entry = rig.buy(100)
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.kill(action)
+    return rig, rig.now_of(entry), rig.now_of(stop)
+
+
+S = OrderState
+
+
+@pytest.mark.parametrize(
+    ("action", "entry_is", "stop_is"),
+    [
+        (KillAction.STOP, S.ACCEPTED, S.ACCEPTED),
+        (KillAction.KEEP_STOPS, S.CANCELED, S.ACCEPTED),
+        (KillAction.CANCEL, S.CANCELED, S.CANCELED),
+        (KillAction.FLATTEN, S.CANCELED, S.CANCELED),
+    ],
+)
+def test_the_action_says_which_orders_are_cancelled(
+    action: KillAction, entry_is: OrderState, stop_is: OrderState
+) -> None:
+    rig, entry, stop = tripped_with(action)
+    assert (entry.state, stop.state) == (entry_is, stop_is)
+    assert rig.machine.state()["kill"].action is action
+    assert rig.facts(KillSwitchTriggered)[-1].action is action
+
+
+@pytest.mark.parametrize("action", list(KillAction))
+def test_whatever_the_action_nothing_is_bought(action: KillAction) -> None:
+    rig, *_ = tripped_with(action)
+    before = len(rig.submits(OrderPurpose.ENTRY))
+    rig.signal(Side.BUY, strategy="puppet", symbol="ACME")
+    assert len(rig.submits(OrderPurpose.ENTRY)) == before
+
+
+def test_a_trip_that_names_no_action_does_what_the_settings_say() -> None:
+    rig = Rig(safety=SafetyRules(kill_action=KillAction.KEEP_STOPS))
+    rig.kill()
+    assert rig.machine.state()["kill"].action is KillAction.KEEP_STOPS
+
+
+@pytest.mark.parametrize("first", list(KillAction))
+@pytest.mark.parametrize("second", list(KillAction))
+def test_a_later_trip_may_do_more_and_never_less(first: KillAction, second: KillAction) -> None:
+    """And what it does more, it does at once."""
+    once, *_ = tripped_with(max(first, second, key=STRENGTH.index))
+    rig, *_ = tripped_with(first)
+    kill = rig.machine.state()["kill"]
+    rig.kill(second)
+    after = rig.machine.state()["kill"]
+    assert after.action is max(first, second, key=STRENGTH.index)
+    assert (after.source, after.ts) == (kill.source, kill.ts)
+    assert [o.state for o in rig.orders.values()] == [o.state for o in once.orders.values()]
+
+
+@pytest.mark.parametrize("action", list(KillAction))
+def test_the_action_outlives_a_restart(action: KillAction) -> None:
+    rig, entry, stop = tripped_with(action)
+    after = Rig("puppet", instruments=(ACME, COIN), restored=rig.durable())
+    assert after.machine.state()["kill"].action is action
+    assert (after.now_of(entry).state, after.now_of(stop).state) == (entry.state, stop.state)
 
 
 # --- re-arming -----------------------------------------------------------------------------------
@@ -195,19 +267,39 @@ def test_a_position_made_meanwhile_is_protected_when_the_database_is_back() -> N
     assert len(rig.submits(OrderPurpose.PROTECTIVE_STOP)) == 1
 
 
+def test_what_a_broker_says_of_itself_is_harmless_text() -> None:
+    rig = Rig()
+    rig.send(BrokerChanged("al[paca", False, "401 \x1b"))
+    fact = rig.facts(BrokerStatusChanged)[-1]
+    assert (fact.broker, fact.reason) == ("al(paca", "401  ")
+    assert rig.machine.state()["brokers"][-1] == fact
+
+
 def test_no_order_leaves_while_a_broker_is_not_connected_and_then_positions_are_protected() -> None:
     rig = Rig()
     rig.buy()
-    rig.send(BrokerChanged("al[paca", False, "401 \x1b"))
-    (fact,) = rig.facts(BrokerStatusChanged)
-    assert (fact.broker, fact.reason) == ("al(paca", "401  ")
-    assert list(rig.machine.safety.brokers.values()) == [fact]
+    rig.send(BrokerChanged("paper", False))
     rig.quote(100)
     rig.signal(Side.SELL)
-    assert blocks(rig) == [("stop", "al(paca is not connected")]
+    assert blocks(rig) == [("stop", "paper is not connected")]
     assert len(rig.submits()) == 1
-    rig.send(BrokerChanged("al[paca", True))
+    rig.send(BrokerChanged("paper", True))
     assert [order.purpose for order in rig.submits()][1:] == [OrderPurpose.EXIT]
+
+
+def test_one_broker_that_is_down_does_not_stop_the_others() -> None:
+    rig = Rig("puppet", instruments=(ACME, replace(COIN, venue="kraken")))
+    rig.send(BrokerChanged("kraken", False, "maintenance"))
+    rig.signal(Side.BUY, symbol="COIN")
+    assert blocks(rig) == [("stop", "kraken is not connected")]
+    assert rig.buy().state is OrderState.ACCEPTED
+
+
+def test_a_broker_that_was_never_heard_of_gets_no_order() -> None:
+    rig = Rig("puppet", instruments=(ACME,))
+    rig.machine.safety.brokers.clear()
+    rig.signal(Side.BUY)
+    assert blocks(rig) == [("stop", "paper is not connected")]
 
 
 def test_cancels_leave_whatever_is_out_of_reach() -> None:
