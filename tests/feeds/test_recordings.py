@@ -263,8 +263,14 @@ def test_an_entry_of_the_folder_is_taken(write: Write, tmp_path: Path) -> None:
     write("IBM.csv", [BARS, BAR])
     write(
         "instruments.toml",
-        ["[IBM]", 'asset_class = "stock"', 'tick = "0.05"', 'lot = "10"', 'currency = "CAD"']
-        + ['calendar = "XTSE"'],
+        [
+            "[IBM]",
+            'asset_class = "stock"',
+            'tick = "0.05"',
+            'lot = "10"',
+            'currency = "CAD"',
+            'calendar = "XTSE"',
+        ],
     )
     instrument = Recordings(tmp_path).instrument("IBM")
     assert (instrument.tick, instrument.lot, instrument.currency) == (Decimal("0.05"), 10, "CAD")
