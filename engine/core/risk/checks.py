@@ -6,8 +6,6 @@ every price of a held symbol, and a breach is published in the event that crosse
 
 from decimal import Decimal
 
-from msgspec import Struct
-
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
@@ -28,48 +26,12 @@ from engine.core.market import Market
 from engine.core.model import ZERO, Order, OrderPurpose
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
+from engine.core.risk.limits import RiskLimits
+from engine.core.risk.usage import Usage
 from engine.core.sessions import TradingDay
 
 HUNDRED = Decimal(100)
 ROUNDING = 1e-9
-
-
-class RiskLimits(Struct, frozen=True):
-    """The limits, with their defaults. Percentages are of equity: 5 is 5 %."""
-
-    max_position_size_pct: Decimal = Decimal(5)
-    stop_loss_pct: Decimal = Decimal(2)
-    stop_loss_required: bool = False
-    max_trades_per_day: int = 20
-    max_consecutive_losses: int = 3
-    max_daily_loss: Decimal = Decimal(1000)
-    max_daily_loss_pct: Decimal = Decimal(5)
-    max_exposure_pct: Decimal = Decimal(80)
-    max_drawdown_pct: Decimal = Decimal(15)
-
-
-class Usage(Struct, frozen=True):
-    """How much of a limit is used. `used` is None where it cannot be known, which is never within
-    the limit. Where `below` is set, reaching the limit is too much already."""
-
-    tier: str
-    check: str
-    scope: str
-    used: Decimal | None
-    limit: Decimal
-    unit: str
-    below: bool = False
-
-    @property
-    def within(self) -> bool:
-        if self.used is None:
-            return False
-        return self.used < self.limit if self.below else self.used <= self.limit
-
-    @property
-    def numbers(self) -> str:
-        used = "unknown" if self.used is None else f"{self.used:.6g}"
-        return f"{used} of {self.limit:.6g}{' ' + self.unit if self.unit else ''}"
 
 
 class Risk:
