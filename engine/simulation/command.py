@@ -1,0 +1,142 @@
+"""`tradebot simulate`: many seeds, on all cores; what broke, and how to see it again."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+
+import click
+import msgspec
+from msgspec import Struct
+
+from engine.core.text import clean
+from engine.simulation.session import Outcome, play
+
+CHUNK = 10
+SLOWEST = 3
+TRAIL_SHOWN = 30
+
+
+class Summary(Struct, frozen=True):
+    """What a run of many seeds came to. `digest` is that of the first seed where only one ran."""
+
+    seeds: int
+    first: int
+    events: int
+    broken: list[Outcome]
+    seen: dict[str, int]
+    slowest: list[tuple[int, float]]
+    seconds: float
+    commit: str
+    digest: str
+
+
+def run_seeds(seeds: Sequence[int], jobs: int, nets_off: tuple[str, ...] = ()) -> Iterator[Outcome]:
+    """The outcome of each seed, in order, computed by `jobs` processes."""
+    one = partial(play, nets_off=nets_off)
+    if jobs == 1 or len(seeds) == 1:
+        yield from map(one, seeds)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(one, seeds, chunksize=CHUNK)
+
+
+def summary_of(outcomes: Sequence[Outcome], seconds: float) -> Summary:
+    seen: Counter[str] = Counter()
+    for outcome in outcomes:
+        seen.update(outcome.seen)
+    slowest = sorted(outcomes, key=lambda outcome: -outcome.seconds)[:SLOWEST]
+    return Summary(
+        len(outcomes),
+        outcomes[0].seed,
+        sum(outcome.events for outcome in outcomes),
+        [outcome for outcome in outcomes if outcome.law],
+        dict(sorted(seen.items())),
+        [(outcome.seed, outcome.seconds) for outcome in slowest],
+        seconds,
+        _commit(),
+        outcomes[0].digest if len(outcomes) == 1 else "",
+    )
+
+
+def _commit() -> str:
+    """The commit of the code that runs; empty where that is not known."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return found.stdout.strip()
+
+
+@click.command()
+@click.option("--seeds", default=300, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option(
+    "--from", "first", default=0, show_default=True, type=click.IntRange(0), help="The first seed."
+)
+@click.option(
+    "--ring",
+    type=click.Choice(["machine"]),
+    default="machine",
+    show_default=True,
+    help="What runs: the pure machine, with simulated venues and a simulated disk.",
+)
+@click.option(
+    "--jobs",
+    default=os.cpu_count() or 1,
+    type=click.IntRange(1),
+    help="Processes; one a core by default.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def simulate(seeds: int, first: int, ring: str, jobs: int, as_json: bool) -> None:
+    """Run whole sessions with every fault, each from one seed, and check every law after every
+    event. Exit status 1 where one broke."""
+    began = perf_counter()
+    outcomes: list[Outcome] = []
+    with click.progressbar(length=seeds, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        for outcome in run_seeds(range(first, first + seeds), jobs):
+            outcomes.append(outcome)
+            bar.update(1)
+    summary = summary_of(outcomes, perf_counter() - began)
+    if as_json:
+        click.echo(msgspec.json.encode(summary))
+    else:
+        _print(summary)
+    if summary.broken:
+        sys.exit(1)
+
+
+def _print(summary: Summary) -> None:
+    for outcome in summary.broken[:SLOWEST]:
+        _print_broken(outcome, summary.commit)
+    last = summary.first + summary.seeds - 1
+    rate = summary.events / summary.seconds
+    click.echo(
+        f"seeds {summary.first} to {last}: {len(summary.broken)} broke a law; "
+        f"{summary.events:,} events, each audited, in {summary.seconds:.1f} s ({rate:,.0f}/s)"
+    )
+    if summary.broken:
+        click.echo(f"broken: {', '.join(f'{o.seed} ({o.law})' for o in summary.broken)}")
+    click.echo(
+        f"{len(summary.seen)} pairs of fault and state, {sum(summary.seen.values()):,} times"
+    )
+    slowest = ", ".join(f"{seed} ({seconds * 1000:.0f} ms)" for seed, seconds in summary.slowest)
+    click.echo(f"slowest: {slowest}")
+    if summary.digest:
+        click.echo(f"digest: {summary.digest}")
+
+
+def _print_broken(outcome: Outcome, commit: str) -> None:
+    """Seed, commit, options, law and the last events: all that is needed to see it again."""
+    click.echo(f"seed {outcome.seed}, commit {commit or 'unknown'}: {outcome.law} does not hold")
+    click.echo(clean(outcome.what))
+    click.echo(f"options: {msgspec.json.encode(outcome.options).decode()}")
+    for line in outcome.trail[-TRAIL_SHOWN:]:
+        click.echo(f"  {clean(line)}")
+    click.echo(f"again: tradebot simulate --seeds 1 --from {outcome.seed}\n")

@@ -1,0 +1,211 @@
+"""The simulated process: what `engine.runtime` does with a machine, and how it dies.
+
+Every input, every effect and every write is a step, and a crash may come before any of them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from engine.core.events import (
+    BarClosed,
+    BrokerChanged,
+    CancelOrder,
+    ClockTick,
+    CommitIntent,
+    Effect,
+    EngineStarted,
+    Event,
+    Input,
+    KillSwitchRearmed,
+    KillSwitchTriggered,
+    QueryOrder,
+    Record,
+    SubmitFailed,
+    SubmitOrder,
+    ToggleStrategy,
+    TripKillSwitch,
+)
+from engine.core.machine import Machine
+from engine.core.model import Bar, Order
+from engine.simulation.database import Database
+from engine.simulation.laws import Laws, Violation
+from engine.simulation.options import Options
+from engine.simulation.signalers import KINDS
+from engine.simulation.wire import Wire
+from engine.simulation.writer import Writer
+
+TRAIL = 40
+
+
+class Crash(Exception):
+    """The process is gone, here and now."""
+
+
+class Host:
+    """One life of the process, from its start to its crash.
+
+    `before_step` is called before each step, and may raise Crash.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        database: Database,
+        wire: Wire,
+        make_writer: Callable[[Callable[[Event], None]], Writer],
+        before_step: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._database = database
+        self._wire = wire
+        self._writer = make_writer(self.publish)
+        self._before_step = before_step
+        self._inbox: deque[Event] = deque()
+        self._handling = False
+        self.alive = True
+        self.machine = Machine(options.config, KINDS)
+        self.laws = Laws(options.config)
+        self.journal: list[bytes] = []
+        self.trail: deque[Event | Effect] = deque(maxlen=TRAIL)
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self, history: Sequence[Bar]) -> None:
+        """As the runtime starts: brokers, the durable state, the latch, warm-up, strategies."""
+        for name, up in self._wire.lines().items():
+            self.publish(BrokerChanged(name, up))
+        restored = self._database.restore()
+        tripped = restored.kill.tripped or self._database.latched
+        self.publish(restored)
+        if self._database.latched and not restored.kill.tripped:
+            self.publish(TripKillSwitch(source="file"))
+        for bar in history:
+            self.publish(BarClosed(bar, live=False, ts=bar.ts))
+        known = {state.strategy for state in restored.strategies}
+        for setup in self._options.config.strategies:
+            if setup.name not in known:
+                self.publish(ToggleStrategy(strategy=setup.name, enabled=True, author="settings"))
+        self.publish(EngineStarted())
+        if tripped and not self.killed:
+            raise Violation("I5 over restarts", "the kill switch was tripped, and is not any more")
+
+    def die(self) -> None:
+        self.alive = False
+        self._writer.end()
+
+    @property
+    def killed(self) -> bool:
+        return self.machine.safety.kill.tripped
+
+    @property
+    def open_orders(self) -> list[Order]:
+        return list(self.machine.orders.open.values())
+
+    def tick(self) -> None:
+        self.publish(ClockTick())
+
+    def save(self) -> None:
+        """What the runtime saves every few seconds."""
+        marks = {symbol: m.mark for symbol, m in self.machine.market.symbols.items()}
+        self._database.save(marks, self.machine.risk.peak_equity)
+
+    # --- inbox ----------------------------------------------------------------------------------
+
+    def publish(self, event: Event) -> None:
+        """Handle an input now, or after the one that is being handled. To a dead process nobody
+        speaks."""
+        if not self.alive:
+            return
+        self._inbox.append(event if event.ts else replace(event, ts=self._wire.now))
+        if self._handling:
+            return
+        self._handling = True
+        while self._inbox:
+            self._handle(self._inbox.popleft())
+        self._handling = False
+
+    def _handle(self, event: Event) -> None:
+        self._before_step()
+        self.journal.append(msgspec.msgpack.encode(event))
+        self.trail.append(event)
+        effects = self.machine.process(event)
+        self.trail.extend(effects)
+        if self.machine.error is not None:
+            raise Violation("no error of our own", repr(self.machine.error))
+        self.laws.follow(event, effects, self.machine.state())
+        facts: list[Event] = []
+        for effect in effects:
+            self._before_step()
+            if isinstance(effect, Record):
+                facts.append(effect.fact)
+                self._note(effect.fact)
+            else:
+                self._carry_out(effect)
+        if facts:
+            self._writer.record(facts)
+        if not effects:
+            self.trail.pop()  # nothing came of it: not worth the room
+
+    def _note(self, fact: Event) -> None:
+        if isinstance(fact, KillSwitchTriggered):
+            self._writer.latch(True)
+        elif isinstance(fact, KillSwitchRearmed):
+            self._writer.latch(False)
+
+    # --- outbox ---------------------------------------------------------------------------------
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case CommitIntent(order=order):
+                self._writer.commit(order)
+            case SubmitOrder(order=order):
+                self._soon(lambda: self._submit(order))
+            case CancelOrder(order=order):
+                self._soon(lambda: self._wire.venue(order).cancel(order, self.publish))
+            case QueryOrder(order=order):
+                self._soon(lambda: self._wire.venue(order).query(order, self.publish))
+            case _:
+                raise TypeError(f"no way to carry out {type(effect).__name__}")
+
+    def _soon(self, request: Callable[[], None]) -> None:
+        """A request leaves from a task of its own: the process may die before."""
+
+        def leave() -> None:
+            if self.alive:
+                self._before_step()
+                request()
+
+        self._wire.soon(leave)
+
+    def _submit(self, order: Order) -> None:
+        key = order.client_order_id
+        if not self.machine.orders.is_wanted(key):
+            self.publish(SubmitFailed(key, False, "cancelled before it left"))
+            return
+        if key not in self._database.intents:
+            raise Violation("I1 on the disk", order)
+        self._wire.venue(order).submit(order, self.publish)
+
+    # --- the journal ----------------------------------------------------------------------------
+
+    def digest(self) -> str:
+        """SHA-256 of the journal's bytes and of the state that they lead to."""
+        whole = sha256(b"".join(self.journal))
+        whole.update(self.machine.state_hash().encode())
+        return whole.hexdigest()
+
+    def check_replay(self) -> None:
+        """I9: the journal leads another machine to the same state."""
+        again = Machine(self._options.config, KINDS)
+        for line in self.journal:
+            again.process(_DECODER.decode(line))
+        if again.state_hash() != self.machine.state_hash():
+            raise Violation("I9", "the journal leads to another state")
+
+
+_DECODER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Input)

@@ -1,0 +1,72 @@
+"""A person at the keys, at random."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.core.events import (
+    Command,
+    RearmKillSwitch,
+    RequestCancel,
+    RequestMode,
+    ToggleStrategy,
+    TripKillSwitch,
+)
+from engine.core.model import NANOS, KillAction, Mode, Order
+
+if TYPE_CHECKING:
+    from engine.simulation.world import World
+
+AUTHOR = "operator"
+
+
+class Operator:
+    """Sends commands to the process that runs, if one does."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = world.random
+
+    def kill(self) -> None:
+        action = self._random.choice([*KillAction, None])
+        self._send(TripKillSwitch(source="key", reason="drill", action=action, author=AUTHOR))
+        if self._random.random() < 0.7:
+            self.rearm_soon()
+
+    def rearm_soon(self) -> None:
+        delay = self._random.randint(0, 30 * NANOS)
+        self._world.schedule.after(delay, self.rearm)
+
+    def rearm(self) -> None:
+        self._send(RearmKillSwitch(word="REARM", author=AUTHOR))
+
+    def switch_all_off(self) -> None:
+        for setup in self._world.options.config.strategies:
+            self._send(ToggleStrategy(strategy=setup.name, enabled=False, author=AUTHOR))
+
+    def act(self) -> None:
+        """One command of those that are no kill."""
+        host = self._world.host
+        if host is None:
+            return
+        actions = [self._toggle, self._toggle, self._mode, self.rearm]
+        if orders := host.open_orders:
+            order = self._random.choice(orders)
+            actions += [lambda: self._cancel(order)] * 3
+        self._random.choice(actions)()
+
+    def _toggle(self) -> None:
+        setups = self._world.options.config.strategies
+        name = self._random.choice(setups).name
+        enabled = self._random.random() < 0.7
+        self._send(ToggleStrategy(strategy=name, enabled=enabled, author=AUTHOR))
+
+    def _mode(self) -> None:
+        self._send(RequestMode(mode=self._random.choice(list(Mode)), author=AUTHOR))
+
+    def _cancel(self, order: Order) -> None:
+        self._send(RequestCancel(client_order_id=order.client_order_id, author=AUTHOR))
+
+    def _send(self, command: Command) -> None:
+        if self._world.host is not None:
+            self._world.host.publish(command)

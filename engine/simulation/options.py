@@ -1,0 +1,164 @@
+"""What one seed draws before it begins: venues, symbols, strategies, faults and how often.
+
+Each seed switches about half of the faults off: a run with every fault on explores little.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from random import Random
+
+from msgspec import Struct
+
+from engine.core.machine import MachineConfig, StrategySetup
+from engine.core.model import NANOS, AssetClass, Instrument
+from engine.core.risk import RiskLimits
+
+
+class Fault(StrEnum):
+    """What can go wrong. A chance is asked each time that the fault could happen; a *rate* is how
+    often it happens in a minute."""
+
+    REQUEST_LOST = "request lost"
+    ANSWER_LOST = "answer lost"
+    THROTTLED = "429"
+    SLOW = "slow answer"
+    REJECTED = "rejected"
+    REJECTED_LATER = "rejected after it was accepted"
+    CANCELED_BY_VENUE = "canceled by the venue"
+    FILLED_BEFORE_CANCEL = "filled before the cancel"
+    LATE = "late report"
+    REPEATED = "repeated report"
+    BAD_QUOTE = "bad quote"
+    SPIKE = "spike"
+    BAD_BAR = "bad bar"
+    HAND_MADE = "hand-made order"  # rates from here on
+    VENUE_DOWN = "venue down"
+    FEED_SILENT = "feed silent"
+    DATABASE_DOWN = "database down"
+    CRASH = "crash"
+    KILL = "kill"
+    COMMAND = "command"
+
+
+RANGES: dict[Fault, tuple[float, float]] = {
+    Fault.REQUEST_LOST: (0.02, 0.3),
+    Fault.ANSWER_LOST: (0.02, 0.4),
+    Fault.THROTTLED: (0.02, 0.3),
+    Fault.SLOW: (0.05, 0.5),
+    Fault.REJECTED: (0.02, 0.3),
+    Fault.REJECTED_LATER: (0.02, 0.3),
+    Fault.CANCELED_BY_VENUE: (0.02, 0.3),
+    Fault.FILLED_BEFORE_CANCEL: (0.1, 0.6),
+    Fault.LATE: (0.05, 0.5),
+    Fault.REPEATED: (0.05, 0.5),
+    Fault.BAD_QUOTE: (0.01, 0.1),
+    Fault.SPIKE: (0.005, 0.03),
+    Fault.BAD_BAR: (0.05, 0.3),
+    Fault.HAND_MADE: (0.5, 3),
+    Fault.VENUE_DOWN: (0.5, 3),
+    Fault.FEED_SILENT: (0.5, 2),
+    Fault.DATABASE_DOWN: (0.5, 3),
+    Fault.CRASH: (0.5, 4),
+    Fault.KILL: (0.3, 1.5),
+    Fault.COMMAND: (1, 12),
+}
+
+
+class Uniqueness(StrEnum):
+    """For how long a venue refuses a client order id that it had before."""
+
+    NONE = "none"
+    OPEN_ONLY = "open only"
+    FOREVER = "forever"
+
+
+class VenueOptions(Struct, frozen=True):
+    """`lag` is how long after its acceptance an order cannot be asked for (ns)."""
+
+    name: str
+    uniqueness: Uniqueness
+    lag: int
+    size: float
+
+
+class Options(Struct, frozen=True):
+    """All that a seed draws; `nets_off` are the safety nets that are switched off on purpose."""
+
+    seed: int
+    length: int
+    tick: int
+    venues: tuple[VenueOptions, ...]
+    config: MachineConfig
+    faults: dict[Fault, float]
+    nets_off: tuple[str, ...] = ()
+
+
+STRATEGIES = ("amber", "brisk", "raiser", "storm", "garbage")
+
+
+def draw(seed: int, nets_off: tuple[str, ...] = ()) -> Options:
+    """The options of `seed`: the same ones, always."""
+    random = Random(f"options {seed}")
+    venues = tuple(
+        VenueOptions(
+            name,
+            random.choice(list(Uniqueness)),
+            random.choice((0, 0, 1, 5, 30)) * NANOS,
+            random.choice((7.5, 40.0, 1e6)),
+        )
+        for name in ("paper", "beta", "gamma")[: random.choice((1, 1, 2, 3))]
+    )
+    faults = {
+        fault: random.uniform(*between) if random.random() < 0.5 else 0.0
+        for fault, between in RANGES.items()
+    }
+    return Options(
+        seed,
+        length=random.randint(40, 120) * NANOS,
+        tick=random.choice((NANOS // 2, NANOS)),
+        venues=venues,
+        config=_config(random, [venue.name for venue in venues]),
+        faults=faults,
+        nets_off=nets_off,
+    )
+
+
+def _config(random: Random, venues: list[str]) -> MachineConfig:
+    kinds = (
+        ("ACME", AssetClass.STOCK, "0.01", "1"),
+        ("COIN", AssetClass.CRYPTO, "0.01", "0.00000001"),
+        ("BULK", AssetClass.STOCK, "0.05", "10"),
+        ("DUST", AssetClass.CRYPTO, "0.0001", "0.001"),
+    )[: random.choice((1, 2, 3, 4))]
+    instruments = tuple(
+        Instrument(symbol, kind, Decimal(tick), Decimal(lot), venue=random.choice(venues))
+        for symbol, kind, tick, lot in kinds
+    )
+    symbols = tuple(instrument.symbol for instrument in instruments)
+    names = random.sample(STRATEGIES, random.choice((1, 2, 3)))
+    return MachineConfig(
+        "simulation",
+        instruments,
+        tuple(
+            StrategySetup(
+                name,
+                symbols,
+                {"seed": random.randrange(10**6), "chance": random.uniform(0.02, 0.3)},
+            )
+            for name in sorted({"amber", *names})
+        ),
+        limits=_limits(random),
+        stale_after=random.choice((5, 10, 30)) * NANOS,
+    )
+
+
+def _limits(random: Random) -> RiskLimits:
+    return RiskLimits(
+        max_position_size_pct=Decimal(random.choice((5, 20, 50))),
+        max_trades_per_day=random.choice((4, 20, 200)),
+        max_consecutive_losses=random.choice((2, 3, 50)),
+        max_daily_loss=Decimal(random.choice((150, 1000, 10**9))),
+        max_daily_loss_pct=Decimal(random.choice((5, 100))),
+        max_exposure_pct=Decimal(random.choice((12, 80, 200))),
+        max_drawdown_pct=Decimal(random.choice((15, 99))),
+    )

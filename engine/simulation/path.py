@@ -1,0 +1,72 @@
+"""The price of one symbol as it goes, and what a bad feed makes of it."""
+
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import nan
+from random import Random
+
+from msgspec.structs import replace
+
+from engine.core.model import NANOS, Bar, Instrument, Quote, nanos
+from engine.simulation.options import Fault
+
+START = nanos(datetime(2024, 3, 4, 15, 0, tzinfo=UTC))
+"""A Monday, 10:00 in New York."""
+
+BAR = 15 * NANOS
+BARS_KEPT = 20
+
+
+class Path:
+    """A random walk with quotes and bars. What `quote` answers is true of the venue; `told` is what
+    the feed makes of it."""
+
+    def __init__(
+        self, instrument: Instrument, random: Random, chance: Callable[[Fault], bool]
+    ) -> None:
+        self.instrument = instrument
+        self._random = random
+        self._chance = chance
+        self._width = random.choice((0.0005, 0.002, 0.01))
+        self.price = 100.0
+        self.bars: deque[Bar] = deque(maxlen=BARS_KEPT)
+        self._prices: list[float] = []
+
+    def quote(self, now: int, size: float) -> Quote:
+        """The next quote, rounded to the tick."""
+        self.price = max(1.0, self.price * (1 + self._random.uniform(-self._width, self._width)))
+        price = self.price
+        if self._chance(Fault.SPIKE):
+            price *= self._random.choice((10, 0.01))
+        self._prices.append(price)
+        tick = float(self.instrument.tick)
+        mid = round(price / tick) * tick
+        bid = max(tick, round(mid - tick, 6))
+        return Quote(self.instrument.symbol, now, bid, round(bid + 2 * tick, 6), size, size)
+
+    def told(self, quote: Quote) -> Quote:
+        """What the feed makes of a quote."""
+        if not self._chance(Fault.BAD_QUOTE):
+            return quote
+        bad = self._random.choice((nan, 0.0, -1.0, float("inf"), 2 * quote.ask))
+        return replace(quote, bid=bad) if self._random.random() < 0.5 else replace(quote, ask=bad)
+
+    def bar(self, now: int) -> list[Bar]:
+        """The bar that closes now, as the feed tells it: nothing where it has a hole."""
+        prices, self._prices = self._prices or [self.price], []
+        bar = Bar(
+            self.instrument.symbol,
+            now,
+            prices[0],
+            max(prices),
+            min(prices),
+            prices[-1],
+            1000.0,
+            interval=BAR,
+        )
+        self.bars.append(bar)
+        if not self._chance(Fault.BAD_BAR):
+            return [bar]
+        corrected = replace(bar, close=bar.low)
+        return self._random.choice(([], [bar, corrected], [replace(bar, high=nan)], [bar, bar]))

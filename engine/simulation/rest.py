@@ -1,0 +1,76 @@
+"""What must be true a minute after the last fault: I8, I16, and every position under its stop."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from engine.core.model import OrderPurpose, OrderState
+from engine.simulation.laws import law
+
+if TYPE_CHECKING:
+    from engine.simulation.host import Host
+    from engine.simulation.world import World
+
+S = OrderState
+UNSETTLED = frozenset({S.INTENDED, S.SUBMITTED, S.IN_DOUBT, S.PENDING_CANCEL, S.PENDING_REPLACE})
+
+
+def check_rest(world: World) -> None:
+    """Raises Violation where something is not at rest."""
+    host = world.host
+    if host is None:
+        law(False, "I16", "no process runs")
+        return
+    unsettled = [order for order in host.open_orders if order.state in UNSETTLED]
+    law(not unsettled, "I16 unsettled", unsettled)
+    stale = [s for s, market in host.machine.market.symbols.items() if market.stale]
+    law(not stale, "I16 stale", stale)
+    _same_orders(world, host)
+    _same_positions(world, host)
+    _one_order_each(world)
+    if not host.killed:
+        _protected(host)
+
+
+def _same_orders(world: World, host: Host) -> None:
+    theirs = {key for venue in world.venues.values() for key in venue.open_orders()}
+    ours = {order.client_order_id for order in host.open_orders}
+    law(theirs == ours, "I8 orders", f"only there {theirs - ours}, only here {ours - theirs}")
+
+
+def _same_positions(world: World, host: Host) -> None:
+    theirs: dict[str, Decimal] = {}
+    for venue in world.venues.values():
+        for fill in venue.executions.values():
+            signed = fill.side.sign * fill.quantity
+            theirs[fill.symbol] = theirs.get(fill.symbol, Decimal(0)) + signed
+    for symbol in host.machine.market.symbols:
+        held = host.machine.portfolio.net_quantity(symbol)
+        there = theirs.get(symbol, Decimal(0))
+        law(held == there, "I8 positions", f"{symbol}: {held} here, {there} at the venue")
+
+
+def _one_order_each(world: World) -> None:
+    for venue in world.venues.values():
+        for key, times in venue.submits.items():
+            law(times == 1, "I21", f"{key} was sent {times} times")
+        for key, times in venue.accepted.items():
+            law(times == 1, "I2", f"{key} was accepted {times} times")
+
+
+def _protected(host: Host) -> None:
+    """Each long position has exactly one order that closes just what is held."""
+    orders = host.open_orders
+    refused = {(strategy, symbol) for strategy, symbol, _ in host.machine.state()["refused"]}
+    for position in host.machine.portfolio.positions.values():
+        closing = [
+            order.leaves
+            for order in orders
+            if (order.strategy, order.symbol) == (position.strategy, position.symbol)
+            and order.purpose is not OrderPurpose.ENTRY
+        ]
+        if (position.strategy, position.symbol) in refused or position.quantity < 0:
+            continue  # the venue rejected its stop; or sold twice by a fill after its cancel
+        wanted = [position.quantity] if position.quantity else []
+        law(closing == wanted, "protected", f"{position} by {closing}")

@@ -1,0 +1,255 @@
+"""A session from one seed: markets, venues, a process that dies, an operator, and every fault.
+
+First everything goes wrong that the seed has drawn; then the faults end, and within a minute all
+must be at rest.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from random import Random
+
+from engine.core.events import BarClosed, BrokerChanged, Event, QuoteUpdate
+from engine.core.model import MINUTE, NANOS, Quote
+from engine.simulation.database import Database
+from engine.simulation.host import Crash, Host
+from engine.simulation.operator import Operator
+from engine.simulation.options import Fault, Options
+from engine.simulation.path import BAR, START, Path
+from engine.simulation.rest import check_rest
+from engine.simulation.schedule import Schedule
+from engine.simulation.venue import Venue
+from engine.simulation.wire import Wire
+from engine.simulation.writer import Writer
+
+REST = 60 * NANOS
+LAST_SIGNALS = 15 * NANOS
+"""This long before the end the strategies are switched off, so that nothing is under way."""
+SAVE = 5 * NANOS
+PLENTY = 1e6
+
+
+class World:
+    """`seen` counts which fault met which state; `events` are the inputs of all lives."""
+
+    def __init__(self, options: Options, database: Database | None = None) -> None:
+        self.options = options
+        self.random = Random(options.seed)
+        self.schedule = Schedule(START)
+        self.seen: Counter[str] = Counter()
+        self.calm = False
+        self.database = database or Database(options.config.starting_cash)
+        self.lives: list[Host] = []
+        self.host: Host | None = None
+        self.operator = Operator(self)
+        instruments = options.config.instruments
+        self.venues = {
+            venue.name: Venue(
+                venue,
+                [i for i in instruments if i.venue == venue.name],
+                self.schedule,
+                self.random,
+                self.chance,
+                self._hear,
+            )
+            for venue in options.venues
+        }
+        self.paths = [Path(i, self.random, self.chance) for i in instruments]
+        self._wire = Wire(self.schedule, self.random, self.venues, instruments)
+        self._locked_until = 0
+        self._silent_until = 0
+        self._steps_to_live = -1
+
+    @property
+    def events(self) -> int:
+        return sum(len(life.journal) for life in self.lives)
+
+    def digest(self) -> str:
+        """SHA-256 of all journals and of the states that they lead to."""
+        return sha256("".join(life.digest() for life in self.lives).encode()).hexdigest()
+
+    # --- running --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Live through it. Raises Violation where a law breaks."""
+        self._begin()
+        self._run(self.options.length)
+        self._end_faults()
+        self._run(REST - LAST_SIGNALS)
+        self.operator.switch_all_off()
+        self._run(LAST_SIGNALS)
+        check_rest(self)
+        for life in self.lives:
+            life.check_replay()
+
+    def _begin(self) -> None:
+        for path in self.paths:
+            self._quote(path)
+            self._every(BAR, lambda path=path: self._bar(path))
+        self._every(self.options.tick, lambda: self.host and self.host.tick())
+        self._every(SAVE, lambda: self.host and not self._locked() and self.host.save())
+        for fault, happen in (
+            (Fault.VENUE_DOWN, self._venue_down),
+            (Fault.FEED_SILENT, self._feed_silent),
+            (Fault.DATABASE_DOWN, self._lock_database),
+            (Fault.CRASH, self._crash_soon),
+            (Fault.HAND_MADE, self._hand_made),
+            (Fault.KILL, self.operator.kill),
+            (Fault.COMMAND, self.operator.act),
+        ):
+            self._now_and_then(fault, happen)
+        self.schedule.after(0, self._start)
+
+    def _run(self, length: int) -> None:
+        """Go on for `length`, whatever crashes."""
+        until = self.schedule.now + length
+        while True:
+            try:
+                return self.schedule.run(until)
+            except Crash:
+                self._bury()
+
+    def _end_faults(self) -> None:
+        """Everything works from here on, and somebody looks after it."""
+        self.calm = True
+        self._locked_until = self._silent_until = 0
+        self._steps_to_live = -1
+        for venue in self.venues.values():
+            self._back(venue)
+        self.schedule.after(0, self._start)
+        if self.random.random() < 0.5:
+            self.operator.rearm_soon()
+
+    # --- the process ----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self.host is not None:
+            return
+        if self._locked():
+            self.schedule.after(NANOS, self._start)
+            return
+        self.host = Host(self.options, self.database, self._wire, self._writer, self._before_step)
+        self.lives.append(self.host)
+        bars = sorted((bar for path in self.paths for bar in path.bars), key=lambda bar: bar.ts)
+        self.host.start(bars)
+        for venue in self.venues.values():
+            venue.resume()
+
+    def _writer(self, publish: Callable[[Event], None]) -> Writer:
+        return Writer(self.database, self.schedule, self.random, self._locked, publish)
+
+    def _bury(self) -> None:
+        if self.host is None:
+            return
+        self.host.die()
+        self.host = None
+        self.schedule.after(self.random.randint(NANOS // 10, 20 * NANOS), self._start)
+
+    def _before_step(self) -> None:
+        self._steps_to_live -= 1
+        if self._steps_to_live == 0:
+            self.note(Fault.CRASH)
+            raise Crash
+
+    # --- the market -----------------------------------------------------------------------------
+
+    def _quote(self, path: Path) -> None:
+        venue = self.venues[path.instrument.venue]
+        size = PLENTY if self.calm else self.random.choice((venue.options.size, PLENTY))
+        quote = path.quote(self.schedule.now, size)
+        gap = 3 * NANOS if self.calm else self.random.randint(NANOS // 5, 4 * NANOS)
+        self.schedule.after(gap, lambda: self._quote(path))  # first: the process may crash at it
+        venue.on_quote(quote)
+        self._feed(path, quote)
+
+    def _feed(self, path: Path, quote: Quote) -> None:
+        if self.host is not None and self.schedule.now >= self._silent_until:
+            self.host.publish(QuoteUpdate(path.told(quote)))
+
+    def _bar(self, path: Path) -> None:
+        for bar in path.bar(self.schedule.now):
+            if self.host is not None and self.schedule.now >= self._silent_until:
+                self.host.publish(BarClosed(bar))
+
+    def _hear(self, event: Event) -> bool:
+        """The stream of a venue: False where no process listens."""
+        if self.host is None:
+            return False
+        self.host.publish(event)
+        return True
+
+    # --- faults ---------------------------------------------------------------------------------
+
+    def chance(self, fault: Fault) -> bool:
+        """Whether a fault that could happen now does."""
+        rate = self.options.faults[fault]
+        if self.calm or not rate or self.random.random() >= rate:
+            return False
+        self.note(fault)
+        return True
+
+    def note(self, fault: Fault) -> None:
+        """Count which states a fault met."""
+        if self.host is None:
+            self.seen[f"{fault} while dead"] += 1
+            return
+        states = {order.state: None for order in self.host.open_orders}
+        for state in states:
+            self.seen[f"{fault} while {state}"] += 1
+        if self.host.killed:
+            self.seen[f"{fault} while killed"] += 1
+        self.seen[fault] += 1
+
+    def _every(self, interval: int, action: Callable[[], object]) -> None:
+        def again() -> None:
+            self.schedule.after(interval, again)
+            action()
+
+        self.schedule.after(interval, again)
+
+    def _now_and_then(self, fault: Fault, happen: Callable[[], None]) -> None:
+        """`happen` at random times, as often as the seed says."""
+        rate = self.options.faults[fault]
+        if not rate:
+            return
+
+        def again() -> None:
+            if self.calm:
+                return
+            self._now_and_then(fault, happen)
+            self.note(fault)
+            happen()
+
+        self.schedule.after(int(self.random.expovariate(rate) * MINUTE), again)
+
+    def _locked(self) -> bool:
+        return self.schedule.now < self._locked_until
+
+    def _lock_database(self) -> None:
+        self._locked_until = self.schedule.now + self.random.randint(NANOS // 10, 10 * NANOS)
+
+    def _feed_silent(self) -> None:
+        self._silent_until = self.schedule.now + self.random.randint(NANOS, 40 * NANOS)
+
+    def _crash_soon(self) -> None:
+        """Between any two steps that come."""
+        self._steps_to_live = self.random.randint(1, 60)
+
+    def _hand_made(self) -> None:
+        self.random.choice([v for v in self.venues.values() if v.instruments]).make_by_hand()
+
+    def _venue_down(self) -> None:
+        venue = self.random.choice(list(self.venues.values()))
+        venue.up = False
+        self._tell_line(venue)
+        self.schedule.after(self.random.randint(NANOS, 15 * NANOS), lambda: self._back(venue))
+
+    def _back(self, venue: Venue) -> None:
+        if not venue.up:
+            venue.up = True
+            self._tell_line(venue)
+            venue.resume()
+
+    def _tell_line(self, venue: Venue) -> None:
+        if self.host is not None:
+            self.host.publish(BrokerChanged(venue.options.name, venue.up, "simulated"))

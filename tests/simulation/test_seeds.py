@@ -1,0 +1,55 @@
+"""Sessions from seeds: the laws hold in each, and the same seed is the same session."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from engine.simulation.command import run_seeds
+from engine.simulation.session import Outcome, play
+
+SEEDS = range(300)
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    return list(run_seeds(SEEDS, 2))
+
+
+def test_no_law_breaks(outcomes: Sequence[Outcome]) -> None:
+    assert [(o.seed, o.law, o.what) for o in outcomes if o.law] == []
+    assert [outcome.seed for outcome in outcomes] == list(SEEDS)
+
+
+def test_the_same_seed_is_the_same_session_and_another_is_another(
+    outcomes: Sequence[Outcome],
+) -> None:
+    again = play(SEEDS[7])
+    assert again.digest == outcomes[7].digest
+    assert again.seen == outcomes[7].seen
+    assert len({outcome.digest for outcome in outcomes}) == len(outcomes)
+
+
+HASH_SEEDED = """
+import sys
+from engine.simulation.session import play
+for seed in range(1000, 1050):
+    print(seed, play(seed).digest)
+"""
+
+
+def test_fifty_seeds_are_the_same_in_two_processes_with_different_hash_seeds() -> None:
+    """The digest is of every byte of every journal, and of the state it leads to."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", HASH_SEEDED],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PYTHONHASHSEED": seed},
+        )
+        for seed in ("0", "1")
+    ]
+    first, second = (process.communicate()[0] for process in running)
+    assert first == second
+    assert len(first.splitlines()) == 50
