@@ -1,7 +1,10 @@
 """From settings to the parts of an engine."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from engine.brokers.base import BaseBroker
+from engine.brokers.paper import PaperBroker
+from engine.core.events import Restored
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
 from engine.core.model import NANOS, Instrument, Mode, nanos
@@ -37,6 +40,18 @@ def exchange_rules(settings: Settings) -> ExchangeRules:
     return ExchangeRules(
         settings.commission_pct, settings.slippage_bps, settings.max_volume_share_pct
     )
+
+
+def make_brokers(
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    restored: Restored,
+    now: Callable[[], int],
+) -> Mapping[str, BaseBroker]:
+    """The brokers by the venue of the `instruments` that they trade; `now` is market time."""
+    broker = PaperBroker(instruments, exchange_rules(settings), now)
+    broker.restore(order for order in restored.orders if order.is_open)
+    return {broker.name: broker}
 
 
 def plugins(settings: Settings) -> Plugins:

@@ -2,6 +2,10 @@
 
 Everything here runs on one event loop, the engine's own. Inputs are handled in the order in which
 they are published, each to its end; effects are carried out by tasks, and answer with inputs.
+
+A simulation runs it on a loop of its own: time is the loop's (`asyncio.sleep`, `asyncio.timeout`),
+the feed's clock and `Parts.wall`; work that may block goes through `loop.run_in_executor` alone, so
+a loop that calls it inline needs no thread; and what reaches outside comes from `Parts`.
 """
 
 import asyncio
@@ -9,22 +13,19 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine import __version__
-from engine.brokers.base import InDoubt, NotSent
-from engine.brokers.paper import PaperBroker
-from engine.build import exchange_rules, live_gate, machine_config, make_feed, plugins
+from engine.brokers.base import BaseBroker
+from engine.build import live_gate, machine_config, make_brokers, make_feed, plugins
 from engine.calendars import session_tables
 from engine.core.events import (
     BarClosed,
-    BrokerChanged,
-    CancelOrder,
-    CancelRejected,
     ClockTick,
     Command,
     CommitIntent,
@@ -36,25 +37,26 @@ from engine.core.events import (
     IntentFailed,
     KillSwitchRearmed,
     KillSwitchTriggered,
-    OrderNotFound,
-    QueryOrder,
     QuoteUpdate,
     Record,
     Restored,
     SteerFeed,
-    SubmitFailed,
-    SubmitOrder,
     ToggleStrategy,
     TripKillSwitch,
 )
 from engine.core.machine import Machine, MachineConfig
-from engine.core.model import MINUTE, Order, utc
+from engine.core.model import Instrument, utc
 from engine.core.text import clean
 from engine.feeds.base import Feed
+from engine.feeds.clock import NanosecondSource
+from engine.health import Pulse
+from engine.latching import LatchKeeper
 from engine.ops.errors import UserError
 from engine.ops.files import make_private_folder
 from engine.ops.latch import KillLatch
 from engine.ops.settings import Settings
+from engine.requests import BrokerLink, InFlight, Requests
+from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
 from engine.store.journal import JOURNAL_VERSION, JournalHeader, JournalWriter
@@ -64,45 +66,59 @@ from engine.store.writer import StoreWriter
 from engine.view import View
 
 TICK_S = 0.25
-PULSE_S = 0.02
-PULSES_KEPT = 500
-SAVE_S = 1.0
 STOP_S = 5.0
 JOURNALS_KEPT = 20
+
+MakeFeed = Callable[[Settings, int | None, Collection[str]], Feed]
+MakeBrokers = Callable[
+    [Settings, Sequence[Instrument], Restored, Callable[[], int]], Mapping[str, BaseBroker]
+]
 
 log = logging.getLogger(__name__)
 
 
-class Runtime:
-    """One engine: a machine, its feed, its broker and its database, from start to stop."""
+@dataclass(frozen=True)
+class Parts:
+    """Where an engine reaches outside; a test or a simulation gives its own.
 
-    def __init__(self, settings: Settings, show: Callable[[Snapshot], None]) -> None:
+    `feed` makes the market data (`engine.build.make_feed`), `brokers` the brokers by the name of
+    the venue, `repository` opens the database, `wall` is the computer's time in ns UTC.
+    """
+
+    feed: MakeFeed = make_feed
+    brokers: MakeBrokers = make_brokers
+    repository: Callable[[Place], Awaitable[Repository]] = Repository.open
+    wall: NanosecondSource = time.time_ns
+
+
+class Runtime:
+    """One engine: a machine, its feed, its brokers and its database, from start to stop."""
+
+    def __init__(
+        self, settings: Settings, show: Callable[[Snapshot], None], parts: Parts | None = None
+    ) -> None:
         self._settings = settings
         self._show = show
+        self._parts = parts or Parts()
         self._inbox: deque[Event] = deque()
         self._draining = False
         self._early: list[Command] | None = []
-        self._outstanding = 0
-        self._ready = asyncio.Event()
-        self._ready.set()
+        self._in_flight = InFlight()
         self._stop = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._error: BaseException | None = None
         self._latch = KillLatch(settings.kill_file)
-        self._latch_changes = 0
-        self._latched = True
-        self._latch_fault = ""
-        self._pulses: deque[float] = deque(maxlen=PULSES_KEPT)
-        self._started_wall_ts = time.time_ns()
+        self._pulse = Pulse()
+        self._started_wall_ts = self._parts.wall()
 
     async def run(self) -> None:
         """Start, trade until `stop`, and stop in order.
 
         Raises UserError where something outside stands in the way of a start.
         """
-        repository = await Repository.open(Place.of(self._settings))
+        repository = await self._parts.repository(Place.of(self._settings))
         try:
-            await self._prepare(repository)
-            await self._trade(repository)
+            restored = await self._prepare(repository)
+            await self._trade(repository, restored)
         finally:
             self._latch.close()
             await repository.close()
@@ -128,7 +144,7 @@ class Runtime:
         machine has not decided on yet.
         """
         if isinstance(event, QuoteUpdate | BarClosed):
-            self._broker.on_market(event)
+            self._requests.on_market(event)
         self._inbox.append(event)
         if self._draining:
             return
@@ -145,7 +161,9 @@ class Runtime:
         if effects:
             self._dispatch(effects)
         if isinstance(event, IntentCommitted | IntentFailed):
-            self._settle()
+            self._in_flight.end()
+
+    # --- outbox ---------------------------------------------------------------------------------
 
     def _dispatch(self, effects: Sequence[Effect]) -> None:
         facts: list[Event] = []
@@ -153,7 +171,7 @@ class Runtime:
             if isinstance(effect, Record):
                 facts.append(effect.fact)
                 self._note(effect.fact)
-            else:
+            elif not self._requests.carry_out(effect):
                 self._carry_out(effect)
         if facts:
             self._writer.record(facts)
@@ -161,83 +179,15 @@ class Runtime:
             log.error("error of our own; the kill switch is tripped", exc_info=self.machine.error)
             self.machine.error = None
 
-    # --- outbox ---------------------------------------------------------------------------------
-
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case CommitIntent(order=order):
-                self._begin()
+                self._in_flight.begin()
                 self._writer.commit(order)
-            case SubmitOrder(order=order):
-                self._request(self._submit(order))
-            case CancelOrder(order=order):
-                self._request(self._cancel(order))
-            case QueryOrder(order=order):
-                self._request(self._query(order))
             case SteerFeed():
                 self._steer(effect)
             case _:
                 raise TypeError(f"no way to carry out {type(effect).__name__}")
-
-    def _begin(self) -> None:
-        self._outstanding += 1
-        self._ready.clear()
-
-    def _settle(self) -> None:
-        self._outstanding -= 1
-        if not self._outstanding:
-            self._ready.set()
-
-    def _request(self, request: Coroutine[Any, Any, None]) -> None:
-        self._begin()
-        task = asyncio.create_task(request)
-        self._tasks.add(task)
-        task.add_done_callback(self._requested)
-
-    def _requested(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._settle()
-        if not task.cancelled() and (error := task.exception()):
-            log.error("a request to the broker failed", exc_info=error)
-
-    async def _submit(self, order: Order) -> None:
-        """Send once. Whatever is not a clear answer leaves the order in doubt."""
-        key = order.client_order_id
-        if not self.machine.orders.is_wanted(key):
-            self.publish(SubmitFailed(key, False, "cancelled before it left", ts=self._now()))
-            return
-        try:
-            async with asyncio.timeout(self._settings.submit_timeout_s):
-                report = await self._broker.submit_order(order)
-        except NotSent as error:
-            self.publish(SubmitFailed(key, False, str(error), ts=self._now()))
-        except (InDoubt, TimeoutError) as error:
-            reason = str(error) or "no answer in time"
-            self.publish(SubmitFailed(key, True, reason, ts=self._now()))
-        except Exception as error:
-            self.publish(SubmitFailed(key, True, f"{type(error).__name__}", ts=self._now()))
-            raise
-        else:
-            self.publish(report)
-
-    async def _cancel(self, order: Order) -> None:
-        try:
-            async with asyncio.timeout(self._settings.submit_timeout_s):
-                answer = await self._broker.cancel_order(order)
-        except (NotSent, InDoubt, TimeoutError) as error:
-            reason = str(error) or "no answer in time"
-            answer = CancelRejected(order.client_order_id, reason, ts=self._now())
-        self.publish(answer)
-
-    async def _query(self, order: Order) -> None:
-        """Ask where the order is; no answer is asked again by the machine."""
-        try:
-            async with asyncio.timeout(self._settings.submit_timeout_s):
-                report = await self._broker.get_order(order)
-        except (NotSent, InDoubt, TimeoutError) as error:
-            log.warning("no answer about order %s: %s", order.client_order_id, clean(str(error)))
-            return
-        self.publish(report or OrderNotFound(order.client_order_id, ts=self._now()))
 
     def _steer(self, effect: SteerFeed) -> None:
         try:
@@ -248,94 +198,90 @@ class Runtime:
     def _note(self, fact: Event) -> None:
         self._view.follow(fact)
         match fact:
-            case KillSwitchTriggered():
-                self._set_latch(fact)
-            case KillSwitchRearmed():
-                self._set_latch(None)
+            case KillSwitchTriggered() | KillSwitchRearmed():
+                self._latching.write()
             case FeedStatusChanged():
                 self._feed_status = fact.status
                 self._feed_note = fact.reason
             case _:
                 pass
 
-    # --- kill switch file -----------------------------------------------------------------------
-
-    def _set_latch(self, tripped: KillSwitchTriggered | None) -> None:
-        self._latch_changes += 1
-        self._latched = False
-        change = self._latch.set(f"{tripped.source}: {tripped.reason}") if tripped else None
-        waiting = asyncio.wrap_future(change or self._latch.clear())
-        waiting.add_done_callback(self._latch_changed)
-
-    def _latch_changed(self, change: asyncio.Future[None]) -> None:
-        if change.cancelled():
-            return
-        error = change.exception()
-        self._latched = error is None
-        fault = clean(str(error)) if error else ""
-        if fault and fault != self._latch_fault:
-            log.error("the kill switch is not on disk: %s", fault)
-            self._view.line("error", f"the kill switch is not on disk yet: {fault}")
-        self._latch_fault = fault
-
-    async def _watch_latch(self) -> None:
-        """Trip where somebody makes the file; write or remove it where that is still to be done."""
-        while True:
-            changes = self._latch_changes
-            is_set = await asyncio.wrap_future(self._latch.look())
-            kill = self.machine.safety.kill
-            if changes == self._latch_changes:
-                if is_set and not kill.tripped:
-                    reason = f"{self._settings.kill_file} is there"
-                    self.publish(TripKillSwitch(source="file", reason=reason, ts=self._now()))
-                elif is_set != kill.tripped or not self._latched:
-                    trip = KillSwitchTriggered(kill.source, kill.reason) if kill.tripped else None
-                    self._set_latch(trip)
-            await asyncio.sleep(TICK_S)
-
     # --- start ----------------------------------------------------------------------------------
 
-    async def _prepare(self, repository: Repository) -> None:
+    async def _prepare(self, repository: Repository) -> Restored:
+        """Put the parts together, and give the machine what the database remembers."""
         settings = self._settings
         restored, resume_at = await _durable_state(repository, settings)
         held = {p.symbol for p in restored.positions if p.quantity}
         held |= {o.symbol for o in restored.orders if o.is_open}
-        self._feed: Feed = await asyncio.to_thread(make_feed, settings, resume_at, held)
+        self._feed: Feed = await asyncio.to_thread(self._parts.feed, settings, resume_at, held)
         found = plugins(settings)
         instruments = self._feed.instruments
         tables = await asyncio.to_thread(session_tables, instruments, *self._feed.span)
         config = machine_config(settings, instruments, tuple(found.kinds), tables)
         self.machine = Machine(config, found.kinds)
-        self._broker = PaperBroker(self._feed.instruments, exchange_rules(settings), self._now)
+        self._requests = self._make_requests(restored)
         self._view = View(self.machine, live_gate(settings))
         self._feed_status, self._feed_note = "connecting", ""
+        self._latching = LatchKeeper(
+            self._latch,
+            lambda: self.machine.safety.kill,
+            lambda reason: self._trip("file", reason),
+            lambda text: self._view.line("error", text),
+        )
         self._writer = StoreWriter(repository, self.publish, self._overflow)
         self._journal = _open_journal(settings.journal_dir, config, self._started_wall_ts)
-        self._broker.restore(o for o in restored.orders if o.is_open)
-        await self._broker.connect(self.publish)
-        self.publish(BrokerChanged(self._broker.name, True, ts=restored.ts))
         self.publish(restored)
-        self._trip_if_asked()
         for name, problem in found.broken.items():
             self._view.line("warning", f"strategy file {name} is broken: {problem}")
-        await self._warm_up()
-        self._switch_on(restored)
+        return restored
+
+    def _make_requests(self, restored: Restored) -> Requests:
+        instruments = self._feed.instruments
+        brokers = self._parts.brokers(self._settings, instruments, restored, self._now)
+        if missing := {i.venue for i in instruments} - brokers.keys():
+            names = ", ".join(sorted(map(clean, missing)))
+            raise UserError(f"no broker is set up for {names}", "set it up, or leave its symbols")
+        deadline_s = self._settings.submit_timeout_s
+        links = {
+            name: BrokerLink(name, broker, self.publish, self._now, deadline_s)
+            for name, broker in brokers.items()
+        }
+        venues = {instrument.symbol: instrument.venue for instrument in instruments}
+        return Requests(links, venues, self._is_wanted, self._in_flight, self._fail)
+
+    def _is_wanted(self, client_order_id: str) -> bool:
+        return self.machine.orders.is_wanted(client_order_id)
+
+    async def _start(self, restored: Restored) -> None:
+        """Brokers, warm-up, then trade; the data flow from then on."""
+        self._requests.announce()
+        self._trip_if_asked()
         early, self._early = self._early or [], None
         for command in early:
             self.command(command)
+        await self._requests.tried()
+        await self._warm_up()
+        self._switch_on(restored)
         self.publish(EngineStarted(ts=self._now()))
         log.info(
-            "started: %d symbols, state %s", len(config.instruments), self.machine.state_hash()
+            "started: %d symbols, state %s",
+            len(self.machine.config.instruments),
+            self.machine.state_hash(),
         )
+        await self._feed.run(self.publish, self._in_flight.idle)
 
     def _trip_if_asked(self) -> None:
         """The kill switch may have been asked for while no engine ran."""
         if self.machine.safety.kill.tripped:
             return
         if self._settings.kill_switch:
-            self.publish(TripKillSwitch(source="KILL_SWITCH=true", ts=self._now()))
+            self._trip("KILL_SWITCH=true")
         elif self._latch.is_set():
-            self.publish(TripKillSwitch(source="file", ts=self._now()))
+            self._trip("file")
+
+    def _trip(self, source: str, reason: str = "") -> None:
+        self.publish(TripKillSwitch(source=source, reason=reason, ts=self._now()))
 
     async def _warm_up(self) -> None:
         """Show the strategies the bars before now, so that their first live bar counts."""
@@ -362,17 +308,19 @@ class Runtime:
 
     # --- running --------------------------------------------------------------------------------
 
-    async def _trade(self, repository: Repository) -> None:
+    async def _trade(self, repository: Repository, restored: Restored) -> None:
         """Run all tasks until stop; one that fails ends them all: half-blind is not traded."""
+        saver = Saver(repository, self.machine, self._now)
         writer = asyncio.create_task(self._writer.run())
         duties = [
             asyncio.create_task(duty)
             for duty in (
-                self._feed.run(self.publish, self._ready),
+                self._requests.connect(),
+                self._start(restored),
                 self._tick(),
-                self._watch_latch(),
-                self._save(repository),
-                self._pulse(),
+                self._latching.watch(),
+                saver.run(),
+                self._pulse.run(),
                 self._picture(),
                 self._stop.wait(),
             )
@@ -383,13 +331,21 @@ class Runtime:
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            if self._error is not None:
+                raise self._error
         finally:
-            await self._wind_down(duties, writer, repository)
+            await self._wind_down(duties, writer, saver, repository)
+
+    def _fail(self, error: BaseException) -> None:
+        """A task that nobody waits for has failed."""
+        self._error = self._error or error
+        self._stop.set()
 
     async def _wind_down(
         self,
         duties: list[asyncio.Task[Any]],
         writer: asyncio.Task[None],
+        saver: Saver,
         repository: Repository,
     ) -> None:
         """No new data; what is under way is answered; all is on disk; then the end."""
@@ -398,15 +354,15 @@ class Runtime:
         await asyncio.gather(*duties, return_exceptions=True)
         try:
             async with asyncio.timeout(STOP_S):
-                await self._ready.wait()
+                await self._in_flight.idle.wait()
                 await self._writer.flush()
-                await self._save_now(repository)
+                await saver.save()
                 log.info("audit head %s", await repository.audit_head())
         except (TimeoutError, StoreUnavailable) as error:
             log.error("stopped before all was on disk: %s", clean(str(error)))
         writer.cancel()
-        await asyncio.gather(writer, *self._tasks, return_exceptions=True)
-        await self._broker.disconnect()
+        await asyncio.gather(writer, return_exceptions=True)
+        await self._requests.close()
         self._close_journal()
         self._show(self._take())
         log.info("stopped: state %s", self.machine.state_hash())
@@ -417,43 +373,11 @@ class Runtime:
             self._flush_journal()
             await asyncio.sleep(TICK_S)
 
-    async def _pulse(self) -> None:
-        """Measure how late the loop is."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + PULSE_S
-            await asyncio.sleep(PULSE_S)
-            self._pulses.append(loop.time() - due)
-
     async def _picture(self) -> None:
         """A picture for each frame of the console."""
         while True:
             self._show(self._take())
             await asyncio.sleep(1 / self._settings.fps)
-
-    async def _save(self, repository: Repository) -> None:
-        """Keep the market time, and a point of the equity curve a minute of market time."""
-        saved = 0
-        while True:
-            await asyncio.sleep(SAVE_S)
-            try:
-                if self._now() - saved >= MINUTE:
-                    saved = self._now()
-                    await self._save_equity(repository)
-                await self._save_now(repository)
-            except StoreUnavailable as error:
-                log.warning("not saved: %s", clean(str(error)))
-
-    async def _save_equity(self, repository: Repository) -> None:
-        portfolio = self.machine.portfolio
-        equity = portfolio.equity()
-        if equity is not None:
-            peak = self.machine.risk.peak_equity
-            await repository.save_equity(self._now(), equity, portfolio.cash, peak)
-
-    async def _save_now(self, repository: Repository) -> None:
-        marks = {s: m.mark for s, m in self.machine.market.symbols.items()}
-        await repository.save_market_time(self.machine.bus.now, marks)
 
     def _flush_journal(self) -> None:
         try:
@@ -470,15 +394,14 @@ class Runtime:
     def _overflow(self) -> None:
         """More facts wait for the database than are kept: no more may be made."""
         if not self.machine.safety.kill.tripped:
-            reason = "too many facts wait for the database"
-            self.publish(TripKillSwitch(source="store", reason=reason, ts=self._now()))
+            self._trip("store", "too many facts wait for the database")
 
     # --- the picture ----------------------------------------------------------------------------
 
     def _now(self) -> int:
         """Market time. A recording's stands still while an intent or a request is under way, so
         that an order is at the exchange when it was decided, however long that took."""
-        if self._feed.recorded and not self._ready.is_set():
+        if self._feed.recorded and self._in_flight.count:
             return self.machine.bus.now
         return self._feed.clock.now()
 
@@ -490,19 +413,16 @@ class Runtime:
             self._feed.clock.speed,
             self._feed.recorded,
         )
-        return self._view.take(self._now(), time.time_ns(), feed, self._latched, self._health())
-
-    def _health(self) -> Health:
-        pulses = sorted(self._pulses)
-        late = pulses[int(len(pulses) * 0.99)] * 1000 if pulses else 0.0
-        return Health(
-            lateness_ms=late,
-            queue=self._outstanding + self._writer.waiting,
+        health = Health(
+            lateness_ms=self._pulse.lateness_ms,
+            queue=self._in_flight.count + self._writer.waiting,
             conflated=0,
             events=self.machine.bus.seq,
             started_wall_ts=self._started_wall_ts,
             pid=os.getpid(),
         )
+        wall_ts = self._parts.wall()
+        return self._view.take(self._now(), wall_ts, feed, self._latching.durable, health)
 
 
 def _open_journal(folder: Path, config: MachineConfig, started_ts: int) -> JournalWriter:

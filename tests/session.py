@@ -15,7 +15,7 @@ from engine.core.events import Command
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import MINUTE, NANOS, utc
 from engine.ops.settings import Settings
-from engine.runtime import Runtime
+from engine.runtime import Parts, Runtime
 from engine.snapshot import Snapshot
 from engine.store.journal import JournalReader
 from engine.store.place import Place
@@ -101,9 +101,11 @@ def zigzag(
 class Session:
     """A running engine; `snapshots` are all that it showed."""
 
-    def __init__(self, settings: Settings, kind: type[Runtime] = Runtime) -> None:
+    def __init__(
+        self, settings: Settings, kind: type[Runtime] = Runtime, parts: Parts | None = None
+    ) -> None:
         self.settings = settings
-        self.runtime = kind(settings, self._show)
+        self.runtime = kind(settings, self._show, parts)
         self.snapshots: list[Snapshot] = []
         self._news = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -151,9 +153,9 @@ class Session:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Session]:
+async def running(settings: Settings, parts: Parts | None = None) -> AsyncIterator[Session]:
     """An engine from its start to its orderly stop."""
-    session = Session(settings)
+    session = Session(settings, parts=parts)
     session.start()
     try:
         yield session

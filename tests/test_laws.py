@@ -20,7 +20,7 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-import engine.runtime
+import engine.build
 from engine.brokers.paper import PaperBroker
 from engine.core.events import (
     CancelOrder,
@@ -95,7 +95,7 @@ async def test_i1_the_row_is_in_the_file_when_the_broker_is_asked(
             found[key] = rows(settings, query)
             return await super().submit_order(order)
 
-    monkeypatch.setattr(engine.runtime, "PaperBroker", Watched)
+    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
     async with running(settings) as session:
         await session.until(lambda _: len(found) >= 4)
     orders = {order.client_order_id: order for order in session.snapshots[-1].orders}

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 from msgspec.structs import asdict
 
+import engine.build
 import engine.runtime
 from engine.brokers.base import InDoubt, NotSent
 from engine.brokers.paper import PaperBroker
@@ -346,7 +347,7 @@ async def test_no_order_leaves_while_the_database_is_locked_and_it_recovers_by_i
             sent.append(order.client_order_id)
             return await super().submit_order(order)
 
-    monkeypatch.setattr(engine.runtime, "PaperBroker", Watched)
+    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
     async with running(settings) as session:
         await session.until(holds)
         async with locked(settings):
@@ -414,7 +415,7 @@ class Faulty(PaperBroker):
 def faulty(monkeypatch: pytest.MonkeyPatch, fault: Exception | None, reached: bool) -> type[Faulty]:
     fields = {"fault": fault, "reached": reached, "sent": [], "asked": []}
     kind = type("Faulty", (Faulty,), fields)
-    monkeypatch.setattr(engine.runtime, "PaperBroker", kind)
+    monkeypatch.setattr(engine.build, "PaperBroker", kind)
     return kind
 
 
@@ -479,7 +480,7 @@ async def test_a_kill_overtakes_a_submit_that_waits_for_its_turn(
             if isinstance(event, IntentCommitted):
                 self.command(KILL)
 
-    monkeypatch.setattr(engine.runtime, "PaperBroker", Watched)
+    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
     session = Session(settings, Killed)
     session.start()
     await session.until(lambda s: s.kill.phase == "complete")
@@ -500,7 +501,7 @@ async def test_a_cancel_without_an_answer_is_asked_again(
                 raise InDoubt("504")
             return await super().cancel_order(order)
 
-    monkeypatch.setattr(engine.runtime, "PaperBroker", Deaf)
+    monkeypatch.setattr(engine.build, "PaperBroker", Deaf)
     async with running(zigzag(tmp_path)) as session:
         snapshot = await session.until(lambda s: any(o.is_open for o in s.orders) and holds(s))
         stop = next(o for o in snapshot.orders if o.is_open)

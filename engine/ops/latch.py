@@ -1,10 +1,16 @@
 """The kill switch's file: a latch that needs no database, and a way to trip it from outside."""
 
+import asyncio
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from engine.ops.files import make_private_folder, open_private
+
+T = TypeVar("T")
 
 
 class KillLatch:
@@ -21,17 +27,20 @@ class KillLatch:
     def is_set(self) -> bool:
         return self.path.exists()
 
-    def look(self) -> Future[bool]:
-        return self._executor.submit(self.is_set)
+    def look(self) -> "asyncio.Future[bool]":
+        return self._run(self.is_set)
 
-    def set(self, reason: str) -> Future[None]:
-        return self._executor.submit(self._write, reason)
+    def set(self, reason: str) -> "asyncio.Future[None]":
+        return self._run(partial(self._write, reason))
 
-    def clear(self) -> Future[None]:
-        return self._executor.submit(self.path.unlink, missing_ok=True)
+    def clear(self) -> "asyncio.Future[None]":
+        return self._run(partial(self.path.unlink, missing_ok=True))
 
     def close(self) -> None:
         self._executor.shutdown(wait=False)
+
+    def _run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def _write(self, reason: str) -> None:
         make_private_folder(self.path.parent)

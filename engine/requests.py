@@ -1,0 +1,274 @@
+"""Requests to brokers: each in a task of its own and with a deadline, sent once.
+
+Nothing here waits for another request, so a broker that never answers holds up no other one, and
+no cancel waits behind a submit.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from engine.brokers.base import BaseBroker, InDoubt, NotSent
+from engine.core.events import (
+    BarClosed,
+    BrokerChanged,
+    CancelOrder,
+    CancelRejected,
+    Effect,
+    Event,
+    OrderNotFound,
+    QueryOrder,
+    QuoteUpdate,
+    SubmitFailed,
+    SubmitOrder,
+)
+from engine.core.model import Order
+from engine.core.text import clean
+from engine.ops.errors import UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CONNECT_AGAIN_S = 1.0
+CONNECT_AGAIN_MOST_S = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class InFlight:
+    """How many intents and requests are under way; `idle` is set while there are none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def begin(self) -> None:
+        self.count += 1
+        self.idle.clear()
+
+    def end(self) -> None:
+        self.count -= 1
+        if not self.count:
+            self.idle.set()
+
+
+class BrokerLink:
+    """One broker, and whether it can be traded with.
+
+    It is connected while it says so itself and answers in time: from a request without an answer
+    on, and up to the next answer, it counts as not connected. Each request ends within
+    `deadline_s` seconds and is answered with an input, whatever the broker does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        broker: BaseBroker,
+        publish: Callable[[Event], None],
+        now: Callable[[], int],
+        deadline_s: float,
+    ) -> None:
+        self.name = name
+        self.broker = broker
+        self.tried = asyncio.Event()
+        self._publish = publish
+        self._now = now
+        self._deadline_s = deadline_s
+        self._connected = False
+        self._reason = "connecting"
+        self._mute = False
+
+    # --- the connection -------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Connect, again and again while that fails; not where it needs a person. `tried` is set
+        once the first attempt has ended: requests wait for it."""
+        pause = CONNECT_AGAIN_S
+        while not await self._connect():
+            self.tried.set()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, CONNECT_AGAIN_MOST_S)
+        self.tried.set()
+
+    async def _connect(self) -> bool:
+        """Whether there is nothing left to try."""
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self.broker.connect(self._heard)
+        except UserError as error:
+            self._set(False, clean(f"{error.message}; {error.remedy}"))
+            return True
+        except Exception as error:
+            log.warning("%s cannot be connected to", self.name, exc_info=error)
+            self._set(False, _reason_of(error))
+            return False
+        self._set(True)
+        return True
+
+    async def disconnect(self) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self.broker.disconnect()
+        except Exception as error:
+            log.warning("%s did not disconnect in order", self.name, exc_info=error)
+
+    def announce(self) -> None:
+        reason = "does not answer" if self._connected and self._mute else self._reason
+        connected = self._connected and not self._mute
+        self._publish(BrokerChanged(self.name, connected, reason, ts=self._now()))
+
+    def _heard(self, event: Event) -> None:
+        """What the broker says without being asked."""
+        if isinstance(event, BrokerChanged):
+            self._set(event.connected, event.reason)
+        else:
+            self._publish(event)
+
+    def _set(self, connected: bool, reason: str = "") -> None:
+        self._connected, self._reason, self._mute = connected, reason, False
+        self.announce()
+
+    def _hear(self, answered: bool) -> None:
+        if self._mute == answered:
+            self._mute = not answered
+            self.announce()
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def submit(self, order: Order, is_wanted: Callable[[str], bool]) -> None:
+        """Send once. Whatever is not a clear answer leaves the order in doubt."""
+        key = order.client_order_id
+        await self.tried.wait()
+        if not is_wanted(key):
+            self._publish(SubmitFailed(key, False, "cancelled before it left", ts=self._now()))
+            return
+        try:
+            answer = await self._ask(self.broker.submit_order, order)
+        except NotSent as error:
+            answer = SubmitFailed(key, False, str(error), ts=self._now())
+        except Exception as error:
+            answer = SubmitFailed(key, True, _reason_of(error), ts=self._now())
+        self._publish(answer)
+
+    async def cancel(self, order: Order) -> None:
+        await self.tried.wait()
+        try:
+            answer = await self._ask(self.broker.cancel_order, order)
+        except Exception as error:
+            answer = CancelRejected(order.client_order_id, _reason_of(error), ts=self._now())
+        self._publish(answer)
+
+    async def query(self, order: Order) -> None:
+        """Ask where the order is; no answer is asked again by the machine."""
+        await self.tried.wait()
+        key = order.client_order_id
+        try:
+            report = await self._ask(self.broker.get_order, order)
+        except Exception as error:
+            log.warning("no answer about order %s: %s", key, _reason_of(error))
+            return
+        self._publish(report or OrderNotFound(key, ts=self._now()))
+
+    async def _ask(
+        self, request: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """The answer to a request. Raises what the broker does, TimeoutError past the deadline."""
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                answer = await request(*arguments, **named)
+        except TimeoutError:
+            self._hear(answered=False)
+            raise
+        except (NotSent, InDoubt):
+            raise
+        except Exception as error:
+            log.error("%s failed at %s", self.name, clean(str(request)), exc_info=error)
+            raise
+        self._hear(answered=True)
+        return answer
+
+
+class Requests:
+    """Carries out the effects that concern brokers; each order goes to its instrument's `venue`.
+
+    `failed` is told of an error that is none of a broker's: then half-blind is not traded.
+    """
+
+    def __init__(
+        self,
+        links: Mapping[str, BrokerLink],
+        venues: Mapping[str, str],
+        is_wanted: Callable[[str], bool],
+        in_flight: InFlight,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._links = links
+        self._venues = venues
+        self._is_wanted = is_wanted
+        self._in_flight = in_flight
+        self._failed = failed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def carry_out(self, effect: Effect) -> bool:
+        """Start the request; False where the effect is none for a broker."""
+        match effect:
+            case SubmitOrder(order=order):
+                self._start(self._link(order).submit(order, self._is_wanted))
+            case CancelOrder(order=order):
+                self._start(self._link(order).cancel(order))
+            case QueryOrder(order=order):
+                self._start(self._link(order).query(order))
+            case _:
+                return False
+        return True
+
+    def on_market(self, event: QuoteUpdate | BarClosed) -> None:
+        """Market data, before the machine sees it."""
+        for link in self._links.values():
+            link.broker.on_market(event)
+
+    def announce(self) -> None:
+        """Say of each broker whether it is connected."""
+        for link in self._links.values():
+            link.announce()
+
+    async def connect(self) -> None:
+        """Connect to all brokers at once; returns when each is connected or needs a person."""
+        await asyncio.gather(*(link.connect() for link in self._links.values()))
+
+    async def tried(self) -> None:
+        """Until the first attempt to connect to each broker has ended."""
+        for link in self._links.values():
+            await link.tried.wait()
+
+    async def close(self) -> None:
+        """Give up what is still under way, and disconnect."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(link.disconnect() for link in self._links.values()))
+
+    def _link(self, order: Order) -> BrokerLink:
+        return self._links[self._venues[order.symbol]]
+
+    def _start(self, request: Coroutine[Any, Any, None]) -> None:
+        self._in_flight.begin()
+        task = asyncio.create_task(request)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._in_flight.end()
+        if not task.cancelled() and (error := task.exception()):
+            self._failed(error)
+
+
+def _reason_of(error: Exception) -> str:
+    """What to tell of a failed request. The text of an error that is no broker's may hold secrets,
+    so only its name is told."""
+    if isinstance(error, NotSent | InDoubt):
+        return str(error) or "no answer"
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__

@@ -1,0 +1,48 @@
+"""What is saved by time: the market time and its prices, and the equity curve."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from engine.core.machine import Machine
+from engine.core.model import MINUTE
+from engine.core.text import clean
+from engine.store import StoreUnavailable
+from engine.store.repository import Repository
+
+SAVE_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Saver:
+    """Saves every second, and a point of the equity curve a minute of market time."""
+
+    def __init__(self, repository: Repository, machine: Machine, now: Callable[[], int]) -> None:
+        self._repository = repository
+        self._machine = machine
+        self._now = now
+        self._equity_saved = 0
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_S)
+            try:
+                if self._now() - self._equity_saved >= MINUTE:
+                    self._equity_saved = self._now()
+                    await self._save_equity()
+                await self.save()
+            except StoreUnavailable as error:
+                log.warning("not saved: %s", clean(str(error)))
+
+    async def save(self) -> None:
+        """Save the market time and prices. Raises StoreUnavailable."""
+        marks = {s: m.mark for s, m in self._machine.market.symbols.items()}
+        await self._repository.save_market_time(self._machine.bus.now, marks)
+
+    async def _save_equity(self) -> None:
+        portfolio = self._machine.portfolio
+        equity = portfolio.equity()
+        if equity is not None:
+            peak = self._machine.risk.peak_equity
+            await self._repository.save_equity(self._now(), equity, portfolio.cash, peak)

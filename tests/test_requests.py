@@ -1,0 +1,231 @@
+"""Several brokers at once, some of which do not answer: a real engine, each broker simulated."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from engine.brokers.base import BaseBroker, Publish
+from engine.brokers.paper import PaperBroker
+from engine.build import exchange_rules, make_feed
+from engine.core.events import (
+    BrokerChanged,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    Restored,
+    TripKillSwitch,
+)
+from engine.core.model import Instrument, Order, OrderPurpose, OrderState
+from engine.feeds.base import Feed
+from engine.ops.errors import UserError
+from engine.ops.settings import Settings
+from engine.runtime import Parts, Runtime
+from engine.snapshot import Snapshot
+from tests.session import CLOSES, Session, record, rows, running, zigzag
+
+VENUES = {"AAA": "north", "BBB": "south", "CCC": "deaf"}
+KILL = TripKillSwitch(source="key", author="me")
+
+
+class Venue(PaperBroker):
+    """A simulated broker under a name of its own; while `deaf` it never answers. `cancels` are the
+    orders whose cancel reached it."""
+
+    def __init__(
+        self,
+        name: str,
+        instruments: Sequence[Instrument],
+        settings: Settings,
+        now: Callable[[], int],
+    ) -> None:
+        super().__init__(instruments, exchange_rules(settings), now)
+        self.name = name
+        self.deaf = False
+        self.refuses = ""
+        self.cancels: list[str] = []
+        self.submits: list[str] = []
+        self.tell: Publish = lambda event: None
+
+    async def connect(self, publish: Publish) -> None:
+        await self._hear()
+        if self.refuses:
+            raise UserError(self.refuses, "log in")
+        self.tell = publish
+        await super().connect(publish)
+
+    async def submit_order(self, order: Order) -> ExecutionReport:
+        self.submits.append(order.symbol)
+        await self._hear()
+        return await super().submit_order(order)
+
+    async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
+        self.cancels.append(order.client_order_id)
+        await self._hear()
+        return await super().cancel_order(order)
+
+    async def get_order(self, order: Order) -> ExecutionReport | None:
+        await self._hear()
+        return await super().get_order(order)
+
+    async def _hear(self) -> None:
+        if self.deaf:
+            await asyncio.Event().wait()
+
+
+class Street:
+    """Three venues with a symbol each."""
+
+    def __init__(self, *deaf: str, refuses: str = "") -> None:
+        self.venues: dict[str, Venue] = {}
+        self._deaf = deaf
+        self._refuses = refuses
+        self.parts = Parts(feed=self._feed, brokers=self._brokers)
+
+    def _feed(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
+        feed = make_feed(settings, resume_at, held)
+        listed = tuple(replace(i, venue=VENUES[i.symbol]) for i in feed.instruments)
+        feed.instruments = listed  # pyright: ignore[reportAttributeAccessIssue]
+        return feed
+
+    def _brokers(
+        self,
+        settings: Settings,
+        instruments: Sequence[Instrument],
+        restored: Restored,
+        now: Callable[[], int],
+    ) -> Mapping[str, BaseBroker]:
+        for instrument in instruments:
+            name = instrument.venue
+            venue = self.venues[name] = Venue(name, (instrument,), settings, now)
+            venue.deaf = name in self._deaf
+            venue.refuses = self._refuses if name == "south" else ""
+            venue.restore(o for o in restored.orders if o.is_open and VENUES[o.symbol] == name)
+        return self.venues
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = zigzag(tmp_path, sells=False, submit_timeout_s=0.2, replay_speed=600)
+    for symbol in VENUES:
+        record(tmp_path / "data", symbol, CLOSES)
+    for file in (tmp_path / "data").glob("ACME*"):
+        file.unlink()
+    return made
+
+
+def stops(snapshot: Snapshot, state: OrderState = OrderState.ACCEPTED) -> dict[str, Order]:
+    """The protective stops in a state, by symbol."""
+    purpose = OrderPurpose.PROTECTIVE_STOP
+    return {o.symbol: o for o in snapshot.orders if (o.purpose, o.state) == (purpose, state)}
+
+
+def connected(snapshot: Snapshot) -> dict[str, bool]:
+    return {broker.name: broker.connected for broker in snapshot.brokers}
+
+
+async def test_each_order_goes_to_the_broker_of_its_instrument(settings: Settings) -> None:
+    street = Street()
+    async with running(settings, street.parts) as session:
+        snapshot = await session.until(lambda s: len(stops(s)) == 3)
+    assert connected(snapshot) == dict.fromkeys(VENUES.values(), True)
+    for symbol, name in VENUES.items():
+        assert set(street.venues[name].submits) == {symbol}
+
+
+async def test_a_kill_cancels_at_the_others_while_one_broker_never_answers(
+    settings: Settings,
+) -> None:
+    street = Street()
+    async with running(settings, street.parts) as session:
+        snapshot = await session.until(lambda s: len(stops(s)) == 3)
+        orders = stops(snapshot)
+        deaf = street.venues["deaf"]
+        deaf.deaf = True
+        session.command(KILL)
+        snapshot = await session.until(lambda s: len(stops(s, OrderState.CANCELED)) == 2)
+        assert set(stops(snapshot, OrderState.CANCELED)) == {"AAA", "BBB"}
+        assert snapshot.kill.phase == "cancelling"
+        snapshot = await session.until(lambda s: not connected(s)["deaf"])
+        assert connected(snapshot) == {"north": True, "south": True, "deaf": False}
+        assert "does not answer" in {broker.note for broker in snapshot.brokers}
+        await session.until(lambda _: deaf.cancels.count(orders["CCC"].client_order_id) >= 3)
+        deaf.deaf = False
+        snapshot = await session.until(lambda s: s.kill.phase == "complete")
+        assert set(stops(snapshot, OrderState.CANCELED)) == set(VENUES)
+        await session.until(lambda s: connected(s)["deaf"])
+    assert [len(street.venues[name].cancels) for name in ("north", "south")] == [1, 1]
+
+
+async def test_a_broker_that_cannot_be_reached_at_the_start_is_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.requests.CONNECT_AGAIN_S", 0.05)
+    street = Street("deaf")
+    async with running(settings, street.parts) as session:
+        await session.until(lambda s: connected(s) == {"north": True, "south": True, "deaf": False})
+        street.venues["deaf"].deaf = False
+        await session.until(lambda s: all(connected(s).values()))
+        await session.until(lambda s: len(stops(s)) == 3)
+
+
+async def test_a_broker_that_needs_a_person_is_told_and_stops_no_start(
+    settings: Settings,
+) -> None:
+    street = Street(refuses="the token is dead")
+    async with running(settings, street.parts) as session:
+        snapshot = await session.until(lambda s: s.feed.status == "connected")
+    notes = {broker.name: broker.note for broker in snapshot.brokers}
+    assert notes["south"] == "the token is dead; log in"
+    assert connected(snapshot) == {"north": True, "south": False, "deaf": True}
+
+
+async def test_what_a_broker_says_of_its_connection_is_in_force(settings: Settings) -> None:
+    street = Street()
+    async with running(settings, street.parts) as session:
+        await session.until(lambda s: all(connected(s).values()) and s.feed.status == "connected")
+        street.venues["north"].tell(BrokerChanged("north", False, "the stream is closed"))
+        snapshot = await session.until(lambda s: not connected(s)["north"])
+        assert "the stream is closed" in {broker.note for broker in snapshot.brokers}
+
+
+async def test_an_instrument_without_a_broker_stops_the_start_with_a_remedy(
+    settings: Settings,
+) -> None:
+    street = Street()
+    parts = Parts(feed=street._feed, brokers=lambda *_: {})  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(UserError, match="deaf, north, south"):
+        async with running(settings, parts) as session:
+            await session.until(lambda _: False)
+
+
+async def test_an_error_of_our_own_in_a_request_ends_the_engine(settings: Settings) -> None:
+    class Broken(Runtime):
+        def publish(self, event: Event) -> None:
+            if isinstance(event, ExecutionReport):
+                raise ZeroDivisionError
+            super().publish(event)
+
+    session = Session(settings, Broken, Street().parts)
+    session.start()
+    with pytest.raises(ZeroDivisionError):
+        await session.until(lambda _: False)
+
+
+async def test_the_engine_stops_in_time_while_a_broker_never_answers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.runtime.STOP_S", 0.2)
+    street = Street()
+    settings = settings.model_copy(update={"submit_timeout_s": 3600.0})
+    async with running(settings, street.parts) as session:
+        snapshot = await session.until(lambda s: len(stops(s)) == 3)
+        street.venues["deaf"].deaf = True
+        session.command(KILL)
+        await session.until(lambda s: len(stops(s, OrderState.CANCELED)) == 2)
+        async with asyncio.timeout(10):
+            await session.stop()
+    states = dict(rows(settings, "SELECT client_order_id, state FROM orders"))
+    assert states[stops(snapshot)["CCC"].client_order_id] == "pending_cancel"
