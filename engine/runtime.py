@@ -257,12 +257,12 @@ class Runtime:
         """Brokers, warm-up, then trade; the data flow from then on."""
         self._requests.announce()
         self._trip_if_asked()
+        self._switch_on(restored)
         early, self._early = self._early or [], None
         for command in early:
             self.command(command)
         await self._requests.tried()
         await self._warm_up()
-        self._switch_on(restored)
         self.publish(EngineStarted(ts=self._now()))
         log.info(
             "started: %d symbols, state %s",
