@@ -77,6 +77,7 @@ for name, target, short_help in (
     ("audit", "engine.store.command:audit", "Verify and export the audit log."),
     ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
+    ("run", "engine.headless:run", "Run the engine without a console."),
     ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),
 ):
     main.add_command(LazyCommand(name, target, short_help))

@@ -1,0 +1,55 @@
+"""`tradebot run`: the engine without a console, for a service or a terminal that nobody watches."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+import click
+
+from engine.core.events import TripKillSwitch
+from engine.ops.lock import EngineLock
+from engine.ops.logging import start_logging
+from engine.ops.settings import Settings, load_settings
+from engine.runtime import Runtime
+from engine.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+
+@click.command(short_help="Run the engine without a console.")
+def run() -> None:
+    """Run the engine until SIGTERM or SIGINT stop it in order.
+
+    SIGUSR1 trips the kill switch. SIGHUP changes nothing: the engine needs no terminal. What
+    happens is in the log. Exit status: 0 stopped as asked; 1 the engine failed; 2 it cannot start.
+    """
+    settings = load_settings()
+    start_logging(settings)
+    with EngineLock(settings.lock_path):
+        asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    runtime = Runtime(settings, _unseen)
+
+    def kill() -> None:
+        runtime.command(TripKillSwitch(source="signal", reason="SIGUSR1", author="signal"))
+
+    def lose_terminal() -> None:
+        log.info("the terminal was lost, and the engine goes on")
+
+    answers: dict[int, Callable[[], None]] = {
+        signal.SIGTERM: runtime.stop,
+        signal.SIGINT: runtime.stop,
+        signal.SIGHUP: lose_terminal,
+        signal.SIGUSR1: kill,
+    }
+    loop = asyncio.get_running_loop()
+    for number, answer in answers.items():
+        loop.add_signal_handler(number, answer)
+    await runtime.run()
+
+
+def _unseen(snapshot: Snapshot) -> None:
+    """Nobody looks."""
