@@ -1,12 +1,16 @@
 """What every test starts with."""
 
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from sqlalchemy import URL
 
 from engine.ops.settings import Settings
+from tests.postgresql import HOW_TO_START_ONE, SERVER, done, run_on
 
 # No deadline: the machine may be busy. On CI the same examples each time: a change that fails there
 # is to blame itself.
@@ -24,3 +28,18 @@ def _own_folder_and_defaults(  # pyright: ignore[reportUnusedFunction]
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[URL]:
+    """A database of this run's own on the server; without a server the test is skipped, but on CI
+    it fails."""
+    name = f"tradebot_test_{secrets.token_hex(4)}"
+    try:
+        done(run_on(SERVER, f"CREATE DATABASE {name}"))
+    except OSError:
+        if "CI" in os.environ:
+            pytest.fail(HOW_TO_START_ONE)
+        pytest.skip(HOW_TO_START_ONE)
+    yield SERVER.set(database=name)
+    done(run_on(SERVER, f"DROP DATABASE {name} WITH (FORCE)"))

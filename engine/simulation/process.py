@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -52,6 +52,7 @@ STARTING = 0.25
 """Share of the engines that are killed while they start."""
 START_S, LIFE_S, AFTER_S = 1.5, 1.2, 0.3
 PATIENCE_S = 60.0
+CANNOT_START = 2
 PROGRAM = (sys.executable, "-c", "from engine.cli import main; main()", "run")
 NOTHING = Kept({}, {}, {}, [], AuditHead())
 
@@ -78,9 +79,9 @@ def run(seeds: Sequence[int], database_url: str = "", say: Callable[[str], None]
     of `database_url`. `say` gets a line for each death."""
     report = Report()
     started = time.monotonic()
-    with ThreadPoolExecutor(LANES) as lanes:
-        shares = [seeds[lane::LANES] for lane in range(LANES)]
-        list(lanes.map(lambda share: _Lane(report, database_url, say).run(share), shares))
+    lane = _Lane(report, database_url, say)
+    with ThreadPoolExecutor(LANES) as pool:
+        list(pool.map(lane.run, [seeds[number::LANES] for number in range(LANES)]))
     report.seconds = time.monotonic() - started
     return report
 
@@ -89,7 +90,7 @@ _guard = threading.Lock()
 
 
 class _Lane:
-    """One row of accounts, each with its row of engines."""
+    """A row of accounts, each with its row of engines; several threads may each run one."""
 
     def __init__(self, report: Report, database_url: str, say: Callable[[str], None]) -> None:
         self._report = report
@@ -107,7 +108,7 @@ class _Lane:
                 self._count(row.now)
 
     @contextmanager
-    def _account(self, seed: int) -> Iterator[Account]:
+    def _account(self, seed: int) -> Generator[Account]:
         """A folder that stays where a law was broken."""
         folder = Path(mkdtemp(prefix="tradebot-simulation-"))
         broken = len(self._report.broken)
@@ -187,7 +188,7 @@ class _Row:
             if not death.starting:
                 self._wait(engine, lambda: self._log().count("started: ") > self._starts)
             time.sleep(death.moment)
-            with suppress(ProcessLookupError, UserError):
+            with suppress(ProcessLookupError):
                 death.fault(engine.pid, self.account.settings)
                 if death.fault is not faults.nothing:
                     time.sleep(death.after)
@@ -196,6 +197,8 @@ class _Row:
             ended = engine.wait()
         self._deaths += 1
         allowed = {-signal.SIGKILL, *_SIGNALLED.get(death.fault, ())}
+        if death.starting and death.fault in _IN_THE_WAY:
+            allowed.add(CANNOT_START)
         law(ended in allowed, "it ended by itself", f"status {ended}: {self._log()[-2_000:]}")
         self._judge(witness)
         self._tripped_deaths += self.now.count(KillSwitchTriggered) > 0
@@ -212,7 +215,7 @@ class _Row:
         judge_rest(self.now)
 
     @contextmanager
-    def _engine(self) -> Iterator[subprocess.Popen[bytes]]:
+    def _engine(self) -> Generator[subprocess.Popen[bytes]]:
         self._starts = self._log().count("started: ")
         with subprocess.Popen(
             PROGRAM,
@@ -272,3 +275,5 @@ _SIGNALLED: dict[faults.Fault, tuple[int, ...]] = {
     faults.trip: (-signal.SIGUSR1,),
 }
 """How a process may have ended before it was killed: in order, or before it took signals."""
+_IN_THE_WAY = (faults.fill_disk, faults.lock, faults.cut_connections)
+"""What an engine that starts may say that it cannot start for."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, NullPool, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from engine.core.model import MINUTE, nanos, utc
 from engine.ops.settings import Settings, env_text
@@ -86,7 +87,7 @@ def write_market(folder: Path, random: Random) -> None:
 
 
 @contextmanager
-def database_of_its_own(server: str) -> Iterator[str]:
+def database_of_its_own(server: str) -> Generator[str]:
     """The address of a new database on `server` (a DATABASE_URL), which is dropped at the end;
     empty, for a file, where no server is given."""
     if not server:
@@ -102,11 +103,7 @@ def database_of_its_own(server: str) -> Iterator[str]:
 
 
 async def execute_on(url: URL, statement: str) -> None:
-    import asyncpg  # an optional dependency
-
-    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(address, timeout=10)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    """Run `statement` outside a transaction. Raises SQLAlchemy's errors."""
+    database = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    async with database.connect() as connection:
+        await connection.exec_driver_sql(statement)

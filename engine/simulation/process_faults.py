@@ -54,15 +54,18 @@ def lock(pid: int, settings: Settings) -> None:
     """Another program writes to the database, and takes its time."""
     place = Place.of(settings)
     if place.is_file:
+        if not place.file.exists():  # it has only just begun
+            return
         with closing(sqlite3.connect(place.file, timeout=5, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             time.sleep(HELD_S)
     else:
         statement = (
-            f"BEGIN; LOCK TABLE {settings.mode}.orders, {settings.mode}.audit_log IN SHARE MODE;"
-            f"SELECT pg_sleep({HELD_S}); COMMIT"
+            "DO $$ BEGIN IF to_regclass('{0}.orders') IS NOT NULL THEN"
+            " LOCK TABLE {0}.orders, {0}.audit_log IN SHARE MODE; PERFORM pg_sleep({1});"
+            " END IF; END $$"
         )
-        asyncio.run(execute_on(place.url, statement))
+        asyncio.run(execute_on(place.url, statement.format(settings.mode, HELD_S)))
 
 
 def cut_connections(pid: int, settings: Settings) -> None:

@@ -4,6 +4,7 @@ Raises Violation, with the law's name, where something was lost or done twice.
 """
 
 import asyncio
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from engine.build import plugins
-from engine.core.events import Effect, Event, KillSwitchTriggered, LawBroken, Record, Restored
-from engine.core.events import SubmitOrder as Submit
+from engine.core.events import (
+    Effect,
+    Event,
+    KillSwitchTriggered,
+    LawBroken,
+    Record,
+    Restored,
+    SubmitOrder,
+)
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import FINAL_STATES, Fill, Order, OrderState, Position
 from engine.ops.settings import Settings
@@ -97,7 +105,7 @@ def judge(settings: Settings, before: Kept, witness: AuditHead) -> Kept:
         if order.state in FINAL_STATES - {OrderState.ABANDONED}:
             law(now.orders[key].filled >= order.filled, "I7", now.orders[key])
             law(now.orders[key].is_final, "I7", now.orders[key])
-    _judge_kill(now)
+    judge_kill(now)
     return now
 
 
@@ -109,7 +117,7 @@ async def _ledger_check(settings: Settings) -> list[str]:
         await repository.close()
 
 
-def _judge_kill(now: Kept) -> None:
+def judge_kill(now: Kept) -> None:
     """I5: what was sent after the kill switch tripped, in this engine or a later one."""
     tripped = False
     for row in now.audit:
@@ -131,7 +139,9 @@ def replay(settings: Settings, journal: Path) -> Session:
     for event in reader:
         effects = machine.process(event)
         laws.follow(event, effects, machine.state())
-        sent += [effect.order.client_order_id for effect in effects if isinstance(effect, Submit)]
+        sent += [
+            effect.order.client_order_id for effect in effects if isinstance(effect, SubmitOrder)
+        ]
         for fact in _facts(effects):
             law(not isinstance(fact, LawBroken), "a law of the engine's own", fact)
         if isinstance(event, Restored):
@@ -139,7 +149,7 @@ def replay(settings: Settings, journal: Path) -> Session:
     return Session(restored, sent, machine.state_hash())
 
 
-def _facts(effects: "list[Effect] | tuple[Effect, ...]") -> list[Event]:
+def _facts(effects: Iterable[Effect]) -> list[Event]:
     return [effect.fact for effect in effects if isinstance(effect, Record)]
 
 

@@ -1,11 +1,7 @@
 """Databases of both kinds; orders, fills, and facts as the bus stamps them."""
 
-import asyncio
-import os
-import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from pathlib import Path
@@ -15,20 +11,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 
 from engine.core.events import Event
 from engine.core.model import Fill, Mode, Order, OrderPurpose, OrderType, Side
 from engine.store.place import Place
 from engine.store.repository import Repository
-
-SERVER = make_url(
-    os.environ.get("TEST_DATABASE_URL", "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres")
-)
-HOW_TO_START_ONE = (
-    "no PostgreSQL server at TEST_DATABASE_URL; start one: docker run --rm --detach --publish "
-    "127.0.0.1:5432:5432 --env POSTGRES_HOST_AUTH_METHOD=trust postgres:15"
-)
+from tests.postgresql import done, dsn, run_on
 
 E = TypeVar("E", bound=Event)
 
@@ -36,46 +25,7 @@ MakeOrder = Callable[..., Order]
 MakeFill = Callable[..., Fill]
 
 
-T = TypeVar("T")
-
-
 # --- databases -----------------------------------------------------------------------------------
-
-
-def done(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, whether or not a loop runs in this thread."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
-def dsn(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-async def run_on(url: URL, *statements: str) -> list[tuple[Any, ...]]:
-    """The rows of the last of `statements`."""
-    connection = await asyncpg.connect(dsn(url), timeout=5)
-    try:
-        for statement in statements[:-1]:
-            await connection.execute(statement)
-        return [tuple(row) for row in await connection.fetch(statements[-1])]
-    finally:
-        await connection.close()
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[URL]:
-    """A database of this run's own on the server; without a server the test is skipped, but on CI
-    it fails."""
-    name = f"tradebot_test_{secrets.token_hex(4)}"
-    try:
-        done(run_on(SERVER, f"CREATE DATABASE {name}"))
-    except OSError:
-        if "CI" in os.environ:
-            pytest.fail(HOW_TO_START_ONE)
-        pytest.skip(HOW_TO_START_ONE)
-    yield SERVER.set(database=name)
-    done(run_on(SERVER, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 class Database:
