@@ -62,7 +62,7 @@ def lock(pid: int, settings: Settings) -> None:
     else:
         statement = (
             "DO $$ BEGIN IF to_regclass('{0}.orders') IS NOT NULL THEN"
-            " LOCK TABLE {0}.orders, {0}.audit_log IN SHARE MODE; PERFORM pg_sleep({1});"
+            " LOCK TABLE {0}.orders IN SHARE MODE; PERFORM pg_sleep({1});"
             " END IF; END $$"
         )
         asyncio.run(execute_on(place.url, statement.format(settings.mode, HELD_S)))
