@@ -7,27 +7,26 @@ the two.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from msgspec.structs import replace
-
 from engine.core.events import (
+    CircuitBreakerState,
     Event,
-    KillSwitchRearmed,
     KillSwitchState,
-    KillSwitchTriggered,
     OrderEvent,
     OrderIntended,
     PositionChanged,
-    PositionClosed,
     Restored,
-    SignalGenerated,
-    StrategyFailed,
-    StrategyPaused,
-    StrategyResumed,
     StrategyState,
-    StrategyToggled,
     TradingDayStarted,
 )
 from engine.core.model import Fill, Order, Position
+from engine.store.durable import (
+    Breaker,
+    KillSwitch,
+    breaker_after,
+    kill_after,
+    strategy_after,
+    strategy_of,
+)
 
 
 class Database:
@@ -37,6 +36,7 @@ class Database:
         self.intents: dict[str, Order] = {}
         self.latched = False
         self.kill = KillSwitchState()
+        self._breaker = CircuitBreakerState()
         self._cash = starting_cash
         self._orders: dict[str, Order] = {}
         self._fills: dict[str, Fill] = {}
@@ -81,6 +81,7 @@ class Database:
             execution_ids=tuple(fill.execution_id for fill in fills),
             strategies=tuple(self._strategies.values()),
             kill=self.kill,
+            breaker=self._breaker,
             day=self._day.day if self._day else "",
             day_equity=self._day.equity if self._day else None,
             peak_equity=self._peak,
@@ -95,39 +96,14 @@ class Database:
             case PositionChanged(position=position, fill=fill):
                 self._fills.setdefault(fill.execution_id, fill)
                 self._positions[position.strategy, position.symbol] = position
-            case KillSwitchTriggered() if not self.kill.tripped:
-                self.kill = KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
-            case KillSwitchRearmed():
-                self.kill = KillSwitchState()
             case TradingDayStarted() if fact.equity == fact.equity:
                 self._day = fact
             case _:
-                self._record_strategy(fact)
-
-    def _record_strategy(self, fact: Event) -> None:
-        match fact:
-            case SignalGenerated(signal=signal):
-                before = self._strategy(signal.strategy)
-                signals = {**before.last_signals, signal.symbol: signal.side}
-                self._put(replace(before, last_signals=signals))
-            case StrategyToggled(strategy=name, enabled=True):
-                self._put(replace(self._strategy(name), enabled=True, paused="", losses=0))
-            case StrategyToggled(strategy=name):
-                self._put(replace(self._strategy(name), enabled=False))
-            case StrategyPaused(strategy=name):
-                self._put(replace(self._strategy(name), paused=fact.reason))
-            case StrategyResumed(strategy=name):
-                self._put(replace(self._strategy(name), paused="", losses=0))
-            case StrategyFailed(strategy=name):
-                self._put(replace(self._strategy(name), enabled=False, paused=fact.reason))
-            case PositionClosed(round_trip=trip):
-                before = self._strategy(trip.strategy)
-                self._put(replace(before, losses=before.losses + 1 if trip.pnl < 0 else 0))
-            case _:
                 pass
-
-    def _strategy(self, name: str) -> StrategyState:
-        return self._strategies.get(name) or StrategyState(name, enabled=True)
-
-    def _put(self, state: StrategyState) -> None:
-        self._strategies[state.strategy] = state
+        if isinstance(fact, KillSwitch):
+            self.kill = kill_after(self.kill, fact)
+        elif isinstance(fact, Breaker):
+            self._breaker = breaker_after(self._breaker, fact)
+        elif name := strategy_of(fact):
+            before = self._strategies.get(name) or StrategyState(name, enabled=True)
+            self._strategies[name] = strategy_after(before, fact)

@@ -17,32 +17,21 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, json
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.core.events import (
-    CircuitBreakerCounted,
-    CircuitBreakerReset,
     CircuitBreakerState,
-    CircuitBreakerTripped,
     DataRefused,
     Event,
-    KillSwitchRearmed,
     KillSwitchState,
-    KillSwitchTriggered,
     OrderEvent,
     OrderIntended,
     PositionChanged,
-    PositionClosed,
     Restored,
-    SignalGenerated,
-    StrategyFailed,
-    StrategyPaused,
-    StrategyResumed,
     StrategyState,
-    StrategyToggled,
     TradingDayStarted,
 )
 from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
@@ -52,12 +41,19 @@ from engine.ops.lock import EngineLocked
 from engine.store import DuplicateIntent, StoreUnavailable, ledger, models
 from engine.store.audit import HEAD_KEY, RECORDED_HEAD, AuditHead, chained, head_of
 from engine.store.database import FAULTS, open_database, reason_of
+from engine.store.durable import (
+    Breaker,
+    KillSwitch,
+    breaker_after,
+    kill_after,
+    strategy_after,
+    strategy_of,
+)
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.statements import insert_new, upsert
 
 T = TypeVar("T")
-Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
 
 log = logging.getLogger(__name__)
 
@@ -330,7 +326,7 @@ async def _record_positions(connection: AsyncConnection, facts: Iterable[Event])
 
 
 async def _record_strategies(connection: AsyncConnection, facts: Iterable[Event]) -> None:
-    concerned = [(name, fact) for fact in facts if (name := _strategy_of(fact))]
+    concerned = [(name, fact) for fact in facts if (name := strategy_of(fact))]
     if not concerned:
         return
     states = {state.strategy: state for state in await _strategy_states(connection)}
@@ -338,42 +334,9 @@ async def _record_strategies(connection: AsyncConnection, facts: Iterable[Event]
     for name, fact in concerned:
         # Without a row it was never switched: what acts is on.
         before = changed.get(name) or states.get(name) or StrategyState(name, enabled=True)
-        changed[name] = _strategy_after(before, fact)
+        changed[name] = strategy_after(before, fact)
     rows = [asdict(state) for state in changed.values()]
     await connection.execute(upsert(connection.dialect.name, models.StrategyState), rows)
-
-
-def _strategy_of(fact: Event) -> str:
-    """The strategy whose durable state `fact` changes; empty where it changes none."""
-    match fact:
-        case SignalGenerated():
-            return fact.signal.strategy
-        case StrategyToggled() | StrategyPaused() | StrategyResumed() | StrategyFailed():
-            return fact.strategy
-        case PositionClosed():
-            return fact.round_trip.strategy
-        case _:
-            return ""
-
-
-def _strategy_after(state: StrategyState, fact: Event) -> StrategyState:
-    match fact:
-        case SignalGenerated(signal=signal):
-            return replace(state, last_signals={**state.last_signals, signal.symbol: signal.side})
-        case StrategyToggled(enabled=True):
-            return replace(state, enabled=True, paused="", losses=0)
-        case StrategyToggled():
-            return replace(state, enabled=False)
-        case StrategyPaused():
-            return replace(state, paused=fact.reason)
-        case StrategyResumed():
-            return replace(state, paused="", losses=0)
-        case StrategyFailed():
-            return replace(state, enabled=False, paused=fact.reason)
-        case PositionClosed():
-            return replace(state, losses=state.losses + 1 if fact.round_trip.pnl < 0 else 0)
-        case _:
-            return state
 
 
 async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event]) -> None:
@@ -381,35 +344,13 @@ async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event])
     for fact in facts:
         if isinstance(fact, TradingDayStarted) and isfinite(fact.equity):
             values[_TRADING_DAY] = fact
-    if switches := [f for f in facts if isinstance(f, KillSwitchTriggered | KillSwitchRearmed)]:
+    if switches := [f for f in facts if isinstance(f, KillSwitch)]:
         kill = _decode(await _bot_state(connection), _KILL_SWITCH, KillSwitchState)
-        values[_KILL_SWITCH] = reduce(_kill_after, switches, kill or KillSwitchState())
+        values[_KILL_SWITCH] = reduce(kill_after, switches, kill or KillSwitchState())
     if moves := [f for f in facts if isinstance(f, Breaker)]:
         breaker = _decode(await _bot_state(connection), _BREAKER, CircuitBreakerState)
-        values[_BREAKER] = reduce(_breaker_after, moves, breaker or CircuitBreakerState())
+        values[_BREAKER] = reduce(breaker_after, moves, breaker or CircuitBreakerState())
     await _put(connection, values)
-
-
-def _kill_after(
-    kill: KillSwitchState, fact: KillSwitchTriggered | KillSwitchRearmed
-) -> KillSwitchState:
-    """The first trip is the one that counts, until the switch is re-armed; a later one may only
-    have it do more."""
-    if isinstance(fact, KillSwitchRearmed):
-        return KillSwitchState()
-    if kill.tripped:
-        return replace(kill, action=fact.action)
-    return KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
-
-
-def _breaker_after(state: CircuitBreakerState, fact: Breaker) -> CircuitBreakerState:
-    match fact:
-        case CircuitBreakerCounted():
-            return CircuitBreakerState(fact.failures)
-        case CircuitBreakerTripped():
-            return CircuitBreakerState(state.failures, True, fact.reason, fact.ts)
-        case CircuitBreakerReset():
-            return CircuitBreakerState()
 
 
 async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:

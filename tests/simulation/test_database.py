@@ -57,7 +57,7 @@ def sorted_out(restored: Restored) -> Restored:
     )
 
 
-@pytest.mark.parametrize("seed", [3, 20, 28, 869])
+@pytest.mark.parametrize("seed", [3, 20, 28, 142, 203, 469, 869])
 async def test_it_is_the_repository_in_memory(seed: int, tmp_path: Path) -> None:
     options = draw(seed)
     noted = Noted(options.config.starting_cash)

@@ -1,0 +1,79 @@
+"""What single facts make of the durable state. The database and the simulated one share it."""
+
+from msgspec.structs import replace
+
+from engine.core.events import (
+    CircuitBreakerCounted,
+    CircuitBreakerReset,
+    CircuitBreakerState,
+    CircuitBreakerTripped,
+    Event,
+    KillSwitchRearmed,
+    KillSwitchState,
+    KillSwitchTriggered,
+    PositionClosed,
+    SignalGenerated,
+    StrategyFailed,
+    StrategyPaused,
+    StrategyResumed,
+    StrategyState,
+    StrategyToggled,
+)
+
+KillSwitch = KillSwitchTriggered | KillSwitchRearmed
+Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
+
+
+def strategy_of(fact: Event) -> str:
+    """The strategy whose durable state `fact` changes; empty where it changes none."""
+    match fact:
+        case SignalGenerated():
+            return fact.signal.strategy
+        case StrategyToggled() | StrategyPaused() | StrategyResumed() | StrategyFailed():
+            return fact.strategy
+        case PositionClosed():
+            return fact.round_trip.strategy
+        case _:
+            return ""
+
+
+def strategy_after(state: StrategyState, fact: Event) -> StrategyState:
+    """What of a strategy outlives a restart, after `fact`."""
+    match fact:
+        case SignalGenerated(signal=signal):
+            return replace(state, last_signals={**state.last_signals, signal.symbol: signal.side})
+        case StrategyToggled(enabled=True):
+            return replace(state, enabled=True, paused="", losses=0)
+        case StrategyToggled():
+            return replace(state, enabled=False)
+        case StrategyPaused():
+            return replace(state, paused=fact.reason)
+        case StrategyResumed():
+            return replace(state, paused="", losses=0)
+        case StrategyFailed():
+            return replace(state, enabled=False, paused=fact.reason)
+        case PositionClosed():
+            return replace(state, losses=state.losses + 1 if fact.round_trip.pnl < 0 else 0)
+        case _:
+            return state
+
+
+def kill_after(kill: KillSwitchState, fact: KillSwitch) -> KillSwitchState:
+    """The first trip is the one that counts, until the switch is re-armed; a later one may only
+    have it do more."""
+    if isinstance(fact, KillSwitchRearmed):
+        return KillSwitchState()
+    if kill.tripped:
+        return replace(kill, action=fact.action)
+    return KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
+
+
+def breaker_after(state: CircuitBreakerState, fact: Breaker) -> CircuitBreakerState:
+    """The circuit breaker as it outlives a restart, after `fact`."""
+    match fact:
+        case CircuitBreakerCounted():
+            return CircuitBreakerState(fact.failures)
+        case CircuitBreakerTripped():
+            return CircuitBreakerState(state.failures, True, fact.reason, fact.ts)
+        case CircuitBreakerReset():
+            return CircuitBreakerState()
