@@ -7,8 +7,9 @@ from engine.brokers.paper import PaperBroker
 from engine.core.events import Restored
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
-from engine.core.model import NANOS, Instrument, Mode, nanos
+from engine.core.model import NANOS, Instrument, nanos
 from engine.core.risk import RiskLimits
+from engine.core.safety import SafetyRules
 from engine.core.sessions import SessionTable
 from engine.core.text import clean
 from engine.feeds.base import Feed
@@ -18,7 +19,6 @@ from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.plugins import Plugins, find_strategies
-from engine.snapshot import LiveGate
 from engine.store.place import Place
 
 
@@ -33,6 +33,17 @@ def risk_limits(settings: Settings) -> RiskLimits:
         max_daily_loss_pct=settings.max_daily_loss_pct,
         max_exposure_pct=settings.max_exposure_pct,
         max_drawdown_pct=settings.max_drawdown_pct,
+    )
+
+
+def safety_rules(settings: Settings) -> SafetyRules:
+    return SafetyRules(
+        kill_action=settings.kill_action,
+        breaker_failures=settings.circuit_breaker_failures,
+        breaker_kills=settings.circuit_breaker_kills,
+        allow_live=settings.allow_live_trading,
+        dead_man=int((settings.dead_man_s or 0) * NANOS),
+        dry_run=settings.dry_run,
     )
 
 
@@ -85,6 +96,7 @@ def machine_config(
     symbols = tuple(instrument.symbol for instrument in instruments)
     return MachineConfig(
         account=str(settings.mode),
+        mode=settings.mode,
         instruments=tuple(instruments),
         strategies=tuple(StrategySetup(name, symbols) for name in sorted(strategies)),
         starting_cash=settings.starting_cash,
@@ -93,7 +105,7 @@ def machine_config(
         stale_after=int(settings.stale_after_s * NANOS),
         submit_timeout=int(settings.submit_timeout_s * NANOS),
         visibility_lag=int(settings.in_doubt_lag_s * NANOS),
-        live_objections=tuple(gate.remedy for gate in live_gate(settings) if not gate.met),
+        safety=safety_rules(settings),
         calendars=calendars,
     )
 
@@ -131,21 +143,3 @@ def _still_to_play(recordings: Recordings, start: int) -> tuple[str, ...]:
     """The symbols with data after `start`; all of them where none has, so that the feed says so."""
     playing = [s for s in recordings.symbols if recordings.span(s)[1] > start]
     return tuple(playing) or recordings.symbols
-
-
-def live_gate(settings: Settings) -> tuple[LiveGate, ...]:
-    """What live trading asks for, and which of it is there."""
-    return (
-        LiveGate("MODE=live", settings.mode is Mode.LIVE, "set MODE=live and start again"),
-        LiveGate(
-            "ALLOW_LIVE_TRADING=true",
-            settings.allow_live_trading,
-            "set ALLOW_LIVE_TRADING=true and start again",
-        ),
-        LiveGate(
-            "broker credentials",
-            False,
-            "give the credentials of a live broker (this version has the paper broker only)",
-        ),
-        LiveGate("confirmation", False, "a person types the confirmation in this session"),
-    )

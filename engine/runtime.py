@@ -22,8 +22,9 @@ import msgspec
 
 from engine import __version__
 from engine.brokers.base import BaseBroker
-from engine.build import live_gate, machine_config, make_brokers, make_feed, plugins
+from engine.build import machine_config, make_brokers, make_feed, plugins
 from engine.calendars import session_tables
+from engine.core.breaker import RESET_WORD
 from engine.core.events import (
     BarClosed,
     ClockTick,
@@ -39,13 +40,14 @@ from engine.core.events import (
     KillSwitchTriggered,
     QuoteUpdate,
     Record,
+    ResetCircuitBreaker,
     Restored,
     SteerFeed,
     ToggleStrategy,
     TripKillSwitch,
 )
 from engine.core.machine import Machine, MachineConfig
-from engine.core.model import Instrument, utc
+from engine.core.model import NANOS, Instrument, utc
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.clock import NanosecondSource
@@ -221,7 +223,7 @@ class Runtime:
         config = machine_config(settings, instruments, tuple(found.kinds), tables)
         self.machine = Machine(config, found.kinds)
         self._requests = self._make_requests(restored)
-        self._view = View(self.machine, live_gate(settings))
+        self._view = View(self.machine)
         self._feed_status, self._feed_note = "connecting", ""
         self._latching = LatchKeeper(
             self._latch,
@@ -234,6 +236,9 @@ class Runtime:
         self.publish(restored)
         for name, problem in found.broken.items():
             self._view.line("warning", f"strategy file {name} is broken: {problem}")
+        if settings.dry_run:
+            self._view.line("warning", "DRY RUN: no order is sent")
+            log.warning("dry run: no order is sent")
         return restored
 
     def _make_requests(self, restored: Restored) -> Requests:
@@ -257,6 +262,7 @@ class Runtime:
         """Brokers, warm-up, then trade; the data flow from then on."""
         self._requests.announce()
         self._trip_if_asked()
+        self._reset_if_asked()
         self._switch_on(restored)
         early, self._early = self._early or [], None
         for command in early:
@@ -282,6 +288,11 @@ class Runtime:
 
     def _trip(self, source: str, reason: str = "") -> None:
         self.publish(TripKillSwitch(source=source, reason=reason, ts=self._now()))
+
+    def _reset_if_asked(self) -> None:
+        if self._settings.circuit_breaker_reset and self.machine.safety.breaker.state.tripped:
+            author = "CIRCUIT_BREAKER_RESET=true"
+            self.publish(ResetCircuitBreaker(word=RESET_WORD, author=author, ts=self._now()))
 
     async def _warm_up(self) -> None:
         """Show the strategies the bars before now, so that their first live bar counts."""
@@ -368,8 +379,11 @@ class Runtime:
         log.info("stopped: state %s", self.machine.state_hash())
 
     async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         while True:
-            self.publish(ClockTick(ts=self._now()))
+            uptime = int((loop.time() - started) * NANOS)
+            self.publish(ClockTick(uptime, ts=self._now()))
             self._flush_journal()
             await asyncio.sleep(TICK_S)
 

@@ -42,9 +42,8 @@ ORDERS_SHOWN = 300
 class View:
     """Follows the facts, and makes snapshots that share what did not change."""
 
-    def __init__(self, machine: Machine, live_gate: tuple[LiveGate, ...]) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._live_gate = live_gate
         self._signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._quotes: dict[str, QuoteRow] = {}
@@ -84,7 +83,7 @@ class View:
             seq=machine.bus.seq,
             ts=max(market_ts, machine.bus.now),
             wall_ts=wall_ts,
-            mode=machine.safety.mode,
+            mode=machine.config.mode,
             account=machine.config.account,
             currency=machine.config.currency,
             equity=equity,
@@ -104,7 +103,9 @@ class View:
             limits=self._limits(),
             strategies=tuple(map(self._strategy, machine.runner.runs.values())),
             log=tuple(self._lines),
-            live_gate=self._live_gate,
+            live_gate=tuple(
+                LiveGate(c.condition, c.met, c.remedy) for c in machine.safety.live.conditions()
+            ),
             health=health,
         )
 

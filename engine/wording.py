@@ -151,7 +151,11 @@ def _limits(fact: e.Event) -> Worded | None:
         case e.CircuitBreakerReset():
             return WARNING, f"circuit breaker reset by {fact.author}"
         case e.LiveConfirmed():
-            return WARNING, f"LIVE trading confirmed by {fact.author}"
+            at = ", ".join(fact.brokers)
+            return WARNING, f"LIVE trading at {at} confirmed by {fact.author}"
+        case e.OperatorSilent():
+            left = _duration(fact.limit - fact.silent)
+            return WARNING, f"no sign of life: the dead-man's switch trips in {left}"
         case e.SymbolPaused():
             return WARNING, f"{fact.symbol} paused: {fact.reason}"
         case e.SymbolResumed():

@@ -32,7 +32,7 @@ class Picture:
 
     def __init__(self, *strategies: str, **how: Any) -> None:
         self.rig = Rig(*strategies, **how)
-        self.view = View(self.rig.machine, ())
+        self.view = View(self.rig.machine)
         self._followed = 0
 
     def take(self, durable: bool = True) -> Snapshot:

@@ -149,7 +149,12 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "CIRCUIT BREAKER tripped, no entry leaves: 5 failures in a row",
     ),
     (e.CircuitBreakerReset("me"), "warning", "circuit breaker reset by me"),
-    (e.LiveConfirmed("me"), "warning", "LIVE trading confirmed by me"),
+    (e.LiveConfirmed("me", ("ib",)), "warning", "LIVE trading at ib confirmed by me"),
+    (
+        e.OperatorSilent(48 * NANOS, 60 * NANOS),
+        "warning",
+        "no sign of life: the dead-man's switch trips in 12 s",
+    ),
     (e.SymbolPaused("ACME", "halted"), "warning", "ACME paused: halted"),
     (e.SymbolResumed("ACME", "me"), "info", "ACME is traded again by me"),
     (e.SymbolResumed("ACME"), "info", "ACME is traded again"),

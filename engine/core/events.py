@@ -79,7 +79,13 @@ class RatePublished(Event, frozen=True):
 
 
 class ClockTick(Event, frozen=True, gc=False):
-    """Time passes; time-outs and staleness are judged at each tick."""
+    """Time passes; time-outs and staleness are judged at each tick.
+
+    `uptime` is how long the session has lasted (ns), by a clock that nobody sets: a person's time,
+    however fast the market's goes.
+    """
+
+    uptime: int = 0
 
 
 class IntentCommitted(Event, frozen=True):
@@ -589,7 +595,17 @@ class CircuitBreakerReset(Event, frozen=True):
 
 
 class LiveConfirmed(Event, frozen=True):
+    """Orders may leave for the real accounts at `brokers`, until the session ends."""
+
     author: str
+    brokers: tuple[str, ...]
+
+
+class OperatorSilent(Event, frozen=True):
+    """No sign of life for `silent` ns; at `limit` the dead-man's switch trips."""
+
+    silent: int
+    limit: int
 
 
 class SymbolPaused(Event, frozen=True):

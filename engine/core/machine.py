@@ -16,7 +16,9 @@ from engine.core.events import (
     CancelRejected,
     CircuitBreakerTripped,
     ClockTick,
+    Command,
     CommandRefused,
+    ConfirmLive,
     ControlFeed,
     DuplicateRefused,
     Effect,
@@ -31,6 +33,7 @@ from engine.core.events import (
     LateFill,
     LawBroken,
     LimitBreached,
+    LiveConfirmed,
     OrderAbandoned,
     OrderAccepted,
     OrderCanceled,
@@ -84,8 +87,8 @@ class MachineConfig(Struct, frozen=True):
     """All that a machine starts from; with the journal of its inputs it can be run again.
 
     Durations are in nanoseconds. `day_zone` is the IANA time zone of the trading day; `history` is
-    how many bars of each symbol are kept; `live_objections` say what live trading lacks;
-    `calendars` are the sessions of the exchanges that the instruments name.
+    how many bars of each symbol are kept; `calendars` are the sessions of the exchanges that the
+    instruments name.
     """
 
     account: str
@@ -101,7 +104,6 @@ class MachineConfig(Struct, frozen=True):
     submit_timeout: int = 5 * NANOS
     visibility_lag: int = 30 * NANOS
     history: int = 500
-    live_objections: tuple[str, ...] = ()
     calendars: tuple[SessionTable, ...] = ()
 
 
@@ -130,7 +132,7 @@ class Machine:
         self.risk = Risk(
             bus, config.limits, self.market, self.portfolio, self.orders, config.day_zone
         )
-        self.safety = Safety(bus, self.orders, config.safety, config.mode, config.live_objections)
+        self.safety = Safety(bus, self.orders, config.safety, config.mode)
         self.runner = StrategyRunner(bus, self.market)
         self.desk = Desk(
             bus,
@@ -141,6 +143,7 @@ class Machine:
             self.safety,
             self.runner,
         )
+        self._send_nothing_in_a_dry_run()
         for setup in config.strategies:
             kind = kinds[setup.name]
             parameters = make_parameters(kind, setup.parameters)
@@ -177,6 +180,8 @@ class Machine:
             "refused": [[*key, ts] for key, ts in self.desk.refused.items()],
             "kill": self.safety.kill,
             "breaker": self.safety.breaker.state,
+            "live": self.safety.live.confirmed,
+            "dead_man": [self.safety.dead_man.seen, self.safety.dead_man.warned],
             "store_available": self.safety.store_available,
             "brokers": list(self.safety.brokers.values()),
             "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
@@ -192,6 +197,10 @@ class Machine:
     def state_hash(self) -> str:
         """SHA-256 of the state; floats enter with all their bits, NaN as null."""
         return sha256(msgspec.json.encode(self.state(), order="deterministic")).hexdigest()
+
+    def _send_nothing_in_a_dry_run(self) -> None:
+        may_leave = self.orders.gate
+        self.orders.gate = lambda order: may_leave(order) or self.safety.dry_run
 
     # --- wiring ---------------------------------------------------------------------------------
 
@@ -238,7 +247,13 @@ class Machine:
         bus.subscribe(LawBroken, safety.on_broken_law)
         bus.subscribe(RearmKillSwitch, safety.on_rearm)
         bus.subscribe(KillSwitchRearmed, desk.on_resumed)
-        bus.subscribe(RequestMode, safety.on_mode)
+        bus.subscribe(RequestMode, safety.live.on_mode)
+        bus.subscribe(ConfirmLive, safety.live.on_confirm)
+        bus.subscribe(LiveConfirmed, desk.on_resumed)
+        if safety.dead_man.limit:
+            bus.subscribe(ClockTick, safety.dead_man.on_tick)
+            for kind in Command.__subclasses__():
+                bus.subscribe(kind, safety.dead_man.on_command)
         bus.subscribe(StoreChanged, safety.on_store)
         bus.subscribe(StoreStatusChanged, desk.on_store_status)
         bus.subscribe(OrderInDoubt, breaker.on_doubt)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from engine.core.breaker import CircuitBreaker
 from engine.core.bus import Bus
+from engine.core.deadman import DeadMansSwitch
 from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
@@ -18,12 +19,12 @@ from engine.core.events import (
     LawBroken,
     LimitBreached,
     RearmKillSwitch,
-    RequestMode,
     Restored,
     StoreChanged,
     StoreStatusChanged,
     TripKillSwitch,
 )
+from engine.core.live import LiveGate
 from engine.core.model import KillAction, Mode, Order, OrderPurpose, OrderState
 from engine.core.orders import OrderBook
 from engine.core.text import clean
@@ -36,11 +37,16 @@ STRENGTH = (KillAction.STOP, KillAction.KEEP_STOPS, KillAction.CANCEL, KillActio
 
 class SafetyRules(Struct, frozen=True):
     """`kill_action` is what the kill switch does where its trip does not say; `breaker_failures` in
-    a row trip the circuit breaker, and with `breaker_kills` it trips the kill switch."""
+    a row trip the circuit breaker, and with `breaker_kills` it trips the kill
+    switch; `allow_live` is one condition of live trading; `dead_man` is for how long (ns) nobody
+    need be there, 0 for ever; with `dry_run` no order is sent."""
 
     kill_action: KillAction = KillAction.CANCEL
     breaker_failures: int = 5
     breaker_kills: bool = False
+    allow_live: bool = False
+    dead_man: int = 0
+    dry_run: bool = False
 
 
 class Safety:
@@ -56,50 +62,60 @@ class Safety:
         orders: OrderBook,
         rules: SafetyRules,
         mode: Mode,
-        live_objections: tuple[str, ...],
     ) -> None:
         self._bus = bus
         self._orders = orders
         self._rules = rules
-        self.mode = mode
-        self._live_objections = live_objections
         self.kill = KillSwitchState()
         self.breaker = CircuitBreaker(bus, orders, rules.breaker_failures)
         self.store_available = True
         self.store_reason = ""
         self.brokers: dict[str, BrokerStatusChanged] = {}
+        self.live = LiveGate(bus, mode, rules.allow_live, self.brokers)
+        self.dead_man = DeadMansSwitch(bus, rules.dead_man, self._trip)
 
     # --- what stands against an order -----------------------------------------------------------
 
     def objection(self, venue: str = "") -> str:
         """Why no order may leave now, to `venue` where one is named; empty text where nothing
         stands against it."""
-        if self.kill.tripped:
-            return f"kill switch ({self.kill.source})"
-        return self._unreachable(venue)
+        return self._killed or self.dry_run or self._closed(venue)
 
     def entry_objection(self, venue: str) -> str:
-        """Why no new risk may be taken; orders that reduce a position may still leave."""
-        return self.objection(venue) or self.breaker.objection
+        """Why no new risk may be taken; orders that reduce a position may still leave.
+
+        A dry run lets entries be made: they end where they would be sent.
+        """
+        return self._killed or self._closed(venue) or self.breaker.objection
 
     def exit_objection(self, venue: str) -> str:
         """Why an order that closes a position may not leave; a kill that flattens lets it."""
-        if self.is_flattening:
-            return self._unreachable(venue)
-        return self.objection(venue)
+        killed = "" if self.is_flattening else self._killed
+        return killed or self.dry_run or self._closed(venue)
+
+    @property
+    def dry_run(self) -> str:
+        """The last word on every order: why it is not sent, empty text where it is."""
+        return "dry run" if self._rules.dry_run else ""
 
     @property
     def is_flattening(self) -> bool:
         """Whether the kill switch wants every position closed."""
         return self.kill.tripped and self.kill.action is KillAction.FLATTEN
 
-    def _unreachable(self, venue: str) -> str:
+    @property
+    def _killed(self) -> str:
+        return f"kill switch ({self.kill.source})" if self.kill.tripped else ""
+
+    def _closed(self, venue: str) -> str:
+        """Why nothing can or may get to `venue`."""
         if not self.store_available:
             return "the database is out of reach"
-        if venue:
-            broker = self.brokers.get(venue)
-            if broker is None or not broker.connected:
-                return f"{venue} is not connected"
+        if reason := self.live.objection(venue):
+            return reason
+        broker = self.brokers.get(venue)
+        if venue and (broker is None or not broker.connected):
+            return f"{venue} is not connected"
         return ""
 
     # --- circuit breaker ------------------------------------------------------------------------
@@ -173,18 +189,6 @@ class Safety:
         if in_doubt:
             return f"orders are in doubt: {', '.join(in_doubt)}"
         return ""
-
-    # --- live gate ------------------------------------------------------------------------------
-
-    def on_mode(self, event: RequestMode) -> None:
-        """The mode is chosen at start; a running engine is never carried over to live."""
-        if event.mode is self.mode:
-            reason = f"the mode is {self.mode} already"
-        elif event.mode is Mode.LIVE:
-            reason = "live trading needs: " + "; ".join(self._live_objections)
-        else:
-            reason = "restart with MODE=paper"
-        self._bus.publish(CommandRefused("RequestMode", reason))
 
     # --- store and brokers -----------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.core.model import Mode
+from engine.core.model import KillAction, Mode
 from engine.core.text import clean
 from engine.ops.errors import UserError
 
@@ -111,6 +111,18 @@ class Settings(BaseSettings):
     """true lets MODE=live reach a real account, once a person has confirmed it in the console"""
     kill_switch: bool = False
     """true starts with the kill switch tripped: no order leaves until it is re-armed by hand"""
+    kill_action: Annotated[KillAction, AnyCase] = KillAction.CANCEL
+    """what a trip does besides: stop (nothing), keep_stops, cancel (all orders) or flatten"""
+    dry_run: bool = False
+    """true does everything but send orders: each ends as canceled, not sent"""
+    circuit_breaker_failures: Count = 5
+    """orders in a row that fail (rejected, not sent, no answer) before no entry leaves any more"""
+    circuit_breaker_kills: bool = False
+    """true has the circuit breaker trip the kill switch as well"""
+    circuit_breaker_reset: bool = False
+    """true resets the circuit breaker at the start; set it back after"""
+    dead_man_s: Annotated[Seconds | None, BeforeValidator(_absent_if_empty)] = None
+    """seconds without a key or a command after which the kill switch trips; empty means never"""
 
     # What the engine keeps.
     data_dir: Folder = Path("var")

@@ -36,7 +36,7 @@ from engine.core.events import (
 from engine.core.execution import SLIPPAGE_ALLOWANCE
 from engine.core.machine import Machine, MachineConfig, StrategySetup
 from engine.core.matching import SimulatedExchange
-from engine.core.model import ZERO, Bar, Fill, RoundTrip, utc
+from engine.core.model import ZERO, Bar, Fill, Mode, RoundTrip, utc
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import merged
 from engine.ops.settings import Settings
@@ -157,7 +157,10 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
     tables = session_tables(instruments, min(s for s, _ in spans), max(e for _, e in spans))
     config = machine_config(request.settings, instruments, (), tables)
     setup = StrategySetup(request.strategy, request.symbols, request.parameters)
-    return msgspec.structs.replace(config, account="backtest", strategies=(setup,))
+    safety = msgspec.structs.replace(config.safety, dry_run=False, dead_man=0)
+    return msgspec.structs.replace(
+        config, account="backtest", mode=Mode.PAPER, strategies=(setup,), safety=safety
+    )
 
 
 def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> None:

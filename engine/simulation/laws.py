@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from engine.core.events import (
     BarClosed,
+    BrokerStatusChanged,
     CancelOrder,
     CircuitBreakerReset,
     CircuitBreakerTripped,
@@ -24,6 +25,7 @@ from engine.core.events import (
     IntentCommitted,
     KillSwitchRearmed,
     KillSwitchTriggered,
+    LiveConfirmed,
     OrderAccepted,
     OrderEvent,
     OrderFilled,
@@ -40,7 +42,7 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.machine import MachineConfig
-from engine.core.model import Fill, KillAction, Order, OrderPurpose, OrderState, Quote, utc
+from engine.core.model import Fill, KillAction, Mode, Order, OrderPurpose, OrderState, Quote, utc
 
 S = OrderState
 
@@ -107,6 +109,8 @@ class Laws:
         self.kill: KillAction | None = None
         self.breaker = False
         self.failures = 0
+        self.live: dict[str, bool] = {}
+        self.confirmed: set[str] = set()
         self.seq = 0
         self.ts = 0
 
@@ -209,6 +213,10 @@ class Laws:
                 self.kill = fact.action
             case KillSwitchRearmed():
                 self.kill = None
+            case BrokerStatusChanged():
+                self.live[fact.broker] = fact.live
+            case LiveConfirmed():
+                self.confirmed |= set(fact.brokers)
             case CircuitBreakerTripped():
                 self.breaker = True
             case CircuitBreakerReset():
@@ -258,6 +266,8 @@ class Laws:
         law(key not in self.sent, "I2", order)
         flattens = self.kill is KillAction.FLATTEN and order.purpose is OrderPurpose.EXIT
         law(self.kill is None or flattens, "I5", order)
+        law(not self.config.safety.dry_run, "dry run", order)
+        self._may_be_live(order)
         self.sent[key] = order
         if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
             law(order.strategy in self.on, "I10", order)
@@ -266,6 +276,15 @@ class Laws:
             self._within_limits(order)
         else:
             self._reduces(order)
+
+    def _may_be_live(self, order: Order) -> None:
+        """I11: a real account gets an order where all was asked for, and only then does any leave
+        in live mode."""
+        (venue,) = (i.venue for i in self.config.instruments if i.symbol == order.symbol)
+        asked_for = self.config.mode is Mode.LIVE
+        law(self.live.get(venue, False) == asked_for, "I11", (venue, self.config.mode))
+        if asked_for:
+            law(self.config.safety.allow_live and venue in self.confirmed, "I11", order)
 
     def _reduces(self, order: Order) -> None:
         """What closes a position never adds up to more than is held: nothing is sold twice."""

@@ -17,8 +17,8 @@ from engine.core.events import (
     KillSwitchTriggered,
     OrderCanceled,
     QueryOrder,
-    RequestMode,
     Restored,
+    RiskChecked,
     SignalBlocked,
     StoreChanged,
     StoreStatusChanged,
@@ -26,7 +26,7 @@ from engine.core.events import (
     SubmitOrder,
     TripKillSwitch,
 )
-from engine.core.model import KillAction, Mode, Order, OrderPurpose, OrderState, Side
+from engine.core.model import KillAction, Order, OrderPurpose, OrderState, Side
 from engine.core.safety import STRENGTH, SafetyRules
 from tests.core.rig import ACME, COIN, Rig, effects_of, facts_of
 
@@ -312,30 +312,34 @@ def test_cancels_leave_whatever_is_out_of_reach() -> None:
     assert len(rig.facts(OrderCanceled)) == 1
 
 
-# --- the live gate -------------------------------------------------------------------------------
+# --- dry run -------------------------------------------------------------------------------------
 
 
-def refusals(rig: Rig, mode: Mode) -> list[str]:
-    rig.send(RequestMode(mode=mode, author="me"))
-    return [fact.reason for fact in rig.facts(CommandRefused)]
+def test_a_dry_run_does_everything_but_send() -> None:
+    rig = Rig(safety=SafetyRules(dry_run=True))
+    order = rig.buy()
+    assert rig.submits() == []
+    assert rig.count(CommitIntent) == 1
+    checked = rig.facts(RiskChecked)
+    assert checked
+    assert {fact.client_order_id for fact in checked} == {order.client_order_id}
+    assert (order.state, order.reason) == (OrderState.CANCELED, "not sent: dry run")
 
 
-def test_a_running_engine_is_never_carried_over_to_live() -> None:
-    rig = Rig(live_objections=("set MODE=live", "confirm"))
-    assert refusals(rig, Mode.LIVE) == ["live trading needs: set MODE=live; confirm"]
-    assert rig.machine.safety.mode is Mode.PAPER
-
-
-def test_nor_without_objections() -> None:
+def test_a_dry_run_leaves_positions_and_their_stops_alone() -> None:
     rig = Rig()
-    assert len(refusals(rig, Mode.LIVE)) == 1
-    assert rig.machine.safety.mode is Mode.PAPER
+    rig.hold_position(100)
+    (stop,) = rig.of(OrderPurpose.PROTECTIVE_STOP)
+    dry = Rig(restored=rig.durable(), safety=SafetyRules(dry_run=True))
+    dry.signal(Side.SELL)
+    assert blocks(dry) == [("stop", "dry run")]
+    assert dry.state_of(stop) is OrderState.ACCEPTED
+    assert (dry.submits(), dry.count(CancelOrder)) == ([], 0)
 
 
-@pytest.mark.parametrize(
-    ("running", "reason"),
-    [(Mode.PAPER, "the mode is paper already"), (Mode.LIVE, "restart with MODE=paper")],
-)
-def test_nor_to_paper(running: Mode, reason: str) -> None:
-    rig = Rig(mode=running)
-    assert refusals(rig, Mode.PAPER) == [reason]
+def test_a_dry_run_can_be_killed() -> None:
+    rig = Rig()
+    rig.hold_position(100)
+    dry = Rig(restored=rig.durable(), safety=SafetyRules(dry_run=True))
+    dry.kill()
+    assert dry.open == []

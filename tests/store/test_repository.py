@@ -19,6 +19,10 @@ from msgspec.structs import replace
 
 from engine.core.bus import Bus
 from engine.core.events import (
+    CircuitBreakerCounted,
+    CircuitBreakerReset,
+    CircuitBreakerState,
+    CircuitBreakerTripped,
     CommandRefused,
     DataRefused,
     Event,
@@ -49,6 +53,7 @@ from engine.core.model import (
     AssetClass,
     Fill,
     Instrument,
+    KillAction,
     Mode,
     Order,
     OrderPurpose,
@@ -373,6 +378,13 @@ TRIPPED = KillSwitchState(True, "key", "panic", 1)
             [KillSwitchTriggered("a", ""), KillSwitchRearmed("ann"), KillSwitchTriggered("b", "")],
             KillSwitchState(True, "b", "", 3),
         ),
+        (
+            [
+                KillSwitchTriggered("key", "panic"),
+                KillSwitchTriggered("cli", "all out", action=KillAction.FLATTEN),
+            ],
+            replace(TRIPPED, action=KillAction.FLATTEN),
+        ),
     ],
 )
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
@@ -388,6 +400,36 @@ async def test_the_kill_switch_stays_as_it_was(
     for batch in [stamped] if together else [[fact] for fact in stamped]:
         await store.record(batch)
     assert (await restart(store, place)).kill == state
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ([CircuitBreakerCounted(2, 5, "no margin")], CircuitBreakerState(2)),
+        (
+            [CircuitBreakerCounted(2, 5, "no margin"), CircuitBreakerCounted(0, 5, "")],
+            CircuitBreakerState(),
+        ),
+        (
+            [CircuitBreakerCounted(5, 5, "halted"), CircuitBreakerTripped("5 failures")],
+            CircuitBreakerState(5, True, "5 failures", 2),
+        ),
+        ([CircuitBreakerTripped("too fast"), CircuitBreakerReset("ann")], CircuitBreakerState()),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
+async def test_the_circuit_breaker_stays_as_it_was(
+    store: Repository,
+    place: Place,
+    stamp: Stamp,
+    facts: list[Event],
+    state: CircuitBreakerState,
+    together: bool,
+) -> None:
+    stamped = [stamp(fact) for fact in facts]
+    for batch in [stamped] if together else [[fact] for fact in stamped]:
+        await store.record(batch)
+    assert (await restart(store, place)).breaker == state
 
 
 async def test_the_trading_day_the_peak_and_the_marks_are_restored(
