@@ -33,6 +33,7 @@ from engine.core.events import (
 from engine.core.machine import Machine
 from engine.core.model import Bar, Order
 from engine.simulation.database import Database
+from engine.simulation.deadlines import Deadlines
 from engine.simulation.laws import Laws, Violation
 from engine.simulation.options import Options
 from engine.simulation.signalers import KINDS
@@ -70,6 +71,7 @@ class Host:
         self.alive = True
         self.machine = Machine(options.config, KINDS)
         self.laws = Laws(options.config)
+        self.deadlines = Deadlines(options.config, options.tick)
         self.journal: list[bytes] = []
         self.trail: deque[Event | Effect] = deque(maxlen=TRAIL)
 
@@ -138,6 +140,7 @@ class Host:
         if self.machine.error is not None:
             raise Violation("no error of our own", repr(self.machine.error))
         self.laws.follow(event, effects, self.machine.state())
+        self.deadlines.follow(event, effects)
         facts: list[Event] = []
         for effect in effects:
             self._before_step()

@@ -372,11 +372,12 @@ class Laws:
             key = order.client_order_id
             law(order.filled == self.filled.get(key, 0), "I3", order)
             law(order.state is self.orders[key].state, "every move is a fact", order)
-            if order.state not in ENDED and _is_to_be_cancelled(self.kill, order):
+            if order.state not in ENDED and is_cancelled_by(self.kill, order):
                 law(key in self.asked, "I5: no cancel", order)
 
 
-def _is_to_be_cancelled(kill: KillAction | None, order: Order) -> bool:
+def is_cancelled_by(kill: KillAction | None, order: Order) -> bool:
+    """Whether a kill switch that is tripped (None: it is not) asks for the cancel of an order."""
     stays: OrderPurpose | None = None
     match kill:
         case None | KillAction.STOP:

@@ -9,6 +9,7 @@ from engine.core.events import (
     RearmKillSwitch,
     RequestCancel,
     RequestMode,
+    ResetCircuitBreaker,
     ToggleStrategy,
     TripKillSwitch,
 )
@@ -49,7 +50,7 @@ class Operator:
         host = self._world.host
         if host is None:
             return
-        actions = [self._toggle, self._toggle, self._mode, self.rearm]
+        actions = [self._toggle, self._toggle, self._mode, self.rearm, self._reset]
         if orders := host.open_orders:
             order = self._random.choice(orders)
             actions += [lambda: self._cancel(order)] * 3
@@ -60,6 +61,10 @@ class Operator:
         name = self._random.choice(setups).name
         enabled = self._random.random() < 0.7
         self._send(ToggleStrategy(strategy=name, enabled=enabled, author=AUTHOR))
+
+    def _reset(self) -> None:
+        word = self._random.choice(("RESET", "reset"))
+        self._send(ResetCircuitBreaker(word=word, author=AUTHOR))
 
     def _mode(self) -> None:
         self._send(RequestMode(mode=self._random.choice(list(Mode)), author=AUTHOR))

@@ -10,8 +10,9 @@ from random import Random
 from msgspec import Struct
 
 from engine.core.machine import MachineConfig, StrategySetup
-from engine.core.model import NANOS, AssetClass, Instrument
+from engine.core.model import NANOS, AssetClass, Instrument, KillAction
 from engine.core.risk import RiskLimits
+from engine.core.safety import SafetyRules
 
 
 class Fault(StrEnum):
@@ -143,22 +144,25 @@ def _config(random: Random, venues: list[str]) -> MachineConfig:
             StrategySetup(
                 name,
                 symbols,
-                {"seed": random.randrange(10**6), "chance": random.uniform(0.02, 0.3)},
+                {"seed": random.randrange(10**6), "chance": random.uniform(0.05, 0.4)},
             )
             for name in sorted({"amber", *names})
         ),
         limits=_limits(random),
+        safety=SafetyRules(
+            random.choice(list(KillAction)), random.choice((2, 3, 5)), random.random() < 0.3
+        ),
         stale_after=random.choice((5, 10, 30)) * NANOS,
     )
 
 
 def _limits(random: Random) -> RiskLimits:
     return RiskLimits(
-        max_position_size_pct=Decimal(random.choice((5, 20, 50))),
+        max_position_size_pct=Decimal(random.choice((5, 20))),
         max_trades_per_day=random.choice((4, 20, 200)),
         max_consecutive_losses=random.choice((2, 3, 50)),
         max_daily_loss=Decimal(random.choice((150, 1000, 10**9))),
         max_daily_loss_pct=Decimal(random.choice((5, 100))),
-        max_exposure_pct=Decimal(random.choice((12, 80, 200))),
+        max_exposure_pct=Decimal(random.choice((30, 80, 200))),
         max_drawdown_pct=Decimal(random.choice((15, 99))),
     )
