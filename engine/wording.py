@@ -3,7 +3,15 @@
 from decimal import Decimal
 
 from engine.core import events as e
-from engine.core.model import NANOS, Fill, KillAction, Order, OrderPurpose
+from engine.core.model import (
+    NANOS,
+    Fill,
+    FintracReport,
+    FintracStatus,
+    KillAction,
+    Order,
+    OrderPurpose,
+)
 from engine.core.text import clean
 
 INFO, WARNING, ERROR = "info", "warning", "error"
@@ -46,7 +54,13 @@ def worded(fact: e.Event) -> Worded | None:
             what = f"{fill.side} {fill.quantity} {fill.symbol} at {fill.price}"
             return ERROR, f"the venue took back {what}{instead}: {fact.reason}"
         case _:
-            return _market(fact) or _safety(fact) or _limits(fact) or _accounts(fact)
+            return (
+                _market(fact)
+                or _safety(fact)
+                or _limits(fact)
+                or _accounts(fact)
+                or _compliance(fact)
+            )
 
 
 def _order(fact: e.OrderEvent) -> Worded | None:
@@ -180,6 +194,31 @@ def _accounts(fact: e.Event) -> Worded | None:
             return ERROR, f"not reconciled with {fact.broker}: {fact.reason}"
         case _:
             return None
+
+
+def _compliance(fact: e.Event) -> Worded | None:
+    match fact:
+        case e.SettlementWarned():
+            return WARNING, f"{fact.client_order_id} sells {fact.symbol}: {fact.reason}"
+        case e.SettlementViolated(violation=v):
+            kind = v.kind.replace("_", " ")
+            return ERROR, f"{kind} violation in {v.symbol}: {fact.count} in 12 months"
+        case e.FintracFlagged(report=r):
+            return INFO, f"internal flag for FINTRAC, {r.report_id}: {_reported(r)}"
+        case e.FintracUpdated(report=r) if r.status is not FintracStatus.INCOMPLETE:
+            return INFO, f"internal flag for FINTRAC, {r.report_id}, is now {_reported(r)}"
+        case _:
+            return None
+
+
+def _reported(report: FintracReport) -> str:
+    if report.status is FintracStatus.CORRECTED:
+        return "replaced by a correction"
+    if report.amount_cad is None:
+        return "worth unknown, no rate in Canadian dollars"
+    below = ", below the threshold" if report.status is FintracStatus.BELOW else ""
+    again = f", corrects {report.corrects}" if report.corrects else ""
+    return f"CA${report.amount_cad:,.2f}{below}{again}"
 
 
 def _duration(ns: int) -> str:

@@ -10,6 +10,9 @@ from engine.core.model import (
     MINUTE,
     NANOS,
     Fill,
+    FintracReport,
+    FintracRule,
+    FintracStatus,
     KillAction,
     Order,
     OrderPurpose,
@@ -19,6 +22,7 @@ from engine.core.model import (
     RoundTrip,
     Side,
     Signal,
+    Violation,
 )
 from engine.wording import worded
 
@@ -50,6 +54,19 @@ TRIP = RoundTrip(
     Decimal("-1234.5"),
     Decimal(2),
 )
+
+REPORT = FintracReport(
+    "single:tb-1",
+    FintracRule.SINGLE,
+    FintracStatus.COMPLETE,
+    "me",
+    1,
+    2,
+    2,
+    Decimal("10000.004"),
+    (),
+)
+UNKNOWN = replace(REPORT, status=FintracStatus.INCOMPLETE, amount_cad=None)
 
 
 def order(state: str = "accepted", reason: str = "", filled: object = 0) -> Order:
@@ -247,6 +264,41 @@ WORDS: list[tuple[e.Event, str, str]] = [
     (e.StoreStatusChanged(True), "warning", "database is back: orders may leave again"),
     (e.BrokerStatusChanged("paper", True), "info", "broker paper connected"),
     (
+        e.SettlementWarned("tb-1", "ACME", "the money that bought it settles on 2024-07-11"),
+        "warning",
+        "tb-1 sells ACME: the money that bought it settles on 2024-07-11",
+    ),
+    (
+        e.SettlementViolated(Violation("good_faith", "tb-1", "ACME", 1), 2),
+        "error",
+        "good faith violation in ACME: 2 in 12 months",
+    ),
+    (
+        e.FintracFlagged(REPORT),
+        "info",
+        "internal flag for FINTRAC, single:tb-1: CA$10,000.00",
+    ),
+    (
+        e.FintracFlagged(UNKNOWN),
+        "info",
+        "internal flag for FINTRAC, single:tb-1: worth unknown, no rate in Canadian dollars",
+    ),
+    (
+        e.FintracFlagged(replace(REPORT, report_id="single:tb-1:2", corrects="single:tb-1")),
+        "info",
+        "internal flag for FINTRAC, single:tb-1:2: CA$10,000.00, corrects single:tb-1",
+    ),
+    (
+        e.FintracUpdated(replace(REPORT, status=FintracStatus.BELOW, amount_cad=Decimal(5))),
+        "info",
+        "internal flag for FINTRAC, single:tb-1, is now CA$5.00, below the threshold",
+    ),
+    (
+        e.FintracUpdated(replace(REPORT, status=FintracStatus.CORRECTED)),
+        "info",
+        "internal flag for FINTRAC, single:tb-1, is now replaced by a correction",
+    ),
+    (
         e.BrokerStatusChanged("paper", False, "401"),
         "error",
         "broker paper not connected: 401",
@@ -259,6 +311,7 @@ SILENT: list[e.Event] = [
     e.RiskChecked("tb-1", "account", "exposure", 1.0, 80.0, True),
     e.LimitBreached("drawdown", 15.0, 15.0, "drawdown 15 of 15 %"),
     e.PositionChanged(Position("puppet", "ACME"), FILL, Decimal(1)),
+    e.FintracUpdated(UNKNOWN),
 ]
 """What another line tells: an order by what becomes of it, a breach by the kill switch."""
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from engine.core.model import (
     Bar,
     Fill,
+    FintracReport,
     KillAction,
     Mode,
     Order,
@@ -26,6 +27,7 @@ from engine.core.model import (
     RoundTrip,
     Side,
     Signal,
+    Violation,
 )
 
 
@@ -142,7 +144,9 @@ class Restored(Event, frozen=True):
 
     `orders` are all orders of today and all that are not final; `cash` is the sum of the ledger;
     `day_equity` is the equity at the start of the trading day `day` (ISO date) and
-    `peak_equity` the high-water mark, each None where there is none yet.
+    `peak_equity` the high-water mark, each None where there is none yet. `fills` are the executions
+    of the last 30 days, oldest first; `violations` those of settlement in the last 12 months;
+    `fintrac` the reports that may still change.
     """
 
     cash: Decimal
@@ -156,6 +160,9 @@ class Restored(Event, frozen=True):
     day: str = ""
     day_equity: float | None = None
     peak_equity: float | None = None
+    fills: tuple[Fill, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    fintrac: tuple[FintracReport, ...] = ()
 
 
 class EngineStarted(Event, frozen=True):
@@ -239,7 +246,8 @@ class AccountStatement(Event, frozen=True):
 
     `orders` are the open ones; `fills` the executions since the last that was seen (or longer ago);
     `positions` maps symbol to net quantity. `cash` and `buying_power` are None where the venue does
-    not say.
+    not say; so is `day_trade_rule`, whether it still holds the account to the pattern-day-trader
+    rule, and `day_trades`, how many it counts.
     """
 
     broker: str
@@ -249,6 +257,8 @@ class AccountStatement(Event, frozen=True):
     positions: dict[str, Decimal]
     cash: Decimal | None = None
     buying_power: Decimal | None = None
+    day_trade_rule: bool | None = None
+    day_trades: int | None = None
 
 
 class StatementFailed(Event, frozen=True):
@@ -560,6 +570,33 @@ class TradeReversed(Event, frozen=True):
 
 class PositionClosed(Event, frozen=True):
     round_trip: RoundTrip
+
+
+class SettlementWarned(Event, frozen=True):
+    """An order that closes a position, which is not held back, would violate settlement."""
+
+    client_order_id: str
+    symbol: str
+    reason: str
+
+
+class SettlementViolated(Event, frozen=True):
+    """A cash account sold what was not paid for with settled money; `count` in 12 months."""
+
+    violation: Violation
+    count: int
+
+
+class FintracFlagged(Event, frozen=True):
+    """Virtual currency worth CA$10,000 or more, or of unknown worth: an internal flag."""
+
+    report: FintracReport
+
+
+class FintracUpdated(Event, frozen=True):
+    """A report that was flagged before has another amount, rate or status."""
+
+    report: FintracReport
 
 
 # --- facts: safety -------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.bus import BrokenLaw, Bus
+from engine.core.compliance import Compliance, ComplianceRules
 from engine.core.events import (
+    AccountStatement,
     BarClosed,
     BrokerChanged,
     BrokerStatusChanged,
@@ -47,6 +49,7 @@ from engine.core.events import (
     PositionChanged,
     PositionClosed,
     QuoteUpdate,
+    RatePublished,
     RearmKillSwitch,
     Record,
     RequestCancel,
@@ -61,6 +64,7 @@ from engine.core.events import (
     StrategyToggled,
     SubmitFailed,
     ToggleStrategy,
+    TradeReversed,
     TripKillSwitch,
 )
 from engine.core.execution import Desk
@@ -105,6 +109,7 @@ class MachineConfig(Struct, frozen=True):
     visibility_lag: int = 30 * NANOS
     history: int = 500
     calendars: tuple[SessionTable, ...] = ()
+    compliance: ComplianceRules = ComplianceRules()
 
 
 class Machine:
@@ -132,6 +137,10 @@ class Machine:
         self.risk = Risk(
             bus, config.limits, self.market, self.portfolio, self.orders, config.day_zone
         )
+        self.compliance = Compliance(
+            bus, config.compliance, self.market, self.portfolio, self.orders, self.calendars
+        )
+        self.risk.rules = self.compliance.usages
         self.safety = Safety(bus, self.orders, config.safety, config.mode)
         self.runner = StrategyRunner(bus, self.market)
         self.desk = Desk(
@@ -188,6 +197,7 @@ class Machine:
             "day": [self.risk.day, self.risk.day_equity, self.risk.peak_equity],
             "trades": self.risk.trades,
             "losses": self.risk.losses,
+            "compliance": self.compliance.state(),
             "strategies": [
                 [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
                 for run in self.runner.runs.values()
@@ -208,6 +218,7 @@ class Machine:
         """Who hears what, in which order: the ledger before risk, risk before decisions."""
         bus, market, portfolio, orders = self.bus, self.market, self.portfolio, self.orders
         risk, safety, runner, desk = self.risk, self.safety, self.runner, self.desk
+        compliance = self.compliance
 
         bus.record_with(lambda fact: self._effects.append(Record(fact)))
         for part in (market, portfolio, risk, runner):
@@ -216,7 +227,7 @@ class Machine:
         for part in (orders, market, risk, runner, desk):
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker
-        for part in (portfolio, runner, risk, orders, desk, safety, breaker):
+        for part in (portfolio, compliance, runner, risk, orders, desk, safety, breaker):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
         bus.subscribe(EngineStarted, breaker.on_started)
@@ -238,6 +249,11 @@ class Machine:
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)
         bus.subscribe(DuplicateRefused, desk.on_duplicate)
+        bus.subscribe(OrderIntended, compliance.on_intended)
+        bus.subscribe(PositionChanged, compliance.on_position)
+        bus.subscribe(TradeReversed, compliance.on_reversed)
+        bus.subscribe(RatePublished, compliance.on_rate)
+        bus.subscribe(AccountStatement, compliance.on_statement)
         bus.subscribe(PositionChanged, risk.on_position)
         bus.subscribe(PositionChanged, runner.on_position)
         bus.subscribe(PositionClosed, risk.on_closed)

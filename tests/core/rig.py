@@ -22,6 +22,8 @@ from engine.core.events import (
     EngineStarted,
     Event,
     ExecutionReport,
+    FintracFlagged,
+    FintracUpdated,
     IntentCommitted,
     OrderNotFound,
     PositionChanged,
@@ -45,6 +47,7 @@ from engine.core.model import (
     AssetClass,
     Bar,
     Fill,
+    FintracReport,
     Instrument,
     KillAction,
     Order,
@@ -129,6 +132,8 @@ class Rig:
         self.held: list[Effect] = []
         self._waiting: deque[Effect] = deque()
         self._executions: tuple[str, ...] = ()
+        self._fills: tuple[Fill, ...] = ()
+        self._fintrac: tuple[FintracReport, ...] = ()
         self._restore(restored or Restored(self.config.starting_cash), exchange is None)
         if started:
             self.start()
@@ -141,6 +146,8 @@ class Rig:
         self._executions = restored.execution_ids
         for venue in dict.fromkeys(i.venue for i in self.config.instruments):
             self.send(BrokerChanged(venue, True))
+        self._fills = restored.fills
+        self._fintrac = restored.fintrac
         self.send(restored)
         known = {state.strategy for state in restored.strategies}
         for name in self.kinds:
@@ -343,7 +350,18 @@ class Rig:
             day=state["day"][0],
             day_equity=state["day"][1],
             peak_equity=state["day"][2],
+            fills=(*self._fills, *(fact.fill for fact in self.facts(PositionChanged))),
+            violations=tuple(state["compliance"]["violations"]),
+            fintrac=self._reports(),
         )
+
+    def _reports(self) -> tuple[FintracReport, ...]:
+        """Every report as its last fact has it."""
+        reports = {report.report_id: report for report in self._fintrac}
+        for fact in self.facts(Event):
+            if isinstance(fact, FintracFlagged | FintracUpdated):
+                reports[fact.report.report_id] = fact.report
+        return tuple(reports.values())
 
     def execution_ids(self) -> tuple[str, ...]:
         """All executions that were ever applied."""

@@ -4,6 +4,7 @@ Every check of an entry is published with its numbers. The account's loss limits
 every price of a held symbol, and a breach is published in the event that crosses it.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from engine.core.bus import Bus
@@ -58,6 +59,7 @@ class Risk:
         self.trades: dict[str, int] = {}
         self.losses: dict[str, int] = {}
         self._floor = float("-inf")
+        self.rules: Callable[[Order], list[Usage]] = lambda order: []  # those from outside
 
     # --- measuring ------------------------------------------------------------------------------
 
@@ -139,6 +141,7 @@ class Risk:
             self.position_usage(order.symbol, extra),
             *self.strategy_usage(order.strategy, 0 if counted else 1),
             *self.account_usage(extra),
+            *self.rules(order),
         ]
 
     def _open_entries(self, symbol: str = "") -> Decimal:

@@ -1,0 +1,261 @@
+"""Flags of large transactions in virtual currency, as FINTRAC has reporting entities report them.
+
+A transaction worth CA$10,000 or more is flagged; so are two or more of the same conductor, of any
+size, that add up to it within a static 24-hour window (PCMLTFR s. 129; FINTRAC, "Reporting
+transactions: the 24-hour rule", of 23 October 2023). All executions of one order are one
+transaction, of the window in which its first execution was. Windows follow each other without a gap
+and are 24 hours long on every day: they do not move with daylight saving time. Purchases and sales
+count alike.
+
+The flag is internal: the rule binds dealers in virtual currency, not those who trade their own
+money. This is no legal advice.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
+
+from engine.core.events import Event, FintracFlagged, FintracUpdated, RatePublished
+from engine.core.model import (
+    NANOS,
+    ZERO,
+    AssetClass,
+    Fill,
+    FintracReport,
+    FintracRule,
+    FintracStatus,
+    FintracTransaction,
+    Instrument,
+    utc,
+)
+
+CAD = "CAD"
+THRESHOLD = Decimal(10_000)
+WINDOW = 86_400 * NANOS
+MIDNIGHT = 5 * 3_600 * NANOS
+"""Where the window begins by default: midnight, Eastern Standard Time, as UTC."""
+
+
+class Rates:
+    """Canadian dollars a unit of each currency, as they were published."""
+
+    def __init__(self) -> None:
+        self._published: dict[str, list[tuple[int, Decimal, str]]] = {}
+
+    def add(self, event: RatePublished) -> None:
+        rates = self._published.setdefault(event.currency, [])
+        rate = (event.published_ts, event.rate, event.source)
+        if rate not in rates:
+            insort(rates, rate)
+
+    def at(self, currency: str, ts: int) -> tuple[int, Decimal, str] | None:
+        """When published, the rate, its source: the last before `ts`, or else the first after."""
+        if currency == CAD:
+            return (ts, Decimal(1), "")
+        rates = self._published.get(currency)
+        if not rates:
+            return None
+        return rates[max(0, bisect_right(rates, ts, key=lambda rate: rate[0]) - 1)]
+
+    def state(self) -> list[Any]:
+        return [[currency, *rates] for currency, rates in sorted(self._published.items())]
+
+
+class Fintrac:
+    """Keeps the transactions of the last days and their reports; nothing without a `conductor`."""
+
+    def __init__(
+        self,
+        publish: Callable[[Event], None],
+        instruments: Mapping[str, Instrument],
+        conductor: str,
+        window_start: int,
+    ) -> None:
+        self._publish = publish
+        self._instruments = instruments
+        self._conductor = conductor
+        self._window_start = window_start % WINDOW
+        self.rates = Rates()
+        self.transactions: dict[str, FintracTransaction] = {}
+        self._windows: dict[int, list[str]] = {}
+        self.reports: dict[str, FintracReport] = {}
+        self._versions: dict[str, int] = {}
+
+    def concerns(self, symbol: str) -> bool:
+        instrument = self._instruments.get(symbol)
+        crypto = instrument is not None and instrument.asset_class is AssetClass.CRYPTO
+        return crypto and bool(self._conductor)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "rates": self.rates.state(),
+            "transactions": list(self.transactions.values()),
+            "reports": list(self.reports.values()),
+        }
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def on_fill(self, fill: Fill, now: int) -> None:
+        if self.concerns(fill.symbol):
+            self._judge(self._add(fill), now)
+
+    def on_reversed(self, fill: Fill, correction: Fill | None, now: int) -> None:
+        """The venue took `fill` back: what was reported of its order is reported anew."""
+        if fill.client_order_id not in self.transactions:
+            return
+        transaction = self._add(fill, -1)
+        if correction is not None:
+            transaction = self._add(correction)
+        self._judge(transaction, now, corrected=True)
+
+    def on_rate(self, event: RatePublished, now: int) -> None:
+        """Complete what waited for a rate."""
+        self.rates.add(event)
+        self.transactions = {key: self._rated(t) for key, t in self.transactions.items()}
+        for name, report in list(self.reports.items()):
+            if report.status is FintracStatus.INCOMPLETE:
+                rated = tuple(map(self._rated, report.transactions))
+                self._file(name, replace(report, transactions=rated), now)
+
+    def open(self, fills: Iterable[Fill], reports: Iterable[FintracReport]) -> None:
+        """Begin with what an earlier session knew, the rates that it recorded included."""
+        recorded: dict[str, FintracTransaction] = {}
+        for report in reports:
+            name = _name(report)
+            self._versions[name] = self._versions.get(name, 0) + 1
+            if report.status is not FintracStatus.CORRECTED:
+                self.reports[name] = report
+                recorded |= {t.client_order_id: t for t in report.transactions}
+        for fill in fills:
+            if self.concerns(fill.symbol):
+                self._add(fill)
+        for key in self.transactions.keys() & recorded.keys():
+            known = recorded[key]
+            self.transactions[key] = replace(
+                self.transactions[key],
+                rate=known.rate,
+                rate_source=known.rate_source,
+                rate_ts=known.rate_ts,
+            )
+
+    def forget(self, before: int, incomplete_before: int) -> None:
+        """Let go of what ended before, and of reports that wait for a rate since
+        `incomplete_before`."""
+        self.transactions = {k: t for k, t in self.transactions.items() if t.last_ts >= before}
+        self._windows = {
+            start: kept
+            for start, window in self._windows.items()
+            if (kept := [key for key in window if key in self.transactions])
+        }
+        for name, report in list(self.reports.items()):
+            waits = report.status is FintracStatus.INCOMPLETE
+            if report.end_ts < (incomplete_before if waits else before):
+                del self.reports[name], self._versions[name]
+
+    # --- transactions ---------------------------------------------------------------------------
+
+    def _add(self, fill: Fill, sign: int = 1) -> FintracTransaction:
+        key = fill.client_order_id
+        known = self.transactions.get(key)
+        if known is None:
+            currency = self._instruments[fill.symbol].currency
+            known = FintracTransaction(
+                key, fill.symbol, fill.side, ZERO, ZERO, currency, fill.ts, fill.ts
+            )
+            self._windows.setdefault(self._window(fill.ts), []).append(key)
+        transaction = replace(
+            known,
+            quantity=known.quantity + sign * fill.quantity,
+            amount=known.amount + sign * fill.quantity * fill.price,
+            last_ts=max(known.last_ts, fill.ts),
+        )
+        self.transactions[key] = transaction = self._rated(transaction)
+        return transaction
+
+    def _rated(self, transaction: FintracTransaction) -> FintracTransaction:
+        """With the rate in force at its first execution, where it has none yet and one is known."""
+        if transaction.rate is not None:
+            return transaction
+        found = self.rates.at(transaction.currency, transaction.first_ts)
+        if found is None:
+            return transaction
+        published_ts, rate, source = found
+        return replace(transaction, rate=rate, rate_source=source, rate_ts=published_ts)
+
+    def _window(self, ts: int) -> int:
+        return ts - (ts - self._window_start) % WINDOW
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def _judge(self, transaction: FintracTransaction, now: int, corrected: bool = False) -> None:
+        """Report the transaction, and its window, where they are to be."""
+        single = self._draft(
+            FintracRule.SINGLE, (transaction,), transaction.first_ts, transaction.last_ts
+        )
+        self._file(_name(single), single, now, corrected)
+        start = self._window(transaction.first_ts)
+        members = (self.transactions[key] for key in self._windows[start])
+        window = tuple(member for member in members if member.quantity)
+        day = self._draft(FintracRule.DAY, window, start, start + WINDOW)
+        if len(window) > 1 or _name(day) in self.reports:
+            self._file(_name(day), day, now, corrected)
+
+    def _draft(
+        self, rule: FintracRule, transactions: tuple[FintracTransaction, ...], start: int, end: int
+    ) -> FintracReport:
+        unjudged = FintracStatus.INCOMPLETE
+        return FintracReport("", rule, unjudged, self._conductor, start, end, 0, None, transactions)
+
+    def _file(self, name: str, draft: FintracReport, now: int, corrected: bool = False) -> None:
+        """Flag what is to be flagged, or bring the report of that name up to date."""
+        status, amount = _worth(draft.transactions)
+        draft = replace(draft, status=status, amount_cad=amount)
+        known = self.reports.get(name)
+        if known is None:
+            if status is not FintracStatus.BELOW:
+                self._flag(name, draft, now)
+        elif corrected and known.transactions != draft.transactions:
+            self._publish(FintracUpdated(replace(known, status=FintracStatus.CORRECTED)))
+            self._flag(name, replace(draft, corrects=known.report_id), now)
+        else:
+            changed = replace(
+                draft,
+                report_id=known.report_id,
+                conductor=known.conductor,
+                flagged_ts=known.flagged_ts,
+                corrects=known.corrects,
+            )
+            if changed != known:
+                self.reports[name] = changed
+                self._publish(FintracUpdated(changed))
+
+    def _flag(self, name: str, draft: FintracReport, now: int) -> None:
+        number = self._versions[name] = self._versions.get(name, 0) + 1
+        report_id = name if number == 1 else f"{name}:{number}"
+        report = replace(draft, report_id=report_id, flagged_ts=now)
+        self.reports[name] = report
+        self._publish(FintracFlagged(report))
+
+
+def _name(report: FintracReport) -> str:
+    """What all versions of a report have in common."""
+    if report.rule is FintracRule.SINGLE:
+        return f"single:{report.transactions[0].client_order_id}"
+    return f"24h:{utc(report.start_ts):%Y%m%dT%H%MZ}:{report.conductor}"
+
+
+def _worth(
+    transactions: Iterable[FintracTransaction],
+) -> tuple[FintracStatus, Decimal | None]:
+    """The sum in Canadian dollars, and what follows from it."""
+    total = ZERO
+    for transaction in transactions:
+        amount = transaction.amount_cad
+        if amount is None:
+            return FintracStatus.INCOMPLETE, None
+        total += amount
+    complete = total >= THRESHOLD
+    return FintracStatus.COMPLETE if complete else FintracStatus.BELOW, total
