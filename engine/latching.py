@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from engine.core.events import KillSwitchState
+from engine.core.events import KillFileChanged, KillSwitchState, TripKillSwitch
 from engine.core.text import clean
-from engine.ops.latch import KillLatch
+from engine.ops.latch import KillLatch, Seen
 
 LOOK_S = 0.25
 
@@ -16,20 +16,22 @@ log = logging.getLogger(__name__)
 class LatchKeeper:
     """`durable` says whether the file is as the switch is.
 
-    `kill` answers the machine's switch, `trip` trips it, `tell` shows the operator an error. The
-    file is written in the order of the changes; what fails is tried again at each look.
+    `kill` answers the machine's switch, `publish` gives the machine an input, `tell` shows the
+    operator an error. The file is written in the order of the changes; what fails is tried again at
+    each look.
     """
 
     def __init__(
         self,
         latch: KillLatch,
         kill: Callable[[], KillSwitchState],
-        trip: Callable[[str], None],
+        publish: Callable[[KillFileChanged | TripKillSwitch], None],
         tell: Callable[[str], None],
     ) -> None:
         self._latch = latch
         self._kill = kill
-        self._trip = trip
+        self._publish = publish
+        self._by_hand = False
         self._tell = tell
         self._changes = 0
         self._fault = ""
@@ -59,11 +61,43 @@ class LatchKeeper:
         """Trip where somebody makes the file; write or remove it where that is still to be done."""
         while True:
             changes = self._changes
-            is_set = await self._latch.look()
+            seen = await self._latch.look()
+            self._hear(seen)
             if changes == self._changes:
                 tripped = self._kill().tripped
-                if is_set and not tripped:
-                    self._trip(f"{self._latch.path} is there")
-                elif is_set != tripped or not self.durable:
+                if seen.latched and not tripped:
+                    self._trip("file", f"{self._latch.files.latch} is there")
+                elif seen.latched != tripped or not self.durable:
                     self.write()
             await asyncio.sleep(LOOK_S)
+
+    def hear_now(self) -> None:
+        """Trip where that was asked for while no engine ran. It waits for the disk."""
+        seen = self._latch.look_now()
+        self._hear(seen)
+        if seen.latched and not self._kill().tripped:
+            self._trip("file")
+
+    def _hear(self, seen: Seen) -> None:
+        """What a person or another program asks for."""
+        if seen.by_hand != self._by_hand:
+            self._by_hand = seen.by_hand
+            self._publish(KillFileChanged(seen.by_hand, str(self._latch.files.by_hand)))
+        for path, request in seen.requests.items():
+            trip = TripKillSwitch(
+                author=request.author,
+                source="tradebot kill",
+                reason=request.reason,
+                action=request.action,
+            )
+            self._publish(trip)
+            self._latch.answer(path).add_done_callback(_forget)
+
+    def _trip(self, source: str, reason: str = "") -> None:
+        self._publish(TripKillSwitch(source=source, reason=reason))
+
+
+def _forget(removal: asyncio.Future[None]) -> None:
+    """A request that cannot be removed is heard again at the next look."""
+    if not removal.cancelled():
+        removal.exception()

@@ -108,7 +108,7 @@ class Runtime:
         self._in_flight = InFlight()
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
-        self._latch = KillLatch(settings.kill_file)
+        self._latch = KillLatch(settings.kill_files)
         self._pulse = Pulse()
         self._started_wall_ts = self._parts.wall()
 
@@ -228,7 +228,7 @@ class Runtime:
         self._latching = LatchKeeper(
             self._latch,
             lambda: self.machine.safety.kill,
-            lambda reason: self._trip("file", reason),
+            self._publish_now,
             lambda text: self._view.line("error", text),
         )
         self._writer = StoreWriter(repository, self.publish, self._overflow)
@@ -279,12 +279,12 @@ class Runtime:
 
     def _trip_if_asked(self) -> None:
         """The kill switch may have been asked for while no engine ran."""
-        if self.machine.safety.kill.tripped:
-            return
-        if self._settings.kill_switch:
+        if self._settings.kill_switch and not self.machine.safety.kill.tripped:
             self._trip("KILL_SWITCH=true")
-        elif self._latch.is_set():
-            self._trip("file")
+        self._latching.hear_now()
+
+    def _publish_now(self, event: Event) -> None:
+        self.publish(msgspec.structs.replace(event, ts=self._now()))
 
     def _trip(self, source: str, reason: str = "") -> None:
         self.publish(TripKillSwitch(source=source, reason=reason, ts=self._now()))

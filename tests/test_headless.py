@@ -70,7 +70,7 @@ def test_a_lost_terminal_changes_nothing_and_the_kill_signal_trips(folder: Path)
         process.send_signal(signal.SIGHUP)
         wait_for(lambda: logged(folder, "the terminal was lost"))
         process.send_signal(signal.SIGUSR1)
-        wait_for((folder / ".kill_switch").exists)
+        wait_for((folder / "paper.kill_switch").exists)
         wait_for(lambda: "KillSwitchTriggered" in facts(folder))
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0

@@ -227,7 +227,7 @@ async def test_it_stays_tripped_over_a_restart_until_it_is_rearmed(settings: Set
         await first.until(holds)
         first.command(KILL)
         snapshot = await first.until(lambda s: s.kill.phase == "complete" and s.kill.durable)
-        assert settings.kill_file.read_text() == "key: \n"
+        assert settings.kill_files.latch.read_text() == "key: \n"
         before = len(snapshot.orders)
     async with running(settings) as second:
         snapshot = await second.until(lambda s: s.feed.status == "connected")
@@ -237,7 +237,7 @@ async def test_it_stays_tripped_over_a_restart_until_it_is_rearmed(settings: Set
         assert len(snapshot.orders) == before
         second.command(REARM)
         await second.until(lambda s: not s.kill.tripped and s.kill.durable)
-        assert not settings.kill_file.exists()
+        assert not settings.kill_files.latch.exists()
         await second.until(lambda s: len(s.orders) > before)
     async with running(settings) as third:
         snapshot = await third.until(lambda s: s.feed.status == "connected")
@@ -247,17 +247,17 @@ async def test_it_stays_tripped_over_a_restart_until_it_is_rearmed(settings: Set
 async def test_a_kill_file_made_by_hand_trips_and_rearming_removes_it(settings: Settings) -> None:
     async with running(settings) as session:
         await session.until(holds)
-        settings.kill_file.touch()
+        settings.kill_files.latch.touch()
         snapshot = await session.until(lambda s: s.kill.phase == "complete")
         assert snapshot.kill.source == "file"
         session.command(REARM)
         await session.until(lambda s: not s.kill.tripped and s.kill.durable)
-        assert not settings.kill_file.exists()
+        assert not settings.kill_files.latch.exists()
 
 
 async def test_a_kill_file_that_was_there_before_the_start_trips_too(settings: Settings) -> None:
-    settings.kill_file.parent.mkdir()
-    settings.kill_file.touch()
+    settings.kill_files.latch.parent.mkdir()
+    settings.kill_files.latch.touch()
     async with running(settings) as session:
         snapshot = await session.until(lambda s: s.feed.status == "connected")
         assert (snapshot.kill.tripped, snapshot.kill.source) == (True, "file")
@@ -273,8 +273,8 @@ async def test_a_kill_file_that_was_removed_while_it_is_tripped_comes_back(
     async with running(settings) as session:
         session.command(KILL)
         await session.until(lambda s: s.kill.tripped and s.kill.durable)
-        settings.kill_file.unlink()
-        await session.until(lambda _: settings.kill_file.exists())
+        settings.kill_files.latch.unlink()
+        await session.until(lambda _: settings.kill_files.latch.exists())
         assert session.snapshots[-1].kill.tripped
 
 
@@ -283,7 +283,7 @@ async def test_kill_switch_true_starts_tripped_and_is_latched(tmp_path: Path) ->
     async with running(settings) as session:
         snapshot = await session.until(lambda s: s.feed.status == "connected")
         assert snapshot.kill.source == "KILL_SWITCH=true"
-        await session.until(lambda _: settings.kill_file.exists())
+        await session.until(lambda _: settings.kill_files.latch.exists())
     async with running(zigzag(tmp_path)) as session:
         snapshot = await session.until(lambda s: s.feed.status == "connected")
         assert snapshot.kill.tripped
@@ -295,22 +295,22 @@ async def test_a_latch_that_cannot_be_written_is_told_and_the_kill_is_in_force(
 ) -> None:
     async with running(settings) as session:
         await session.until(holds)
-        settings.kill_file.mkdir()
+        settings.kill_files.latch.mkdir()
         snapshot = await session.until(lambda s: said(s, "the kill switch is not on disk"))
         assert (snapshot.kill.phase, snapshot.kill.durable) == ("complete", False)
-        settings.kill_file.rmdir()
+        settings.kill_files.latch.rmdir()
         await session.until(lambda s: s.kill.durable)
-        assert settings.kill_file.is_file()
+        assert settings.kill_files.latch.is_file()
 
 
 async def test_a_latch_that_cannot_be_removed_keeps_it_tripped(settings: Settings) -> None:
     async with running(settings) as session:
-        settings.kill_file.parent.mkdir(exist_ok=True)
-        settings.kill_file.mkdir()
+        settings.kill_files.latch.parent.mkdir(exist_ok=True)
+        settings.kill_files.latch.mkdir()
         await session.until(tripped)
         session.command(REARM)
         await session.until(lambda s: sum("KILL SWITCH" in line.text for line in s.log) > 1)
-        settings.kill_file.rmdir()
+        settings.kill_files.latch.rmdir()
         snapshot = await session.until(lambda s: s.kill.durable)
         assert snapshot.kill.tripped
         session.command(REARM)

@@ -285,6 +285,13 @@ class TripKillSwitch(Command, frozen=True):
     action: KillAction | None = None
 
 
+class KillFileChanged(Event, frozen=True):
+    """The file at `path`, which trips the kill switch of every mode, was made or removed."""
+
+    there: bool
+    path: str
+
+
 class RearmKillSwitch(Command, frozen=True):
     """`word` must be REARM: a slip of the finger does not re-arm."""
 
@@ -793,6 +800,7 @@ Input = (
     | HaltChanged
     | RatePublished
     | TripKillSwitch
+    | KillFileChanged
     | RearmKillSwitch
     | ToggleStrategy
     | RequestMode

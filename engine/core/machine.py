@@ -31,6 +31,7 @@ from engine.core.events import (
     FeedStatusChanged,
     IntentCommitted,
     IntentFailed,
+    KillFileChanged,
     KillSwitchRearmed,
     LateFill,
     LawBroken,
@@ -188,6 +189,7 @@ class Machine:
             "exits": [[*key, ts] for key, ts in self.desk.exits.items()],
             "refused": [[*key, ts] for key, ts in self.desk.refused.items()],
             "kill": self.safety.kill,
+            "kill_file": self.safety.kill_file,
             "breaker": self.safety.breaker.state,
             "live": self.safety.live.confirmed,
             "dead_man": [self.safety.dead_man.seen, self.safety.dead_man.warned],
@@ -259,6 +261,7 @@ class Machine:
         bus.subscribe(PositionClosed, risk.on_closed)
 
         bus.subscribe(TripKillSwitch, safety.on_trip)
+        bus.subscribe(KillFileChanged, safety.on_kill_file)
         bus.subscribe(LimitBreached, safety.on_breach)
         bus.subscribe(LawBroken, safety.on_broken_law)
         bus.subscribe(RearmKillSwitch, safety.on_rearm)

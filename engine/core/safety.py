@@ -13,6 +13,7 @@ from engine.core.events import (
     BrokerStatusChanged,
     CircuitBreakerTripped,
     CommandRefused,
+    KillFileChanged,
     KillSwitchRearmed,
     KillSwitchState,
     KillSwitchTriggered,
@@ -67,6 +68,7 @@ class Safety:
         self._orders = orders
         self._rules = rules
         self.kill = KillSwitchState()
+        self.kill_file = ""
         self.breaker = CircuitBreaker(bus, orders, rules.breaker_failures)
         self.store_available = True
         self.store_reason = ""
@@ -147,6 +149,12 @@ class Safety:
         if self._rules.breaker_kills:
             self._trip("circuit breaker", event.reason)
 
+    def on_kill_file(self, event: KillFileChanged) -> None:
+        """The file keeps the kill switch from being re-armed for as long as it is there."""
+        self.kill_file = clean(event.path) if event.there else ""
+        if event.there:
+            self._trip("file", f"{self.kill_file} is there")
+
     def on_rearm(self, event: RearmKillSwitch) -> None:
         if reason := self._rearm_objection(event):
             self._bus.publish(CommandRefused("RearmKillSwitch", reason))
@@ -183,6 +191,8 @@ class Safety:
             return "the kill switch is not tripped"
         if event.word != REARM_WORD:
             return f"type {REARM_WORD} to re-arm"
+        if self.kill_file:
+            return f"remove {self.kill_file} first"
         in_doubt = [
             o.client_order_id for o in self._orders.open.values() if o.state is OrderState.IN_DOUBT
         ]

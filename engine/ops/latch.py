@@ -1,4 +1,4 @@
-"""The kill switch's file: a latch that needs no database, and a way to trip it from outside."""
+"""The kill switch's files: a latch that needs no database, and ways to trip it from outside."""
 
 import asyncio
 import os
@@ -6,35 +6,70 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+import msgspec
+from msgspec import Struct
+
+from engine.core.model import KillAction
 from engine.ops.files import make_private_folder, open_private
 
 T = TypeVar("T")
 
+LONGEST_REQUEST = 4096
 
-class KillLatch:
-    """While the file exists, the kill switch is tripped.
 
-    The file is written and removed in order on a thread of its own, so that a hanging disk delays
-    no cancel.
+class KillRequest(Struct, frozen=True):
+    """What another program asks of the engine; `action` None is the default of the settings."""
+
+    author: str = ""
+    reason: str = ""
+    action: KillAction | None = None
+
+
+class KillFiles(NamedTuple):
+    """Where they are. `latch` is there while the kill switch of this mode is tripped. `by_hand`
+    trips that of every mode, for as long as it is there. `requests` is the folder in which another
+    program leaves a request, as a file that ends in `suffix`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    latch: Path
+    by_hand: Path
+    requests: Path
+    suffix: str
+
+
+class Seen(NamedTuple):
+    latched: bool
+    by_hand: bool
+    requests: dict[Path, KillRequest]
+
+
+class KillLatch:
+    """Reads, writes and removes the files in order, on a thread of its own, so that a hanging disk
+    delays no cancel."""
+
+    def __init__(self, files: KillFiles) -> None:
+        self.files = files
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="latch")
 
-    def is_set(self) -> bool:
-        return self.path.exists()
+    def look_now(self) -> Seen:
+        latch, by_hand, folder, suffix = self.files
+        found = sorted(folder.glob(f"*{suffix}"))
+        return Seen(latch.exists(), by_hand.exists(), {path: read_request(path) for path in found})
 
-    def look(self) -> "asyncio.Future[bool]":
-        return self._run(self.is_set)
+    def look(self) -> "asyncio.Future[Seen]":
+        return self._run(self.look_now)
 
     def set(self, reason: str) -> "asyncio.Future[None]":
-        return self._run(partial(self._write, reason))
+        return self._run(partial(write_private, self.files.latch, f"{reason}\n".encode()))
 
     def clear(self) -> "asyncio.Future[None]":
-        return self._run(partial(self.path.unlink, missing_ok=True))
+        return self._run(partial(self.files.latch.unlink, missing_ok=True))
+
+    def answer(self, request: Path) -> "asyncio.Future[None]":
+        """Remove `request`, after what was asked before: whoever made it sees that it was taken."""
+        return self._run(partial(request.unlink, missing_ok=True))
 
     def close(self) -> None:
         self._executor.shutdown(wait=False)
@@ -42,11 +77,24 @@ class KillLatch:
     def _run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _write(self, reason: str) -> None:
-        make_private_folder(self.path.parent)
-        descriptor = open_private(self.path, os.O_WRONLY | os.O_CREAT)
-        try:
-            os.write(descriptor, f"{reason}\n".encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def read_request(path: Path) -> KillRequest:
+    """What is asked; the default action where it cannot be read, for it asks to stop."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(LONGEST_REQUEST), type=KillRequest)
+    except (OSError, msgspec.MsgspecError):
+        return KillRequest(reason="a request that cannot be read")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody else may read, whole or not at all, and have it on the disk."""
+    make_private_folder(path.parent)
+    draft = path.with_name(f"{path.name}.new")
+    descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)

@@ -12,6 +12,8 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.files import make_private_folder, open_private
 
+_HOLDER = re.compile(rb"(\d+) (\S+)\n")
+
 
 class EngineLocked(UserError):
     """Another engine holds the lock."""
@@ -57,9 +59,9 @@ class EngineLock:
         os.close(self._descriptor)
 
     def _locked(self) -> EngineLocked:
-        holder = re.match(rb"(\d+) (\S+)\n", os.pread(self._descriptor, 100, 0))
-        pid = holder[1].decode() if holder else "unknown"
-        since = f", since {clean(holder[2].decode(errors='replace'))}" if holder else ""
+        known = _HOLDER.match(os.pread(self._descriptor, 100, 0))
+        pid = known[1].decode() if known else "unknown"
+        since = f", since {clean(known[2].decode(errors='replace'))}" if known else ""
         return EngineLocked(
             f"another engine (pid {pid}{since}) holds {clean(str(self.path))}",
             "quit that one first, or give this one a folder of its own in DATA_DIR",
@@ -70,3 +72,20 @@ class EngineLock:
             f"cannot lock {clean(str(self.path))} ({error.strerror})",
             "give a folder on a local disk that can be written in DATA_DIR",
         )
+
+
+def holder(path: Path) -> int | None:
+    """The pid of the engine that holds `path` locked; None where none does, 0 where it has not said
+    yet which it is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        known = _HOLDER.match(os.pread(descriptor, 100, 0))
+        return int(known[1]) if known else 0
+    finally:
+        os.close(descriptor)
+    return None

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from engine.core.model import KillAction, Mode
 from engine.core.text import clean
 from engine.ops.errors import UserError
+from engine.ops.latch import KillFiles
 
 ENV_FILE = Path(".env")
 ENCODING = "utf-8"
@@ -219,9 +220,11 @@ class Settings(BaseSettings):
         return self.data_dir / f"{self.mode}.lock"
 
     @property
-    def kill_file(self) -> Path:
-        """While it exists, the kill switch is tripped."""
-        return self.data_dir / ".kill_switch"
+    def kill_files(self) -> KillFiles:
+        """A file of the mode's own, one that is made by hand and trips every mode, and requests."""
+        folder = self.data_dir
+        latch = folder / f"{self.mode}.kill_switch"
+        return KillFiles(latch, folder / ".kill_switch", folder, f".{self.mode}.kill_request")
 
     @property
     def log_path(self) -> Path:

@@ -149,12 +149,15 @@ def test_the_start_of_the_replay_is_told_in_utc(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_paper_and_live_share_nothing_but_the_kill_file_and_the_log(mode: Mode) -> None:
+def test_paper_and_live_share_nothing_but_the_kill_file_by_hand_and_the_log(mode: Mode) -> None:
     settings = load_settings(mode=mode, data_dir="state")
     assert settings.database_path == Path(f"state/{mode}.db")
     assert settings.lock_path == Path(f"state/{mode}.lock")
     assert settings.journal_dir == Path(f"state/journal/{mode}")
-    assert settings.kill_file == Path("state/.kill_switch")
+    files = settings.kill_files
+    assert files.latch == Path(f"state/{mode}.kill_switch")
+    assert files.by_hand == Path("state/.kill_switch")
+    assert (files.requests, files.suffix) == (Path("state"), f".{mode}.kill_request")
     assert settings.log_path == Path("state/tradebot.log")
 
 

@@ -164,7 +164,7 @@ def test_a_lost_terminal_stops_the_engine_in_order(start: Start, tmp_path: Path)
     terminal.hang_up()
     assert terminal.process.wait(20) == 128 + signal.SIGHUP
     assert "stopped" in log(tmp_path)
-    assert not (tmp_path / "var" / ".kill_switch").exists()
+    assert not (tmp_path / "var" / "paper.kill_switch").exists()
 
 
 def test_a_lost_terminal_trips_the_kill_switch_where_that_is_set(
@@ -174,7 +174,7 @@ def test_a_lost_terminal_trips_the_kill_switch_where_that_is_set(
     terminal.wait_for("kill ready")
     terminal.hang_up()
     assert terminal.process.wait(20) == 128 + signal.SIGHUP
-    assert (tmp_path / "var" / ".kill_switch").exists()
+    assert (tmp_path / "var" / "paper.kill_switch").exists()
 
 
 SLOW = """

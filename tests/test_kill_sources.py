@@ -1,0 +1,225 @@
+"""The kill switch from outside the engine: its files, `tradebot kill`, and all sources together."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, TripKillSwitch
+from engine.core.model import KillAction, Mode
+from engine.ops.latch import KillRequest, write_private
+from engine.ops.lock import EngineLock
+from engine.ops.settings import Settings
+from engine.snapshot import Snapshot
+from tests.session import journals, replayed, rows, running, zigzag
+from tests.test_headless import engine, logged, wait_for
+
+REARM = RearmKillSwitch(word="REARM", author="me")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return zigzag(tmp_path)
+
+
+def holds(snapshot: Snapshot) -> bool:
+    return bool(snapshot.positions)
+
+
+def said(snapshot: Snapshot, text: str) -> bool:
+    return any(text in line.text for line in snapshot.log)
+
+
+def ask(settings: Settings, name: str = "1", **what: Any) -> Path:
+    """A request as `tradebot kill` leaves it."""
+    path = settings.kill_files.requests / f"{name}{settings.kill_files.suffix}"
+    write_private(path, msgspec.json.encode(KillRequest(**what)))
+    return path
+
+
+def trips(settings: Settings) -> list[dict[str, Any]]:
+    found = rows(settings, "SELECT payload FROM audit_log WHERE kind = 'KillSwitchTriggered'")
+    return [json.loads(payload) for (payload,) in found]
+
+
+# --- the files -----------------------------------------------------------------------------------
+
+
+async def test_the_file_that_is_made_by_hand_trips_and_has_to_be_removed_by_hand(
+    settings: Settings,
+) -> None:
+    async with running(settings) as session:
+        await session.until(holds)
+        settings.kill_files.by_hand.touch()
+        snapshot = await session.until(lambda s: s.kill.phase == "complete")
+        assert snapshot.kill.source == "file"
+        session.command(REARM)
+        await session.until(lambda s: said(s, f"remove {settings.kill_files.by_hand} first"))
+        assert session.snapshots[-1].kill.tripped
+        settings.kill_files.by_hand.unlink()
+        await session.until(lambda _: not session.runtime.machine.safety.kill_file)
+        assert session.snapshots[-1].kill.tripped
+        session.command(REARM)
+        await session.until(lambda s: not s.kill.tripped and s.kill.durable)
+    (journal,) = journals(settings)
+    assert replayed(settings, journal).state_hash() == session.runtime.machine.state_hash()
+
+
+async def test_a_file_by_hand_before_the_start_trips_and_nothing_is_sent(
+    settings: Settings,
+) -> None:
+    settings.kill_files.by_hand.parent.mkdir()
+    settings.kill_files.by_hand.touch()
+    async with running(settings) as session:
+        snapshot = await session.until(lambda s: s.feed.status == "connected")
+        assert (snapshot.kill.tripped, snapshot.orders) == (True, ())
+
+
+async def test_the_latch_of_the_other_mode_is_its_own(settings: Settings) -> None:
+    other = settings.model_copy(update={"mode": Mode.LIVE})
+    write_private(other.kill_files.latch, b"key: \n")
+    async with running(settings) as session:
+        await session.until(holds)
+        assert not session.snapshots[-1].kill.tripped
+
+
+async def test_a_request_trips_with_its_author_reason_and_action_and_is_taken_away(
+    settings: Settings,
+) -> None:
+    async with running(settings) as session:
+        await session.until(holds)
+        path = ask(settings, author="ann", reason="spike", action=KillAction.KEEP_STOPS)
+        await session.until(lambda s: s.kill.tripped and s.kill.durable and not path.exists())
+    (fact,) = trips(settings)
+    assert (fact["source"], fact["author"], fact["reason"]) == ("tradebot kill", "ann", "spike")
+    assert fact["action"] == "keep_stops"
+
+
+async def test_a_request_that_cannot_be_read_is_one_to_stop(settings: Settings) -> None:
+    async with running(settings) as session:
+        await session.until(holds)
+        path = ask(settings)
+        path.write_bytes(b'{"action": "dance"}')
+        await session.until(lambda s: s.kill.tripped and not path.exists())
+
+
+async def test_fifty_trips_from_everywhere_are_one_latch_and_one_cancel_an_order(
+    settings: Settings,
+) -> None:
+    async with running(settings) as session:
+        await session.until(lambda s: any(o.is_open for o in s.orders))
+        for number in range(16):
+            ask(settings, str(number), author=f"shell {number}")
+        settings.kill_files.by_hand.touch()
+        for number in range(16):
+            session.command(TripKillSwitch(source="key", author=f"console {number}"))
+            session.command(TripKillSwitch(source="signal", author=f"signal {number}"))
+        await session.until(
+            lambda _: (
+                not list(settings.data_dir.glob("*.kill_request"))
+                and session.runtime.machine.safety.kill_file
+            )
+        )
+    told = trips(settings)
+    assert {fact["source"] for fact in told} == {"key", "signal", "file", "tradebot kill"}
+    assert len({fact["author"] for fact in told}) == 49
+    pending = rows(
+        settings,
+        "SELECT count(*) FROM audit_log WHERE kind = 'OrderPendingCancel'"
+        " GROUP BY json_extract(payload, '$.order.client_order_id')",
+    )
+    assert set(pending) == {(1,)}
+    assert settings.kill_files.latch.read_text() == "key: \n"
+
+
+# --- tradebot kill -------------------------------------------------------------------------------
+
+
+def tradebot_kill(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from engine.cli import main; main()", "kill", *arguments],
+        env=os.environ | {"DATA_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_waits_until_the_engine_says_that_it_tripped(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        done = tradebot_kill(folder, "--json", "--action", "flatten", "--timeout", "20")
+        assert (done.returncode, done.stderr) == (0, "")
+        answer = json.loads(done.stdout)
+        assert answer == {"mode": "paper", "tripped": True, "pid": process.pid, "request": None}
+        wait_for((folder / "paper.kill_switch").exists)
+        again = tradebot_kill(folder, "--timeout", "20")
+        assert again.stdout == f"the kill switch is tripped (MODE=paper, pid {process.pid})\n"
+        process.terminate()
+        process.wait(30)
+    kills = trips(Settings(data_dir=folder))
+    assert [fact["source"] for fact in kills] == ["tradebot kill"] * 2
+    assert [fact["action"] for fact in kills] == ["flatten"] * 2
+
+
+def test_without_an_engine_the_next_one_starts_tripped(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    done = tradebot_kill(folder, "--reason", "before the open")
+    assert done.returncode == 3
+    assert "no engine runs with MODE=paper" in done.stderr
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        wait_for((folder / "paper.kill_switch").exists)
+        process.terminate()
+        process.wait(30)
+    (fact,) = trips(Settings(data_dir=folder))
+    assert fact["reason"] == "before the open"
+
+
+def test_an_engine_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with EngineLock(folder / "paper.lock"):
+        done = tradebot_kill(folder, "--timeout", "0.2")
+    assert done.returncode == 4
+    assert f"kill -9 {os.getpid()}" in done.stderr
+    assert len(list(folder.glob("*.paper.kill_request"))) == 1
+
+
+# --- the circuit breaker at the start ------------------------------------------------------------
+
+
+async def test_the_circuit_breaker_is_reset_at_the_start_where_that_is_set(tmp_path: Path) -> None:
+    async with running(zigzag(tmp_path)) as session:
+        await session.until(holds)
+        session.runtime.machine.safety.trip_breaker("too fast")
+        session.command(ResetCircuitBreaker(word="no", author="me"))
+        await session.until(lambda s: said(s, "CIRCUIT BREAKER tripped"))
+    async with running(zigzag(tmp_path)) as session:
+        await session.until(lambda s: s.feed.status == "connected")
+        assert session.runtime.machine.safety.breaker.state.tripped
+    async with running(zigzag(tmp_path, circuit_breaker_reset=True)) as session:
+        await session.until(lambda s: said(s, "circuit breaker reset by CIRCUIT_BREAKER_RESET"))
+        assert not session.runtime.machine.safety.breaker.state.tripped
+
+
+async def test_a_dry_run_says_so_and_sends_nothing(tmp_path: Path) -> None:
+    async with running(zigzag(tmp_path, dry_run=True)) as session:
+        snapshot = await session.until(lambda s: len(s.orders) >= 2)
+        assert said(snapshot, "DRY RUN: no order is sent")
+    assert {(o.state, o.reason) for o in session.snapshots[-1].orders} == {
+        ("canceled", "not sent: dry run")
+    }
+
+
+async def test_nobody_there_trips_it_by_the_clock_on_the_wall(tmp_path: Path) -> None:
+    async with running(zigzag(tmp_path, dead_man_s=0.5)) as session:
+        snapshot = await session.until(lambda s: s.kill.tripped)
+        assert snapshot.kill.source == "dead-man's switch"
+        assert said(snapshot, "no sign of life")
