@@ -20,15 +20,19 @@ from engine.core.events import (
     OrderNotFound,
     QueryOrder,
     QuoteUpdate,
+    ReplaceOrder,
+    ReplaceRejected,
     SubmitFailed,
     SubmitOrder,
 )
-from engine.core.model import Order
+from engine.core.model import Order, OrderState, OrderTerms
 from engine.core.text import clean
 from engine.ops.errors import UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+IsWanted = Callable[[str, OrderState], bool]
+"""Whether an order is still in the state in which its request was made: a kill may have come."""
 
 CONNECT_AGAIN_S = 1.0
 CONNECT_AGAIN_MOST_S = 30.0
@@ -117,7 +121,15 @@ class BrokerLink:
     def announce(self) -> None:
         reason = "does not answer" if self._connected and self._mute else self._reason
         connected = self._connected and not self._mute
-        self._publish(BrokerChanged(self.name, connected, reason, ts=self._now()))
+        self._publish(
+            BrokerChanged(
+                self.name,
+                connected,
+                reason,
+                capabilities=self.broker.capabilities,
+                ts=self._now(),
+            )
+        )
 
     def _heard(self, event: Event) -> None:
         """What the broker says without being asked."""
@@ -137,11 +149,11 @@ class BrokerLink:
 
     # --- requests -------------------------------------------------------------------------------
 
-    async def submit(self, order: Order, is_wanted: Callable[[str], bool]) -> None:
+    async def submit(self, order: Order, is_wanted: IsWanted) -> None:
         """Send once. Whatever is not a clear answer leaves the order in doubt."""
         key = order.client_order_id
         await self.tried.wait()
-        if not is_wanted(key):
+        if not is_wanted(key, OrderState.SUBMITTED):
             self._publish(SubmitFailed(key, False, "cancelled before it left", ts=self._now()))
             return
         try:
@@ -158,6 +170,21 @@ class BrokerLink:
             answer = await self._ask(self.broker.cancel_order, order)
         except Exception as error:
             answer = CancelRejected(order.client_order_id, _reason_of(error), ts=self._now())
+        self._publish(answer)
+
+    async def replace(self, order: Order, terms: OrderTerms, is_wanted: IsWanted) -> None:
+        """Ask once. Without a clear answer the machine asks which terms the order has."""
+        key = order.client_order_id
+        await self.tried.wait()
+        if not is_wanted(key, OrderState.PENDING_REPLACE):
+            self._publish(ReplaceRejected(key, "cancelled before it left", ts=self._now()))
+            return
+        try:
+            answer = await self._ask(self.broker.replace_order, order, terms)
+        except NotSent as error:
+            answer = ReplaceRejected(key, str(error), ts=self._now())
+        except Exception as error:
+            answer = ReplaceRejected(key, _reason_of(error), in_doubt=True, ts=self._now())
         self._publish(answer)
 
     async def query(self, order: Order) -> None:
@@ -200,7 +227,7 @@ class Requests:
         self,
         links: Mapping[str, BrokerLink],
         venues: Mapping[str, str],
-        is_wanted: Callable[[str], bool],
+        is_wanted: IsWanted,
         in_flight: InFlight,
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -218,6 +245,8 @@ class Requests:
                 self._start(self._link(order).submit(order, self._is_wanted))
             case CancelOrder(order=order):
                 self._start(self._link(order).cancel(order))
+            case ReplaceOrder(order=order, terms=terms):
+                self._start(self._link(order).replace(order, terms, self._is_wanted))
             case QueryOrder(order=order):
                 self._start(self._link(order).query(order))
             case _:

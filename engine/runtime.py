@@ -47,7 +47,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine, MachineConfig
-from engine.core.model import NANOS, Instrument, utc
+from engine.core.model import NANOS, Instrument, OrderState, utc
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.clock import NanosecondSource
@@ -255,8 +255,8 @@ class Runtime:
         venues = {instrument.symbol: instrument.venue for instrument in instruments}
         return Requests(links, venues, self._is_wanted, self._in_flight, self._fail)
 
-    def _is_wanted(self, client_order_id: str) -> bool:
-        return self.machine.orders.is_wanted(client_order_id)
+    def _is_wanted(self, client_order_id: str, state: OrderState) -> bool:
+        return self.machine.orders.is_wanted(client_order_id, state)
 
     async def _start(self, restored: Restored) -> None:
         """Brokers, warm-up, then trade; the data flow from then on."""

@@ -79,6 +79,9 @@ def _order(fact: e.OrderEvent) -> Worded | None:
             return WARNING, f"{_kind(order)} rejected: {name}: {order.reason}"
         case e.OrderInDoubt():
             return ERROR, f"{_kind(order)} in doubt: {name}: {order.reason}"
+        case e.OrderOverdue():
+            state = order.state.replace("_", " ")
+            return ERROR, f"{_kind(order)} still {state} after 2 min: {name}: {order.reason}"
         case e.OrderReplaced():
             return INFO, f"{_kind(order)} replaced: {name}{_at(order)}"
         case e.OrderReplaceRejected():

@@ -3,8 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from engine.core.events import BarClosed, CancelRejected, Event, ExecutionReport, QuoteUpdate
-from engine.core.model import Order
+from engine.core.events import (
+    BarClosed,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    QuoteUpdate,
+    ReplaceRejected,
+)
+from engine.core.model import Capabilities, Order, OrderTerms
 
 Publish = Callable[[Event], None]
 
@@ -25,6 +32,7 @@ class BaseBroker(ABC):
     """
 
     name: str
+    capabilities: Capabilities
 
     @abstractmethod
     async def connect(self, publish: Publish) -> None:
@@ -35,16 +43,24 @@ class BaseBroker(ABC):
 
     @abstractmethod
     async def submit_order(self, order: Order) -> ExecutionReport:
-        """Send `order`. Raises NotSent or InDoubt where there is no answer."""
+        """Send `order`. Raises NotSent or InDoubt where there is no answer; "duplicate client order
+        id" is none: the order was accepted earlier, and is InDoubt until it is asked for."""
 
     @abstractmethod
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
         """Ask for the cancel of `order`. Raises NotSent or InDoubt where there is no answer."""
 
+    async def replace_order(
+        self, order: Order, terms: OrderTerms
+    ) -> ExecutionReport | ReplaceRejected:
+        """Ask for `order` to be given `terms`; only where `capabilities` has `replace`. The answer
+        holds the terms that the order has then. Raises NotSent or InDoubt where there is none."""
+        raise NotSent(f"{self.name} cannot replace orders")
+
     @abstractmethod
     async def get_order(self, order: Order) -> ExecutionReport | None:
-        """Where the order is, by its client order id; None where the broker does not know it.
-        Raises NotSent or InDoubt where there is no answer."""
+        """Where the order is and what it asks for, by its client order id; None where the broker
+        does not know it. Raises NotSent or InDoubt where there is no answer."""
 
     def on_market(self, event: QuoteUpdate | BarClosed) -> None:  # noqa: B027
         """Market data, before the machine sees it. A real broker has its own, and does nothing."""

@@ -3,9 +3,16 @@
 from collections.abc import Callable, Iterable
 
 from engine.brokers.base import BaseBroker, Publish
-from engine.core.events import BarClosed, CancelRejected, Event, ExecutionReport, QuoteUpdate
-from engine.core.matching import ExchangeRules, SimulatedExchange
-from engine.core.model import Instrument, Order, OrderState
+from engine.core.events import (
+    BarClosed,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    QuoteUpdate,
+    ReplaceRejected,
+)
+from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
+from engine.core.model import Instrument, Order, OrderState, OrderTerms
 
 
 class PaperBroker(BaseBroker):
@@ -17,6 +24,7 @@ class PaperBroker(BaseBroker):
     """
 
     name = "paper"
+    capabilities = CAPABILITIES
 
     def __init__(
         self, instruments: Iterable[Instrument], rules: ExchangeRules, now: Callable[[], int]
@@ -40,6 +48,11 @@ class PaperBroker(BaseBroker):
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
         return self._exchange.cancel(order.client_order_id, self._now())
+
+    async def replace_order(
+        self, order: Order, terms: OrderTerms
+    ) -> ExecutionReport | ReplaceRejected:
+        return self._exchange.replace(order.client_order_id, terms, self._now())
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
         return self._exchange.find(order.client_order_id)

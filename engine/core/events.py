@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from engine.core.model import (
     Bar,
+    Capabilities,
     Fill,
     FintracReport,
     KillAction,
@@ -173,19 +174,22 @@ class EngineStarted(Event, frozen=True):
 
 
 class BrokerChanged(Event, frozen=True):
-    """A broker came or went. `live` says that its account is a real one."""
+    """A broker came or went. `live` says that its account is a real one; `capabilities`, where it
+    is set, what it can do."""
 
     broker: str
     connected: bool
     reason: str = ""
     live: bool = False
+    capabilities: Capabilities | None = None
 
 
 class ExecutionReport(Event, frozen=True):
     """What a venue says of an order (FIX 35=8).
 
     `state` is where the venue has the order; `fill` is set where it reports an execution, `terms`
-    where it says what the order now asks for.
+    where it says what the order now asks for. `transact_ts` (FIX 60) is when the venue says that
+    this was so, 0 where it does not: of two reports the later one counts, whatever comes first.
     """
 
     client_order_id: str
@@ -194,10 +198,12 @@ class ExecutionReport(Event, frozen=True):
     fill: Fill | None = None
     reason: str = ""
     terms: OrderTerms | None = None
+    transact_ts: int = 0
 
 
 class SubmitFailed(Event, frozen=True):
-    """A submit got no answer. `in_doubt` is False where no byte of it can have got there."""
+    """A submit got no answer, or the one that its client order id is known: it was accepted
+    earlier. `in_doubt` is False where no byte of it can have got there."""
 
     client_order_id: str
     in_doubt: bool
@@ -212,10 +218,12 @@ class CancelRejected(Event, frozen=True):
 
 
 class ReplaceRejected(Event, frozen=True):
-    """A replace did not take (FIX 35=9): too late, unknown, or no answer."""
+    """A replace did not take (FIX 35=9): too late, or unknown. `in_doubt` says that there was no
+    answer: it may have taken."""
 
     client_order_id: str
     reason: str
+    in_doubt: bool = False
 
 
 class OrderNotFound(Event, frozen=True):
@@ -534,6 +542,10 @@ class OrderExpired(OrderEvent, frozen=True):
 
 class OrderInDoubt(OrderEvent, frozen=True):
     """A submit got no answer; the order counts against limits until the venue says."""
+
+
+class OrderOverdue(OrderEvent, frozen=True):
+    """Where an order stands is not known for two minutes. Said once; it is asked about on."""
 
 
 class OrderAbandoned(OrderEvent, frozen=True):

@@ -298,7 +298,9 @@ class Desk:
             return self._risk.objection(order)
         key = (order.strategy, order.symbol)
         closing = [
-            o.leaves for o in self._orders.open_orders(*key) if o.purpose is not OrderPurpose.ENTRY
+            o.worst_leaves
+            for o in self._orders.open_orders(*key)
+            if o.purpose is not OrderPurpose.ENTRY
         ]
         held = abs(self._portfolio.position(*key).quantity)
         return "" if sum(closing, ZERO) <= held else "open orders would close more than is held"

@@ -12,6 +12,7 @@ from engine.core.bus import BrokenLaw, Bus
 from engine.core.compliance import Compliance, ComplianceRules
 from engine.core.events import (
     AccountStatement,
+    AskOrder,
     BarClosed,
     BrokerChanged,
     BrokerStatusChanged,
@@ -37,8 +38,10 @@ from engine.core.events import (
     LawBroken,
     LimitBreached,
     LiveConfirmed,
+    MarkOrder,
     OrderAbandoned,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderExpired,
     OrderFilled,
@@ -47,14 +50,18 @@ from engine.core.events import (
     OrderNotFound,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderReplaced,
+    OrderReplaceRejected,
     PositionChanged,
     PositionClosed,
     QuoteUpdate,
     RatePublished,
     RearmKillSwitch,
     Record,
+    ReplaceRejected,
     RequestCancel,
     RequestMode,
+    RequestReplace,
     ResetCircuitBreaker,
     Restored,
     SignalGenerated,
@@ -78,6 +85,8 @@ from engine.core.safety import Safety, SafetyRules
 from engine.core.sessions import Calendars, SessionTable
 from engine.core.strategy import Strategy, StrategyRunner, make_parameters
 from engine.core.text import clean
+
+MARK_WORD = "MARK"
 
 
 class StrategySetup(Struct, frozen=True):
@@ -132,6 +141,7 @@ class Machine:
             bus,
             self._effects.append,
             self.portfolio.is_applied,
+            instruments=config.instruments,
             submit_timeout=config.submit_timeout,
             visibility_lag=config.visibility_lag,
         )
@@ -186,6 +196,8 @@ class Machine:
             "equity": self.portfolio.equity_estimate,
             "orders": list(self.orders.orders.values()),
             "unwanted": self.orders.unwanted,
+            "told": self.orders.told,
+            "capabilities": self.orders.capabilities,
             "exits": [[*key, ts] for key, ts in self.desk.exits.items()],
             "refused": [[*key, ts] for key, ts in self.desk.refused.items()],
             "kill": self.safety.kill,
@@ -241,6 +253,7 @@ class Machine:
         bus.subscribe(SubmitFailed, orders.on_submit_failed)
         bus.subscribe(ExecutionReport, orders.on_report)
         bus.subscribe(CancelRejected, orders.on_cancel_rejected)
+        bus.subscribe(ReplaceRejected, orders.on_replace_rejected)
         bus.subscribe(OrderNotFound, orders.on_not_found)
 
         bus.subscribe(SignalGenerated, desk.on_signal)
@@ -250,6 +263,9 @@ class Machine:
             bus.subscribe(fill_fact, desk.on_fill)
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)
+        for terms_fact in (OrderReplaced, OrderReplaceRejected):
+            bus.subscribe(terms_fact, desk.on_order_done)
+        bus.subscribe(OrderAdopted, safety.on_adopted)
         bus.subscribe(DuplicateRefused, desk.on_duplicate)
         bus.subscribe(OrderIntended, compliance.on_intended)
         bus.subscribe(PositionChanged, compliance.on_position)
@@ -281,6 +297,7 @@ class Machine:
             bus.subscribe(success, breaker.on_success)
         bus.subscribe(CircuitBreakerTripped, safety.on_breaker)
         bus.subscribe(ResetCircuitBreaker, breaker.on_reset)
+        bus.subscribe(BrokerChanged, orders.on_broker)
         bus.subscribe(BrokerChanged, safety.on_broker)
         bus.subscribe(BrokerStatusChanged, desk.on_broker_status)
         bus.subscribe(FeedChanged, self._on_feed)
@@ -290,6 +307,9 @@ class Machine:
         bus.subscribe(StrategyToggled, desk.on_toggled)
         bus.subscribe(StrategyFailed, desk.on_failed)
         bus.subscribe(RequestCancel, self._on_cancel)
+        bus.subscribe(RequestReplace, self._on_replace)
+        bus.subscribe(AskOrder, self._on_ask)
+        bus.subscribe(MarkOrder, self._on_mark)
         bus.subscribe(ControlFeed, self._on_control)
 
     def _on_feed(self, event: FeedChanged) -> None:
@@ -300,6 +320,24 @@ class Machine:
             self.orders.cancel(event.client_order_id, f"asked for by {clean(event.author)}")
         else:
             self.bus.publish(CommandRefused("RequestCancel", "no such order is open"))
+
+    def _on_replace(self, event: RequestReplace) -> None:
+        key, author = event.client_order_id, clean(event.author)
+        if reason := self.orders.replace_objection(key, event.terms):
+            self.bus.publish(CommandRefused("RequestReplace", reason))
+        else:
+            self.orders.replace(key, event.terms, f"asked for by {author}")
+
+    def _on_ask(self, event: AskOrder) -> None:
+        if not self.orders.ask(event.client_order_id):
+            self.bus.publish(CommandRefused("AskOrder", "no such order has left and is open"))
+
+    def _on_mark(self, event: MarkOrder) -> None:
+        if event.word != MARK_WORD:
+            self.bus.publish(CommandRefused("MarkOrder", f"type {MARK_WORD} to mark an order"))
+        elif not self.orders.mark(event.client_order_id, event.state, clean(event.author)):
+            reason = f"no such order is in doubt, or it cannot be marked {event.state}"
+            self.bus.publish(CommandRefused("MarkOrder", reason))
 
     def _on_control(self, event: ControlFeed) -> None:
         self._effects.append(SteerFeed(event.action, event.speed))

@@ -15,21 +15,24 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from engine.core.events import CancelRejected, ExecutionReport
+from engine.core.events import CancelRejected, ExecutionReport, ReplaceRejected
 from engine.core.model import (
     ZERO,
     Bar,
+    Capabilities,
     Fill,
+    Idempotency,
     Instrument,
     Order,
     OrderState,
+    OrderTerms,
     OrderType,
     Quote,
     Side,
-    TimeInForce,
 )
+from engine.core.order_rules import order_fault, terms_fault
 
 CENT_FRACTION = Decimal("0.00000001")
 BASIS_POINT = Decimal("0.0001")
@@ -43,6 +46,16 @@ class ExchangeRules(Struct, frozen=True):
     commission_pct: Decimal = Decimal("0.1")
     slippage_bps: Decimal = Decimal(1)
     max_volume_share_pct: Decimal = Decimal(10)
+
+
+CAPABILITIES = Capabilities(
+    order_types=(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
+    replace=True,
+    fractional=True,
+    client_order_ids=True,
+    idempotency=Idempotency.FOREVER,
+)
+"""What the simulated exchange can do."""
 
 
 class Resting:
@@ -59,6 +72,20 @@ class Resting:
         self.stop = float(order.stop_price) if order.stop_price is not None else None
         self.triggered = order.type in (OrderType.MARKET, OrderType.LIMIT)
         self.quoted = False
+
+    @property
+    def state(self) -> OrderState:
+        return OrderState.PARTIALLY_FILLED if self.filled else OrderState.ACCEPTED
+
+    def change(self, terms: OrderTerms) -> None:
+        self.order = structs.replace(
+            self.order,
+            quantity=terms.quantity,
+            limit_price=terms.limit_price,
+            stop_price=terms.stop_price,
+        )
+        self.limit = float(terms.limit_price) if terms.limit_price is not None else None
+        self.stop = float(terms.stop_price) if terms.stop_price is not None else None
 
 
 class SimulatedExchange:
@@ -86,16 +113,47 @@ class SimulatedExchange:
         if key in self._answers:
             return self._answers[key]
         if reason := self._objection(order):
-            return self._answer(key, OrderState.REJECTED, now, reason)
+            return self._answer(key, OrderState.REJECTED, now, reason=reason)
         return self._rest(order, now)
 
     def cancel(self, client_order_id: str, now: int) -> ExecutionReport | CancelRejected:
+        resting = self._find_resting(client_order_id)
+        if resting is None:
+            return CancelRejected(client_order_id, self._why_not(client_order_id), ts=now)
+        del self._resting[resting.order.symbol][client_order_id]
+        return self._answer(client_order_id, OrderState.CANCELED, now, resting.order)
+
+    def replace(
+        self, client_order_id: str, terms: OrderTerms, now: int
+    ) -> ExecutionReport | ReplaceRejected:
+        """Change what an order asks for. A smaller quantity alone keeps its place in the queue; one
+        that is filled already ends the order (as FIX has it, with that quantity)."""
+        resting = self._find_resting(client_order_id)
+        if resting is None:
+            return ReplaceRejected(client_order_id, self._why_not(client_order_id), ts=now)
+        order = resting.order
+        if reason := terms_fault(order, terms, self._instruments[order.symbol]):
+            return ReplaceRejected(client_order_id, reason, ts=now)
+        book = self._resting[order.symbol]
+        shrinks = structs.replace(terms, quantity=order.quantity) == order.terms
+        quantity = max(terms.quantity, resting.filled)
+        resting.change(structs.replace(terms, quantity=quantity))
+        if resting.filled == quantity:
+            del book[client_order_id]
+            return self._answer(client_order_id, OrderState.FILLED, now, resting.order)
+        if not shrinks or quantity > order.quantity:
+            resting.active = now
+            book[client_order_id] = book.pop(client_order_id)
+        return self._answer(client_order_id, resting.state, now, resting.order)
+
+    def _find_resting(self, client_order_id: str) -> Resting | None:
         for book in self._resting.values():
             if client_order_id in book:
-                del book[client_order_id]
-                return self._answer(client_order_id, OrderState.CANCELED, now)
-        reason = "unknown order" if client_order_id not in self._answers else "too late"
-        return CancelRejected(client_order_id, reason, ts=now)
+                return book[client_order_id]
+        return None
+
+    def _why_not(self, client_order_id: str) -> str:
+        return "too late" if client_order_id in self._answers else "unknown order"
 
     def find(self, client_order_id: str) -> ExecutionReport | None:
         """The last answer to an order, None where the exchange never had it."""
@@ -105,31 +163,33 @@ class SimulatedExchange:
         instrument = self._instruments.get(order.symbol)
         if instrument is None:
             return f"unknown symbol {order.symbol}"
-        if order.time_in_force is not TimeInForce.GTC:
-            return f"time in force {order.time_in_force} is not supported"
-        if order.quantity <= 0 or instrument.quantity(order.quantity) != order.quantity:
-            return f"quantity {order.quantity} is not a multiple of the lot {instrument.lot}"
-        for price in (order.limit_price, order.stop_price):
-            if price is not None and (price <= 0 or instrument.price(price) != price):
-                return f"price {price} is not a multiple of the tick {instrument.tick}"
-        return ""
+        return order_fault(order, instrument, CAPABILITIES)
 
     def _rest(self, order: Order, now: int) -> ExecutionReport:
         book = self._resting.setdefault(order.symbol, {})
-        book[order.client_order_id] = Resting(order, now)
-        state = OrderState.PARTIALLY_FILLED if order.filled else OrderState.ACCEPTED
-        return self._answer(order.client_order_id, state, now)
+        book[order.client_order_id] = resting = Resting(order, now)
+        return self._answer(order.client_order_id, resting.state, now, order)
 
     def _answer(
         self,
         client_order_id: str,
         state: OrderState,
         now: int,
-        reason: str = "",
+        order: Order | None = None,
         fill: Fill | None = None,
+        reason: str = "",
     ) -> ExecutionReport:
+        """What the exchange says of an order; the times of one order's answers rise."""
+        before = self._answers.get(client_order_id)
         report = ExecutionReport(
-            client_order_id, state, f"paper-{client_order_id[3:]}", fill, reason, ts=now
+            client_order_id,
+            state,
+            f"paper-{client_order_id[3:]}",
+            fill,
+            reason,
+            order.terms if order is not None else None,
+            max(now, before.transact_ts + 1) if before is not None else now,
+            ts=now,
         )
         self._answers[client_order_id] = report
         if len(self._answers) > ANSWERS_KEPT:
@@ -214,7 +274,7 @@ class SimulatedExchange:
         state = OrderState.FILLED if done else OrderState.PARTIALLY_FILLED
         if done:
             del self._resting[order.symbol][order.client_order_id]
-        reports.append(self._answer(order.client_order_id, state, ts, fill=fill))
+        reports.append(self._answer(order.client_order_id, state, ts, order, fill))
         return float(quantity)
 
     def _slipped(self, side: Side, price: Decimal, instrument: Instrument) -> Decimal:

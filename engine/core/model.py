@@ -15,6 +15,8 @@ from msgspec import Struct
 NANOS = 1_000_000_000
 MINUTE = 60 * NANOS
 ZERO = Decimal(0)
+EXTERNAL = "external"
+"""The strategy of what others did at the venue: its orders, fills and positions."""
 WIDEST_SPREAD = 1.1
 """The largest ask, as a multiple of the bid, between which a price can be told."""
 
@@ -149,6 +151,33 @@ class FintracStatus(StrEnum):
     INCOMPLETE = "incomplete"
     BELOW = "below"
     CORRECTED = "corrected"
+
+
+class Idempotency(StrEnum):
+    """For how long a venue refuses a client order id that it has had: for ever, while the order is
+    open, or not at all. Only the first makes it safe to send an order again."""
+
+    FOREVER = "forever"
+    OPEN_ONLY = "open_only"
+    NONE = "none"
+
+
+class Capabilities(Struct, frozen=True):
+    """What a venue can do. The defaults are the least: what is not known is not counted on.
+
+    `visibility_lag` (nanoseconds) is how long an order that it has may be missing in its answers.
+    """
+
+    order_types: tuple[OrderType, ...] = (OrderType.MARKET, OrderType.LIMIT)
+    times_in_force: tuple[TimeInForce, ...] = (TimeInForce.GTC,)
+    replace: bool = False
+    oco: bool = False
+    extended_hours: bool = False
+    fractional: bool = False
+    short: bool = False
+    client_order_ids: bool = False
+    idempotency: Idempotency = Idempotency.NONE
+    visibility_lag: int = 0
 
 
 class Instrument(Struct, frozen=True):
@@ -319,8 +348,20 @@ class Order(Struct, frozen=True):
     @property
     def worst_notional(self) -> Decimal:
         """The value of what may still fill, at the worst price that it can have."""
-        price = max(self.reference_price, self.pending_limit_price or ZERO)
-        return self.worst_leaves * price
+        pending = (self.pending_limit_price or ZERO, self.pending_stop_price or ZERO)
+        return self.worst_leaves * max(self.reference_price, *pending)
+
+    @property
+    def pending_terms(self) -> OrderTerms | None:
+        """What a replace that is under way asked for; None where there is none."""
+        if self.pending_quantity is None:
+            return None
+        return OrderTerms(self.pending_quantity, self.pending_limit_price, self.pending_stop_price)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether a replace that is under way may have made the order larger."""
+        return self.pending_quantity is not None and self.pending_quantity > self.quantity
 
     @property
     def is_final(self) -> bool:

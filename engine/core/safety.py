@@ -19,6 +19,7 @@ from engine.core.events import (
     KillSwitchTriggered,
     LawBroken,
     LimitBreached,
+    OrderAdopted,
     RearmKillSwitch,
     Restored,
     StoreChanged,
@@ -167,6 +168,11 @@ class Safety:
         self.kill = event.kill
         if self.kill.tripped:
             self._cancel_all()
+
+    def on_adopted(self, event: OrderAdopted) -> None:
+        """What turns up at a venue while the kill switch is tripped is cancelled too."""
+        if self.kill.tripped and is_cancelled_by(self.kill.action, event.order):
+            self._orders.cancel(event.order.client_order_id, "kill switch")
 
     def _trip(
         self, source: str, reason: str, author: str = "", action: KillAction | None = None

@@ -27,6 +27,7 @@ from engine.core.events import (
     PositionChanged,
     PositionClosed,
     QueryOrder,
+    ReplaceOrder,
     SignalBlocked,
     StrategyFailed,
     StrategyPaused,
@@ -35,7 +36,7 @@ from engine.core.events import (
 )
 from engine.core.execution import SLIPPAGE_ALLOWANCE
 from engine.core.machine import Machine, MachineConfig, StrategySetup
-from engine.core.matching import SimulatedExchange
+from engine.core.matching import CAPABILITIES, SimulatedExchange
 from engine.core.model import ZERO, Bar, Fill, Mode, RoundTrip, utc
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import merged
@@ -86,6 +87,8 @@ class Backtest:
                     queue += process(exchange.submit(order, now))
                 case CancelOrder(order=order):
                     queue += process(exchange.cancel(order.client_order_id, now))
+                case ReplaceOrder(order=order, terms=terms):
+                    queue += process(exchange.replace(order.client_order_id, terms, now))
                 case QueryOrder(order=order):
                     if report := exchange.find(order.client_order_id):
                         queue += process(report)
@@ -174,7 +177,7 @@ def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> N
         for bar in sorted(before, key=lambda bar: bar.ts):
             run.send(BarClosed(bar, live=False, ts=bar.ts))
     for venue in dict.fromkeys(i.venue for i in run.machine.config.instruments):
-        run.send(BrokerChanged(venue, True))
+        run.send(BrokerChanged(venue, True, capabilities=CAPABILITIES))
     run.send(ToggleStrategy(strategy=request.strategy, enabled=True, author="backtest"))
     run.send(EngineStarted())
 

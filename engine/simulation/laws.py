@@ -17,6 +17,7 @@ from engine.core.events import (
     CancelOrder,
     CircuitBreakerReset,
     CircuitBreakerTripped,
+    ClockTick,
     CommitIntent,
     DuplicateRefused,
     Effect,
@@ -27,13 +28,20 @@ from engine.core.events import (
     KillSwitchTriggered,
     LiveConfirmed,
     OrderAccepted,
+    OrderAdopted,
     OrderEvent,
     OrderFilled,
+    OrderMarked,
+    OrderOverdue,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderReplaced,
+    OrderReplaceRejected,
     PositionChanged,
+    QueryOrder,
     QuoteUpdate,
     Record,
+    ReplaceOrder,
     Restored,
     StrategyFailed,
     StrategyToggled,
@@ -42,23 +50,36 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.machine import MachineConfig
-from engine.core.model import Fill, KillAction, Mode, Order, OrderPurpose, OrderState, Quote, utc
+from engine.core.model import (
+    EXTERNAL,
+    NANOS,
+    Fill,
+    KillAction,
+    Mode,
+    Order,
+    OrderPurpose,
+    OrderState,
+    Quote,
+    utc,
+)
 
 S = OrderState
 
-AT_VENUE = {S.ACCEPTED, S.PARTIALLY_FILLED, S.PENDING_CANCEL}
+AT_VENUE = {S.ACCEPTED, S.PARTIALLY_FILLED, S.PENDING_REPLACE, S.PENDING_CANCEL}
+UNSETTLED = {S.SUBMITTED, S.IN_DOUBT, S.PENDING_REPLACE, S.PENDING_CANCEL}
 ENDED = {S.FILLED, S.CANCELED, S.REJECTED, S.EXPIRED, S.ABANDONED}
 GRAPH: dict[OrderState, set[OrderState]] = {
-    S.INTENDED: {S.SUBMITTED, S.CANCELED, S.IN_DOUBT},
+    S.INTENDED: {S.SUBMITTED, S.CANCELED, S.REJECTED, S.IN_DOUBT},
     S.SUBMITTED: AT_VENUE | ENDED | {S.IN_DOUBT},
     S.IN_DOUBT: AT_VENUE | ENDED,
     S.ACCEPTED: AT_VENUE | ENDED | {S.IN_DOUBT},
     S.PARTIALLY_FILLED: (AT_VENUE | ENDED | {S.IN_DOUBT}) - {S.ACCEPTED},
+    S.PENDING_REPLACE: (AT_VENUE | ENDED | {S.IN_DOUBT}) - {S.PENDING_REPLACE},
     S.PENDING_CANCEL: ENDED,
     S.CANCELED: {S.FILLED},
     S.EXPIRED: {S.FILLED},
     S.REJECTED: {S.FILLED},
-    S.ABANDONED: AT_VENUE | {S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED},
+    S.ABANDONED: AT_VENUE | {S.IN_DOUBT, S.FILLED, S.CANCELED, S.EXPIRED, S.REJECTED},
     S.FILLED: set(),
 }
 """Where an order may go, written down a second time. To stay is a partial fill's right alone."""
@@ -70,6 +91,9 @@ WEAKER: dict[KillAction, set[KillAction]] = {
     KillAction.FLATTEN: {KillAction.STOP, KillAction.KEEP_STOPS, KillAction.CANCEL},
 }
 """What a kill switch must not fall back to, once it was told to do more."""
+
+DEADLINE = 5 * NANOS
+"""Within it an order is asked about whose state is not settled (I17)."""
 
 Key = tuple[str, str]
 
@@ -102,6 +126,8 @@ class Laws:
         self.committed: set[str] = set()
         self.sent: dict[str, Order] = {}
         self.asked: set[str] = set()
+        self.heard: dict[str, int] = {}
+        self.marked: set[str] = set()
         self.on: set[str] = set()
         self.losses: dict[str, int] = {}
         self.trips: dict[Key, Decimal] = {}
@@ -124,11 +150,18 @@ class Laws:
                     self._intended(order)
                 case SubmitOrder(order=order):
                     self._submitted(order)
+                case ReplaceOrder():
+                    self._replacing(effect)
                 case CancelOrder(order=order):
                     self.asked.add(order.client_order_id)
+                    self.heard[order.client_order_id] = event.ts
+                case QueryOrder(order=order):
+                    self.heard[order.client_order_id] = event.ts
                 case _:
                     pass
         self._compare(state)
+        if isinstance(event, ClockTick):
+            self._in_time(event.ts)
 
     # --- what went in ---------------------------------------------------------------------------
 
@@ -141,7 +174,7 @@ class Laws:
             case IntentCommitted(client_order_id=key):
                 self.committed.add(key)
             case ExecutionReport(fill=Fill() as fill):
-                self._execute(event.client_order_id, fill)
+                self._execute(event, fill)
             case Restored():
                 self._restore(event)
             case ToggleStrategy(enabled=True):
@@ -174,17 +207,24 @@ class Laws:
         if event.day_equity is not None:
             self.day_equity = Decimal(repr(event.day_equity))
 
-    def _execute(self, client_order_id: str, fill: Fill) -> None:
-        """An execution counts once, where it can be true of its order."""
+    def _execute(self, event: ExecutionReport, fill: Fill) -> None:
+        """An execution counts once, where it can be true of its order; one of no order that we know
+        is external."""
+        client_order_id = event.client_order_id
         order = self.orders.get(client_order_id)
-        if order is None or fill.execution_id in self.executions or not _is_sound(fill, order):
+        if fill.execution_id in self.executions or not _is_sound(fill, order):
+            return
+        if order is None and fill.symbol not in self._symbols():
             return
         before = self.filled.get(client_order_id, Decimal(0))
-        if order.state is S.INTENDED or before + fill.quantity > order.quantity:
-            return
+        if order is not None and order.purpose is not OrderPurpose.EXTERNAL:
+            most = [order.quantity, order.pending_quantity, event.terms and event.terms.quantity]
+            after = before + fill.quantity
+            if order.state is S.INTENDED or after > max(q for q in most if q is not None):
+                return
         self.executions.add(fill.execution_id)
         self.filled[client_order_id] = before + fill.quantity
-        key = (order.strategy, order.symbol)
+        key = (order.strategy if order is not None else EXTERNAL, fill.symbol)
         gain = -fill.side.sign * fill.quantity * fill.price - fill.commission
         self.cash += gain
         self.held[key] = self.held.get(key, Decimal(0)) + fill.side.sign * fill.quantity
@@ -200,8 +240,8 @@ class Laws:
         law(fact.ts >= self.ts, "I14", fact)
         self.seq, self.ts = fact.seq, fact.ts
         match fact:
-            case OrderEvent(order=order):
-                self._moved(order)
+            case OrderEvent():
+                self._moved(fact)
                 self._count(fact)
             case DuplicateRefused(order=order):
                 del self.orders[order.client_order_id]
@@ -232,17 +272,59 @@ class Laws:
             case _:
                 pass
 
-    def _moved(self, order: Order) -> None:
+    def _moved(self, fact: OrderEvent) -> None:
+        order = fact.order
         key = order.client_order_id
         before = self.orders.get(key)
         self.orders[key] = order
+        self.heard[key] = fact.ts
+        grows = isinstance(fact, OrderReplaced) or order.purpose is OrderPurpose.EXTERNAL
         if before is None:
-            law(order.state is S.INTENDED and not order.filled, "I7", order)
+            new = order.state is S.INTENDED and not order.filled
+            law(new or isinstance(fact, OrderAdopted), "I7", order)
             return
-        stays = order.state is before.state and order.filled > before.filled
-        law(stays or order.state in GRAPH[before.state], "I7", (before.state, order.state))
-        law(before.filled <= order.filled <= order.quantity == before.quantity, "I7", order)
-        law((order.state is S.FILLED) == (order.filled == order.quantity), "I7", order)
+        law(self._may_stay(fact, before) or order.state in self._next(before), "I7", fact)
+        if order.state not in ENDED:
+            self.marked.discard(key)
+        law(grows or order.quantity == before.quantity, "I7", order)
+        law(before.filled <= order.filled <= order.quantity, "I7", order)
+        whole = order.filled == max(order.quantity, order.pending_quantity or order.quantity)
+        law((order.state is S.FILLED) == whole, "I7", order)
+
+    def _next(self, before: Order) -> set[OrderState]:
+        """What was marked by hand is like what was given up: it may turn up."""
+        if before.client_order_id in self.marked:
+            return GRAPH[S.ABANDONED] | {before.state}
+        return GRAPH[before.state]
+
+    def _may_stay(self, fact: OrderEvent, before: Order) -> bool:
+        order = fact.order
+        match fact:
+            case OrderMarked():
+                law(before.state is S.IN_DOUBT and order.state in ENDED, "I7", order)
+                self.marked.add(order.client_order_id)
+                return True
+            case OrderOverdue():
+                return order == before and order.state in UNSETTLED
+            case OrderReplaced() | OrderReplaceRejected():
+                return order.state is before.state
+            case _:
+                return order.state is before.state and order.filled > before.filled
+
+    def _in_time(self, ts: int) -> None:
+        for key, order in self.orders.items():
+            if order.state in UNSETTLED:
+                law(ts - self.heard.get(key, 0) <= DEADLINE, "I17", order)
+
+    def _replacing(self, effect: ReplaceOrder) -> None:
+        """A replace asks for no more than the limits leave, of an order that works."""
+        order = effect.order
+        law(self.kill is None, "I5", order)
+        law(order.state is S.PENDING_REPLACE, "I7", order)
+        law(order.pending_terms == effect.terms, "I6", effect)
+        law(effect.terms.quantity > order.filled, "I7", effect)
+        if order.purpose is not OrderPurpose.ENTRY:
+            self._reduces(order)
 
     def _count(self, fact: OrderEvent) -> None:
         """Rejections in a row: an order that a venue takes or fills starts the count anew."""
@@ -291,7 +373,7 @@ class Laws:
         key = (order.strategy, order.symbol)
         held = abs(self.held.get(key, Decimal(0)))
         closing = [
-            o.leaves
+            o.worst_leaves
             for o in self.orders.values()
             if (o.strategy, o.symbol) == key
             and o.purpose is not OrderPurpose.ENTRY
@@ -391,16 +473,20 @@ def is_cancelled_by(kill: KillAction | None, order: Order) -> bool:
     return order.purpose is not stays
 
 
-def _is_sound(fill: Fill, order: Order) -> bool:
+def _is_sound(fill: Fill, order: Order | None) -> bool:
     numbers = (fill.quantity, fill.price, fill.commission)
     if not all(number.is_finite() for number in numbers):
         return False
-    same = (fill.symbol, fill.side) == (order.symbol, order.side)
+    same = order is None or (fill.symbol, fill.side) == (order.symbol, order.side)
     return same and fill.quantity > 0 and fill.price > 0
 
 
 def _worst(orders: Iterable[Order]) -> Fraction:
     return sum(
-        (Fraction(o.quantity - o.filled) * Fraction(o.reference_price) for o in orders),
+        (
+            Fraction(max(o.quantity, o.pending_quantity or o.quantity) - o.filled)
+            * Fraction(max(filter(None, (o.reference_price, o.pending_limit_price))))
+            for o in orders
+        ),
         Fraction(0),
     )

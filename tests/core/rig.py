@@ -31,6 +31,7 @@ from engine.core.events import (
     QuoteUpdate,
     RearmKillSwitch,
     Record,
+    ReplaceOrder,
     RequestCancel,
     Restored,
     StrategyState,
@@ -39,7 +40,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine, MachineConfig, StrategySetup
-from engine.core.matching import ExchangeRules, SimulatedExchange
+from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
 from engine.core.model import (
     FINAL_STATES,
     MINUTE,
@@ -145,7 +146,7 @@ class Rig:
             self.exchange.restore([o for o in restored.orders if o.state not in gone], self.now)
         self._executions = restored.execution_ids
         for venue in dict.fromkeys(i.venue for i in self.config.instruments):
-            self.send(BrokerChanged(venue, True))
+            self.send(BrokerChanged(venue, True, capabilities=CAPABILITIES))
         self._fills = restored.fills
         self._fintrac = restored.fintrac
         self.send(restored)
@@ -395,6 +396,8 @@ class Rig:
                 answer = self.exchange.submit(order, self.now)
             case CancelOrder(order=order):
                 answer = self.exchange.cancel(order.client_order_id, self.now)
+            case ReplaceOrder(order=order, terms=terms):
+                answer = self.exchange.replace(order.client_order_id, terms, self.now)
             case QueryOrder(order=order):
                 key = order.client_order_id
                 answer = self.exchange.find(key) or OrderNotFound(key, ts=self.now)

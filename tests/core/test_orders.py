@@ -21,6 +21,7 @@ from engine.core.events import (
     LateFill,
     OrderAbandoned,
     OrderAccepted,
+    OrderAdopted,
     OrderCanceled,
     OrderEvent,
     OrderFilled,
@@ -37,7 +38,7 @@ from engine.core.events import (
     SubmitFailed,
     SubmitOrder,
 )
-from engine.core.model import Order, OrderPurpose, OrderState, Side
+from engine.core.model import EXTERNAL, Order, OrderPurpose, OrderState, Side
 from engine.core.orders import FINAL_ORDERS_KEPT, client_order_id
 from tests.core.rig import BOUNDED, Rig, effects_of, facts_of
 
@@ -270,13 +271,29 @@ def test_an_execution_that_makes_no_sense_leaves_the_ledger_alone(
     assert rig.state_of(resting) is S.FILLED
 
 
-def test_an_execution_of_an_order_that_is_not_ours_is_shown_and_not_counted(rig: Rig) -> None:
+def test_an_execution_of_an_order_that_is_not_ours_is_external(rig: Rig) -> None:
     order = Rig().buy()
-    rig.fill(order, 10)
-    (fact,) = rig.facts(FillQuarantined)
-    assert fact.reason == "for an order that is not ours"
-    assert rig.cash == CASH
+    rig.fill(order, 10, execution_id="x-1")
+    rig.fill(order, 10, execution_id="x-1")
+    rig.fill(order, 5, execution_id="x-2")
+    (adopted,) = rig.facts(OrderAdopted)
+    assert (adopted.order.purpose, adopted.order.strategy) == (OrderPurpose.EXTERNAL, EXTERNAL)
+    assert rig.position(EXTERNAL).quantity == 15
+    assert rig.position().quantity == 0
+    assert rig.cash == CASH - 1500
+    assert rig.now_of(order).filled == 15
     assert rig.report("tb-nobody", S.ACCEPTED) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"symbol": "NOPE"}, {"price": Decimal(0)}, {"quantity": Decimal("NaN")}], ids=str
+)
+def test_an_execution_of_no_order_that_makes_no_sense_is_quarantined(
+    rig: Rig, wrong: dict[str, Any]
+) -> None:
+    rig.fill(Rig().buy(), wrong.pop("quantity", 10), **wrong)
+    assert len(rig.facts(FillQuarantined)) == 1
+    assert (rig.orders, rig.cash) == ({}, CASH)
 
 
 def test_a_venue_that_has_filled_more_than_we_know_is_asked(rig: Rig, resting: Order) -> None:

@@ -116,7 +116,7 @@ class Risk:
         entries: dict[str, Decimal] = {}
         for order in self._orders.open.values():
             entry = order.purpose is OrderPurpose.ENTRY
-            worst = order.leaves * order.reference_price if entry else ZERO
+            worst = order.worst_notional if entry else ZERO
             entries[order.symbol] = entries.get(order.symbol, ZERO) + worst
         return [
             self._position_usage(
@@ -136,7 +136,7 @@ class Risk:
 
     def usage(self, order: Order, *, counted: bool) -> list[Usage]:
         """Every limit that `order` must keep; `counted` says that it is among the open orders."""
-        extra = ZERO if counted else order.leaves * order.reference_price
+        extra = ZERO if counted else order.worst_notional
         return [
             self.position_usage(order.symbol, extra),
             *self.strategy_usage(order.strategy, 0 if counted else 1),
@@ -148,7 +148,7 @@ class Risk:
         """Open entries at their worst: what is left of each, at its reference price."""
         return sum(
             (
-                order.leaves * order.reference_price
+                order.worst_notional
                 for order in self._orders.open.values()
                 if order.purpose is OrderPurpose.ENTRY and (not symbol or order.symbol == symbol)
             ),
