@@ -118,6 +118,11 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "market entry abandoned: buy 10 ACME (tb-1): not there",
     ),
     (
+        e.OrderOverdue(order("in_doubt", "time-out")),
+        "error",
+        "market entry still in doubt after 2 min: buy 10 ACME (tb-1): time-out",
+    ),
+    (
         e.OrderPendingReplace(order("pending_replace", "chases")),
         "info",
         "market entry pending replace: buy 10 ACME (tb-1): chases",
