@@ -31,6 +31,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
+from engine.core.matching import CAPABILITIES
 from engine.core.model import Bar, Order
 from engine.simulation.database import Database
 from engine.simulation.deadlines import Deadlines
@@ -80,7 +81,7 @@ class Host:
     def start(self, history: Sequence[Bar]) -> None:
         """As the runtime starts: brokers, the durable state, the latch, warm-up, strategies."""
         for name, up in self._wire.lines().items():
-            self.publish(BrokerChanged(name, up))
+            self.publish(BrokerChanged(name, up, capabilities=CAPABILITIES))
         restored = self._database.restore()
         tripped = restored.kill.tripped or self._database.latched
         self.publish(restored)
