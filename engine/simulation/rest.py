@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from engine.core.model import OrderPurpose, OrderState
+from engine.core.model import EXTERNAL, OrderPurpose, OrderState
 from engine.simulation.laws import law
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def check_rest(world: World) -> None:
 
 def _same_orders(world: World, host: Host) -> None:
     theirs = {key for venue in world.venues.values() for key in venue.open_orders()}
-    ours = {order.client_order_id for order in host.open_orders}
+    ours = {
+        order.client_order_id
+        for order in host.open_orders
+        if order.purpose is not OrderPurpose.EXTERNAL
+    }
     law(theirs == ours, "I8 orders", f"only there {theirs - ours}, only here {ours - theirs}")
 
 
@@ -45,8 +49,9 @@ def _same_positions(world: World, host: Host) -> None:
         for fill in venue.executions.values():
             signed = fill.side.sign * fill.quantity
             theirs[fill.symbol] = theirs.get(fill.symbol, Decimal(0)) + signed
+    ours = [p for p in host.machine.portfolio.positions.values() if p.strategy != EXTERNAL]
     for symbol in host.machine.market.symbols:
-        held = host.machine.portfolio.net_quantity(symbol)
+        held = sum((p.quantity for p in ours if p.symbol == symbol), Decimal(0))
         there = theirs.get(symbol, Decimal(0))
         law(held == there, "I8 positions", f"{symbol}: {held} here, {there} at the venue")
 
@@ -70,6 +75,8 @@ def _protected(host: Host) -> None:
             if (order.strategy, order.symbol) == (position.strategy, position.symbol)
             and order.purpose is not OrderPurpose.ENTRY
         ]
+        if position.strategy == EXTERNAL:
+            continue
         if (position.strategy, position.symbol) in refused or position.quantity < 0:
             continue  # the venue rejected its stop; or sold twice by a fill after its cancel
         wanted = [position.quantity] if position.quantity else []
