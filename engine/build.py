@@ -61,7 +61,7 @@ def make_brokers(
 ) -> Mapping[str, BaseBroker]:
     """The brokers by the venue of the `instruments` that they trade; `now` is market time."""
     broker = PaperBroker(instruments, exchange_rules(settings), now)
-    broker.restore(order for order in restored.orders if order.is_open)
+    broker.restore(restored)
     return {broker.name: broker}
 
 
@@ -106,6 +106,7 @@ def machine_config(
         submit_timeout=int(settings.submit_timeout_s * NANOS),
         visibility_lag=int(settings.in_doubt_lag_s * NANOS),
         safety=safety_rules(settings),
+        reconcile_every=int(settings.reconcile_s * NANOS),
         calendars=calendars,
     )
 

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from engine.brokers.base import BaseBroker, InDoubt, NotSent
 from engine.core.events import (
+    AccountStatement,
     BarClosed,
     BrokerChanged,
     CancelOrder,
@@ -22,6 +23,8 @@ from engine.core.events import (
     QuoteUpdate,
     ReplaceOrder,
     ReplaceRejected,
+    RequestStatement,
+    StatementFailed,
     SubmitFailed,
     SubmitOrder,
 )
@@ -198,6 +201,33 @@ class BrokerLink:
             return
         self._publish(report or OrderNotFound(key, ts=self._now()))
 
+    async def statement(self, asked_ts: int, since: int) -> None:
+        """Ask for the whole account. Executions come last, so that none which the positions have
+        counted is missing among them."""
+        await self.tried.wait()
+        try:
+            answer = await self._ask(self._statement, asked_ts, since)
+        except Exception as error:
+            answer = StatementFailed(self.name, asked_ts, _reason_of(error), ts=self._now())
+        self._publish(answer)
+
+    async def _statement(self, asked_ts: int, since: int) -> AccountStatement:
+        broker = self.broker
+        orders = await broker.get_open_orders()
+        positions = await broker.get_positions()
+        balance = await broker.get_account_balance()
+        fills = await broker.get_fills(since)
+        return AccountStatement(
+            self.name,
+            asked_ts,
+            tuple(orders),
+            tuple(fills),
+            dict(positions),
+            balance.cash,
+            balance.buying_power,
+            ts=self._now(),
+        )
+
     async def _ask(
         self, request: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
@@ -249,6 +279,8 @@ class Requests:
                 self._start(self._link(order).replace(order, terms, self._is_wanted))
             case QueryOrder(order=order):
                 self._start(self._link(order).query(order))
+            case RequestStatement(broker=name, asked_ts=asked_ts, since=since):
+                self._start(self._links[name].statement(asked_ts, since))
             case _:
                 return False
         return True

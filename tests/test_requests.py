@@ -102,7 +102,13 @@ class Street:
             venue = self.venues[name] = Venue(name, (instrument,), settings, now)
             venue.deaf = name in self._deaf
             venue.refuses = self._refuses if name == "south" else ""
-            venue.restore(o for o in restored.orders if o.is_open and VENUES[o.symbol] == name)
+            symbol = instrument.symbol
+            mine = replace(
+                restored,
+                orders=tuple(o for o in restored.orders if o.symbol == symbol),
+                positions=tuple(p for p in restored.positions if p.symbol == symbol),
+            )
+            venue.restore(mine)
         return self.venues
 
 

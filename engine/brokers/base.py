@@ -1,7 +1,10 @@
 """What every broker can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+from msgspec import Struct
 
 from engine.core.events import (
     BarClosed,
@@ -10,8 +13,9 @@ from engine.core.events import (
     ExecutionReport,
     QuoteUpdate,
     ReplaceRejected,
+    VenueOrder,
 )
-from engine.core.model import Capabilities, Order, OrderTerms
+from engine.core.model import Capabilities, Fill, Order, OrderTerms
 
 Publish = Callable[[Event], None]
 
@@ -22,6 +26,13 @@ class NotSent(Exception):
 
 class InDoubt(Exception):
     """The request may have reached the broker; what became of it is not known."""
+
+
+class Balance(Struct, frozen=True):
+    """Money in the account's currency; None where the venue does not say."""
+
+    cash: Decimal | None = None
+    buying_power: Decimal | None = None
 
 
 class BaseBroker(ABC):
@@ -61,6 +72,23 @@ class BaseBroker(ABC):
     async def get_order(self, order: Order) -> ExecutionReport | None:
         """Where the order is and what it asks for, by its client order id; None where the broker
         does not know it. Raises NotSent or InDoubt where there is no answer."""
+
+    @abstractmethod
+    async def get_open_orders(self) -> Sequence[VenueOrder]:
+        """All open orders of the account, whoever made them. Like every `get_...`, raises NotSent
+        or InDoubt where there is no answer."""
+
+    @abstractmethod
+    async def get_fills(self, since: int) -> Sequence[Fill]:
+        """All executions of the account since `since` (ns UTC), whoever made their orders."""
+
+    @abstractmethod
+    async def get_positions(self) -> Mapping[str, Decimal]:
+        """The net quantity of each symbol that the account holds."""
+
+    @abstractmethod
+    async def get_account_balance(self) -> Balance:
+        """Cash and buying power."""
 
     def on_market(self, event: QuoteUpdate | BarClosed) -> None:  # noqa: B027
         """Market data, before the machine sees it. A real broker has its own, and does nothing."""

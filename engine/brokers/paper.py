@@ -1,8 +1,10 @@
 """The paper broker: the simulated exchange behind the broker interface."""
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 
-from engine.brokers.base import BaseBroker, Publish
+from engine.brokers.base import Balance, BaseBroker, Publish
 from engine.core.events import (
     BarClosed,
     CancelRejected,
@@ -10,17 +12,22 @@ from engine.core.events import (
     ExecutionReport,
     QuoteUpdate,
     ReplaceRejected,
+    Restored,
+    VenueOrder,
 )
 from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
-from engine.core.model import Instrument, Order, OrderState, OrderTerms
+from engine.core.model import ZERO, Fill, Instrument, Order, OrderState, OrderTerms
+
+FILLS_KEPT = 10_000
 
 
 class PaperBroker(BaseBroker):
     """Fills orders from the market data that the engine sees, at once and without a network.
 
-    It keeps nothing of its own on disk: `restore` gives it back the open orders of a former
-    session, as the database has them. An order whose submit was not recorded before a crash is then
-    unknown to it, and was never filled.
+    It keeps nothing of its own on disk: `restore` gives it back orders, positions and cash of a
+    former session, as the database has them. An order whose submit was not recorded before a crash
+    is then unknown to it, and was never filled. From there it keeps books of its own, by its fills
+    alone: its statement does not look at the engine's.
     """
 
     name = "paper"
@@ -32,10 +39,17 @@ class PaperBroker(BaseBroker):
         self._exchange = SimulatedExchange(instruments, rules)
         self._now = now
         self._publish: Publish = _nowhere
+        self._fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
+        self._positions: dict[str, Decimal] = {}
+        self._cash = ZERO
 
-    def restore(self, orders: Iterable[Order]) -> None:
-        sent = (order for order in orders if order.state is not OrderState.INTENDED)
-        self._exchange.restore(sent, self._now())
+    def restore(self, restored: Restored) -> None:
+        """Go on with the orders that are open, what is held, and the cash."""
+        orders = (o for o in restored.orders if o.is_open and o.state is not OrderState.INTENDED)
+        self._exchange.restore(orders, self._now())
+        self._cash = restored.cash
+        for position in restored.positions:
+            self._hold(position.symbol, position.quantity)
 
     async def connect(self, publish: Publish) -> None:
         self._publish = publish
@@ -63,7 +77,27 @@ class PaperBroker(BaseBroker):
         else:
             reports = self._exchange.on_quote(event.quote)
         for report in reports:
+            if report.fill is not None:
+                self._fills.append(report.fill)
+                self._cash += report.fill.cash_change
+                self._hold(report.fill.symbol, report.fill.side.sign * report.fill.quantity)
             self._publish(report)
+
+    async def get_open_orders(self) -> Sequence[VenueOrder]:
+        return self._exchange.open_orders()
+
+    async def get_fills(self, since: int) -> Sequence[Fill]:
+        """Those of this session: former ones are in the database."""
+        return [fill for fill in self._fills if fill.ts >= since]
+
+    async def get_positions(self) -> Mapping[str, Decimal]:
+        return self._positions.copy()
+
+    async def get_account_balance(self) -> Balance:
+        return Balance(self._cash)
+
+    def _hold(self, symbol: str, quantity: Decimal) -> None:
+        self._positions[symbol] = self._positions.get(symbol, ZERO) + quantity
 
 
 def _nowhere(event: Event) -> None:

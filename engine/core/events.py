@@ -270,9 +270,10 @@ class AccountStatement(Event, frozen=True):
 
 
 class StatementFailed(Event, frozen=True):
-    """The broker was asked for a statement and gave none."""
+    """The broker was asked for a statement at `asked_ts` and gave none."""
 
     broker: str
+    asked_ts: int
     reason: str
 
 
@@ -768,9 +769,12 @@ class ReplaceOrder(Effect, frozen=True):
 
 
 class RequestStatement(Effect, frozen=True):
-    """Ask a broker for an AccountStatement; it answers with one, or with StatementFailed."""
+    """Ask a broker for an AccountStatement, with the executions since `since`; it answers with one,
+    or with StatementFailed. Both repeat `asked_ts`, by which the answer is known."""
 
     broker: str
+    asked_ts: int
+    since: int
 
 
 class QueryOrder(Effect, frozen=True):

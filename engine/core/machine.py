@@ -57,6 +57,7 @@ from engine.core.events import (
     QuoteUpdate,
     RatePublished,
     RearmKillSwitch,
+    Reconciled,
     Record,
     ReplaceRejected,
     RequestCancel,
@@ -65,12 +66,14 @@ from engine.core.events import (
     ResetCircuitBreaker,
     Restored,
     SignalGenerated,
+    StatementFailed,
     SteerFeed,
     StoreChanged,
     StoreStatusChanged,
     StrategyFailed,
     StrategyToggled,
     SubmitFailed,
+    SymbolPaused,
     ToggleStrategy,
     TradeReversed,
     TripKillSwitch,
@@ -80,6 +83,7 @@ from engine.core.market import Market
 from engine.core.model import NANOS, Instrument, Mode
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
+from engine.core.reconcile import Reconciler
 from engine.core.risk import Risk, RiskLimits
 from engine.core.safety import Safety, SafetyRules
 from engine.core.sessions import Calendars, SessionTable
@@ -101,8 +105,8 @@ class MachineConfig(Struct, frozen=True):
     """All that a machine starts from; with the journal of its inputs it can be run again.
 
     Durations are in nanoseconds. `day_zone` is the IANA time zone of the trading day; `history` is
-    how many bars of each symbol are kept; `calendars` are the sessions of the exchanges that the
-    instruments name.
+    how many bars of each symbol are kept; `reconcile_every` 0 compares no books with the brokers';
+    `calendars` are the sessions of the exchanges that the instruments name.
     """
 
     account: str
@@ -117,6 +121,7 @@ class MachineConfig(Struct, frozen=True):
     stale_after: int = 120 * NANOS
     submit_timeout: int = 5 * NANOS
     visibility_lag: int = 30 * NANOS
+    reconcile_every: int = 0
     history: int = 500
     calendars: tuple[SessionTable, ...] = ()
     compliance: ComplianceRules = ComplianceRules()
@@ -154,6 +159,16 @@ class Machine:
         self.risk.rules = self.compliance.usages
         self.safety = Safety(bus, self.orders, config.safety, config.mode)
         self.runner = StrategyRunner(bus, self.market)
+        self.reconciler = Reconciler(
+            bus,
+            self._effects.append,
+            config.instruments,
+            self.portfolio,
+            self.orders,
+            self._pause,
+            config.reconcile_every,
+        )
+        self.safety.books_objection = self.reconciler.objection
         self.desk = Desk(
             bus,
             self.market,
@@ -202,6 +217,7 @@ class Machine:
             "refused": [[*key, ts] for key, ts in self.desk.refused.items()],
             "kill": self.safety.kill,
             "kill_file": self.safety.kill_file,
+            "accounts": self.reconciler.accounts,
             "breaker": self.safety.breaker.state,
             "live": self.safety.live.confirmed,
             "dead_man": [self.safety.dead_man.seen, self.safety.dead_man.warned],
@@ -233,6 +249,7 @@ class Machine:
         bus, market, portfolio, orders = self.bus, self.market, self.portfolio, self.orders
         risk, safety, runner, desk = self.risk, self.safety, self.runner, self.desk
         compliance = self.compliance
+        reconciler = self.reconciler
 
         bus.record_with(lambda fact: self._effects.append(Record(fact)))
         for part in (market, portfolio, risk, runner):
@@ -299,7 +316,14 @@ class Machine:
         bus.subscribe(ResetCircuitBreaker, breaker.on_reset)
         bus.subscribe(BrokerChanged, orders.on_broker)
         bus.subscribe(BrokerChanged, safety.on_broker)
+        bus.subscribe(BrokerStatusChanged, reconciler.on_broker_status)
         bus.subscribe(BrokerStatusChanged, desk.on_broker_status)
+        bus.subscribe(Restored, reconciler.on_restored)
+        bus.subscribe(ClockTick, reconciler.on_tick)
+        bus.subscribe(AccountStatement, reconciler.on_statement)
+        bus.subscribe(StatementFailed, reconciler.on_failed)
+        bus.subscribe(PositionChanged, reconciler.on_position)
+        bus.subscribe(Reconciled, desk.on_resumed)
         bus.subscribe(FeedChanged, self._on_feed)
 
         bus.subscribe(ToggleStrategy, runner.on_toggle)
@@ -311,6 +335,9 @@ class Machine:
         bus.subscribe(AskOrder, self._on_ask)
         bus.subscribe(MarkOrder, self._on_mark)
         bus.subscribe(ControlFeed, self._on_control)
+
+    def _pause(self, symbol: str, reason: str) -> None:
+        self.bus.publish(SymbolPaused(symbol, reason))
 
     def _on_feed(self, event: FeedChanged) -> None:
         self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))

@@ -17,7 +17,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from msgspec import Struct, structs
 
-from engine.core.events import CancelRejected, ExecutionReport, ReplaceRejected
+from engine.core.events import CancelRejected, ExecutionReport, ReplaceRejected, VenueOrder
 from engine.core.model import (
     ZERO,
     Bar,
@@ -158,6 +158,14 @@ class SimulatedExchange:
     def find(self, client_order_id: str) -> ExecutionReport | None:
         """The last answer to an order, None where the exchange never had it."""
         return self._answers.get(client_order_id)
+
+    def open_orders(self) -> list[VenueOrder]:
+        """The orders that rest, with what was filled of them."""
+        return [
+            VenueOrder(structs.replace(resting.order, filled=resting.filled), resting.state)
+            for book in self._resting.values()
+            for resting in book.values()
+        ]
 
     def _objection(self, order: Order) -> str:
         instrument = self._instruments.get(order.symbol)

@@ -1,5 +1,6 @@
 """The kill switch, and what else stands against an order."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import Struct
@@ -76,6 +77,7 @@ class Safety:
         self.brokers: dict[str, BrokerStatusChanged] = {}
         self.live = LiveGate(bus, mode, rules.allow_live, self.brokers)
         self.dead_man = DeadMansSwitch(bus, rules.dead_man, self._trip)
+        self.books_objection: Callable[[str], str] = lambda venue: ""
 
     # --- what stands against an order -----------------------------------------------------------
 
@@ -119,7 +121,7 @@ class Safety:
         broker = self.brokers.get(venue)
         if venue and (broker is None or not broker.connected):
             return f"{venue} is not connected"
-        return ""
+        return self.books_objection(venue)
 
     # --- circuit breaker ------------------------------------------------------------------------
 

@@ -201,6 +201,9 @@ class Settings(BaseSettings):
     in_doubt_lag_s: Seconds = 30
     """seconds for which an order in doubt is looked for at the venue before it is abandoned"""
 
+    reconcile_s: Seconds = 300
+    """seconds after which orders, positions and cash are compared with the broker's again"""
+
     # The console.
     fps: Annotated[int, Field(ge=1, le=10)] = 4
     """frames a second of the console"""

@@ -162,7 +162,12 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
     setup = StrategySetup(request.strategy, request.symbols, request.parameters)
     safety = msgspec.structs.replace(config.safety, dry_run=False, dead_man=0)
     return msgspec.structs.replace(
-        config, account="backtest", mode=Mode.PAPER, strategies=(setup,), safety=safety
+        config,
+        account="backtest",
+        mode=Mode.PAPER,
+        strategies=(setup,),
+        safety=safety,
+        reconcile_every=0,
     )
 
 

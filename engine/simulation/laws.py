@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.core.events import (
+    AccountStatement,
     BarClosed,
     BrokerStatusChanged,
     CancelOrder,
@@ -40,6 +41,7 @@ from engine.core.events import (
     PositionChanged,
     QueryOrder,
     QuoteUpdate,
+    Reconciled,
     Record,
     ReplaceOrder,
     Restored,
@@ -137,6 +139,7 @@ class Laws:
         self.failures = 0
         self.live: dict[str, bool] = {}
         self.confirmed: set[str] = set()
+        self.reconciled: set[str] = set()
         self.seq = 0
         self.ts = 0
 
@@ -175,6 +178,10 @@ class Laws:
                 self.committed.add(key)
             case ExecutionReport(fill=Fill() as fill):
                 self._execute(event, fill)
+            case AccountStatement(fills=fills):
+                for fill in fills:
+                    report = ExecutionReport(fill.client_order_id, S.PARTIALLY_FILLED, fill=fill)
+                    self._execute(report, fill)
             case Restored():
                 self._restore(event)
             case ToggleStrategy(enabled=True):
@@ -247,6 +254,8 @@ class Laws:
                 del self.orders[order.client_order_id]
             case PositionChanged(fill=fill):
                 law(fill.execution_id in self.executions, "I3", fill)
+            case Reconciled():
+                self.reconciled.add(fact.broker)
             case KillSwitchTriggered():
                 weaker = self.kill is not None and fact.action in WEAKER[self.kill]
                 law(not weaker, "I5: the kill switch does less than it did", fact)
@@ -255,6 +264,7 @@ class Laws:
                 self.kill = None
             case BrokerStatusChanged():
                 self.live[fact.broker] = fact.live
+                self.reconciled.discard(fact.broker)
             case LiveConfirmed():
                 self.confirmed |= set(fact.brokers)
             case CircuitBreakerTripped():
@@ -350,6 +360,9 @@ class Laws:
         law(self.kill is None or flattens, "I5", order)
         law(not self.config.safety.dry_run, "dry run", order)
         self._may_be_live(order)
+        if self.config.reconcile_every:
+            venue = {i.symbol: i.venue for i in self.config.instruments}[order.symbol]
+            law(venue in self.reconciled, "I8: not reconciled", order)
         self.sent[key] = order
         if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
             law(order.strategy in self.on, "I10", order)

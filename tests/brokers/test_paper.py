@@ -6,7 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from engine.brokers.paper import PaperBroker
-from engine.core.events import BarClosed, CancelRejected, Event, ExecutionReport, QuoteUpdate
+from engine.core.events import (
+    BarClosed,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    QuoteUpdate,
+    Restored,
+)
 from engine.core.model import (
     MINUTE,
     Bar,
@@ -108,7 +115,8 @@ async def test_it_takes_back_the_orders_that_had_left(
     known: OrderState | None,
 ) -> None:
     await broker.connect(heard.append)
-    broker.restore([replace(ORDER, state=state, filled=Decimal(filled))])
+    left = replace(ORDER, state=state, filled=Decimal(filled))
+    broker.restore(Restored(Decimal(0), orders=(left,)))
     report = await broker.get_order(ORDER)
     assert (report.state if report else None) is known
     broker.on_market(QUOTE)

@@ -1,0 +1,228 @@
+"""The books compared with what each broker says of the whole account.
+
+A statement is asked for when a broker is connected, and every few minutes. It is several answers,
+one after the other, while both sides move on; so a difference counts only where two statements in a
+row have it, and what moved since a statement was asked for is not compared with it. Executions that
+are missing here are taken in as if the venue had told them now; a statement that brings some is
+followed by another before anything is compared.
+"""
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from engine.core.bus import Bus
+from engine.core.comparison import UNANSWERED, Books, Comparison
+from engine.core.events import (
+    AccountStatement,
+    BrokerStatusChanged,
+    ClockTick,
+    Effect,
+    ExecutionReport,
+    PositionChanged,
+    Reconciled,
+    ReconcileFailed,
+    RequestStatement,
+    Restored,
+    StatementFailed,
+)
+from engine.core.model import MINUTE, NANOS, Fill, Instrument, OrderState
+from engine.core.orders import OrderBook
+from engine.core.portfolio import Portfolio
+from engine.core.text import clean
+
+LOOKS = 3
+"""Statements in a row after which one is believed, though no two were the same."""
+LOOK_AGAIN = 2 * NANOS
+FAILED_AGAIN = 5 * NANOS
+LOST_AFTER = MINUTE
+"""A statement that has no answer, not even a failure, is asked for again after this long."""
+OVERLAP = 10 * MINUTE
+"""Executions are asked for from this long before the last statement that was compared."""
+FIRST_OVERLAP = 24 * 60 * MINUTE
+"""As OVERLAP, before the end of the last session."""
+
+
+class Account(Struct):
+    """Where the reconciliation with a broker stands.
+
+    `asked_ts` and `asked_seq` are of the statement that is on its way (0: none is), `next_ts` is
+    when the next is due, `seen_ts` when the last that was believed had been asked for. `looks`
+    counts the statements since, `suspects` is what the last one differed in, `known` what was told
+    of the last one that was believed.
+    `refused` are the executions that it brought and that were missing here.
+    """
+
+    seen_ts: int
+    connected: bool = False
+    reconciled: bool = False
+    asked_ts: int = 0
+    asked_seq: int = 0
+    next_ts: int = 0
+    looks: int = 0
+    suspects: dict[str, str] = {}
+    known: dict[str, str] = {}
+    refused: list[str] = []
+    failure: str = ""
+
+
+class Reconciler:
+    """Asks for statements, compares them with the books, and says what does not agree.
+
+    No order leaves to a broker before its first statement was believed, and after every reconnect.
+    `pause` pauses a symbol for a reason. `every` is the interval in nanoseconds; with 0 nothing is
+    asked for, and nothing held back.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        emit: Callable[[Effect], None],
+        instruments: Iterable[Instrument],
+        portfolio: Portfolio,
+        orders: OrderBook,
+        pause: Callable[[str, str], None],
+        every: int,
+    ) -> None:
+        self._bus = bus
+        self._emit = emit
+        self._moved: dict[str, tuple[int, int]] = {}
+        venues = {i.symbol: i.venue for i in instruments}
+        self._books = Books(orders, portfolio, venues, self._moved, emit)
+        self._pause = pause
+        self._every = every
+        self._seen_ts = 0
+        self.accounts: dict[str, Account] = {}
+
+    def objection(self, venue: str) -> str:
+        """Why no order may leave to `venue`; empty text where the books were compared with it."""
+        account = self.accounts.get(venue)
+        if account is None or account.reconciled:
+            return ""
+        return f"not reconciled with {venue} yet"
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def on_restored(self, event: Restored) -> None:
+        """From here on there are books to compare."""
+        self._seen_ts = max(1, event.ts - FIRST_OVERLAP + OVERLAP)
+        for name, account in self.accounts.items():
+            account.seen_ts = self._seen_ts
+            if account.connected:
+                self._ask(name, account)
+
+    def on_broker_status(self, event: BrokerStatusChanged) -> None:
+        if not self._every:
+            return
+        account = self.accounts.setdefault(event.broker, Account(self._seen_ts))
+        account.connected, account.reconciled, account.suspects = event.connected, False, {}
+        account.asked_ts = account.next_ts = account.looks = 0
+        if event.connected and account.seen_ts:
+            self._ask(event.broker, account)
+
+    def on_tick(self, event: ClockTick) -> None:
+        for name, account in self.accounts.items():
+            asked, due = account.asked_ts, account.next_ts
+            if (asked and event.ts - asked >= LOST_AFTER) or (due and event.ts >= due):
+                self._ask(name, account)
+
+    def on_failed(self, event: StatementFailed) -> None:
+        name = clean(event.broker)
+        account = self.accounts.get(name)
+        if account is None or event.asked_ts != account.asked_ts:
+            return
+        account.asked_ts, account.next_ts = 0, self._bus.now + FAILED_AGAIN
+        reason = clean(event.reason)
+        if reason != account.failure:
+            account.failure = reason
+            self._bus.publish(ReconcileFailed(name, reason))
+
+    def on_position(self, event: PositionChanged) -> None:
+        self._moved[event.fill.symbol] = (event.seq, event.fill.ts)
+
+    def _ask(self, name: str, account: Account) -> None:
+        account.asked_ts, account.asked_seq = max(self._bus.now, 1), self._bus.seq
+        account.next_ts = 0
+        since = max(0, account.seen_ts - OVERLAP)
+        self._emit(RequestStatement(name, account.asked_ts, since))
+
+    # --- comparing ------------------------------------------------------------------------------
+
+    def on_statement(self, event: AccountStatement) -> None:
+        """Its executions count however old it is, the rest only where it is the one asked for."""
+        name = clean(event.broker)
+        account = self.accounts.get(name)
+        if account is None:
+            return
+        has_news = self._take_in(account, event.fills)
+        if not account.asked_ts or event.asked_ts != account.asked_ts:
+            return
+        account.asked_ts, account.looks = 0, account.looks + 1
+        if has_news:
+            account.suspects = {}
+            self._look_again(name, account)
+            return
+        comparison = Comparison(self._books, event, account.asked_seq)
+        if len(self.accounts) == 1:
+            comparison.compare_cash()
+        gaps = {key: finding.gap for key, finding in comparison.findings.items()}
+        twice = all(
+            gap in (account.suspects.get(key), account.known.get(key)) for key, gap in gaps.items()
+        )
+        account.suspects = gaps
+        if twice or account.looks >= LOOKS:
+            self._believe(name, account, comparison, event.asked_ts)
+        else:
+            self._look_again(name, account)
+
+    def _take_in(self, account: Account, fills: Iterable[Fill]) -> bool:
+        """Take in the executions that are missing here; whether there were any. One without a known
+        order waits while an order of ours in its symbol has no answer: it may be that one's."""
+        books = self._books
+        waiting = {o.symbol for o in books.orders.open.values() if o.state in UNANSWERED}
+        refused, account.refused = account.refused, []
+        by_venue = {o.venue_order_id: o.client_order_id for o in books.orders.orders.values()}
+        has_news = False
+        for fill in fills:
+            key = fill.client_order_id or by_venue.get(fill.venue_order_id, "")
+            known = key in books.orders.orders
+            if books.portfolio.is_applied(fill.execution_id) or fill.symbol not in books.venues:
+                continue
+            if not known and fill.symbol in waiting:
+                continue
+            account.refused.append(fill.execution_id)
+            if fill.execution_id not in refused:
+                has_news = True
+                books.orders.on_report(
+                    ExecutionReport(
+                        key,
+                        OrderState.PARTIALLY_FILLED,
+                        venue_order_id=fill.venue_order_id,
+                        fill=fill,
+                    )
+                )
+        return has_news
+
+    def _look_again(self, name: str, account: Account) -> None:
+        if account.looks < LOOKS:
+            self._ask(name, account)
+        else:
+            account.next_ts = self._bus.now + LOOK_AGAIN
+
+    def _believe(self, name: str, account: Account, comparison: Comparison, asked_ts: int) -> None:
+        """Tell what differs, mend what can be mended, and pause what needs a person."""
+        findings = comparison.findings
+        for key, finding in findings.items():
+            if finding.heal is not None:
+                finding.heal()
+            symbol = finding.difference.symbol
+            is_new = account.known.get(key) != finding.gap
+            if finding.pauses and is_new and symbol in self._books.venues:
+                self._pause(symbol, finding.difference.what)
+        is_settled = comparison.sure and account.suspects == account.known
+        account.known, account.suspects = account.suspects, {}
+        account.reconciled, account.looks, account.failure = True, 0, ""
+        account.seen_ts = asked_ts
+        account.next_ts = self._bus.now + (self._every if is_settled else LOOK_AGAIN)
+        differences = tuple(finding.difference for finding in findings.values())
+        self._bus.publish(Reconciled(name, differences))

@@ -1,0 +1,501 @@
+"""The books compared with a broker's: at the start, after a reconnect, every few minutes."""
+
+from decimal import Decimal
+from itertools import product
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from engine.core.events import (
+    AccountStatement,
+    BrokerChanged,
+    CancelOrder,
+    Effect,
+    ExecutionReport,
+    OrderAdopted,
+    OrderNotFound,
+    PositionChanged,
+    QueryOrder,
+    Reconciled,
+    ReconcileFailed,
+    RequestStatement,
+    Restored,
+    SignalBlocked,
+    StatementFailed,
+    SubmitOrder,
+    SymbolPaused,
+    VenueOrder,
+)
+from engine.core.matching import SimulatedExchange
+from engine.core.model import (
+    EXTERNAL,
+    NANOS,
+    Fill,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Position,
+    Quote,
+    Side,
+)
+from tests.core.rig import ACME, COIN, FREE, PLENTY, START, Rig
+
+S = OrderState
+EVERY = 300 * NANOS
+
+HAND_MADE = Order(
+    "",
+    "",
+    "ACME",
+    Side.SELL,
+    OrderType.LIMIT,
+    Decimal(3),
+    OrderPurpose.EXTERNAL,
+    START,
+    START,
+    Decimal(120),
+    limit_price=Decimal(120),
+    venue_order_id="V-7",
+)
+
+
+class Broker:
+    """A venue with books of its own: what it holds follows from its executions alone."""
+
+    def __init__(self, **held: int) -> None:
+        self.exchange = SimulatedExchange((ACME, COIN), FREE)
+        self.fills: list[Fill] = []
+        self.positions = {symbol: Decimal(quantity) for symbol, quantity in held.items()}
+        self.cash: Decimal | None = None
+        self.foreign: list[Order] = []
+
+    def book(self, fill: Fill) -> Fill:
+        self.fills.append(fill)
+        held = self.positions.get(fill.symbol, Decimal(0))
+        self.positions[fill.symbol] = held + fill.side.sign * fill.quantity
+        return fill
+
+    def statement(self, asked: RequestStatement) -> AccountStatement:
+        foreign = [VenueOrder(order, S.ACCEPTED) for order in self.foreign]
+        return AccountStatement(
+            "paper",
+            asked.asked_ts,
+            (*self.exchange.open_orders(), *foreign),
+            tuple(fill for fill in self.fills if fill.ts >= asked.since),
+            {symbol: quantity for symbol, quantity in self.positions.items() if quantity},
+            self.cash,
+        )
+
+
+class Bench(Rig):
+    """A rig whose broker answers when it is asked for a statement."""
+
+    def __init__(self, broker: Broker | None = None, *names: str, **config: Any) -> None:
+        self.broker = broker or Broker()
+        super().__init__(*names, exchange=self.broker.exchange, reconcile_every=EVERY, **config)
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, RequestStatement):
+            self._process(replace(self.broker.statement(effect), ts=self.now))
+        else:
+            super()._carry_out(effect)
+
+    def deliver(self, report: ExecutionReport) -> None:
+        if report.fill is not None:
+            self.broker.book(report.fill)
+        super().deliver(report)
+
+    def fill_unheard(self, price: float) -> None:
+        """The venue fills at `price`, and nobody tells the engine."""
+        self.now += NANOS
+        for report in self.exchange.on_quote(Quote("ACME", self.now, price, price, PLENTY, PLENTY)):
+            if report.fill is not None:
+                self.broker.book(report.fill)
+
+    def compare(self) -> Reconciled:
+        """The next statement's outcome."""
+        self.tick(EVERY / NANOS)
+        return self.facts(Reconciled)[-1]
+
+    def reconnect(self) -> None:
+        self.send(BrokerChanged("paper", False, "closed"))
+        self.send(BrokerChanged("paper", True))
+
+    @property
+    def asked(self) -> list[RequestStatement]:
+        return [effect for effect in self.effects if isinstance(effect, RequestStatement)]
+
+    @property
+    def reconciled(self) -> int:
+        return len(self.facts(Reconciled))
+
+    def paused(self) -> list[str]:
+        return [fact.symbol for fact in self.facts(SymbolPaused)]
+
+    def assert_same_books(self) -> None:
+        """I8."""
+        theirs = {o.order.client_order_id: o.order.filled for o in self.exchange.open_orders()}
+        assert {o.client_order_id: o.filled for o in self.open} == theirs
+        held: dict[str, Decimal] = {}
+        for position in self.machine.state()["positions"]:
+            held[position.symbol] = held.get(position.symbol, Decimal(0)) + position.quantity
+        assert {s: q for s, q in held.items() if q} == {
+            s: q for s, q in self.broker.positions.items() if q
+        }
+
+
+def kinds(fact: Reconciled) -> list[tuple[str, str, str, str]]:
+    return [(d.kind, d.symbol, d.ours, d.theirs) for d in fact.differences]
+
+
+# --- when ----------------------------------------------------------------------------------------
+
+
+def test_no_order_leaves_before_the_books_were_compared() -> None:
+    rig = Bench(None, "early", "late", void=[RequestStatement])
+    rig.signal(Side.BUY, strategy="early")
+    (blocked,) = rig.facts(SignalBlocked)
+    assert (blocked.check, blocked.reason) == ("stop", "not reconciled with paper yet")
+    rig.void.clear()
+    rig.send(rig.broker.statement(rig.asked[-1]))
+    rig.signal(Side.BUY, strategy="late")
+    assert rig.count(SubmitOrder) == 1
+
+
+def test_a_broker_without_a_statement_is_asked_again_and_not_traded_with() -> None:
+    rig = Bench(None, "early", "late", started=False)
+    rig.hold.add(RequestStatement)
+    rig.reconnect()
+    for _ in range(3):
+        rig.send(StatementFailed("paper", rig.asked[-1].asked_ts, "503"))
+        before = len(rig.asked)
+        rig.tick(4)
+        assert len(rig.asked) == before
+        rig.tick(1)
+        assert len(rig.asked) == before + 1
+    rig.start()
+    rig.signal(Side.BUY, strategy="early")
+    assert rig.count(SubmitOrder) == 0
+    assert [fact.reason for fact in rig.facts(ReconcileFailed)] == ["503"]  # told once
+    rig.release()
+    rig.signal(Side.BUY, strategy="late")
+    assert rig.count(SubmitOrder) == 1
+
+
+def test_an_answer_that_never_comes_is_asked_for_again() -> None:
+    rig = Bench()
+    rig.hold.add(RequestStatement)
+    rig.reconnect()
+    before = len(rig.asked)
+    rig.tick(59)
+    assert len(rig.asked) == before
+    rig.tick(1)
+    assert len(rig.asked) == before + 1
+
+
+def test_the_books_are_compared_every_few_minutes_and_after_a_reconnect() -> None:
+    rig = Bench()
+    rig.tick(299)
+    assert rig.reconciled == 1
+    rig.tick(1)
+    assert rig.reconciled == 2
+    rig.reconnect()
+    assert rig.reconciled == 3
+    assert all(fact.differences == () for fact in rig.facts(Reconciled))
+
+
+def test_protection_and_exits_wait_for_the_comparison_and_follow_it() -> None:
+    rig = Bench()
+    rig.hold_position()
+    rig.hold.add(RequestStatement)
+    rig.reconnect()
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.exchange.cancel(stop.client_order_id, rig.now)
+    rig.report(stop, S.CANCELED)
+    assert len(rig.of(OrderPurpose.PROTECTIVE_STOP)) == 1
+    rig.release()
+    assert rig.state_of(rig.last(OrderPurpose.PROTECTIVE_STOP)) is S.ACCEPTED
+    assert len(rig.of(OrderPurpose.PROTECTIVE_STOP)) == 2
+
+
+# --- executions ----------------------------------------------------------------------------------
+
+
+def test_an_execution_that_nobody_told_is_applied_once_by_whatever_way_it_comes() -> None:
+    rig = Bench()
+    order = rig.buy()
+    rig.fill_unheard(100)
+    assert not rig.position().quantity
+    assert rig.compare().differences == ()
+    assert rig.state_of(order) is S.FILLED
+    assert rig.position().quantity == order.quantity
+    (fill,) = rig.broker.fills
+    rig.report(order, S.FILLED, fill=fill)
+    rig.compare()
+    assert len(rig.facts(PositionChanged)) == 1
+    assert rig.of(OrderPurpose.PROTECTIVE_STOP)
+    rig.assert_same_books()
+    assert rig.paused() == []
+
+
+def test_an_execution_that_is_not_ours_counts_and_is_nobodys() -> None:
+    rig = Bench()
+    rig.hold_position()
+    rig.broker.book(
+        Fill("x-9", "hand-1", "ACME", Side.BUY, Decimal(5), Decimal(99), Decimal(0), rig.now)
+    )
+    assert rig.compare().differences == ()
+    assert rig.position(EXTERNAL).quantity == 5
+    assert rig.facts(OrderAdopted)[-1].order.client_order_id == "hand-1"
+    rig.assert_same_books()
+
+
+def test_an_old_statement_is_not_compared_but_its_executions_count() -> None:
+    rig = Bench()
+    rig.buy()
+    old = rig.broker.statement(rig.asked[-1])
+    rig.fill_unheard(100)
+    late = rig.broker.statement(RequestStatement("paper", old.asked_ts, 0))
+    rig.send(replace(late, positions={"ACME": Decimal(777)}))
+    assert rig.position().quantity == rig.last(OrderPurpose.ENTRY).quantity
+    assert rig.reconciled == 1
+
+
+def test_executions_are_asked_for_from_before_the_last_comparison() -> None:
+    rig = Bench()
+    assert rig.asked[0].since == START - 24 * 3600 * NANOS
+    rig.compare()
+    assert rig.asked[-1].since == rig.asked[0].asked_ts - 600 * NANOS
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def test_an_order_that_is_not_ours_is_adopted_and_its_symbol_paused() -> None:
+    rig = Bench()
+    rig.broker.foreign.append(HAND_MADE)
+    fact = rig.compare()
+    assert kinds(fact) == [("order", "ACME", "", "sell 3 ACME at 120")]
+    (adopted,) = rig.facts(OrderAdopted)
+    assert (adopted.order.venue_order_id, adopted.order.leaves) == ("V-7", 3)
+    assert rig.paused() == ["ACME"]
+    assert rig.compare().differences == ()
+    assert len(rig.facts(OrderAdopted)) == 1
+
+
+def test_an_order_of_a_symbol_that_is_not_known_is_told_and_not_adopted() -> None:
+    rig = Bench()
+    rig.broker.foreign.append(replace(HAND_MADE, symbol="\x1b[31mEVIL"))
+    fact = rig.compare()
+    (difference,) = fact.differences
+    assert difference.theirs.endswith("EVIL at 120")
+    assert "\x1b" not in difference.symbol + difference.theirs + difference.what
+    assert rig.facts(OrderAdopted) == []
+    assert rig.paused() == []
+
+
+def test_one_statement_alone_adopts_nothing() -> None:
+    rig = Bench()
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    asked = rig.asked[-1]
+    rig.broker.foreign.append(HAND_MADE)
+    rig.send(rig.broker.statement(asked))
+    rig.broker.foreign.clear()
+    rig.release()
+    assert rig.facts(Reconciled)[-1].differences == ()
+    assert rig.facts(OrderAdopted) == []
+
+
+def test_an_order_that_ended_unheard_is_asked_about_and_ends_here() -> None:
+    rig = Bench()
+    rig.hold_position()
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.exchange.cancel(stop.client_order_id, rig.now)
+    fact = rig.compare()
+    assert kinds(fact) == [("order", "ACME", "accepted", "")]
+    assert rig.state_of(stop) is S.CANCELED
+    assert rig.paused() == []
+    assert rig.state_of(rig.last(OrderPurpose.PROTECTIVE_STOP)) is S.ACCEPTED
+    rig.assert_same_books()
+
+
+def test_an_order_that_ended_here_and_works_there_is_cancelled_there() -> None:
+    rig = Bench(void=[CancelOrder])
+    order = rig.buy()
+    rig.request_cancel(order)
+    rig.report(order, S.CANCELED)
+    rig.void.clear()
+    assert kinds(rig.compare()) == [("order", "ACME", "canceled", "open")]
+    assert rig.exchange.open_orders() == []
+    assert rig.paused() == ["ACME"]
+    rig.assert_same_books()
+
+
+def test_an_order_that_was_given_up_and_works_there_is_taken_on_and_cancelled() -> None:
+    rig = Bench(void=[QueryOrder])
+    rig.lost.add(SubmitOrder)
+    order = rig.buy()
+    rig.tick(5)
+    rig.tick(40)
+    rig.send(OrderNotFound(order.client_order_id))
+    assert rig.state_of(order) is S.ABANDONED
+    rig.compare()
+    assert rig.state_of(order) is S.CANCELED
+    assert rig.exchange.open_orders() == []
+
+
+def test_terms_that_were_changed_by_hand_are_asked_about() -> None:
+    rig = Bench()
+    rig.hold_position()
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.exchange.replace(stop.client_order_id, replace(stop.terms, stop_price=Decimal(90)), rig.now)
+    (difference,) = rig.compare().differences
+    assert (difference.kind, difference.theirs) == ("order", f"sell {stop.quantity} ACME at 90")
+    assert rig.now_of(stop).stop_price == 90
+    assert rig.paused() == ["ACME"]
+
+
+# --- positions and cash --------------------------------------------------------------------------
+
+
+def test_a_split_is_told_pauses_the_symbol_once_and_is_no_trade() -> None:
+    rig = Bench()
+    held = rig.hold_position().quantity
+    rig.broker.positions["ACME"] = 2 * held
+    before = len(rig.facts(PositionChanged))
+    assert kinds(rig.compare()) == [("position", "ACME", str(held), str(2 * held))]
+    assert rig.paused() == ["ACME"]
+    assert kinds(rig.compare()) == [("position", "ACME", str(held), str(2 * held))]
+    assert rig.paused() == ["ACME"]  # known: a person who resumed it is not asked again
+    assert rig.position().quantity == held
+    assert len(rig.facts(PositionChanged)) == before
+
+
+def test_a_position_of_a_symbol_that_is_not_known_is_told() -> None:
+    rig = Bench(Broker(OTHER=7))
+    assert kinds(rig.facts(Reconciled)[-1]) == [("position", "OTHER", "0", "7")]
+    assert rig.paused() == []
+
+
+def test_cash_that_differs_by_more_than_a_cent_is_told_and_pauses_nothing() -> None:
+    rig = Bench()
+    rig.broker.cash = rig.cash + Decimal("0.01")
+    assert rig.compare().differences == ()
+    rig.broker.cash = rig.cash - 25
+    assert kinds(rig.compare()) == [("cash", "", "100000", "99975")]
+    assert rig.paused() == []
+
+
+# --- races ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["fill", "submit", "cancel", "stop"])
+def test_what_happens_while_a_statement_is_on_its_way_is_no_difference(what: str) -> None:
+    rig = Bench()
+    order = rig.buy()
+    if what == "stop":
+        rig.quote(100)
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    answer = rig.broker.statement(rig.asked[-1])
+    match what:
+        case "fill" | "stop":
+            rig.quote(100 if what == "fill" else 90)
+        case "submit":
+            rig.request_cancel(order)
+            rig.tick()
+            rig.buy(101)
+        case _:
+            rig.request_cancel(order)
+    rig.send(answer)
+    rig.release()
+    rig.tick(5)
+    assert [fact.differences for fact in rig.facts(Reconciled)] == [()] * rig.reconciled
+    assert rig.reconciled > 1
+    assert rig.paused() == []
+    rig.assert_same_books()
+
+
+@pytest.mark.parametrize("held", [SubmitOrder, CancelOrder])
+def test_requests_that_are_under_way_are_no_difference(held: type[Effect]) -> None:
+    rig = Bench()
+    if held is CancelOrder:
+        order = rig.buy()
+        rig.hold.add(held)
+        rig.request_cancel(order)
+    else:
+        rig.hold.add(held)
+        rig.buy()
+    rig.compare()
+    rig.release()
+    rig.tick(5)
+    assert [fact.differences for fact in rig.facts(Reconciled)] == [()] * rig.reconciled
+    rig.assert_same_books()
+
+
+def test_an_order_without_an_answer_is_not_taken_for_somebody_elses() -> None:
+    """The venue lists it without the client order id that it was sent with."""
+    rig = Bench(void=[QueryOrder])
+    rig.lost.add(SubmitOrder)
+    order = rig.buy()
+    rig.tick(5)
+    assert rig.state_of(order) is S.IN_DOUBT
+    nameless = replace(order, client_order_id="", venue_order_id="V-1")
+    rig.exchange.cancel(order.client_order_id, rig.now)
+    rig.broker.foreign.append(nameless)
+    rig.compare()
+    assert rig.facts(OrderAdopted) == []
+
+
+# --- a restart -----------------------------------------------------------------------------------
+
+ENTRY = replace(
+    HAND_MADE,
+    client_order_id="tb-entry",
+    strategy="puppet",
+    side=Side.BUY,
+    purpose=OrderPurpose.ENTRY,
+    quantity=Decimal(10),
+    limit_price=Decimal(95),
+    reference_price=Decimal(95),
+    stop_loss=Decimal(90),
+    venue_order_id="",
+)
+BEFORE = [S.INTENDED, S.SUBMITTED, S.IN_DOUBT, S.ACCEPTED, S.PARTIALLY_FILLED, S.PENDING_CANCEL]
+MEANWHILE = ["nothing", "filled", "part filled", "canceled", "never had it"]
+
+
+@pytest.mark.parametrize(("state", "meanwhile"), product(BEFORE, MEANWHILE))
+def test_a_restart_agrees_with_the_broker_before_the_first_signal(
+    state: OrderState, meanwhile: str
+) -> None:
+    """F76: whatever the order was, and whatever became of it while no engine ran."""
+    filled = Decimal(4 if state is S.PARTIALLY_FILLED else 0)
+    order = replace(ENTRY, state=state, filled=filled, avg_price=Decimal(95) if filled else None)
+    broker = Broker(ACME=int(filled))
+    if meanwhile != "never had it":
+        broker.exchange.restore([order], START - 60 * NANOS)
+    size = {"filled": PLENTY, "part filled": 3}.get(meanwhile, 0)
+    quote = Quote("ACME", START - 30 * NANOS, 94, 94, size, size)
+    for report in broker.exchange.on_quote(quote):
+        assert report.fill is not None
+        broker.book(report.fill)
+    if meanwhile == "canceled":
+        broker.exchange.cancel(order.client_order_id, START - 30 * NANOS)
+    restored = Restored(
+        Decimal(100_000) - filled * 95,
+        orders=(order,),
+        positions=(Position("puppet", "ACME", filled, cost=filled * 95),) if filled else (),
+        ts=START - 60 * NANOS,
+    )
+    rig = Bench(broker, restored=restored, started=False)
+    assert rig.facts(SignalBlocked) == []
+    for _ in range(40):  # past the visibility lag, where the venue never had it
+        rig.tick()
+    rig.compare()
+    rig.assert_same_books()
+    assert rig.count(SubmitOrder) == 0
+    assert rig.paused() == []
