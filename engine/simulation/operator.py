@@ -28,9 +28,13 @@ class Operator:
         self._world = world
         self._random = world.random
 
-    def kill(self) -> None:
-        action = self._random.choice([*KillAction, None])
+    def kill(self, action: KillAction | None) -> None:
+        """Press the key; None is the action of the settings."""
         self._send(TripKillSwitch(source="key", reason="drill", action=action, author=AUTHOR))
+
+    def drill(self) -> None:
+        """A kill of any kind; most are re-armed after a while."""
+        self.kill(self._random.choice([*KillAction, None]))
         if self._random.random() < 0.7:
             self.rearm_soon()
 

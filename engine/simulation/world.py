@@ -30,7 +30,8 @@ PLENTY = 1e6
 
 
 class World:
-    """`seen` counts which fault met which state; `events` are the inputs of all lives."""
+    """`seen` counts which fault met which state; `events` are the inputs of all lives, and
+    `now_and_then` what happens at random times."""
 
     def __init__(self, options: Options, database: Database | None = None) -> None:
         self.options = options
@@ -59,6 +60,15 @@ class World:
         self._locked_until = 0
         self._silent_until = 0
         self._steps_to_live = -1
+        self.now_and_then: dict[Fault, Callable[[], None]] = {
+            Fault.VENUE_DOWN: self._venue_down,
+            Fault.FEED_SILENT: self._feed_silent,
+            Fault.DATABASE_DOWN: self._lock_database,
+            Fault.CRASH: self._crash_soon,
+            Fault.HAND_MADE: self._hand_made,
+            Fault.KILL: self.operator.drill,
+            Fault.COMMAND: self.operator.act,
+        }
 
     @property
     def events(self) -> int:
@@ -72,42 +82,39 @@ class World:
 
     def run(self) -> None:
         """Live through it. Raises Violation where a law breaks."""
-        self._begin()
-        self._run(self.options.length)
-        self._end_faults()
-        self._run(REST - LAST_SIGNALS)
-        self.operator.switch_all_off()
-        self._run(LAST_SIGNALS)
-        check_rest(self)
-        for life in self.lives:
-            life.check_replay()
+        self.begin()
+        self.go_on(self.options.length)
+        self.come_to_rest()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Start the process and the market, and put the faults of the seed on their way."""
         for path in self.paths:
             self._quote(path)
             self._every(BAR, lambda path=path: self._bar(path))
         self._every(self.options.tick, lambda: self.host and self.host.tick())
         self._every(SAVE, lambda: self.host and not self._locked() and self.host.save())
-        for fault, happen in (
-            (Fault.VENUE_DOWN, self._venue_down),
-            (Fault.FEED_SILENT, self._feed_silent),
-            (Fault.DATABASE_DOWN, self._lock_database),
-            (Fault.CRASH, self._crash_soon),
-            (Fault.HAND_MADE, self._hand_made),
-            (Fault.KILL, self.operator.kill),
-            (Fault.COMMAND, self.operator.act),
-        ):
+        for fault, happen in self.now_and_then.items():
             self._now_and_then(fault, happen)
         self.schedule.after(0, self._start)
 
-    def _run(self, length: int) -> None:
-        """Go on for `length`, whatever crashes."""
+    def go_on(self, length: int) -> None:
+        """Let `length` (ns) pass, whatever crashes."""
         until = self.schedule.now + length
         while True:
             try:
                 return self.schedule.run(until)
             except Crash:
                 self._bury()
+
+    def come_to_rest(self) -> None:
+        """End the faults, wait a minute, and check that nothing is left lying."""
+        self._end_faults()
+        self.go_on(REST - LAST_SIGNALS)
+        self.operator.switch_all_off()
+        self.go_on(LAST_SIGNALS)
+        check_rest(self)
+        for life in self.lives:
+            life.check_replay()
 
     def _end_faults(self) -> None:
         """Everything works from here on, and somebody looks after it."""
