@@ -17,20 +17,25 @@ from msgspec import Struct
 
 from engine.core.text import clean
 from engine.simulation.session import Outcome, play
+from engine.simulation.sometimes import missing
 
 CHUNK = 10
 SLOWEST = 3
+ENOUGH = 300
+"""With fewer seeds no pair of fault and state is asked for."""
 TRAIL_SHOWN = 30
 
 
 class Summary(Struct, frozen=True):
-    """What a run of many seeds came to. `digest` is that of the first seed where only one ran."""
+    """What a run of many seeds came to. `missing` are the pairs of fault and state that did not
+    happen often enough; `digest` is that of the seed where only one ran."""
 
     seeds: int
     first: int
     events: int
     broken: list[Outcome]
     seen: dict[str, int]
+    missing: list[str]
     slowest: list[tuple[int, float]]
     seconds: float
     commit: str
@@ -58,6 +63,7 @@ def summary_of(outcomes: Sequence[Outcome], seconds: float) -> Summary:
         sum(outcome.events for outcome in outcomes),
         [outcome for outcome in outcomes if outcome.law],
         dict(sorted(seen.items())),
+        missing(seen, len(outcomes)) if len(outcomes) >= ENOUGH else [],
         [(outcome.seed, outcome.seconds) for outcome in slowest],
         seconds,
         _commit(),
@@ -96,7 +102,7 @@ def _commit() -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(seeds: int, first: int, ring: str, jobs: int, as_json: bool) -> None:
     """Run whole sessions with every fault, each from one seed, and check every law after every
-    event. Exit status 1 where one broke."""
+    event. Exit status 1 where one broke, or where a fault never met a state that it should."""
     began = perf_counter()
     outcomes: list[Outcome] = []
     with click.progressbar(length=seeds, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -108,7 +114,7 @@ def simulate(seeds: int, first: int, ring: str, jobs: int, as_json: bool) -> Non
         click.echo(msgspec.json.encode(summary))
     else:
         _print(summary)
-    if summary.broken:
+    if summary.broken or summary.missing:
         sys.exit(1)
 
 

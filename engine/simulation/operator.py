@@ -13,12 +13,15 @@ from engine.core.events import (
     ToggleStrategy,
     TripKillSwitch,
 )
-from engine.core.model import NANOS, KillAction, Mode, Order
+from engine.core.model import NANOS, KillAction, Mode, Order, OrderState
+from engine.simulation.options import Fault
 
 if TYPE_CHECKING:
     from engine.simulation.world import World
 
 AUTHOR = "operator"
+LONGEST_WAIT = 10 * NANOS
+LOOK_AGAIN = 7_000_000
 
 
 class Operator:
@@ -33,10 +36,26 @@ class Operator:
         self._send(TripKillSwitch(source="key", reason="drill", action=action, author=AUTHOR))
 
     def drill(self) -> None:
-        """A kill of any kind; most are re-armed after a while."""
+        """A kill of any kind, now or while an order is on its way; most are re-armed after a
+        while."""
+        if self._random.random() < 0.5:
+            self._kill_any()
+        else:
+            state = self._random.choice((OrderState.INTENDED, OrderState.SUBMITTED))
+            self._lie_in_wait(state, self._world.schedule.now + LONGEST_WAIT)
+
+    def _kill_any(self) -> None:
         self.kill(self._random.choice([*KillAction, None]))
         if self._random.random() < 0.7:
             self.rearm_soon()
+
+    def _lie_in_wait(self, state: OrderState, until: int) -> None:
+        host, schedule = self._world.host, self._world.schedule
+        if host is not None and any(order.state is state for order in host.open_orders):
+            self._world.note(Fault.KILL)
+            self._kill_any()
+        elif schedule.now < until and not self._world.calm:
+            schedule.after(LOOK_AGAIN, lambda: self._lie_in_wait(state, until))
 
     def rearm_soon(self) -> None:
         delay = self._random.randint(0, 30 * NANOS)

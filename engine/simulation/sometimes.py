@@ -23,4 +23,17 @@ def pairs() -> list[str]:
     return [f"{fault} while {state}" for fault in Fault for state in STATES]
 
 
-RARE: frozenset[str] = frozenset()
+RARE = frozenset(
+    {
+        "rejected while killed",
+        "rejected after it was accepted while killed",
+        "canceled by the venue while killed",
+        "kill while partially_filled",
+        "bad bar while partially_filled",
+        "database down while partially_filled",
+        "spike while partially_filled",
+        "feed silent while partially_filled",
+        "venue down while partially_filled",
+    }
+)
+"""What a few hundred seeds need not show."""

@@ -53,6 +53,7 @@ class Venue:
         schedule: Schedule,
         random: Random,
         chance: Chance,
+        note: Callable[[Fault], None],
         stream: Callable[[Event], bool],
     ) -> None:
         self.options = options
@@ -68,6 +69,7 @@ class Venue:
         self._schedule = schedule
         self._random = random
         self._chance = chance
+        self._note = note
         self._stream = stream
         self._visible: dict[str, int] = {}
         self._ended: dict[str, ExecutionReport] = {}
@@ -156,6 +158,7 @@ class Venue:
 
     def _throw_out(self, key: str, state: OrderState) -> None:
         if isinstance(self.exchange.cancel(key, self._schedule.now), ExecutionReport):
+            self._note(Fault.REJECTED_LATER if state is S.REJECTED else Fault.CANCELED_BY_VENUE)
             self._say(self._end(key, state, "by the venue"))
 
     def _cancel(self, key: str) -> Event:

@@ -51,6 +51,7 @@ class World:
                 self.schedule,
                 self.random,
                 self.chance,
+                self.note,
                 self._hear,
             )
             for venue in options.venues

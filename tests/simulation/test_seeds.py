@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from engine.simulation.command import run_seeds
+from engine.simulation.command import run_seeds, summary_of
 from engine.simulation.session import Outcome, play
+from engine.simulation.sometimes import LEAST, MANY, missing, pairs
 
-SEEDS = range(300)
+SEEDS = range(150, 450)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,18 @@ def outcomes() -> list[Outcome]:
 def test_no_law_breaks(outcomes: Sequence[Outcome]) -> None:
     assert [(o.seed, o.law, o.what) for o in outcomes if o.law] == []
     assert [outcome.seed for outcome in outcomes] == list(SEEDS)
+
+
+def test_each_fault_met_each_state(outcomes: Sequence[Outcome]) -> None:
+    assert summary_of(outcomes, 1.0).missing == []
+
+
+def test_a_pair_that_never_happened_is_missing() -> None:
+    plenty = dict.fromkeys(pairs(), LEAST)
+    assert missing(plenty, MANY) == []
+    assert missing({**plenty, "crash while killed": LEAST - 1}, MANY) == ["crash while killed"]
+    assert missing({**plenty, "crash while killed": 0}, 300) == ["crash while killed"]
+    assert missing({**plenty, "crash while killed": 1}, 300) == []
 
 
 def test_the_same_seed_is_the_same_session_and_another_is_another(
