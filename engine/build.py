@@ -1,13 +1,14 @@
 """From settings to the parts of an engine."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
 from engine.core.events import Restored
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
-from engine.core.model import NANOS, Instrument, nanos
+from engine.core.model import NANOS, AssetClass, Instrument, nanos
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import SessionTable
@@ -23,17 +24,16 @@ from engine.store.place import Place
 
 
 def risk_limits(settings: Settings) -> RiskLimits:
-    return RiskLimits(
-        max_position_size_pct=settings.max_position_size_pct,
-        stop_loss_pct=settings.stop_loss_pct,
-        stop_loss_required=settings.stop_loss_required,
-        max_trades_per_day=settings.max_trades_per_day,
-        max_consecutive_losses=settings.max_consecutive_losses,
-        max_daily_loss=settings.max_daily_loss,
-        max_daily_loss_pct=settings.max_daily_loss_pct,
-        max_exposure_pct=settings.max_exposure_pct,
-        max_drawdown_pct=settings.max_drawdown_pct,
-    )
+    return RiskLimits(**{name: _limit(settings, name) for name in RiskLimits.__struct_fields__})
+
+
+def _limit(settings: Settings, name: str) -> Any:
+    """The setting `name`; one of an asset class is what was set for all, where that alone was."""
+    asset_class, _, common = name.partition("_")
+    given = settings.model_fields_set
+    if asset_class in set(AssetClass) and common in given and name not in given:
+        name = common
+    return getattr(settings, name)
 
 
 def safety_rules(settings: Settings) -> SafetyRules:

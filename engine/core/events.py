@@ -140,6 +140,14 @@ class CircuitBreakerState(Struct, frozen=True):
     ts: int = 0
 
 
+class ChangedLimit(Struct, frozen=True):
+    """A limit that the operator set to `value` while the settings had `setting`."""
+
+    name: str
+    value: str
+    setting: str
+
+
 class Restored(Event, frozen=True):
     """The durable state at the start of a session.
 
@@ -158,6 +166,7 @@ class Restored(Event, frozen=True):
     strategies: tuple[StrategyState, ...] = ()
     kill: KillSwitchState = KillSwitchState()
     breaker: CircuitBreakerState = CircuitBreakerState()
+    limits: tuple[ChangedLimit, ...] = ()
     day: str = ""
     day_equity: float | None = None
     peak_equity: float | None = None
@@ -347,8 +356,8 @@ class ResetCircuitBreaker(Command, frozen=True):
 
 
 class ChangeLimit(Command, frozen=True):
-    """Set the risk limit `name` to `value` (text, as in the settings). Loosening one needs `word`
-    LOOSEN."""
+    """Set the risk limit `name` to `value` (text, as in the settings), or high_water_mark to
+    equity. Loosening needs `word` LOOSEN."""
 
     name: str
     value: str
@@ -679,11 +688,14 @@ class SymbolResumed(Event, frozen=True):
 
 
 class LimitChanged(Event, frozen=True):
+    """Values are text as in the settings; `setting` is what the settings have."""
+
     name: str
     before: str
     after: str
     loosened: bool
     author: str
+    setting: str = ""
 
 
 class Difference(Struct, frozen=True):

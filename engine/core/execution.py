@@ -29,7 +29,7 @@ from engine.core.market import Market
 from engine.core.model import NANOS, ZERO, Order, OrderPurpose, OrderType, Position, Side, Signal
 from engine.core.orders import OrderBook, client_order_id
 from engine.core.portfolio import Portfolio
-from engine.core.risk import HUNDRED, Risk
+from engine.core.risk import Risk
 from engine.core.safety import Safety
 from engine.core.sizing import fixed_fraction
 from engine.core.strategy import StrategyRunner
@@ -93,9 +93,9 @@ class Desk:
         order = self._entry(signal)
         if order is None:
             return "size", "nothing can be bought within the position size limit"
-        failed = self._risk.check(order)
+        failed = self._risk.check(order, signal)
         if failed is not None:
-            return failed.check, f"{failed.check.replace('_', ' ')} would be {failed.numbers}"
+            return failed.check, failed.reason
         if not self._orders.intend(order):
             return "duplicate", f"order {order.client_order_id} was made from this signal before"
         return None
@@ -109,11 +109,12 @@ class Desk:
         held = self._portfolio.notional(signal.symbol)
         if equity is None or held is None:
             return None
-        budget = equity * self._risk.limits.max_position_size_pct / HUNDRED
+        budget = self._risk.budget(signal.symbol, equity)
         quantity = fixed_fraction(instrument, price, budget, held)
         if not quantity:
             return None
-        stop = signal.stop_price or ask * (1 - float(self._risk.limits.stop_loss_pct) / 100)
+        stop_loss_pct = self._risk.limits_of(signal.symbol).stop_loss_pct
+        stop = signal.stop_price or ask * (1 - float(stop_loss_pct) / 100)
         return Order(
             client_order_id(signal.strategy, signal.symbol, signal.side, signal.ts, self._risk.day),
             signal.strategy,

@@ -17,6 +17,7 @@ from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
     CancelRejected,
+    ChangeLimit,
     CircuitBreakerTripped,
     ClockTick,
     Command,
@@ -49,9 +50,12 @@ from engine.core.events import (
     OrderIntended,
     OrderNotFound,
     OrderPartiallyFilled,
+    OrderPendingCancel,
+    OrderPendingReplace,
     OrderRejected,
     OrderReplaced,
     OrderReplaceRejected,
+    OrderSubmitted,
     PositionChanged,
     PositionClosed,
     QuoteUpdate,
@@ -150,14 +154,21 @@ class Machine:
             submit_timeout=config.submit_timeout,
             visibility_lag=config.visibility_lag,
         )
+        self.safety = Safety(bus, self.orders, config.safety, config.mode)
         self.risk = Risk(
-            bus, config.limits, self.market, self.portfolio, self.orders, config.day_zone
+            bus,
+            config.limits,
+            self.market,
+            self.portfolio,
+            self.orders,
+            day_zone=config.day_zone,
+            calendars=self.calendars,
+            trip_breaker=self.safety.trip_breaker,
         )
         self.compliance = Compliance(
             bus, config.compliance, self.market, self.portfolio, self.orders, self.calendars
         )
         self.risk.rules = self.compliance.usages
-        self.safety = Safety(bus, self.orders, config.safety, config.mode)
         self.runner = StrategyRunner(bus, self.market)
         self.reconciler = Reconciler(
             bus,
@@ -224,9 +235,7 @@ class Machine:
             "store_available": self.safety.store_available,
             "brokers": list(self.safety.brokers.values()),
             "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
-            "day": [self.risk.day, self.risk.day_equity, self.risk.peak_equity],
-            "trades": self.risk.trades,
-            "losses": self.risk.losses,
+            **self.risk.state(),
             "compliance": self.compliance.state(),
             "strategies": [
                 [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
@@ -252,10 +261,10 @@ class Machine:
         reconciler = self.reconciler
 
         bus.record_with(lambda fact: self._effects.append(Record(fact)))
-        for part in (market, portfolio, risk, runner):
+        for part in (market, portfolio, risk.watch, runner):
             bus.subscribe(QuoteUpdate, part.on_quote)
             bus.subscribe(BarClosed, part.on_bar)
-        for part in (orders, market, risk, runner, desk):
+        for part in (orders, market, risk.watch, runner, desk):
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker
         for part in (portfolio, compliance, runner, risk, orders, desk, safety, breaker):
@@ -289,7 +298,12 @@ class Machine:
         bus.subscribe(TradeReversed, compliance.on_reversed)
         bus.subscribe(RatePublished, compliance.on_rate)
         bus.subscribe(AccountStatement, compliance.on_statement)
-        bus.subscribe(PositionChanged, risk.on_position)
+        for change in (PositionChanged, TradeReversed):
+            bus.subscribe(change, risk.watch.on_position)
+        for message in (OrderSubmitted, OrderPendingCancel, OrderPendingReplace):
+            bus.subscribe(message, risk.account.on_message)
+        bus.subscribe(AccountStatement, risk.account.on_statement)
+        bus.subscribe(ChangeLimit, risk.on_change_limit)
         bus.subscribe(PositionChanged, runner.on_position)
         bus.subscribe(PositionClosed, risk.on_closed)
 
@@ -327,7 +341,7 @@ class Machine:
         bus.subscribe(FeedChanged, self._on_feed)
 
         bus.subscribe(ToggleStrategy, runner.on_toggle)
-        bus.subscribe(StrategyToggled, risk.on_toggled)
+        bus.subscribe(StrategyToggled, risk.strategy.on_toggled)
         bus.subscribe(StrategyToggled, desk.on_toggled)
         bus.subscribe(StrategyFailed, desk.on_failed)
         bus.subscribe(RequestCancel, self._on_cancel)

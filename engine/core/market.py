@@ -14,13 +14,16 @@ from engine.core.events import (
     FeedStale,
     QuoteUpdate,
 )
-from engine.core.model import Bar, Instrument, Quote
+from engine.core.model import MINUTE, Bar, Instrument, Quote
 from engine.core.text import clean
+
+LONG_BAR = 60 * MINUTE
 
 
 class SymbolMarket:
     """What is known of one symbol. `mark` is the last price: mid of a quote or close of a bar,
-    NaN before any came; `updated` is the time it came, 0 before."""
+    NaN before any came; `updated` is the time it came, 0 before. `previous` is the price before it:
+    of a bar under an hour its own open, for a longer one is no lone print."""
 
     __slots__ = (
         "bars",
@@ -28,6 +31,7 @@ class SymbolMarket:
         "instrument",
         "mark",
         "mark_source",
+        "previous",
         "quote",
         "stale",
         "updated",
@@ -39,6 +43,7 @@ class SymbolMarket:
         self.quote: Quote | None = None
         self.mark = float("nan")
         self.mark_source = ""
+        self.previous = float("nan")
         self.day_open = float("nan")
         self.updated = 0
         self.stale = False
@@ -67,6 +72,7 @@ class Market:
             return False
         market.quote = quote
         market.mark_source = "mid"
+        market.previous = market.mark
         self._update(market, (quote.bid + quote.ask) / 2, quote.ts)
         return True
 
@@ -84,6 +90,7 @@ class Market:
                 self._bus.publish(BarGap(bar.symbol, (bar.start - last) // bar.interval))
         bars.append(bar)
         market.mark_source = "close"
+        market.previous = bar.open if bar.interval < LONG_BAR else bar.close
         self._update(market, bar.close, bar.ts)
         return True
 

@@ -85,6 +85,7 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Percent = Annotated[Decimal, Field(gt=0, le=100)]
 Cost = Annotated[Decimal, Field(ge=0, le=100)]
 Money = Annotated[Decimal, Field(gt=0, le=10**12)]
+OptionalMoney = Annotated[Decimal, Field(ge=0, le=10**12)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -169,29 +170,65 @@ class Settings(BaseSettings):
     max_volume_share_pct: Percent = Decimal(10)
     """percent of a bar's volume that may fill at once; of a quote its whole size may"""
 
-    # Risk: the position.
+    # Risk: the position. A limit that is set is for crypto too, unless its CRYPTO_ twin is set.
     max_position_size_pct: Percent = Decimal(5)
     """largest position in one symbol, in percent of equity"""
+    crypto_max_position_size_pct: Percent = Decimal(3)
+    """the same for crypto"""
+    max_position_notional: OptionalMoney = Decimal(0)
+    """largest position in one symbol, in the account's currency; 0 means no such limit"""
+    max_order_notional: OptionalMoney = Decimal(0)
+    """largest order, in the account's currency; 0 means no such limit"""
+    min_price: OptionalMoney = Decimal(1)
+    """lowest price at which a symbol is bought"""
+    crypto_min_price: OptionalMoney = Decimal(0)
+    """the same for crypto"""
+    price_collar_pct: Percent = Decimal(5)
+    """farthest that an entry's price may be from the last two prices, in percent"""
+    crypto_price_collar_pct: Percent = Decimal(10)
+    """the same for crypto"""
     stop_loss_pct: Percent = Decimal(2)
     """distance of the default stop-loss from the entry, in percent of its price"""
+    crypto_stop_loss_pct: Percent = Decimal(5)
+    """the same for crypto"""
     stop_loss_required: bool = False
     """true refuses a signal without a stop-loss of its own instead of setting the default one"""
+    extended_hours: bool = False
+    """true lets stocks be bought before the open and after the close too"""
 
     # Risk: the strategy.
+    min_signal_strength: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.7")
+    """least strength of a signal, from 0 to 1; one that its strategy does not rate has 1"""
     max_trades_per_day: Count = 20
     """entries a strategy may make in a trading day"""
     max_consecutive_losses: Count = 3
     """losing trades in a row after which a strategy is paused"""
+    cool_down_s: Annotated[Decimal, Field(ge=0, le=86_400)] = Decimal(0)
+    """seconds without an entry of a strategy in a symbol after an entry or a losing exit there"""
+    throttle_orders: Annotated[int, Field(ge=0)] = 10
+    """orders of a strategy in a symbol in THROTTLE_SECONDS above which the circuit breaker trips"""
+    throttle_seconds: Annotated[Decimal, Field(gt=0, le=86_400)] = Decimal(10)
+    """seconds in which THROTTLE_ORDERS are counted"""
 
     # Risk: the account.
     max_daily_loss: Money = Decimal(1000)
     """loss in a trading day at which the kill switch trips, in the account's currency"""
     max_daily_loss_pct: Percent = Decimal(5)
     """loss in a trading day at which the kill switch trips, in percent of the day's first equity"""
-    max_exposure_pct: Percent = Decimal(80)
-    """largest sum of all positions, in percent of equity"""
     max_drawdown_pct: Percent = Decimal(15)
     """fall of equity from its peak at which the kill switch trips, in percent of the peak"""
+    max_exposure_pct: Percent = Decimal(80)
+    """largest sum of all positions, in percent of equity"""
+    stock_max_exposure_pct: Percent = Decimal(80)
+    """largest sum of the positions in stocks; MAX_EXPOSURE_PCT where that alone is set"""
+    crypto_max_exposure_pct: Percent = Decimal(50)
+    """largest sum of the positions in crypto; MAX_EXPOSURE_PCT where that alone is set"""
+    max_open_positions: Count = 20
+    """symbols that may be held or on order at once"""
+    max_leverage: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(1)
+    """largest sum of all positions as a multiple of equity: 1 is without borrowed money"""
+    max_messages_per_second: Count = 50
+    """orders, cancels and replaces to a venue in a second above which no entry leaves"""
     trading_day_zone: ZoneInfo = ZoneInfo("America/New_York")
     """IANA time zone at whose midnight the trading day starts"""
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from engine.build import exchange_rules, machine_config
+from engine.build import exchange_rules, machine_config, risk_limits
 from engine.calendars import session_tables
 from engine.core.events import (
     BarClosed,
@@ -38,6 +38,7 @@ from engine.core.execution import SLIPPAGE_ALLOWANCE
 from engine.core.machine import Machine, MachineConfig, StrategySetup
 from engine.core.matching import CAPABILITIES, SimulatedExchange
 from engine.core.model import ZERO, Bar, Fill, Mode, RoundTrip, utc
+from engine.core.risk import RiskLimits, shown
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import merged
 from engine.ops.settings import Settings
@@ -211,6 +212,7 @@ def _play(
 def assumptions(settings: Settings) -> dict[str, str]:
     """The rules of simulated time, of the exchange, of sizing and of risk, with their values."""
     allowance = SLIPPAGE_ALLOWANCE * Decimal(100)
+    limits = risk_limits(settings)
     return {
         "decision": "at a bar's close; its order can fill from the next bar on",
         "market order": f"next open, {settings.slippage_bps} bp worse (SLIPPAGE_BPS)",
@@ -219,15 +221,20 @@ def assumptions(settings: Settings) -> dict[str, str]:
         "volume": f"at most {settings.max_volume_share_pct} % of a bar's (MAX_VOLUME_SHARE_PCT)",
         "commission": f"{settings.commission_pct} % of notional (COMMISSION_PCT)",
         "size": (
-            f"{settings.max_position_size_pct} % of equity less 1 % headroom "
+            f"{_by_class(limits, 'max_position_size_pct')} of equity less 1 % headroom "
             f"(MAX_POSITION_SIZE_PCT), at a price {allowance.normalize():f} % above the last"
         ),
-        "stop-loss": f"{settings.stop_loss_pct} % unless the signal has its own (STOP_LOSS_PCT)",
+        "stop-loss": (
+            f"{_by_class(limits, 'stop_loss_pct')} unless the signal has its own (STOP_LOSS_PCT)"
+        ),
         "direction": "long only",
-        "limits": (
-            f"{settings.max_trades_per_day} entries a day, "
-            f"{settings.max_consecutive_losses} losses in a row pause for the day, "
-            f"daily loss {settings.max_daily_loss} or {settings.max_daily_loss_pct} %, "
-            f"exposure {settings.max_exposure_pct} %, drawdown {settings.max_drawdown_pct} %"
+        "hours": "the sessions of each symbol's calendar; daily bars decide for the next one",
+        "limits": ", ".join(
+            f"{name.upper()}={shown(limits.value(name))}" for name in RiskLimits.__struct_fields__
         ),
     }
+
+
+def _by_class(limits: RiskLimits, name: str) -> str:
+    stocks, crypto = shown(limits.value(name)), shown(limits.value(f"crypto_{name}"))
+    return f"{stocks} %" if stocks == crypto else f"{stocks} % for stocks, {crypto} % for crypto,"

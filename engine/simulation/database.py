@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from engine.core.events import (
+    ChangedLimit,
     CircuitBreakerState,
     Event,
     KillSwitchState,
+    LimitChanged,
     OrderEvent,
     OrderIntended,
     PositionChanged,
@@ -19,11 +21,13 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.model import Fill, Order, Position
+from engine.core.risk import HIGH_WATER_MARK
 from engine.store.durable import (
     Breaker,
     KillSwitch,
     breaker_after,
     kill_after,
+    limits_after,
     strategy_after,
     strategy_of,
 )
@@ -37,6 +41,7 @@ class Database:
         self.latched = False
         self.kill = KillSwitchState()
         self._breaker = CircuitBreakerState()
+        self._limits: tuple[ChangedLimit, ...] = ()
         self._cash = starting_cash
         self._orders: dict[str, Order] = {}
         self._fills: dict[str, Fill] = {}
@@ -82,6 +87,7 @@ class Database:
             strategies=tuple(self._strategies.values()),
             kill=self.kill,
             breaker=self._breaker,
+            limits=self._limits,
             day=self._day.day if self._day else "",
             day_equity=self._day.equity if self._day else None,
             peak_equity=self._peak,
@@ -104,6 +110,9 @@ class Database:
             self.kill = kill_after(self.kill, fact)
         elif isinstance(fact, Breaker):
             self._breaker = breaker_after(self._breaker, fact)
+        elif isinstance(fact, LimitChanged):
+            self._limits = limits_after(self._limits, fact)
+            self._peak = float(fact.after) if fact.name == HIGH_WATER_MARK else self._peak
         elif name := strategy_of(fact):
             before = self._strategies.get(name) or StrategyState(name, enabled=True)
             self._strategies[name] = strategy_after(before, fact)

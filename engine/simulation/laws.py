@@ -7,7 +7,7 @@ strategies are kept from what went into the machine and what came out of it.
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -54,6 +54,7 @@ from engine.core.events import (
 from engine.core.machine import MachineConfig
 from engine.core.model import (
     EXTERNAL,
+    MINUTE,
     NANOS,
     Fill,
     KillAction,
@@ -64,6 +65,7 @@ from engine.core.model import (
     Quote,
     utc,
 )
+from engine.simulation.limit_laws import LimitLaws
 
 S = OrderState
 
@@ -136,6 +138,8 @@ class Laws:
         self.day_equity: Decimal | None = None
         self.kill: KillAction | None = None
         self.breaker = False
+        self.limits = LimitLaws(config)
+        self.previous: dict[str, float] = {}
         self.failures = 0
         self.live: dict[str, bool] = {}
         self.confirmed: set[str] = set()
@@ -169,10 +173,13 @@ class Laws:
     # --- what went in ---------------------------------------------------------------------------
 
     def _take_in(self, event: Event) -> None:
+        self.limits.take_in(event)
         match event:
             case QuoteUpdate(quote=quote) if self._is_price(quote):
+                self.previous[quote.symbol] = self.marks.get(quote.symbol, nan)
                 self._price(quote.symbol, (quote.bid + quote.ask) / 2, quote.ts)
             case BarClosed(bar=bar) if bar.is_sound and bar.symbol in self._symbols():
+                self.previous[bar.symbol] = bar.open if bar.interval < 60 * MINUTE else bar.close
                 self._price(bar.symbol, bar.close, bar.ts)
             case IntentCommitted(client_order_id=key):
                 self.committed.add(key)
@@ -246,6 +253,7 @@ class Laws:
         law(fact.seq > self.seq, "order of events", fact)
         law(fact.ts >= self.ts, "I14", fact)
         self.seq, self.ts = fact.seq, fact.ts
+        self.limits.note(fact)
         match fact:
             case OrderEvent():
                 self._moved(fact)
@@ -277,7 +285,7 @@ class Laws:
                 self.on.discard(fact.strategy)
             case TradingDayStarted():
                 self.day_equity = Decimal(repr(fact.equity))
-                most = self.config.limits.max_consecutive_losses
+                most = self.limits.limits.max_consecutive_losses
                 self.losses = {name: n for name, n in self.losses.items() if n < most}
             case _:
                 pass
@@ -396,18 +404,16 @@ class Laws:
 
     def _within_limits(self, order: Order) -> None:
         """I6, with every open entry at its worst. Fractions: no rounding on either side."""
-        limits = self.config.limits
-        entries = [
-            o
-            for o in self.orders.values()
-            if o.purpose is OrderPurpose.ENTRY and o.state not in ENDED
-        ]
+        limits = self.limits.limits
+        taking = (OrderPurpose.ENTRY, OrderPurpose.EXTERNAL)
+        entries = [o for o in self.orders.values() if o.purpose in taking and o.state not in ENDED]
         law(order.client_order_id in {o.client_order_id for o in entries}, "I6", order)
         equity = self.equity()
         if equity is None or equity <= 0:
             raise Violation("I6", f"equity {equity}")
         size = self._gross({order.symbol}) + _worst(o for o in entries if o.symbol == order.symbol)
-        law(size * 100 <= Fraction(limits.max_position_size_pct) * equity, "I6 position", size)
+        most = Fraction(self.limits.of(order, "max_position_size_pct"))
+        law(size * 100 <= most * equity, "I6 position", size)
         exposure = self._gross(set(self.marks)) + _worst(entries)
         law(exposure * 100 <= Fraction(limits.max_exposure_pct) * equity, "I6 exposure", exposure)
         day = self._day(order.created_ts)
@@ -427,6 +433,13 @@ class Laws:
         law(loss < Fraction(limits.max_daily_loss), "I6 daily loss", loss)
         most = Fraction(limits.max_daily_loss_pct) * Fraction(self.day_equity) / 100
         law(loss < most, "I6 daily loss %", loss)
+        gross = {
+            s: self._gross({s}) + _worst(o for o in entries if o.symbol == s)
+            for s in self._symbols()
+        }
+        prices = (self.previous.get(order.symbol, nan), self.marks[order.symbol])
+        broken = self.limits.broken(order, gross, equity, prices, entries)
+        law(not broken, f"I6 {broken}", order)
 
     # --- books ----------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from engine.core.events import (
+    ChangedLimit,
     CircuitBreakerCounted,
     CircuitBreakerReset,
     CircuitBreakerState,
@@ -11,6 +12,7 @@ from engine.core.events import (
     KillSwitchRearmed,
     KillSwitchState,
     KillSwitchTriggered,
+    LimitChanged,
     PositionClosed,
     SignalGenerated,
     StrategyFailed,
@@ -19,6 +21,7 @@ from engine.core.events import (
     StrategyState,
     StrategyToggled,
 )
+from engine.core.risk import HIGH_WATER_MARK
 
 KillSwitch = KillSwitchTriggered | KillSwitchRearmed
 Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
@@ -77,3 +80,11 @@ def breaker_after(state: CircuitBreakerState, fact: Breaker) -> CircuitBreakerSt
             return CircuitBreakerState(state.failures, True, fact.reason, fact.ts)
         case CircuitBreakerReset():
             return CircuitBreakerState()
+
+
+def limits_after(limits: tuple[ChangedLimit, ...], fact: LimitChanged) -> tuple[ChangedLimit, ...]:
+    """The limits that the operator changed, each once, after `fact`."""
+    if fact.name == HIGH_WATER_MARK:
+        return limits
+    others = (limit for limit in limits if limit.name != fact.name)
+    return (*others, ChangedLimit(fact.name, fact.after, fact.setting))

@@ -23,10 +23,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.core.events import (
+    ChangedLimit,
     CircuitBreakerState,
     DataRefused,
     Event,
     KillSwitchState,
+    LimitChanged,
     OrderEvent,
     OrderIntended,
     PositionChanged,
@@ -35,6 +37,7 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
+from engine.core.risk import HIGH_WATER_MARK
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLocked
@@ -46,6 +49,7 @@ from engine.store.durable import (
     KillSwitch,
     breaker_after,
     kill_after,
+    limits_after,
     strategy_after,
     strategy_of,
 )
@@ -65,6 +69,7 @@ _STARTING_CASH = "starting_cash"
 _CASH = "cash"
 _KILL_SWITCH = "kill_switch"
 _BREAKER = "circuit_breaker"
+_LIMITS = "limits"
 _TRADING_DAY = "trading_day"
 _PEAK_EQUITY = "peak_equity"
 _MARKET = "market"
@@ -350,6 +355,12 @@ async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event])
     if moves := [f for f in facts if isinstance(f, Breaker)]:
         breaker = _decode(await _bot_state(connection), _BREAKER, CircuitBreakerState)
         values[_BREAKER] = reduce(breaker_after, moves, breaker or CircuitBreakerState())
+    if changes := [f for f in facts if isinstance(f, LimitChanged)]:
+        limits = _decode(await _bot_state(connection), _LIMITS, tuple[ChangedLimit, ...])
+        values[_LIMITS] = reduce(limits_after, changes, limits or ())
+        for change in changes:
+            if change.name == HIGH_WATER_MARK:
+                values[_PEAK_EQUITY] = float(change.after)
     await _put(connection, values)
 
 
@@ -385,6 +396,7 @@ async def _restored(
         strategies=tuple(await _strategy_states(connection)),
         kill=_decode(state, _KILL_SWITCH, KillSwitchState) or KillSwitchState(),
         breaker=_decode(state, _BREAKER, CircuitBreakerState) or CircuitBreakerState(),
+        limits=_decode(state, _LIMITS, tuple[ChangedLimit, ...]) or (),
         day=day.day if day else "",
         day_equity=day.equity if day else None,
         peak_equity=_decode(state, _PEAK_EQUITY, float),

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,7 @@ from engine.core.events import (
     BarClosed,
     BrokerChanged,
     CancelOrder,
+    ChangedLimit,
     ClockTick,
     CommitIntent,
     Effect,
@@ -25,6 +27,7 @@ from engine.core.events import (
     FintracFlagged,
     FintracUpdated,
     IntentCommitted,
+    LimitChanged,
     OrderNotFound,
     PositionChanged,
     QueryOrder,
@@ -62,6 +65,7 @@ from engine.core.model import (
 )
 from engine.core.strategy import Strategy
 from engine.simulation.laws import Laws
+from engine.store.durable import limits_after
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Effect)
@@ -145,6 +149,7 @@ class Rig:
             gone = (OrderState.INTENDED, *FINAL_STATES)
             self.exchange.restore([o for o in restored.orders if o.state not in gone], self.now)
         self._executions = restored.execution_ids
+        self._limits = restored.limits
         for venue in dict.fromkeys(i.venue for i in self.config.instruments):
             self.send(BrokerChanged(venue, True, capabilities=CAPABILITIES))
         self._fills = restored.fills
@@ -348,6 +353,7 @@ class Rig:
             ),
             kill=state["kill"],
             breaker=state["breaker"],
+            limits=self._changed_limits(),
             day=state["day"][0],
             day_equity=state["day"][1],
             peak_equity=state["day"][2],
@@ -363,6 +369,9 @@ class Rig:
             if isinstance(fact, FintracFlagged | FintracUpdated):
                 reports[fact.report.report_id] = fact.report
         return tuple(reports.values())
+
+    def _changed_limits(self) -> tuple[ChangedLimit, ...]:
+        return reduce(limits_after, self.facts(LimitChanged), self._limits)
 
     def execution_ids(self) -> tuple[str, ...]:
         """All executions that were ever applied."""

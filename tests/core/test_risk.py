@@ -107,12 +107,20 @@ def test_every_check_of_an_entry_is_published_with_its_numbers() -> None:
     checks = {fact.check: fact for fact in facts_of(effects, RiskChecked)}
     assert list(checks) == [
         "position_size",
+        "price_collar",
         "trades_per_day",
         "consecutive_losses",
         "daily_loss",
         "daily_loss_pct",
-        "exposure",
         "drawdown",
+        "exposure",
+        "stock_exposure",
+        "crypto_exposure",
+        "open_positions",
+        "leverage",
+        "buying_power",
+        "message_rate",
+        "signal_strength",
     ]
     assert all(check.passed for check in checks.values())
     assert checks["position_size"].used == pytest.approx(49 * 100.5 / 1000)
@@ -199,7 +207,7 @@ def test_an_entry_is_measured_again_when_it_leaves() -> None:
     rig.quote(110)  # what is held is worth more by now
     rig.release()
     assert rig.submits(OrderPurpose.ENTRY) == []
-    assert rig.now_of(order).reason.startswith("not sent: exposure 11.")
+    assert rig.now_of(order).reason.startswith("not sent: exposure would be 11.")
 
 
 def test_trades_of_a_day_are_limited_and_the_next_day_has_its_own() -> None:

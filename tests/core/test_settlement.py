@@ -49,7 +49,7 @@ BARE = Instrument("BARE", AssetClass.STOCK, CENT, Decimal(1))
 COIN = Instrument("COIN", AssetClass.CRYPTO, CENT, Decimal("0.00000001"))
 INSTRUMENTS = (US, CA, BARE, COIN)
 TABLES = session_tables(
-    INSTRUMENTS, nanos(datetime(2018, 1, 1, tzinfo=UTC)), nanos(datetime(2024, 12, 1, tzinfo=UTC))
+    INSTRUMENTS, nanos(datetime(2018, 1, 1, tzinfo=UTC)), nanos(datetime(2026, 12, 1, tzinfo=UTC))
 )
 CALENDARS = Calendars(TABLES)
 CASH_ACCOUNT = ComplianceRules(account_type=AccountType.CASH)

@@ -285,7 +285,7 @@ def test_numbers_of_numpy_become_plain_ones_that_can_be_recorded() -> None:
             quote,
             ts=np.int64(quote.ts),
             price=price,
-            strength=np.float32(0.5),
+            strength=np.float32(0.75),
             stop_price=price * 0.9,
             indicators={"sma": np.float64(99.5)},
         )

@@ -7,7 +7,9 @@ from msgspec import Struct
 
 class Usage(Struct, frozen=True):
     """How much of a limit is used. `used` is None where it cannot be known, which is never within
-    the limit. Where `below` is set, reaching the limit is too much already."""
+    the limit. Where `below` is set, reaching the limit is too much already; where `least` is, it is
+    what has to be reached. `setting` names the limit; `note` says instead of the numbers what is
+    wrong, where they would not tell."""
 
     tier: str
     check: str
@@ -16,14 +18,34 @@ class Usage(Struct, frozen=True):
     limit: Decimal
     unit: str
     below: bool = False
+    least: bool = False
+    setting: str = ""
+    note: str = ""
 
     @property
     def within(self) -> bool:
         if self.used is None:
             return False
+        if self.least:
+            return self.used >= self.limit
         return self.used < self.limit if self.below else self.used <= self.limit
 
     @property
     def numbers(self) -> str:
         used = "unknown" if self.used is None else f"{self.used:.6g}"
-        return f"{used} of {self.limit:.6g}{' ' + self.unit if self.unit else ''}"
+        return f"{used} of {self.limit:.6g}{self._unit}"
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, and what would let it pass."""
+        what = self.check.replace("_", " ")
+        if self.note:
+            return f"{what}: {self.note}"
+        bound = "at least" if self.least else "below" if self.below else "at most"
+        name = f" ({self.setting.upper()})" if self.setting else ""
+        used = "is unknown" if self.used is None else f"would be {self.used:.6g}{self._unit}"
+        return f"{what} {used}, must be {bound} {self.limit:.6g}{self._unit}{name}"
+
+    @property
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""

@@ -1,0 +1,125 @@
+"""The third tier: what holds for the whole account."""
+
+from collections import deque
+from decimal import Decimal
+
+from engine.core.events import (
+    AccountStatement,
+    OrderPendingCancel,
+    OrderPendingReplace,
+    OrderSubmitted,
+)
+from engine.core.market import Market
+from engine.core.model import NANOS, ZERO, AssetClass, Order
+from engine.core.orders import OrderBook
+from engine.core.risk.books import RISK_TAKING, Books
+from engine.core.risk.limits import RiskLimits
+from engine.core.risk.usage import Usage
+
+MESSAGES_KEPT = 10_000
+
+
+class AccountTier:
+    """Exposure, leverage, buying power and messages of the account."""
+
+    def __init__(self, market: Market, orders: OrderBook) -> None:
+        self._market = market
+        self._orders = orders
+        self.statements: dict[str, tuple[int, Decimal]] = {}
+        self.messages: dict[str, deque[int]] = {}
+
+    def exposure(self, books: Books, limits: RiskLimits) -> list[Usage]:
+        """All positions and open entries together, and those of each asset class."""
+        symbols = books.symbols()
+        total = books.exposure(symbols)
+        used, most, name = books.share(total), limits.max_exposure_pct, "max_exposure_pct"
+        usages = [Usage("account", "exposure", "", used, most, "%", setting=name)]
+        for asset_class in AssetClass:
+            own = [s for s in symbols if self._class(s) is asset_class]
+            name = f"{asset_class}_max_exposure_pct"
+            used, most = books.share(books.exposure(own)), limits.value(name)
+            check = f"{asset_class}_exposure"
+            usages.append(Usage("account", check, "", used, most, "%", setting=name))
+        return usages
+
+    def standing(self, books: Books, limits: RiskLimits) -> list[Usage]:
+        """Open positions, leverage, and, unless a broker says it, buying power."""
+        symbols = books.symbols()
+        total, equity = books.exposure(symbols), books.equity
+        known = equity if equity is not None and equity > 0 else None
+        leverage = None if total is None or known is None else total / known
+        power = ZERO if known is None else known * limits.max_leverage
+        count, most = Decimal(len(symbols)), Decimal(limits.max_open_positions)
+        spent = None if known is None else total
+        name = "max_leverage"
+        return [
+            Usage("account", "open_positions", "", count, most, "", setting="max_open_positions"),
+            Usage("account", "leverage", "", leverage, limits.max_leverage, "×", setting=name),
+            Usage("account", "buying_power", "", spent, power, "$", setting=name),
+        ]
+
+    def venue(self, order: Order, limits: RiskLimits, now: int) -> list[Usage]:
+        """What the order's venue lets be bought, where it says so, and how many messages it got in
+        the last second, this one included."""
+        venue = self._venue(order.symbol)
+        usages = [self._messages(venue, self._rate(venue, now) + 1, limits)]
+        if venue in self.statements:
+            asked, power = self.statements[venue]
+            spent = sum((_spent(o) for o in self._since(venue, asked, order)), ZERO)
+            usages.append(Usage("account", "venue_buying_power", venue, spent, power, "$"))
+        return usages
+
+    def rates(self, limits: RiskLimits, now: int) -> list[Usage]:
+        """The messages of the last second to each venue."""
+        return [self._messages(venue, self._rate(venue, now), limits) for venue in self.messages]
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def on_message(self, event: OrderSubmitted | OrderPendingCancel | OrderPendingReplace) -> None:
+        venue = self._venue(event.order.symbol)
+        sent = self.messages.get(venue)
+        if sent is None:
+            sent = self.messages[venue] = deque(maxlen=MESSAGES_KEPT)
+        while sent and sent[0] <= event.ts - NANOS:
+            sent.popleft()
+        sent.append(event.ts)
+
+    def on_statement(self, event: AccountStatement) -> None:
+        if event.buying_power is None or not event.buying_power.is_finite():
+            self.statements.pop(event.broker, None)
+        else:
+            self.statements[event.broker] = (event.asked_ts, event.buying_power)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _messages(self, venue: str, sent: Decimal, limits: RiskLimits) -> Usage:
+        most, name = Decimal(limits.max_messages_per_second), "max_messages_per_second"
+        return Usage("account", "message_rate", venue, sent, most, "/s", setting=name)
+
+    def _rate(self, venue: str, now: int) -> Decimal:
+        return Decimal(sum(ts > now - NANOS for ts in self.messages.get(venue, ())))
+
+    def _since(self, venue: str, asked: int, more: Order) -> list[Order]:
+        """Orders that the statement cannot have counted: the ones made since, and `more`."""
+        made = {
+            order.client_order_id: order
+            for order in self._orders.orders.values()
+            if order.created_ts >= asked
+            and order.purpose in RISK_TAKING
+            and self._venue(order.symbol) == venue
+        }
+        return list((made | {more.client_order_id: more}).values())
+
+    def _class(self, symbol: str) -> AssetClass | None:
+        market = self._market.symbols.get(symbol)
+        return None if market is None else market.instrument.asset_class
+
+    def _venue(self, symbol: str) -> str:
+        market = self._market.symbols.get(symbol)
+        return "" if market is None else market.instrument.venue
+
+
+def _spent(order: Order) -> Decimal:
+    """What an order has taken of buying power, and still may."""
+    waiting = order.worst_notional if order.is_open else ZERO
+    return order.filled * (order.avg_price or ZERO) + waiting

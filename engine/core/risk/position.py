@@ -1,0 +1,121 @@
+"""The first tier: what holds for one order and the position that it makes."""
+
+from decimal import Decimal
+from math import isfinite
+from operator import attrgetter
+
+from engine.core.market import Market, SymbolMarket
+from engine.core.model import MINUTE, ZERO, AssetClass, Instrument, Order, Side, utc
+from engine.core.risk.books import Books
+from engine.core.risk.limits import HUNDRED, PositionLimits, RiskLimits
+from engine.core.risk.usage import Usage
+from engine.core.sessions import ALWAYS_OPEN, Calendars
+
+DAY = 24 * 60 * MINUTE
+
+
+class PositionTier:
+    """Size, price and time of an order, by the limits of its instrument's asset class."""
+
+    def __init__(self, market: Market, calendars: Calendars, limits: RiskLimits) -> None:
+        self._market = market
+        self._calendars = calendars
+        self.use(limits)
+
+    def use(self, limits: RiskLimits) -> None:
+        self._limits = limits
+        self._of_class = {asset_class: limits.of(asset_class) for asset_class in AssetClass}
+
+    def of(self, symbol: str) -> PositionLimits:
+        """The limits of `symbol`'s asset class; the tightest, where it is not traded here."""
+        market = self._market.symbols.get(symbol)
+        if market is not None:
+            return self._of_class[market.instrument.asset_class]
+        return min(self._of_class.values(), key=attrgetter("max_position_size_pct"))
+
+    def budget(self, symbol: str, equity: Decimal) -> Decimal:
+        """The largest notional that a position in `symbol`, and an order of it, may have."""
+        limits = self._limits
+        share = equity * self.of(symbol).max_position_size_pct / HUNDRED
+        absolute = (limits.max_position_notional, limits.max_order_notional)
+        return min([share, *(most for most in absolute if most)])
+
+    def size(self, symbol: str, books: Books) -> list[Usage]:
+        """The size of the position in `symbol` over all strategies, open entries included."""
+        limits, notional = self._limits, books.notional(symbol)
+        share, most = books.share(notional), self.of(symbol).max_position_size_pct
+        name = "max_position_size_pct"
+        usages = [Usage("position", "position_size", symbol, share, most, "%", setting=name)]
+        if limits.max_position_notional:
+            name, most = "max_position_notional", limits.max_position_notional
+            usages.append(
+                Usage("position", "position_notional", symbol, notional, most, "$", setting=name)
+            )
+        return usages
+
+    def usages(self, order: Order, books: Books, now: int) -> list[Usage]:
+        """Every limit of this tier that `order` must keep; `books` have it in them."""
+        market = self._market.symbols[order.symbol]
+        limits, own = self._limits, self.of(order.symbol)
+        usages = self.size(order.symbol, books)
+        if limits.max_order_notional:
+            used, most = order.quantity * order.reference_price, limits.max_order_notional
+            name = "max_order_notional"
+            usages.append(
+                Usage("position", "order_notional", order.symbol, used, most, "$", setting=name)
+            )
+        usages.append(self._collar(order, market, own))
+        if own.min_price:
+            price, least, name = _decimal(market.mark), own.min_price, "min_price"
+            usages.append(
+                Usage("position", name, order.symbol, price, least, "$", least=True, setting=name)
+            )
+        if order.side is Side.SELL:
+            usages.append(_short(market.instrument))
+        if market.instrument.calendar != ALWAYS_OPEN:
+            usages.append(self._hours(market, limits.extended_hours, now))
+        return usages
+
+    def _collar(self, order: Order, market: SymbolMarket, own: PositionLimits) -> Usage:
+        """How far the order's prices, or what a market order would pay, are from the last price,
+        and from the one before it: a lone print far off is not traded on."""
+        prices = [price for price in (order.limit_price, order.stop_price) if price is not None]
+        touch = self._market.ask(order.symbol)
+        asked = [*map(float, prices)] or [touch if order.side is Side.BUY else market.mark]
+        bases = [market.mark]
+        if isfinite(market.previous):
+            bases.append(market.previous)
+        away = max(abs(price / base - 1) for price in asked for base in bases)
+        used = _decimal(away * 100)
+        return Usage(
+            "position",
+            "price_collar",
+            order.symbol,
+            used,
+            own.price_collar_pct,
+            "%",
+            setting="price_collar_pct",
+        )
+
+    def _hours(self, market: SymbolMarket, extended: bool, now: int) -> Usage:
+        """Whether the market is open. What is decided on daily bars is for the next session."""
+        instrument, calendars = market.instrument, self._calendars
+        daily = bool(market.bars) and market.bars[-1].interval >= DAY
+        is_open = daily or calendars.is_open(instrument.calendar, now, extended)
+        note = ""
+        if not is_open:
+            opens = calendars.next_open(instrument.calendar, now, extended)
+            when = f"opens at {utc(opens):%Y-%m-%d %H:%M} UTC" if opens else "has no known session"
+            note = f"{instrument.calendar} is closed, and {when}"
+        closed = ZERO if is_open else Decimal(1)
+        return Usage("position", "market_hours", instrument.symbol, closed, ZERO, "", note=note)
+
+
+def _short(instrument: Instrument) -> Usage:
+    wanted, allowed = Decimal(1), Decimal(instrument.shortable)
+    note = "" if allowed else f"{instrument.symbol} may not be sold short"
+    return Usage("position", "short", instrument.symbol, wanted, allowed, "", note=note)
+
+
+def _decimal(value: float) -> Decimal | None:
+    return Decimal(repr(value)) if isfinite(value) else None
