@@ -6,9 +6,17 @@ It fills from market data that came after the order did:
 * limit: at the touch where it crosses, or where a bar trades through the price (at the open if
   that is better); never with slippage;
 * stop: where it is touched, at the stop price (at the open if it gaps), plus slippage;
-* stop-limit: a limit once it is touched.
+* stop-limit: a limit once it is touched;
+* trailing stop: a stop that follows the best price at its trail. Within a bar the worst price that
+  the trail can give, as nobody knows whether the best price came first.
 
 No more than a set share of a bar's volume, or the size of the quote, fills at once; the rest waits.
+With ioc the rest is cancelled at the first quote, or the open of the first bar; with fok all fills
+there or nothing does. A day order expires at the close of its session.
+
+Of the orders of an `oco_group` a fill of one takes its quantity from the others, and cancels those
+of which nothing is left. Where a bar would fill several, those that fill at its open come first,
+then stops: the worse of the possible orders.
 """
 
 from collections import OrderedDict
@@ -31,12 +39,16 @@ from engine.core.model import (
     OrderType,
     Quote,
     Side,
+    TimeInForce,
 )
 from engine.core.order_rules import order_fault, terms_fault
+from engine.core.resting import Resting
+from engine.core.sessions import Calendars
 
 CENT_FRACTION = Decimal("0.00000001")
 BASIS_POINT = Decimal("0.0001")
 ANSWERS_KEPT = 10_000
+NEVER = 2**63
 
 
 class ExchangeRules(Struct, frozen=True):
@@ -49,54 +61,36 @@ class ExchangeRules(Struct, frozen=True):
 
 
 CAPABILITIES = Capabilities(
-    order_types=(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
+    order_types=tuple(OrderType),
+    times_in_force=tuple(TimeInForce),
     replace=True,
+    oco=True,
+    extended_hours=True,
     fractional=True,
+    short=True,
     client_order_ids=True,
     idempotency=Idempotency.FOREVER,
 )
 """What the simulated exchange can do."""
 
 
-class Resting:
-    """An order at the exchange. `active` is since when it may fill; `limit` and `stop` repeat its
-    prices as floats, to be compared with market data."""
-
-    __slots__ = ("active", "filled", "limit", "order", "quoted", "stop", "triggered")
-
-    def __init__(self, order: Order, active: int) -> None:
-        self.order = order
-        self.active = active
-        self.filled = order.filled
-        self.limit = float(order.limit_price) if order.limit_price is not None else None
-        self.stop = float(order.stop_price) if order.stop_price is not None else None
-        self.triggered = order.type in (OrderType.MARKET, OrderType.LIMIT)
-        self.quoted = False
-
-    @property
-    def state(self) -> OrderState:
-        return OrderState.PARTIALLY_FILLED if self.filled else OrderState.ACCEPTED
-
-    def change(self, terms: OrderTerms) -> None:
-        self.order = structs.replace(
-            self.order,
-            quantity=terms.quantity,
-            limit_price=terms.limit_price,
-            stop_price=terms.stop_price,
-        )
-        self.limit = float(terms.limit_price) if terms.limit_price is not None else None
-        self.stop = float(terms.stop_price) if terms.stop_price is not None else None
-
-
 class SimulatedExchange:
     """An exchange for one account, without latency. Every answer is an input for the machine."""
 
-    def __init__(self, instruments: Iterable[Instrument], rules: ExchangeRules) -> None:
+    def __init__(
+        self,
+        instruments: Iterable[Instrument],
+        rules: ExchangeRules,
+        calendars: Calendars | None = None,
+    ) -> None:
         self._instruments = {i.symbol: i for i in instruments}
         self._rules = rules
+        self._calendars = calendars or Calendars()
         self._slip = rules.slippage_bps * BASIS_POINT
         self._share = float(rules.max_volume_share_pct) / 100
         self._resting: dict[str, dict[str, Resting]] = {}
+        self._groups: dict[str, dict[str, Resting]] = {}
+        self._next_expiry = NEVER
         self._answers: OrderedDict[str, ExecutionReport] = OrderedDict()
         self.slippage_paid = ZERO
 
@@ -120,8 +114,7 @@ class SimulatedExchange:
         resting = self._find_resting(client_order_id)
         if resting is None:
             return CancelRejected(client_order_id, self._why_not(client_order_id), ts=now)
-        del self._resting[resting.order.symbol][client_order_id]
-        return self._answer(client_order_id, OrderState.CANCELED, now, resting.order)
+        return self._end(resting, OrderState.CANCELED, now)
 
     def replace(
         self, client_order_id: str, terms: OrderTerms, now: int
@@ -134,13 +127,12 @@ class SimulatedExchange:
         order = resting.order
         if reason := terms_fault(order, terms, self._instruments[order.symbol]):
             return ReplaceRejected(client_order_id, reason, ts=now)
-        book = self._resting[order.symbol]
         shrinks = structs.replace(terms, quantity=order.quantity) == order.terms
         quantity = max(terms.quantity, resting.filled)
         resting.change(structs.replace(terms, quantity=quantity))
         if resting.filled == quantity:
-            del book[client_order_id]
-            return self._answer(client_order_id, OrderState.FILLED, now, resting.order)
+            return self._end(resting, OrderState.FILLED, now)
+        book = self._resting[order.symbol]
         if not shrinks or quantity > order.quantity:
             resting.active = now
             book[client_order_id] = book.pop(client_order_id)
@@ -174,9 +166,34 @@ class SimulatedExchange:
         return order_fault(order, instrument, CAPABILITIES)
 
     def _rest(self, order: Order, now: int) -> ExecutionReport:
-        book = self._resting.setdefault(order.symbol, {})
-        book[order.client_order_id] = resting = Resting(order, now)
+        expires = 0
+        if order.time_in_force is TimeInForce.DAY:
+            calendar = self._instruments[order.symbol].calendar
+            expires = self._calendars.session_end(calendar, now)
+            self._next_expiry = min(self._next_expiry, expires or NEVER)
+        resting = Resting(order, now, expires)
+        self._resting.setdefault(order.symbol, {})[order.client_order_id] = resting
+        if order.oco_group:
+            self._groups.setdefault(order.oco_group, {})[order.client_order_id] = resting
         return self._answer(order.client_order_id, resting.state, now, order)
+
+    def _end(
+        self,
+        resting: Resting,
+        state: OrderState,
+        now: int,
+        reason: str = "",
+        fill: Fill | None = None,
+    ) -> ExecutionReport:
+        """The order works no more."""
+        order = resting.order
+        del self._resting[order.symbol][order.client_order_id]
+        if order.oco_group:
+            group = self._groups[order.oco_group]
+            del group[order.client_order_id]
+            if not group:
+                del self._groups[order.oco_group]
+        return self._answer(order.client_order_id, state, now, order, fill, reason)
 
     def _answer(
         self,
@@ -208,43 +225,64 @@ class SimulatedExchange:
 
     def on_quote(self, quote: Quote) -> list[ExecutionReport]:
         """Fill what this quote fills."""
+        reports = self.expire(quote.ts) if quote.ts >= self._next_expiry else []
         book = self._resting.get(quote.symbol)
         if not book or not quote.is_sound or quote.is_stub:
-            return []
-        reports: list[ExecutionReport] = []
+            return reports
         sizes = {Side.BUY: quote.ask_size, Side.SELL: quote.bid_size}
         for resting in list(book.values()):
-            if resting.active > quote.ts:
+            if resting.active > quote.ts or resting.order.client_order_id not in book:
                 continue
             side = resting.order.side
-            buys = side is Side.BUY
-            touch = quote.ask if buys else quote.bid
-            resting.quoted = True
-            if not resting.triggered and resting.stop is not None:
-                resting.triggered = touch >= resting.stop if buys else touch <= resting.stop
-            if not resting.triggered:
-                continue
-            if resting.limit is not None and (
-                touch > resting.limit if buys else touch < resting.limit
-            ):
-                continue
-            sizes[side] -= self._fill(resting, touch, sizes[side], quote.ts, reports)
+            price = resting.at_quote(quote.ask if resting.buys else quote.bid)
+            if price is not None:
+                sizes[side] -= self._fill(resting, price, sizes[side], quote.ts, reports)
+            if resting.at_once:
+                self._cancel_rest(resting, quote.ts, reports)
         return reports
 
     def on_bar(self, bar: Bar) -> list[ExecutionReport]:
         """Fill what this bar fills, of the orders that were there before it began."""
+        start = bar.ts - bar.interval
+        reports = self.expire(start) if start >= self._next_expiry else []
         book = self._resting.get(bar.symbol)
         if not book or not bar.is_sound:
-            return []
-        reports: list[ExecutionReport] = []
+            return reports
         available = bar.volume * self._share
-        for resting in list(book.values()):
-            if resting.active > bar.start:
+        waiting = list(book.values())
+        if self._groups:
+            waiting.sort(key=lambda r: (not r.fills_at(bar.open), r.limit is not None))
+        for resting in waiting:
+            if resting.active > start or resting.order.client_order_id not in book:
                 continue
-            price = _bar_price(resting, bar)
+            price = resting.in_bar(bar)
             if price is not None:
                 available -= self._fill(resting, price, available, bar.ts, reports)
+            if resting.at_once:
+                self._cancel_rest(resting, bar.ts, reports)
+        if bar.ts >= self._next_expiry:
+            reports += self.expire(bar.ts, bar.symbol)
         return reports
+
+    def expire(self, now: int, symbol: str = "") -> list[ExecutionReport]:
+        """End the day orders (of `symbol`, by default of all) whose session is over at `now`."""
+        due: list[Resting] = []
+        later = NEVER
+        for book in self._resting.values():
+            for resting in book.values():
+                if resting.expires and resting.expires <= now:
+                    due.append(resting)
+                elif resting.expires:
+                    later = min(later, resting.expires)
+        ended = [r for r in due if not symbol or r.order.symbol == symbol]
+        self._next_expiry = later if len(ended) == len(due) else now
+        return [self._end(r, OrderState.EXPIRED, now, "the session is over") for r in ended]
+
+    def _cancel_rest(self, resting: Resting, ts: int, reports: list[ExecutionReport]) -> None:
+        """An order that was to fill at once, and did not, or not whole."""
+        if resting.leaves and resting.order.client_order_id in self._resting[resting.order.symbol]:
+            reason = f"{resting.order.time_in_force}: {resting.leaves} did not fill at once"
+            reports.append(self._end(resting, OrderState.CANCELED, ts, reason))
 
     def _fill(
         self,
@@ -259,8 +297,10 @@ class SimulatedExchange:
         instrument = self._instruments[order.symbol]
         if not available > 0:  # NaN is no size either
             return 0.0
-        remaining = order.quantity - resting.filled
-        quantity = remaining if remaining <= available else instrument.quantity(available)
+        leaves = resting.leaves
+        if leaves > available and order.time_in_force is TimeInForce.FOK:
+            return 0.0
+        quantity = leaves if leaves <= available else instrument.quantity(available)
         if not quantity:
             return 0.0
         exact = instrument.price(price)
@@ -278,12 +318,30 @@ class SimulatedExchange:
             commission.quantize(CENT_FRACTION),
             ts,
         )
-        done = resting.filled == order.quantity
-        state = OrderState.FILLED if done else OrderState.PARTIALLY_FILLED
-        if done:
-            del self._resting[order.symbol][order.client_order_id]
-        reports.append(self._answer(order.client_order_id, state, ts, order, fill))
+        if resting.leaves:
+            state = OrderState.PARTIALLY_FILLED
+            reports.append(self._answer(order.client_order_id, state, ts, order, fill))
+        else:
+            reports.append(self._end(resting, OrderState.FILLED, ts, fill=fill))
+        if order.oco_group in self._groups:
+            self._take_from_others(order, quantity, ts, reports)
         return float(quantity)
+
+    def _take_from_others(
+        self, order: Order, quantity: Decimal, ts: int, reports: list[ExecutionReport]
+    ) -> None:
+        """What one order of a group filled, the others ask for no more."""
+        for other in list(self._groups[order.oco_group].values()):
+            if other.order.client_order_id == order.client_order_id:
+                continue
+            if other.leaves <= quantity:
+                reason = f"one cancels other: {order.client_order_id} filled"
+                reports.append(self._end(other, OrderState.CANCELED, ts, reason))
+            else:
+                less = structs.replace(other.order.terms, quantity=other.order.quantity - quantity)
+                other.change(less)
+                key = other.order.client_order_id
+                reports.append(self._answer(key, other.state, ts, other.order))
 
     def _slipped(self, side: Side, price: Decimal, instrument: Instrument) -> Decimal:
         """`price` made worse by the slippage, onto the next worse tick."""
@@ -291,25 +349,3 @@ class SimulatedExchange:
         rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
         steps = (worse / instrument.tick).quantize(Decimal(1), rounding)
         return max(steps, Decimal(1)) * instrument.tick
-
-
-def _bar_price(resting: Resting, bar: Bar) -> float | None:
-    """The price at which `bar` fills the order, None where it does not."""
-    buys = resting.order.side is Side.BUY
-    price = bar.open
-    if not resting.triggered and resting.stop is not None:
-        stop = resting.stop
-        if not (bar.high >= stop if buys else bar.low <= stop):
-            return None
-        resting.triggered = True
-        price = max(bar.open, stop) if buys else min(bar.open, stop)
-        if resting.limit is not None:  # what the bar did before the touch does not count
-            within = price <= resting.limit if buys else price >= resting.limit
-            return price if within else None
-    elif resting.limit is None and resting.quoted:
-        return None  # a market order that waits for size fills at quotes, not at a past open
-    if resting.limit is None:
-        return price
-    if buys:
-        return min(price, resting.limit) if min(price, bar.low) < resting.limit else None
-    return max(price, resting.limit) if max(price, bar.high) > resting.limit else None

@@ -11,6 +11,7 @@ from engine.core.model import (
     OrderPurpose,
     OrderTerms,
     OrderType,
+    TimeInForce,
 )
 
 LARGEST = Decimal(10) ** 18
@@ -26,6 +27,9 @@ def order_fault(order: Order, instrument: Instrument, capabilities: Capabilities
         return f"order type {order.type} is not supported"
     if order.time_in_force not in capabilities.times_in_force:
         return f"time in force {order.time_in_force} is not supported"
+    at_once = order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    if at_once and order.type not in (OrderType.MARKET, OrderType.LIMIT):
+        return f"a {order.type} order waits: it cannot be {order.time_in_force}"
     if order.oco_group and not capabilities.oco:
         return "one-cancels-other is not supported"
     return terms_fault(order, order.terms, instrument)
@@ -49,7 +53,7 @@ def terms_fault(order: Order, terms: OrderTerms, instrument: Instrument) -> str:
     price = terms.limit_price or terms.stop_price or order.reference_price
     notional = terms.quantity * price
     if notional < instrument.min_notional:
-        return f"notional {notional:.6g} is below the minimum {instrument.min_notional}"
+        return f"notional {notional.normalize():f} is below the minimum {instrument.min_notional}"
     return ""
 
 

@@ -385,7 +385,8 @@ class OrderBook:
         """
         key, pending = order.client_order_id, order.pending_terms
         is_over = order.is_final and pending is None and not may_turn_up(order)
-        if is_over or not are_sound(terms) or event.transact_ts < self.told.get(key, 0):
+        is_old = 0 < event.transact_ts < self.told.get(key, 0)
+        if is_over or is_old or not are_sound(terms):
             return order
         if event.transact_ts and order.is_open:
             self.told[key] = event.transact_ts

@@ -350,7 +350,15 @@ def test_commission_is_a_percentage_of_the_notional() -> None:
         ({"kind": STOP, "stop": "99.999"}, "tick"),
         ({"kind": STOP, "stop": 0}, "tick"),
         ({"kind": LIMIT, "limit": -1}, "tick"),
-        ({"time_in_force": TimeInForce.IOC}, "time in force"),
+        ({"kind": STOP, "stop": 90, "time_in_force": TimeInForce.IOC}, "ioc"),
+        ({"kind": LIMIT}, "limit price"),
+        ({"limit": 99}, "limit price"),
+        ({"kind": STOP}, "stop price"),
+        ({"kind": OrderType.TRAILING_STOP}, "trail"),
+        ({"kind": OrderType.TRAILING_STOP, "trail": Decimal("0.001")}, "tick"),
+        ({"symbol": "COIN", "quantity": "0.0999"}, "notional 9.99 is below the minimum 10"),
+        ({"quantity": "1e40"}, "quantity"),
+        ({"quantity": "NaN"}, "quantity"),
     ],
 )
 def test_an_order_that_the_venue_does_not_take_is_rejected_with_the_rule(
@@ -417,7 +425,7 @@ def test_a_restored_order_goes_on_where_it_was() -> None:
     st.lists(
         st.tuples(
             st.sampled_from(list(Side)),
-            st.sampled_from(list(OrderType)),
+            st.sampled_from([MARKET, LIMIT, STOP, STOP_LIMIT]),
             st.integers(1, 50),
             st.integers(90, 110),
             st.integers(90, 110),
