@@ -11,7 +11,7 @@ from engine.core.matching import ExchangeRules
 from engine.core.model import NANOS, AssetClass, Instrument, nanos
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
-from engine.core.sessions import SessionTable
+from engine.core.sessions import Calendars, SessionTable
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.recordings import Recordings
@@ -57,10 +57,11 @@ def make_brokers(
     settings: Settings,
     instruments: Sequence[Instrument],
     restored: Restored,
+    calendars: Calendars,
     now: Callable[[], int],
 ) -> Mapping[str, BaseBroker]:
     """The brokers by the venue of the `instruments` that they trade; `now` is market time."""
-    broker = PaperBroker(instruments, exchange_rules(settings), now)
+    broker = PaperBroker(instruments, exchange_rules(settings), calendars, now)
     broker.restore(restored)
     return {broker.name: broker}
 

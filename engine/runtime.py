@@ -48,6 +48,7 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import NANOS, Instrument, OrderState, utc
+from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.clock import NanosecondSource
@@ -73,7 +74,8 @@ JOURNALS_KEPT = 20
 
 MakeFeed = Callable[[Settings, int | None, Collection[str]], Feed]
 MakeBrokers = Callable[
-    [Settings, Sequence[Instrument], Restored, Callable[[], int]], Mapping[str, BaseBroker]
+    [Settings, Sequence[Instrument], Restored, Calendars, Callable[[], int]],
+    Mapping[str, BaseBroker],
 ]
 
 log = logging.getLogger(__name__)
@@ -243,7 +245,8 @@ class Runtime:
 
     def _make_requests(self, restored: Restored) -> Requests:
         instruments = self._feed.instruments
-        brokers = self._parts.brokers(self._settings, instruments, restored, self._now)
+        calendars = self.machine.calendars
+        brokers = self._parts.brokers(self._settings, instruments, restored, calendars, self._now)
         if missing := {i.venue for i in instruments} - brokers.keys():
             names = ", ".join(sorted(map(clean, missing)))
             raise UserError(f"no broker is set up for {names}", "set it up, or leave its symbols")

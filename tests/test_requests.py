@@ -19,6 +19,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.model import Instrument, Order, OrderPurpose, OrderState
+from engine.core.sessions import Calendars
 from engine.feeds.base import Feed
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
@@ -41,7 +42,7 @@ class Venue(PaperBroker):
         settings: Settings,
         now: Callable[[], int],
     ) -> None:
-        super().__init__(instruments, exchange_rules(settings), now)
+        super().__init__(instruments, exchange_rules(settings), Calendars(), now)
         self.name = name
         self.deaf = False
         self.refuses = ""
@@ -95,6 +96,7 @@ class Street:
         settings: Settings,
         instruments: Sequence[Instrument],
         restored: Restored,
+        calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
         for instrument in instruments:

@@ -17,6 +17,7 @@ from engine.core.events import (
 )
 from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
 from engine.core.model import ZERO, Fill, Instrument, Order, OrderState, OrderTerms
+from engine.core.sessions import Calendars
 
 FILLS_KEPT = 10_000
 
@@ -34,9 +35,13 @@ class PaperBroker(BaseBroker):
     capabilities = CAPABILITIES
 
     def __init__(
-        self, instruments: Iterable[Instrument], rules: ExchangeRules, now: Callable[[], int]
+        self,
+        instruments: Iterable[Instrument],
+        rules: ExchangeRules,
+        calendars: Calendars,
+        now: Callable[[], int],
     ) -> None:
-        self._exchange = SimulatedExchange(instruments, rules)
+        self._exchange = SimulatedExchange(instruments, rules, calendars)
         self._now = now
         self._publish: Publish = _nowhere
         self._fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
@@ -69,6 +74,7 @@ class PaperBroker(BaseBroker):
         return self._exchange.replace(order.client_order_id, terms, self._now())
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
+        self._tell(self._exchange.expire(self._now()))
         return self._exchange.find(order.client_order_id)
 
     def on_market(self, event: QuoteUpdate | BarClosed) -> None:
@@ -76,6 +82,9 @@ class PaperBroker(BaseBroker):
             reports = self._exchange.on_bar(event.bar) if event.live else []
         else:
             reports = self._exchange.on_quote(event.quote)
+        self._tell(reports)
+
+    def _tell(self, reports: Iterable[ExecutionReport]) -> None:
         for report in reports:
             if report.fill is not None:
                 self._fills.append(report.fill)

@@ -54,7 +54,8 @@ class Backtest:
     def __init__(self, request: BacktestRequest, config: MachineConfig) -> None:
         self.machine = Machine(config, {request.strategy: request.kind})
         self.machine.bus.record_with(self._note)  # nothing is recorded: no effects for it
-        self.exchange = SimulatedExchange(config.instruments, exchange_rules(request.settings))
+        rules = exchange_rules(request.settings)
+        self.exchange = SimulatedExchange(config.instruments, rules, self.machine.calendars)
         self.fills: list[Fill] = []
         self.round_trips: list[RoundTrip] = []
         self.stops: list[str] = []

@@ -24,6 +24,7 @@ from engine.core.model import (
     Quote,
     Side,
 )
+from engine.core.sessions import Calendars
 from tests.core.rig import ACME, FREE, START
 
 ORDER = Order(
@@ -43,7 +44,7 @@ QUOTE = QuoteUpdate(Quote("ACME", START, 99, 101, 100, 100), ts=START)
 
 @pytest.fixture
 def broker() -> PaperBroker:
-    return PaperBroker([ACME], FREE, lambda: START)
+    return PaperBroker([ACME], FREE, Calendars(), lambda: START)
 
 
 @pytest.fixture

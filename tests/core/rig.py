@@ -126,7 +126,7 @@ class Rig:
         setups = tuple(StrategySetup(name, symbols) for name in self.kinds)
         self.config = MachineConfig("test", instruments, setups, **config)
         self.machine = Machine(self.config, self.kinds)
-        self.exchange = exchange or SimulatedExchange(instruments, rules)
+        self.exchange = exchange or SimulatedExchange(instruments, rules, self.machine.calendars)
         self.audit = Laws(self.config) if audited else None
         self.now = now
         self.inputs: list[Event] = []
