@@ -39,6 +39,7 @@ IsWanted = Callable[[str, OrderState], bool]
 
 CONNECT_AGAIN_S = 1.0
 CONNECT_AGAIN_MOST_S = 30.0
+DISCONNECT_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class BrokerLink:
 
     async def disconnect(self) -> None:
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(DISCONNECT_S):
                 await self.broker.disconnect()
         except Exception as error:
             log.warning("%s did not disconnect in order", self.name, exc_info=error)

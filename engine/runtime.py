@@ -14,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from engine.core.events import (
     CommitIntent,
     Effect,
     EngineStarted,
+    EngineStopping,
     Event,
     FeedStatusChanged,
     IntentCommitted,
@@ -271,6 +273,9 @@ class Runtime:
         for command in early:
             self.command(command)
         await self._requests.tried()
+        with suppress(TimeoutError):  # a broker without an answer is not traded with, and shown
+            async with asyncio.timeout(2 * self._settings.submit_timeout_s):
+                await self._in_flight.idle.wait()
         await self._warm_up()
         self.publish(EngineStarted(ts=self._now()))
         log.info(
@@ -362,10 +367,15 @@ class Runtime:
         saver: Saver,
         repository: Repository,
     ) -> None:
-        """No new data; what is under way is answered; all is on disk; then the end."""
+        """No new data, strategies off, open orders as set; what is under way is answered; all is on
+        disk; then the end."""
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
+        try:
+            self.publish(EngineStopping(self._settings.on_stop, ts=self._now()))
+        except Exception as error:
+            log.error("open orders stay as they are", exc_info=error)
         try:
             async with asyncio.timeout(STOP_S):
                 await self._in_flight.idle.wait()

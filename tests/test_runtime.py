@@ -169,6 +169,35 @@ async def test_what_the_operator_asks_before_the_start_is_done_at_the_start(
     assert session.snapshots[-1].orders == ()
 
 
+@pytest.mark.parametrize(
+    ("action", "state"), [("cancel_entries", "accepted"), ("cancel_all", "canceled")]
+)
+async def test_open_orders_are_left_at_a_stop_as_it_is_set(
+    tmp_path: Path, action: str, state: str
+) -> None:
+    def protected(snapshot: Snapshot) -> bool:
+        return any(
+            o.purpose is OrderPurpose.PROTECTIVE_STOP and o.state is OrderState.ACCEPTED
+            for o in snapshot.orders
+        )
+
+    settings = zigzag(tmp_path, sells=False, on_stop=action)
+    async with running(settings) as session:
+        await session.until(protected)
+    query = "SELECT state FROM orders WHERE purpose = 'protective_stop'"
+    assert rows(settings, query) == [(state,)]
+    (journal,) = journals(settings)
+    assert replayed(settings, journal).state_hash() == session.runtime.machine.state_hash()
+
+
+async def test_no_bar_is_seen_before_the_books_were_compared(settings: Settings) -> None:
+    async with running(settings) as session:
+        snapshot = await session.until(holds)
+    lines = [line.text for line in snapshot.log]
+    compared = next(n for n, line in enumerate(lines) if "reconciled with paper" in line)
+    assert compared < next(n for n, line in enumerate(lines) if "replay" in line)
+
+
 # --- starting again ------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from engine.core.model import (
     RoundTrip,
     Side,
     Signal,
+    StopAction,
     Violation,
 )
 
@@ -177,6 +178,12 @@ class Restored(Event, frozen=True):
 
 class EngineStarted(Event, frozen=True):
     """Warm-up is over: from here on signals make orders."""
+
+
+class EngineStopping(Event, frozen=True):
+    """The engine stops in order: strategies are off, and `action` says what is cancelled."""
+
+    action: StopAction
 
 
 # --- inputs: brokers -----------------------------------------------------------------------------
@@ -816,6 +823,7 @@ Input = (
     | StoreChanged
     | Restored
     | EngineStarted
+    | EngineStopping
     | BrokerChanged
     | ExecutionReport
     | SubmitFailed

@@ -27,6 +27,7 @@ from engine.core.events import (
     DuplicateRefused,
     Effect,
     EngineStarted,
+    EngineStopping,
     Event,
     ExecutionReport,
     FeedChanged,
@@ -84,7 +85,7 @@ from engine.core.events import (
 )
 from engine.core.execution import Desk
 from engine.core.market import Market
-from engine.core.model import NANOS, Instrument, Mode
+from engine.core.model import NANOS, Instrument, Mode, OrderPurpose, StopAction
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.reconcile import Reconciler
@@ -179,7 +180,8 @@ class Machine:
             self._pause,
             config.reconcile_every,
         )
-        self.safety.books_objection = self.reconciler.objection
+        self._stopping = ""
+        self.safety.venue_objection = self._objection
         self.desk = Desk(
             bus,
             self.market,
@@ -229,6 +231,7 @@ class Machine:
             "kill": self.safety.kill,
             "kill_file": self.safety.kill_file,
             "accounts": self.reconciler.accounts,
+            "stopping": self._stopping,
             "breaker": self.safety.breaker.state,
             "live": self.safety.live.confirmed,
             "dead_man": [self.safety.dead_man.seen, self.safety.dead_man.warned],
@@ -272,6 +275,8 @@ class Machine:
         bus.subscribe(EngineStarted, runner.on_started)
         bus.subscribe(EngineStarted, breaker.on_started)
         bus.subscribe(EngineStarted, desk.on_started)
+        bus.subscribe(EngineStopping, runner.on_stopping)
+        bus.subscribe(EngineStopping, self._on_stopping)
 
         bus.subscribe(IntentCommitted, orders.on_committed)
         bus.subscribe(IntentFailed, orders.on_intent_failed)
@@ -355,6 +360,20 @@ class Machine:
 
     def _on_feed(self, event: FeedChanged) -> None:
         self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))
+
+    def _objection(self, venue: str) -> str:
+        return self._stopping or self.reconciler.objection(venue)
+
+    def _on_stopping(self, event: EngineStopping) -> None:
+        if event.action is StopAction.KEEP:
+            return
+        if event.action is StopAction.CANCEL_ALL:
+            self._stopping = "the engine stops"  # no stop takes the place of one that is cancelled
+        for order in list(self.orders.open.values()):
+            is_entry = order.purpose is OrderPurpose.ENTRY
+            is_ours = order.purpose is not OrderPurpose.EXTERNAL
+            if is_entry or (is_ours and event.action is StopAction.CANCEL_ALL):
+                self.orders.cancel(order.client_order_id, "the engine stops")
 
     def _on_cancel(self, event: RequestCancel) -> None:
         if event.client_order_id in self.orders.open:

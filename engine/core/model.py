@@ -135,6 +135,16 @@ class KillAction(StrEnum):
     FLATTEN = "flatten"
 
 
+class StopAction(StrEnum):
+    """What becomes of open orders when the engine stops in order: they all stay; entries are
+    cancelled, and what protects or closes a position stays; all are cancelled. What others made at
+    a venue stays in any case."""
+
+    KEEP = "keep"
+    CANCEL_ENTRIES = "cancel_entries"
+    CANCEL_ALL = "cancel_all"
+
+
 class FintracRule(StrEnum):
     """Why virtual currency is reported: one transaction reached the threshold, or those of a
     24-hour window did together."""

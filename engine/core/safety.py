@@ -77,7 +77,7 @@ class Safety:
         self.brokers: dict[str, BrokerStatusChanged] = {}
         self.live = LiveGate(bus, mode, rules.allow_live, self.brokers)
         self.dead_man = DeadMansSwitch(bus, rules.dead_man, self._trip)
-        self.books_objection: Callable[[str], str] = lambda venue: ""
+        self.venue_objection: Callable[[str], str] = lambda venue: ""
 
     # --- what stands against an order -----------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Safety:
         broker = self.brokers.get(venue)
         if venue and (broker is None or not broker.connected):
             return f"{venue} is not connected"
-        return self.books_objection(venue)
+        return self.venue_objection(venue)
 
     # --- circuit breaker ------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from engine.core.events import (
     ClockTick,
     CommandRefused,
     EngineStarted,
+    EngineStopping,
     PositionChanged,
     QuoteUpdate,
     Restored,
@@ -36,6 +37,10 @@ class Strategy:
     A strategy file exports `STRATEGY_NAME` and `STRATEGY_CLASS`. It may keep state in `self`, and
     must not read a clock, draw random numbers or do I/O: the same bars must give the same signals.
     """
+
+    live = False
+    """False while bars of the past are shown, to warm up or after a gap: an answer to them makes no
+    order."""
 
     Parameters: ClassVar[type[StrategyParameters]] = StrategyParameters
 
@@ -153,6 +158,7 @@ class StrategyRunner:
         self._bus = bus
         self._market = market
         self._live = False
+        self._stopping = False
         self.runs: dict[str, Run] = {}
         self._bar_slots: dict[str, tuple[Slot, ...]] = {}
         self._quote_slots: dict[str, tuple[Slot, ...]] = {}
@@ -188,12 +194,15 @@ class StrategyRunner:
 
     def is_on(self, name: str) -> bool:
         run = self.runs.get(name)
-        return run is not None and run.enabled and not run.failed
+        return run is not None and run.enabled and not run.failed and not self._stopping
 
     # --- inputs ---------------------------------------------------------------------------------
 
     def on_bar(self, event: BarClosed) -> None:
         bar = event.bar
+        if not event.live:
+            self._show_past(bar)
+            return
         for slot in self._bar_slots.get(bar.symbol, ()):
             slot.seen += 1
             if slot.run.failed:
@@ -204,6 +213,18 @@ class StrategyRunner:
                     self._emit(slot, _checked(slot, answer))
             except (Exception, SystemExit) as error:
                 self._fail(slot, error)
+
+    def _show_past(self, bar: Bar) -> None:
+        for slot in self._bar_slots.get(bar.symbol, ()):
+            slot.seen += 1
+            if slot.run.failed:
+                continue
+            slot.strategy.live = False
+            try:
+                slot.strategy.on_bar(bar, slot.history)
+            except (Exception, SystemExit) as error:
+                self._fail(slot, error)
+            slot.strategy.live = self._live
 
     def on_quote(self, event: QuoteUpdate) -> None:
         quote = event.quote
@@ -232,6 +253,13 @@ class StrategyRunner:
 
     def on_started(self, _: EngineStarted) -> None:
         self._live = True
+        for run in self.runs.values():
+            for slot in run.slots.values():
+                slot.strategy.live = True
+
+    def on_stopping(self, _: EngineStopping) -> None:
+        """All strategies are off; what the operator switched stays as it was."""
+        self._live, self._stopping = False, True
 
     def on_toggle(self, event: ToggleStrategy) -> None:
         run = self.runs.get(event.strategy)

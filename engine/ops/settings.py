@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.core.model import KillAction, Mode
+from engine.core.model import KillAction, Mode, StopAction
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.latch import KillFiles
@@ -240,6 +240,10 @@ class Settings(BaseSettings):
 
     reconcile_s: Seconds = 300
     """seconds after which orders, positions and cash are compared with the broker's again"""
+
+    # The end of a session.
+    on_stop: Annotated[StopAction, AnyCase] = StopAction.CANCEL_ENTRIES
+    """open orders at an orderly stop: keep, cancel_entries (stops stay) or cancel_all"""
 
     # The console.
     fps: Annotated[int, Field(ge=1, le=10)] = 4
