@@ -26,6 +26,9 @@ UNLIMITED: dict[str, Any] = {
     "max_daily_loss_pct": Decimal(100),
     "max_drawdown_pct": Decimal(100),
     "max_exposure_pct": Decimal(100),
+    "max_open_positions": NEVER,
+    "max_messages_per_second": NEVER,
+    "throttle_orders": 0,
 }
 """Limits so wide that nothing stops trading."""
 

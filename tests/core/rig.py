@@ -197,12 +197,13 @@ class Rig:
         symbol: str = "ACME",
         volume: float = PLENTY,
         live: bool = True,
+        interval: int = MINUTE,
     ) -> list[Effect]:
-        """A one-minute bar with `prices` as open, high, low and close (or one for all), a minute
-        after the last event."""
-        self.now += MINUTE
+        """A bar with `prices` as open, high, low and close (or one for all), an interval after the
+        last event."""
+        self.now += interval
         ohlc = prices if len(prices) == 4 else prices * 4
-        bar = Bar(symbol, self.now, *ohlc, volume=volume)
+        bar = Bar(symbol, self.now, *ohlc, volume=volume, interval=interval)
         if live:
             for report in self.exchange.on_bar(bar):
                 self.deliver(report)

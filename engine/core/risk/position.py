@@ -79,14 +79,19 @@ class PositionTier:
     def _collar(self, order: Order, market: SymbolMarket, own: PositionLimits) -> Usage:
         """How far the order's prices, or what a market order would pay, are from the last price,
         and from the one before it: a lone print far off is not traded on."""
-        prices = [price for price in (order.limit_price, order.stop_price) if price is not None]
-        touch = self._market.ask(order.symbol)
-        asked = [*map(float, prices)] or [touch if order.side is Side.BUY else market.mark]
-        bases = [market.mark]
+        asked = [price for price in (order.limit_price, order.stop_price) if price is not None]
+        if not asked:
+            buys = order.side is Side.BUY
+            asked = [_decimal(self._market.ask(order.symbol) if buys else market.mark)]
+        bases = [_decimal(market.mark)]
         if isfinite(market.previous):
-            bases.append(market.previous)
-        away = max(abs(price / base - 1) for price in asked for base in bases)
-        used = _decimal(away * 100)
+            bases.append(_decimal(market.previous))
+        away = [
+            None if price is None or base is None else abs(price - base) / base * HUNDRED
+            for price in asked
+            for base in bases
+        ]
+        used = None if None in away else max(filter(None, away), default=ZERO)
         return Usage(
             "position",
             "price_collar",
