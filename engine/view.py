@@ -177,11 +177,8 @@ class View:
         return None
 
     def _limits(self) -> tuple[LimitRow, ...]:
-        risk = self._machine.risk
-        usages = risk.account_usage()
-        for name in self._machine.runner.runs:
-            usages += risk.strategy_usage(name)
-        usages += risk.position_usages()
+        machine = self._machine
+        usages = machine.risk.standing(machine.runner.runs)
         return tuple(map(_limit, usages))
 
     def _strategy(self, run: Run) -> StrategyRow:

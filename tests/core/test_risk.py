@@ -49,9 +49,8 @@ def limits(**fields: Any) -> RiskLimits:
 
 
 def usage(rig: Rig, check: str) -> Usage:
-    risk = rig.machine.risk
-    every = [risk.position_usage("ACME"), *risk.strategy_usage("puppet"), *risk.account_usage()]
-    return next(usage for usage in every if usage.check == check)
+    standing = rig.machine.risk.standing(["puppet"])
+    return next(usage for usage in standing if usage.check == check)
 
 
 def blocks(rig: Rig) -> list[str]:
@@ -324,7 +323,6 @@ def test_equity_of_nothing_or_less_takes_no_new_risk(cash: str) -> None:
     rig.signal(Side.BUY)
     assert blocks(rig) == ["size"]
     assert usage(rig, "exposure").used is None
-    assert usage(rig, "position_size").used is None
     assert rig.submits() == []
 
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from engine.core.bus import Bus
 from engine.core.events import (
+    ChangedLimit,
     CircuitBreakerCounted,
     CircuitBreakerReset,
     CircuitBreakerState,
@@ -30,6 +31,7 @@ from engine.core.events import (
     KillSwitchRearmed,
     KillSwitchState,
     KillSwitchTriggered,
+    LimitChanged,
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
@@ -400,6 +402,26 @@ async def test_the_kill_switch_stays_as_it_was(
     for batch in [stamped] if together else [[fact] for fact in stamped]:
         await store.record(batch)
     assert (await restart(store, place)).kill == state
+
+
+async def test_limits_that_were_changed_stay_so(
+    store: Repository, place: Place, stamp: Stamp
+) -> None:
+    changes = [
+        LimitChanged("max_daily_loss", "1000", "500", False, "ann", "1000"),
+        LimitChanged("max_daily_loss", "500", "600", True, "ann", "1000"),
+        LimitChanged("extended_hours", "false", "true", True, "ann", "false"),
+        LimitChanged("high_water_mark", "110000", "99000.5", True, "ann"),
+    ]
+    await store.save_equity(1, Decimal(100_000), Decimal(100_000), 110_000.0)
+    await store.record([stamp(fact) for fact in changes[:1]])
+    await store.record([stamp(fact) for fact in changes[1:]])
+    restored = await restart(store, place)
+    assert restored.limits == (
+        ChangedLimit("max_daily_loss", "600", "1000"),
+        ChangedLimit("extended_hours", "true", "false"),
+    )
+    assert restored.peak_equity == 99_000.5
 
 
 @pytest.mark.parametrize(

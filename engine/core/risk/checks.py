@@ -4,7 +4,7 @@ Every check of an entry is published with its numbers. The account's loss limits
 every price of a held symbol, and a breach is published in the event that crosses it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from math import nan
 from typing import Any
@@ -111,22 +111,16 @@ class Risk:
         """The largest notional that a position in `symbol` may be brought to by one order."""
         return self.position.budget(symbol, equity)
 
-    def account_usage(self) -> list[Usage]:
-        """The account's limits as they stand."""
-        books = self._measure()
-        return [*self._account(books), *self.account.rates(self.limits, self._bus.now)]
-
-    def strategy_usage(self, strategy: str) -> list[Usage]:
-        return self.strategy.standing(strategy, self.limits)
-
-    def position_usage(self, symbol: str) -> Usage:
-        """The size of the position in `symbol` over all strategies, open entries included."""
-        return self.position.size(symbol, self._measure())[0]
-
-    def position_usages(self) -> list[Usage]:
-        """The size of every symbol that is held or has open entries, in one pass."""
-        books = self._measure()
-        return [usage for symbol in books.symbols() for usage in self.position.size(symbol, books)]
+    def standing(self, strategies: Iterable[str]) -> list[Usage]:
+        """The limits as they stand: the account's, those of `strategies`, and the size of every
+        symbol that is held or has open entries, in one pass."""
+        limits, books = self.limits, self._measure()
+        return [
+            *self._account(books),
+            *self.account.rates(limits, self._bus.now),
+            *(usage for name in strategies for usage in self.strategy.standing(name, limits)),
+            *(usage for symbol in books.symbols() for usage in self.position.size(symbol, books)),
+        ]
 
     def _measure(self, more: Order | None = None) -> Books:
         return measure(self._portfolio, self._orders.open.values(), more)
