@@ -88,10 +88,16 @@ def _commit() -> str:
 )
 @click.option(
     "--ring",
-    type=click.Choice(["machine"]),
+    type=click.Choice(["machine", "process"]),
     default="machine",
     show_default=True,
-    help="What runs: the pure machine, with simulated venues and a simulated disk.",
+    help="What runs: the pure machine, with simulated venues and a simulated disk; or `tradebot "
+    "run` as a process that is killed at a random moment, one a seed.",
+)
+@click.option(
+    "--database-url",
+    default="",
+    help="The server of the process ring's databases, as in DATABASE_URL; files by default.",
 )
 @click.option(
     "--jobs",
@@ -100,9 +106,14 @@ def _commit() -> str:
     help="Processes; one a core by default.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def simulate(seeds: int, first: int, ring: str, jobs: int, as_json: bool) -> None:
+def simulate(
+    seeds: int, first: int, ring: str, database_url: str, jobs: int, as_json: bool
+) -> None:
     """Run whole sessions with every fault, each from one seed, and check every law after every
     event. Exit status 1 where one broke, or where a fault never met a state that it should."""
+    if ring == "process":
+        _kill_processes(range(first, first + seeds), database_url, as_json)
+        return
     began = perf_counter()
     outcomes: list[Outcome] = []
     with click.progressbar(length=seeds, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -115,6 +126,15 @@ def simulate(seeds: int, first: int, ring: str, jobs: int, as_json: bool) -> Non
     else:
         _print(summary)
     if summary.broken or summary.missing:
+        sys.exit(1)
+
+
+def _kill_processes(seeds: Sequence[int], database_url: str, as_json: bool) -> None:
+    from engine.simulation.process import run
+
+    report = run(seeds, database_url, partial(click.echo, err=True))
+    click.echo(msgspec.json.encode(report) if as_json else "\n".join(report.lines()))
+    if report.broken:
         sys.exit(1)
 
 
