@@ -11,7 +11,7 @@ from engine.core.events import Command
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
-from engine.runtime import Runtime
+from engine.runtime import Parts, Runtime
 from engine.snapshot import Snapshot
 
 SWITCH_INTERVAL_S = 0.0005
@@ -27,13 +27,13 @@ class EngineHost:
     Neither ever waits: a console that hangs does not hold the engine up.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
+        self.settings = settings
         self._lock = EngineLock(settings.lock_path)
         self._snapshot: Snapshot | None = None
         self._failure: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._runtime = Runtime(settings, self._show)
+        self._runtime = Runtime(settings, self._show, parts)
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine")
 

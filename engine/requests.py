@@ -174,6 +174,8 @@ class BrokerLink:
             answer = await self._ask(self.broker.cancel_order, order)
         except Exception as error:
             answer = CancelRejected(order.client_order_id, _reason_of(error), ts=self._now())
+        # All cancels of a kill are on the wire before the first answer is looked at.
+        await asyncio.sleep(0)
         self._publish(answer)
 
     async def replace(self, order: Order, terms: OrderTerms, is_wanted: IsWanted) -> None:

@@ -137,7 +137,8 @@ class Runtime:
         came of it."""
         if self._early is None:
             self.publish(msgspec.structs.replace(command, ts=self._now()))
-            self._show(self._take())
+            # The picture waits for the requests that this made: first the cancels of a kill.
+            asyncio.get_running_loop().call_soon(lambda: self._show(self._take()))
         else:
             self._early.append(command)
 

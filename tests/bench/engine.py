@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.host import EngineHost
 from engine.ops.settings import Settings
+from engine.runtime import Parts
 from engine.snapshot import Snapshot
 
 STRATEGIES = Path(__file__).parent / "strategies"
@@ -54,10 +55,10 @@ HOLDING: dict[str, Any] = {
 
 
 @contextmanager
-def running(**settings: Any) -> Iterator[EngineHost]:
+def running(parts: Parts | None = None, **settings: Any) -> Iterator[EngineHost]:
     """An engine on a fresh database, under `settings`, until the block ends."""
     with TemporaryDirectory() as folder:
-        host = EngineHost(Settings(data_dir=Path(folder), **settings))
+        host = EngineHost(Settings(data_dir=Path(folder), **settings), parts)
         host.start()
         try:
             wait_for(host, lambda snapshot: snapshot.feed.status == "connected")

@@ -1,85 +1,172 @@
 """Kill → last cancel on the wire: 100 open orders, 10,000 quotes/s over 500 symbols flowing.
 
-A strategy holds 100 symbols, so 100 protective stops are open at the paper broker. The clock stops
-when the broker is asked for the last of their cancels. It starts with the command, given to the
+A strategy holds 100 symbols, so 100 protective stops are open at simulated brokers. The clock stops
+when a broker is asked for the last of their cancels. It starts with the command, given to the
 engine alone; and with the press of ctrl+k in the console's terminal, where the console paints too.
-After each run the kill switch is re-armed, which places the 100 stops again.
+After each run the kill switch is re-armed, which places the stops again.
+
+Of three brokers one does not answer, and its cancels do not count; in the first runs it is awaited
+that they are asked for again and that the console shows that broker as not connected. With the
+database locked, or the disk full, orders are killed while nothing can be written.
 """
 
+import resource
+import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from engine.brokers.paper import PaperBroker
 from engine.core.events import RearmKillSwitch, TripKillSwitch
 from engine.host import EngineHost
+from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
-from tests.bench.engine import HELD, HOLDING, running, tapped, wait_for
+from tests.bench.engine import HELD, HOLDING, running, wait_for
 from tests.bench.measure import Figure, percentile
 from tests.bench.probed import Readings
 from tests.bench.terminal import TimedTerminal
+from tests.bench.venues import Venue, Venues
 
 RUNS = 30
+RUNS_WITH_A_DEAF_BROKER = 200
+RUNS_SHOWN = 5
+MANY = 1_000
+HOLDING_MANY = HOLDING | {
+    "strategies": ("bench_hold_many",),
+    "synthetic_symbols": MANY,
+    "max_position_size_pct": "0.05",
+}
 TIMEOUT_S = 60.0
-LIMIT_MS = 50.0
+LIMIT_MS, LIMIT_MANY_MS = 50.0, 250.0
 SIZE = (120, 40)
 CTRL_K = "\x0b"
 GRACE_S = 0.6
 """The dialog takes no answer sooner, and the kill key is not repeated sooner."""
 TYPING_S = 0.1
 
+Around = Callable[[Settings], AbstractContextManager[None]]
+"""What befalls the engine while it is killed."""
+
 
 def measure() -> Iterator[Figure]:
-    commands, keys = command_delays(), key_delays()
-    for name, delays in (("kill command", commands), ("kill key in the console", keys)):
-        p99 = percentile(delays, 99)
-        yield Figure(
-            f"{name} → last of {HELD} cancels, p99",
-            p99,
-            "ms",
-            goal=f"p99 ≤ {LIMIT_MS:g} ms",
-            met=p99 <= LIMIT_MS,
-            note=f"{len(delays)} runs, p50 {percentile(delays, 50):.1f} ms",
-        )
+    one = Venues("paper")
+    yield figure(f"kill command → last of {HELD} cancels", command_delays(one))
+    yield figure(f"kill key in the console → last of {HELD} cancels", key_delays())
+    three = Venues("first", "second", "deaf")
+    yield figure(
+        f"kill of {HELD} at three brokers, one mute → last cancel at the others",
+        command_delays(three, RUNS_WITH_A_DEAF_BROKER, deaf="deaf"),
+    )
+    yield figure(
+        f"kill command → last of {MANY} cancels",
+        command_delays(one, held=MANY, settings=HOLDING_MANY),
+        LIMIT_MANY_MS,
+    )
+    yield figure("kill while the database is locked", command_delays(one, around=locked))
+    yield figure("kill while the disk is full", command_delays(one, around=full))
+
+
+def figure(what: str, delays: list[float], limit_ms: float = LIMIT_MS) -> Figure:
+    p99 = percentile(delays, 99)
+    return Figure(
+        f"{what}, p99",
+        p99,
+        "ms",
+        goal=f"p99 ≤ {limit_ms:g} ms",
+        met=p99 <= limit_ms,
+        note=f"{len(delays)} runs, p50 {percentile(delays, 50):.1f} ms",
+    )
 
 
 # --- the engine alone ----------------------------------------------------------------------------
 
 
-def command_delays() -> list[float]:
-    cancels: list[float] = []
-    with (
-        tapped(PaperBroker, "cancel_order", lambda *_: cancels.append(time.perf_counter())),
-        running(**HOLDING) as host,
-    ):
-        return [one_command(host, cancels) for _ in range(RUNS)]
+@contextmanager
+def undisturbed(settings: Settings) -> Iterator[None]:
+    yield
 
 
-def one_command(host: EngineHost, cancels: list[float]) -> float:
-    """Milliseconds from the command to the last cancel."""
-    wait_for(host, all_accepted)
-    cancels.clear()
-    start = time.perf_counter()
-    host.send(TripKillSwitch(source="bench", author="bench"))
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Another program writes to the database, and does not end."""
+    with closing(sqlite3.connect(settings.database_path, timeout=60, isolation_level=None)) as file:
+        file.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def full(settings: Settings) -> Iterator[None]:
+    """No file of this process can grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def command_delays(
+    venues: Venues,
+    runs: int = RUNS,
+    *,
+    deaf: str = "",
+    held: int = HELD,
+    settings: dict[str, Any] = HOLDING,
+    around: Around = undisturbed,
+) -> list[float]:
+    """Milliseconds from the command to the last cancel at the brokers that are not deaf."""
+    with running(parts=venues.parts, submit_timeout_s=0.5, **settings) as host:
+        return [
+            one_command(host, venues, held, deaf, run < RUNS_SHOWN, around) for run in range(runs)
+        ]
+
+
+def one_command(
+    host: EngineHost, venues: Venues, held: int, deaf: str, shown: bool, around: Around
+) -> float:
+    stops = wait_for(host, lambda snapshot: all_accepted(snapshot, held))
+    shares = shares_of(stops, venues)
+    for venue in venues.at.values():
+        venue.cancels.clear()
+        venue.deaf = venue.name == deaf
+    hearing = [venue for venue in venues.at.values() if not venue.deaf]
+    with around(host.settings):
+        start = time.perf_counter()
+        host.send(TripKillSwitch(source="bench", author="bench"))
+        wait_for(host, lambda _: all(len(v.cancels) >= shares[v.name] for v in hearing))
+        delay = (max(v.cancels[shares[v.name] - 1] for v in hearing) - start) * 1000
+    if deaf and shown:
+        wait_for(host, lambda snapshot: is_retried(snapshot, venues.at[deaf], shares[deaf]))
+    for venue in venues.at.values():
+        venue.deaf = False
     wait_for(host, lambda snapshot: snapshot.kill.phase == "complete")
-    delay = (last_of(cancels) - start) * 1000
     host.send(RearmKillSwitch(word="REARM", author="bench"))
     wait_for(host, lambda snapshot: not snapshot.kill.tripped)
     return delay
 
 
-def all_accepted(snapshot: Snapshot) -> bool:
+def all_accepted(snapshot: Snapshot, held: int) -> bool:
     states = [order.state for order in snapshot.orders if order.is_open]
-    return len(states) == HELD and set(states) == {"accepted"}
+    return len(states) == held and set(states) == {"accepted"}
 
 
-def last_of(cancels: list[float]) -> float:
-    """The time of the last cancel. Raises RuntimeError where there were not as many as orders."""
-    if len(cancels) != HELD:
-        raise RuntimeError(f"{len(cancels)} cancels for {HELD} orders")
-    return cancels[-1]
+def shares_of(snapshot: Snapshot, venues: Venues) -> dict[str, int]:
+    """How many orders are open at each venue: symbols are numbered, and dealt out in turn."""
+    shares = dict.fromkeys(venues.names, 0)
+    for order in snapshot.orders:
+        if order.is_open:
+            number = int(order.symbol.removeprefix("S"))
+            shares[venues.names[number % len(venues.names)]] += 1
+    return shares
+
+
+def is_retried(snapshot: Snapshot, venue: Venue, share: int) -> bool:
+    """Whether the broker is asked again, and the console shows it as not there."""
+    shown = any(b.name == venue.name and not b.connected for b in snapshot.brokers)
+    return shown and len(venue.cancels) > share and snapshot.kill.phase == "cancelling"
 
 
 # --- the key in the console ----------------------------------------------------------------------
@@ -132,3 +219,10 @@ def read_until(
         if time.monotonic() > deadline:
             raise TimeoutError(f"the console did not {word} {times} orders")
         terminal.read_for(0.05)
+
+
+def last_of(cancels: list[float]) -> float:
+    """The time of the last cancel. Raises RuntimeError where there were not as many as orders."""
+    if len(cancels) != HELD:
+        raise RuntimeError(f"{len(cancels)} cancels for {HELD} orders")
+    return cancels[-1]

@@ -1,0 +1,70 @@
+"""Simulated brokers that note when they are asked for a cancel, and can go deaf."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from engine.brokers.base import BaseBroker
+from engine.brokers.paper import PaperBroker
+from engine.build import exchange_rules, make_feed
+from engine.core.events import CancelRejected, ExecutionReport, Restored
+from engine.core.model import Instrument, Order
+from engine.feeds.base import Feed
+from engine.ops.settings import Settings
+from engine.runtime import Parts
+
+LISTEN_AGAIN_S = 0.02
+
+
+class Venue(PaperBroker):
+    """`cancels` are the times (perf_counter seconds) at which it was asked. While it is `deaf` it
+    takes cancels and questions, and answers none."""
+
+    cancels: list[float]
+    deaf = False
+
+    async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
+        self.cancels.append(time.perf_counter())
+        await self._hear()
+        return await super().cancel_order(order)
+
+    async def get_order(self, order: Order) -> ExecutionReport | None:
+        await self._hear()
+        return await super().get_order(order)
+
+    async def _hear(self) -> None:
+        while self.deaf:  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(LISTEN_AGAIN_S)
+
+
+class Venues:
+    """The brokers `names`; the symbols are dealt out among them in turn."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.at: dict[str, Venue] = {}
+        self.parts = Parts(feed=self._feed, brokers=self._brokers)
+
+    def _feed(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
+        feed = make_feed(settings, resume_at, held)
+        names = self.names
+        feed.instruments = tuple(
+            replace(instrument, venue=names[number % len(names)])
+            for number, instrument in enumerate(feed.instruments)
+        )
+        return feed
+
+    def _brokers(
+        self,
+        settings: Settings,
+        instruments: Sequence[Instrument],
+        restored: Restored,
+        now: Callable[[], int],
+    ) -> Mapping[str, BaseBroker]:
+        for name in self.names:
+            venue = Venue(instruments, exchange_rules(settings), now)
+            venue.name, venue.cancels = name, []
+            self.at[name] = venue
+        return self.at
