@@ -8,7 +8,7 @@ for one batch of facts at most.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import reduce
@@ -80,6 +80,15 @@ class _Market(Struct, frozen=True):
     marks: dict[str, float]
 
 
+class _Tail(Struct):
+    """What the last record left, so that the next one need not read it: the newest fact of this
+    session, the newest row of the audit log, and the durable states of the strategies."""
+
+    seq: int
+    head: AuditHead
+    strategies: dict[str, StrategyState]
+
+
 _INSERT_AUDIT = insert(models.AuditLog)
 _ORDER_PROGRESS = (
     "state",
@@ -113,7 +122,11 @@ class Repository:
         self._dialect = database.dialect.name
         # SQLite waits for locks by itself, and a call of it cannot be broken off.
         self._patience = None if self._dialect == "sqlite" else ANSWER_SECONDS
+        self._insert_intents = insert_new(self._dialect, models.Order).returning(
+            models.Order.client_order_id
+        )
         self._session = 0  # taken when the first fact is recorded
+        self._tail: _Tail | None = None
 
     @classmethod
     async def open(cls, place: Place) -> "Repository":
@@ -131,21 +144,26 @@ class Repository:
     # --- writing --------------------------------------------------------------------------------
 
     async def commit_intent(self, order: Order) -> None:
-        """Make `order` durable before it may leave.
+        """Make one order durable. Raises DuplicateIntent where its client order id was committed
+        before."""
+        if not await self.commit_intents([order]):
+            raise DuplicateIntent(order.client_order_id)
 
-        Raises DuplicateIntent where its client order id was committed before. Where the server is
-        lost while it commits, the row is looked for: what is there then is this intent.
+    async def commit_intents(self, orders: Sequence[Order]) -> frozenset[str]:
+        """Make `orders` durable before they may leave: all of them or, where it raises, none.
+
+        Returns the client order ids that are new; the others were committed before. Where the
+        server is lost while it commits, the rows are looked for: what is there then is these.
         """
-        is_new = False
+        new: frozenset[str] = frozenset()
         try:
             async with self._transaction() as connection:
-                statement = insert_new(self._dialect, models.Order)
-                is_new = bool((await connection.execute(statement, asdict(order))).rowcount)
+                rows = [asdict(order) for order in orders]
+                new = frozenset(await connection.scalars(self._insert_intents, rows))
         except StoreUnavailable:
-            if not (is_new and await self._has_order(order.client_order_id)):
+            if not (new and await self._has_orders(new)):
                 raise
-        if not is_new:
-            raise DuplicateIntent(order.client_order_id)
+        return new
 
     async def record(self, facts: Sequence[Event]) -> None:
         """Record stamped `facts` in one transaction: all of them or, where it raises, none.
@@ -154,15 +172,20 @@ class Repository:
         again. The facts of one input belong in one batch: an order's fill is then never recorded
         without its position.
         """
+        tail, self._tail = self._tail, None  # not known where this fails half-way
         async with self._transaction() as connection:
-            new = await self._unrecorded(connection, facts)
-            head = await self._append_audit(connection, new)
+            tail = tail or await self._read_tail(connection)
+            new = [fact for fact in facts if fact.seq > tail.seq]
+            values = await self._append_audit(connection, tail, new)
             await _record_orders(connection, new)
-            await _record_positions(connection, new)
-            await _record_strategies(connection, new)
-            await _record_bot_state(connection, new)
+            values |= await _record_positions(connection, new)
+            await _record_strategies(connection, tail, new)
+            values |= await _bot_state_after(connection, new)
+            await _put(connection, values)
+        tail.seq = max((fact.seq for fact in new), default=tail.seq)
+        self._tail = tail
         if any(isinstance(fact, TradingDayStarted) for fact in new):
-            log.info("audit head %s", head)
+            log.info("audit head %s", tail.head)
 
     async def save_equity(self, ts: int, equity: Decimal, cash: Decimal, peak: float) -> None:
         """Add a point to the equity curve, and keep the high-water mark where it is a number."""
@@ -236,11 +259,11 @@ class Repository:
         async with self._reading() as connection:
             return head_of(await connection.scalar(RECORDED_HEAD))
 
-    async def _has_order(self, client_order_id: str) -> bool:
+    async def _has_orders(self, client_order_ids: Collection[str]) -> bool:
+        key = models.Order.client_order_id
+        count = select(func.count()).where(key.in_(client_order_ids))
         async with self._reading() as connection:
-            key = models.Order.client_order_id
-            found = await connection.scalar(select(key).where(key == client_order_id))
-        return found is not None
+            return await connection.scalar(count) == len(client_order_ids)
 
     # --- transactions ---------------------------------------------------------------------------
 
@@ -268,37 +291,31 @@ class Repository:
                 "restore it from a backup",
             ) from error
 
-    async def _unrecorded(
-        self, connection: AsyncConnection, facts: Sequence[Event]
-    ) -> Sequence[Event]:
-        """`facts` less those that an earlier call recorded."""
-        if not facts:
-            return facts
+    async def _read_tail(self, connection: AsyncConnection) -> "_Tail":
+        """The newest of this session that is recorded; a new session begins with the first."""
         audit = models.AuditLog
         if not self._session:
             last = await connection.scalar(select(func.max(audit.session)))
             self._session = (last or 0) + 1
-            return facts
-        first = min(fact.seq for fact in facts)
-        known = await connection.scalars(
-            select(audit.seq).where(audit.session == self._session, audit.seq >= first)
+        seq = await connection.scalar(
+            select(func.max(audit.seq)).where(audit.session == self._session)
         )
-        recorded = frozenset(known)
-        return [fact for fact in facts if fact.seq not in recorded]
+        head = head_of(await connection.scalar(RECORDED_HEAD))
+        states = await _strategy_states(connection)
+        return _Tail(-1 if seq is None else seq, head, {state.strategy: state for state in states})
 
     async def _append_audit(
-        self, connection: AsyncConnection, facts: Sequence[Event]
-    ) -> AuditHead | None:
+        self, connection: AsyncConnection, tail: "_Tail", facts: Sequence[Event]
+    ) -> dict[str, Any]:
         """Every fact goes to the audit log, but for refused data: a broken feed would fill the
-        disk with it, and the journal has each piece. Returns the newest row, if one was added."""
+        disk with it, and the journal has each piece. Returns what changes in `bot_state`."""
         told = [fact for fact in facts if not isinstance(fact, DataRefused)]
         if not told:
-            return None
-        head = head_of(await connection.scalar(RECORDED_HEAD))
-        rows = chained(head, self._session, told)
+            return {}
+        rows = chained(tail.head, self._session, told)
         await connection.execute(_INSERT_AUDIT, [asdict(row) for row in rows])
-        await _put(connection, {HEAD_KEY: rows[-1].head})
-        return rows[-1].head
+        tail.head = rows[-1].head
+        return {HEAD_KEY: tail.head}
 
 
 # --- recording -----------------------------------------------------------------------------------
@@ -317,34 +334,36 @@ async def _record_orders(connection: AsyncConnection, facts: Iterable[Event]) ->
         await connection.execute(statement, [asdict(order) for order in orders.values()])
 
 
-async def _record_positions(connection: AsyncConnection, facts: Iterable[Event]) -> None:
+async def _record_positions(connection: AsyncConnection, facts: Iterable[Event]) -> dict[str, Any]:
     changes = [fact for fact in facts if isinstance(fact, PositionChanged)]
     if not changes:
-        return
+        return {}
     positions = {(c.position.strategy, c.position.symbol): c.position for c in changes}
     dialect = connection.dialect.name
     fills = [asdict(change.fill) for change in changes]
     await connection.execute(insert_new(dialect, models.Trade), fills)
     holdings = [asdict(position) for position in positions.values()]
     await connection.execute(upsert(dialect, models.Position), holdings)
-    await _put(connection, {_CASH: changes[-1].cash})
+    return {_CASH: changes[-1].cash}
 
 
-async def _record_strategies(connection: AsyncConnection, facts: Iterable[Event]) -> None:
+async def _record_strategies(
+    connection: AsyncConnection, tail: _Tail, facts: Iterable[Event]
+) -> None:
     concerned = [(name, fact) for fact in facts if (name := strategy_of(fact))]
     if not concerned:
         return
-    states = {state.strategy: state for state in await _strategy_states(connection)}
     changed: dict[str, StrategyState] = {}
     for name, fact in concerned:
         # Without a row it was never switched: what acts is on.
-        before = changed.get(name) or states.get(name) or StrategyState(name, enabled=True)
+        before = changed.get(name) or tail.strategies.get(name) or StrategyState(name, enabled=True)
         changed[name] = strategy_after(before, fact)
     rows = [asdict(state) for state in changed.values()]
     await connection.execute(upsert(connection.dialect.name, models.StrategyState), rows)
+    tail.strategies |= changed
 
 
-async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event]) -> None:
+async def _bot_state_after(connection: AsyncConnection, facts: Sequence[Event]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for fact in facts:
         if isinstance(fact, TradingDayStarted) and isfinite(fact.equity):
@@ -361,7 +380,7 @@ async def _record_bot_state(connection: AsyncConnection, facts: Sequence[Event])
         for change in changes:
             if change.name == HIGH_WATER_MARK:
                 values[_PEAK_EQUITY] = float(change.after)
-    await _put(connection, values)
+    return values
 
 
 async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:

@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from engine.core.events import Event, IntentCommitted, IntentFailed, StoreChanged
 from engine.core.model import Order
-from engine.store import DuplicateIntent, StoreUnavailable
+from engine.store import StoreUnavailable
 from engine.store.repository import Repository
 
 BATCH = 100
 RETRY_S = 1.0
+PAUSE_S = 0.003
 FACTS_KEPT = 200_000
 
 log = logging.getLogger(__name__)
@@ -60,9 +62,19 @@ class StoreWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if not self._intents:
+                await self._pause()
             await self._write_all()
             if not self._batches:
                 self._idle.set()
+
+    async def _pause(self) -> None:
+        """Facts wait a moment: an intent often follows, and would wait for them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_S):
+                while not self._intents:
+                    await self._wake.wait()
+                    self._wake.clear()
 
     async def flush(self) -> None:
         """Wait until all that was given is on disk."""
@@ -75,24 +87,25 @@ class StoreWriter:
     async def _write_all(self) -> None:
         while self._intents or self._batches:
             while self._intents:
-                await self._commit(self._intents.popleft())
+                await self._commit()
             if self._batches and not await self._record():
                 asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
                 return
 
-    async def _commit(self, order: Order) -> None:
-        key = order.client_order_id
+    async def _commit(self) -> None:
+        """Commit the oldest intents, and let their orders leave before anything else is written."""
+        orders = [self._intents.popleft() for _ in range(min(len(self._intents), BATCH))]
         try:
-            await self._repository.commit_intent(order)
-        except DuplicateIntent:
-            reason = "an order was made from this decision before"
-            self._publish(IntentFailed(key, reason, duplicate=True))
+            new = set(await self._repository.commit_intents(orders))
         except StoreUnavailable as error:
             self._set_available(False, str(error))
-            self._publish(IntentFailed(key, str(error)))
+            for order in orders:
+                self._publish(IntentFailed(order.client_order_id, str(error)))
         else:
             self._set_available(True)
-            self._publish(IntentCommitted(key))
+            for order in orders:
+                self._publish(_answer(order.client_order_id, new))
+        await asyncio.sleep(0)
 
     async def _record(self) -> bool:
         """Write the oldest batches; False where the database is out of reach."""
@@ -119,3 +132,12 @@ class StoreWriter:
             self._available = available
             log.warning("database %s", "is back" if available else f"is out of reach: {reason}")
             self._publish(StoreChanged(available, reason))
+
+
+def _answer(client_order_id: str, new: set[str]) -> Event:
+    """The first of the same id is the one that was new."""
+    if client_order_id in new:
+        new.remove(client_order_id)
+        return IntentCommitted(client_order_id)
+    reason = "an order was made from this decision before"
+    return IntentFailed(client_order_id, reason, duplicate=True)
