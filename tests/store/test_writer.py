@@ -110,6 +110,31 @@ async def test_an_intent_overtakes_the_facts_that_wait(
     assert len(desk.rows("SELECT * FROM audit_log")) == 3 * writer.BATCH
 
 
+async def test_an_intent_that_follows_facts_at_once_goes_before_them(
+    desk: Desk, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    told: list[int] = []
+    desk.writer.record([a_fact(stamp)])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    desk.on = lambda _: told.append(len(desk.rows("SELECT * FROM audit_log")))
+    desk.writer.commit(make_order())
+    await desk.until(1)
+    assert told == [0]
+    await desk.writer.flush()
+    assert len(desk.rows("SELECT * FROM audit_log")) == 1
+
+
+async def test_intents_that_wait_are_committed_together(desk: Desk, make_order: MakeOrder) -> None:
+    seen: list[int] = []
+    desk.on = lambda _: seen.append(len(desk.rows("SELECT * FROM orders")))
+    for number in range(3):
+        desk.writer.commit(make_order(f"tb-{number}"))
+    await desk.until(3)
+    assert seen == [3, 3, 3]
+    assert desk.heard == [IntentCommitted(f"tb-{number}") for number in range(3)]
+
+
 async def test_facts_are_written_in_their_order_and_flush_waits_for_them(
     desk: Desk, stamp: Stamp
 ) -> None:
