@@ -12,6 +12,7 @@ from engine.build import exchange_rules, make_feed
 from engine.core.events import CancelRejected, ExecutionReport, Restored
 from engine.core.model import Instrument, Order
 from engine.feeds.base import Feed
+from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.settings import Settings
 from engine.runtime import Parts
 
@@ -49,6 +50,7 @@ class Venues:
 
     def _feed(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
         feed = make_feed(settings, resume_at, held)
+        assert isinstance(feed, SyntheticFeed)
         names = self.names
         feed.instruments = tuple(
             replace(instrument, venue=names[number % len(names)])
