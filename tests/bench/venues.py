@@ -11,6 +11,7 @@ from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules, make_feed
 from engine.core.events import CancelRejected, ExecutionReport, Restored
 from engine.core.model import Instrument, Order
+from engine.core.sessions import Calendars
 from engine.feeds.base import Feed
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.settings import Settings
@@ -63,10 +64,11 @@ class Venues:
         settings: Settings,
         instruments: Sequence[Instrument],
         restored: Restored,
+        calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
         for name in self.names:
-            venue = Venue(instruments, exchange_rules(settings), now)
+            venue = Venue(instruments, exchange_rules(settings), calendars, now)
             venue.name, venue.cancels = name, []
             self.at[name] = venue
         return self.at
