@@ -76,6 +76,7 @@ def main() -> None:
 for name, target, short_help in (
     ("audit", "engine.store.command:audit", "Verify and export the audit log."),
     ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
+    ("controls", "engine.controls:controls", "List every control, and when it last worked."),
     ("kill", "engine.ops.kill:kill", "Trip the kill switch of the running engine."),
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
     ("run", "engine.headless:run", "Run the engine without a console."),
