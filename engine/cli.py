@@ -78,6 +78,7 @@ for name, target, short_help in (
     ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
     ("controls", "engine.controls:controls", "List every control, and when it last worked."),
     ("kill", "engine.ops.kill:kill", "Trip the kill switch of the running engine."),
+    ("replay", "engine.replay:replay", "Run a session again from its journal."),
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
     ("run", "engine.headless:run", "Run the engine without a console."),
     ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),

@@ -1,6 +1,7 @@
 """Finds the strategies: files with `STRATEGY_NAME` and `STRATEGY_CLASS`."""
 
 import sys
+from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,12 @@ def find_strategies(*folders: Path) -> Plugins:
             if kind is not None:
                 kinds[module.STRATEGY_NAME] = kind
     return Plugins(kinds, broken)
+
+
+def fingerprint(kind: type[Strategy]) -> str:
+    """SHA-256 of the file that a strategy class comes from; empty where it comes from none."""
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _load(path: Path) -> ModuleType:

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from engine import __version__
+from engine.backfill import Backfill
 from engine.brokers.base import BaseBroker
 from engine.build import machine_config, make_brokers, make_feed, plugins
 from engine.calendars import session_tables
@@ -48,7 +49,7 @@ from engine.core.events import (
     ToggleStrategy,
     TripKillSwitch,
 )
-from engine.core.machine import Machine, MachineConfig
+from engine.core.machine import Machine
 from engine.core.model import NANOS, Instrument, OrderState, utc
 from engine.core.sessions import Calendars
 from engine.core.text import clean
@@ -60,6 +61,7 @@ from engine.ops.errors import UserError
 from engine.ops.files import make_private_folder
 from engine.ops.latch import KillLatch
 from engine.ops.settings import Settings
+from engine.plugins import fingerprint
 from engine.requests import BrokerLink, InFlight, Requests
 from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
@@ -150,6 +152,11 @@ class Runtime:
         The simulated exchange sees market data first: what it fills, it fills at prices that the
         machine has not decided on yet.
         """
+        if isinstance(event, BarClosed) and not self._feed.recorded and self._backfill.holds(event):
+            return
+        self._admit(event)
+
+    def _admit(self, event: Event) -> None:
         if isinstance(event, QuoteUpdate | BarClosed):
             self._requests.on_market(event)
         self._inbox.append(event)
@@ -230,6 +237,7 @@ class Runtime:
         self._requests = self._make_requests(restored)
         self._view = View(self.machine)
         self._feed_status, self._feed_note = "connecting", ""
+        self._backfill = Backfill(self._feed.history, self._admit, self._fail)
         self._latching = LatchKeeper(
             self._latch,
             lambda: self.machine.safety.kill,
@@ -237,7 +245,16 @@ class Runtime:
             lambda text: self._view.line("error", text),
         )
         self._writer = StoreWriter(repository, self.publish, self._overflow)
-        self._journal = _open_journal(settings.journal_dir, config, self._started_wall_ts)
+        self._journal = _open_journal(
+            settings.journal_dir,
+            JournalHeader(
+                JOURNAL_VERSION,
+                msgspec.msgpack.encode(config),
+                self._started_wall_ts,
+                f"tradebot {__version__}",
+                {name: fingerprint(kind) for name, kind in found.kinds.items()},
+            ),
+        )
         self.publish(restored)
         for name, problem in found.broken.items():
             self._view.line("warning", f"strategy file {name} is broken: {problem}")
@@ -388,9 +405,10 @@ class Runtime:
         writer.cancel()
         await asyncio.gather(writer, return_exceptions=True)
         await self._requests.close()
-        self._close_journal()
+        state_hash = self.machine.state_hash()
+        self._close_journal(state_hash)
         self._show(self._take())
-        log.info("stopped: state %s", self.machine.state_hash())
+        log.info("stopped: state %s", state_hash)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -413,7 +431,8 @@ class Runtime:
         except StoreUnavailable as error:
             log.error("the journal cannot be written: %s", clean(str(error)))
 
-    def _close_journal(self) -> None:
+    def _close_journal(self, state_hash: str) -> None:
+        self._journal.end(state_hash)
         try:
             self._journal.close()
         except StoreUnavailable as error:
@@ -453,15 +472,12 @@ class Runtime:
         return self._view.take(self._now(), wall_ts, feed, self._latching.durable, health)
 
 
-def _open_journal(folder: Path, config: MachineConfig, started_ts: int) -> JournalWriter:
+def _open_journal(folder: Path, header: JournalHeader) -> JournalWriter:
     """A new journal for this session; of former ones the newest stay."""
     make_private_folder(folder)
     for old in sorted(folder.glob("*.journal"))[: -JOURNALS_KEPT + 1]:
         old.unlink()
-    header = JournalHeader(
-        JOURNAL_VERSION, msgspec.msgpack.encode(config), started_ts, f"tradebot-tui {__version__}"
-    )
-    name = f"{utc(started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
+    name = f"{utc(header.started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
     return JournalWriter(folder / name, header)
 
 

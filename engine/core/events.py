@@ -47,10 +47,13 @@ class QuoteUpdate(Event, frozen=True, gc=False):
 
 
 class BarClosed(Event, frozen=True, gc=False):
-    """A bar is complete. `live` is False for history that warms the strategies up."""
+    """A bar is complete. `live` is False for history that warms the strategies up and for bars that
+    were missed; `holed` says that bars before it are missing and could not be had: nothing is
+    decided on it."""
 
     bar: Bar
     live: bool = True
+    holed: bool = False
 
 
 class FeedChanged(Event, frozen=True):

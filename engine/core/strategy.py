@@ -200,7 +200,7 @@ class StrategyRunner:
 
     def on_bar(self, event: BarClosed) -> None:
         bar = event.bar
-        if not event.live:
+        if not event.live or event.holed:
             self._show_past(bar)
             return
         for slot in self._bar_slots.get(bar.symbol, ()):

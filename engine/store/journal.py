@@ -36,13 +36,21 @@ class JournalHeader(Struct, frozen=True):
     """What the inputs were given to.
 
     `version` is the format's (JOURNAL_VERSION), `config` the machine's configuration, encoded by
-    the runtime, `product` the name and version of the program.
+    the runtime, `product` the name and version of the program, `strategies` the fingerprint of each
+    strategy's source.
     """
 
     version: int
     config: bytes
     started_ts: int
     product: str
+    strategies: dict[str, str] = {}
+
+
+class JournalEnd(Struct, frozen=True, tag=True):
+    """The last record of a session that ended in order: the state that its inputs led to."""
+
+    state_hash: str
 
 
 class JournalWriter:
@@ -102,6 +110,11 @@ class JournalWriter:
         except OSError as error:
             raise StoreUnavailable(f"the journal is not on the disk: {error.strerror}") from error
 
+    def end(self, state_hash: str) -> None:
+        """Add the state that the inputs led to; where one of them is missing, nothing."""
+        if not self._ended:
+            self._add(self._encode(JournalEnd(state_hash)))
+
     def close(self) -> None:
         """Flush, sync and close. Raises StoreUnavailable; the file is closed all the same."""
         try:
@@ -129,12 +142,14 @@ class JournalReader:
 
     A crash leaves a torn last record, or zeros after it. Iteration ends before it, and `torn` then
     says where and why; it is empty for a journal that ends with a whole record. Damage before the
-    end raises UserError with the place: what follows it cannot be trusted to follow.
+    end raises UserError with the place: what follows it cannot be trusted to follow. `state_hash`,
+    after the iteration, is the state in which the session ended in order, empty where it did not.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises UserError where `path` is no journal that this version reads."""
         self.torn = ""
+        self.state_hash = ""
         self._name = clean(str(path))
         self._data = memoryview(_mapped(path))
         payload = self._payload(0)
@@ -156,7 +171,7 @@ class JournalReader:
 
     def __iter__(self) -> Iterator[Input]:
         """Raises UserError at a damaged record and at one that is no input of this version."""
-        decode = msgpack.Decoder(Input).decode
+        decode = msgpack.Decoder(Input | JournalEnd).decode
         offset = self._first
         while (payload := self._payload(offset)) is not None:
             try:
@@ -167,7 +182,10 @@ class JournalReader:
                     f"({clean(str(error))})",
                     f"replay it with the version that wrote it: {clean(self.header.product)}",
                 ) from error
-            yield event
+            if isinstance(event, JournalEnd):
+                self.state_hash = event.state_hash
+            else:
+                yield event
             offset += _FRAME.size + len(payload)
 
     def _payload(self, offset: int) -> memoryview | None:

@@ -1,0 +1,76 @@
+"""Bars that were missed while the feed was away: fetched before the next one is seen."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from engine.core.events import BarClosed
+from engine.core.model import Bar
+from engine.core.text import clean
+
+FETCH_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Backfill:
+    """Holds a symbol's bars back while the ones before them are fetched.
+
+    `history` is the feed's, `admit` passes a bar on. Where the missing bars cannot be had, the next
+    one goes on as `holed`: it is seen, and not decided on. `failed` is told of an error of our own.
+    """
+
+    def __init__(
+        self,
+        history: Callable[[str, int, int], list[Bar]],
+        admit: Callable[[BarClosed], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._history = history
+        self._admit = admit
+        self._failed = failed
+        self._last: dict[str, int] = {}
+        self._held: dict[str, list[BarClosed]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def holds(self, event: BarClosed) -> bool:
+        """Whether `event` waits; then it is admitted later."""
+        bar = event.bar
+        held = self._held.get(bar.symbol)
+        if held is not None:
+            held.append(event)
+            return True
+        last = self._last.get(bar.symbol, 0)
+        self._last[bar.symbol] = max(last, bar.ts)
+        if not event.live or not last or bar.start <= last:
+            return False
+        self._held[bar.symbol] = [event]
+        task = asyncio.create_task(self._fill(bar, last))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return True
+
+    async def _fill(self, bar: Bar, last: int) -> None:
+        """Admit what is missing between `last` and `bar`, then what was held."""
+        missing = (bar.start - last) // bar.interval + 1
+        past: list[Bar] | None = None
+        try:
+            async with asyncio.timeout(FETCH_S):
+                past = await asyncio.to_thread(self._history, bar.symbol, missing, bar.start)
+        except Exception as error:
+            log.error("no bars of %s before %d", clean(bar.symbol), bar.ts, exc_info=error)
+        for old in past or ():
+            if last < old.ts <= bar.start:
+                self._admit(BarClosed(old, live=False, ts=old.ts))
+        first, *later = self._held.pop(bar.symbol)
+        self._admit(first if past is not None else replace(first, holed=True))
+        for event in later:
+            if not self.holds(event):
+                self._admit(event)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._failed(error)

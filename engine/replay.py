@@ -1,0 +1,113 @@
+"""`tradebot replay`: a session again, from the journal of its inputs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from engine.build import plugins
+from engine.core.machine import Machine, MachineConfig
+from engine.core.model import utc
+from engine.core.strategy import Strategy
+from engine.core.text import clean
+from engine.ops.errors import UserError
+from engine.ops.settings import load_settings
+from engine.plugins import fingerprint
+from engine.store.journal import JournalReader
+
+DIFFERENT = 1
+
+
+class Outcome(Struct, frozen=True):
+    """What a replay came to. `session_state` is the hash with which the session itself ended, empty
+    where it did not end in order; `torn` says where a torn journal was cut."""
+
+    inputs: int
+    last_ts: int
+    state: str
+    session_state: str
+    torn: str
+
+    @property
+    def is_equal(self) -> bool | None:
+        """None where the session's own hash is not known."""
+        return self.state == self.session_state if self.session_state else None
+
+
+def replay_journal(path: Path, kinds: Mapping[str, type[Strategy]]) -> Outcome:
+    """Give a machine all inputs of a journal, in order.
+
+    Raises UserError where the journal cannot be read, or one of its strategies is not there or not
+    what it was.
+    """
+    reader = JournalReader(path)
+    try:
+        config = msgspec.msgpack.decode(reader.header.config, type=MachineConfig)
+    except msgspec.MsgspecError as error:
+        raise UserError(
+            f"the journal {clean(str(path))} was written by another version ({clean(str(error))})",
+            f"replay it with the version that wrote it: {clean(reader.header.product)}",
+        ) from error
+    _check_strategies(config, reader.header.strategies, kinds)
+    machine = Machine(config, kinds)
+    inputs = 0
+    for event in reader:
+        machine.process(event)
+        inputs += 1
+    return Outcome(inputs, machine.bus.now, machine.state_hash(), reader.state_hash, reader.torn)
+
+
+def _check_strategies(
+    config: MachineConfig, fingerprints: Mapping[str, str], kinds: Mapping[str, type[Strategy]]
+) -> None:
+    for setup in config.strategies:
+        name = clean(setup.name)
+        if setup.name not in kinds:
+            raise UserError(
+                f"the journal needs the strategy {name}, which is not there",
+                "name the folder that has it in STRATEGIES_DIR",
+            )
+        known = fingerprints.get(setup.name)
+        if known is not None and known != fingerprint(kinds[setup.name]):
+            raise UserError(
+                f"the strategy {name} is not what it was in that session",
+                "put back its file of then",
+            )
+
+
+@click.command(short_help="Run a session again from its journal.")
+@click.argument("journal", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def replay(ctx: click.Context, journal: Path, as_json: bool) -> None:
+    """Run a session again from the JOURNAL of its inputs, and compare the state that it comes to.
+
+    Nothing is sent and nothing is stored. A journal that a crash tore is replayed up to its last
+    whole record. Exit status: 0 the same state, or the session's is not known; 1 another state; 2
+    the journal cannot be replayed.
+    """
+    outcome = replay_journal(journal, plugins(load_settings()).kinds)
+    if as_json:
+        click.echo(json.dumps(asdict(outcome) | {"equal": outcome.is_equal}))
+    else:
+        click.echo("\n".join(_lines(outcome)))
+    if outcome.is_equal is False:
+        ctx.exit(DIFFERENT)
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    lines = [f"{outcome.inputs} inputs, the last at {utc(outcome.last_ts).isoformat()}"]
+    if outcome.torn:
+        lines.append(f"the journal is torn: {outcome.torn}")
+    lines.append(f"state {outcome.state}")
+    if outcome.is_equal is None:
+        lines.append("the session did not end in order: its own state is not known")
+    elif outcome.is_equal:
+        lines.append("equal: the session ended in this state")
+    else:
+        lines.append(f"DIFFERENT: the session ended in state {outcome.session_state}")
+    return lines
