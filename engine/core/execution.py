@@ -24,6 +24,7 @@ from engine.core.events import (
     StoreStatusChanged,
     StrategyFailed,
     StrategyToggled,
+    TradeReversed,
 )
 from engine.core.market import Market
 from engine.core.model import NANOS, ZERO, Order, OrderPurpose, OrderType, Position, Side, Signal
@@ -153,6 +154,10 @@ class Desk:
     def on_fill(self, event: OrderPartiallyFilled | OrderFilled | LateFill) -> None:
         """The ledger has the fill already: protect what is held now."""
         self._tend((event.order.strategy, event.order.symbol))
+
+    def on_reversed(self, event: TradeReversed) -> None:
+        """The venue took an execution back: protect what is held then."""
+        self._tend((event.position.strategy, event.position.symbol))
 
     def on_order_done(self, event: OrderEvent) -> None:
         order = event.order

@@ -80,6 +80,7 @@ from engine.core.events import (
     SubmitFailed,
     SymbolPaused,
     ToggleStrategy,
+    TradeBusted,
     TradeReversed,
     TripKillSwitch,
 )
@@ -300,7 +301,9 @@ class Machine:
         bus.subscribe(DuplicateRefused, desk.on_duplicate)
         bus.subscribe(OrderIntended, compliance.on_intended)
         bus.subscribe(PositionChanged, compliance.on_position)
+        bus.subscribe(TradeBusted, portfolio.on_busted)
         bus.subscribe(TradeReversed, compliance.on_reversed)
+        bus.subscribe(TradeReversed, desk.on_reversed)
         bus.subscribe(RatePublished, compliance.on_rate)
         bus.subscribe(AccountStatement, compliance.on_statement)
         for change in (PositionChanged, TradeReversed):

@@ -1,6 +1,6 @@
 """The ledger: cash, positions, realised and unrealised P&L. Exact, in Decimal."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from decimal import Decimal
 from math import isfinite, nan
 
@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
+    CommandRefused,
+    FillQuarantined,
     LateFill,
     OrderFilled,
     OrderPartiallyFilled,
@@ -16,11 +18,23 @@ from engine.core.events import (
     PositionClosed,
     QuoteUpdate,
     Restored,
+    TradeBusted,
+    TradeReversed,
 )
 from engine.core.market import Market
 from engine.core.model import ZERO, Fill, Position, RoundTrip, Side
+from engine.core.order_rules import number_fault
+from engine.core.text import clean
 
 EXECUTIONS_KEPT = 200_000
+ENTRIES_KEPT = 200
+"""Of each position, the executions that can be taken out again exactly."""
+
+REVERSED = ":reversed"
+"""How the id of an entry ends that reverses an execution."""
+
+Entry = tuple[Fill, Position]
+"""An execution, and the position before it."""
 
 
 class Holding:
@@ -48,6 +62,8 @@ class Portfolio:
         self.equity_estimate = float(cash)
         self._held: dict[str, Holding] = {}
         self._executions: OrderedDict[str, None] = OrderedDict()
+        self._entries: dict[tuple[str, str], deque[Entry]] = {}
+        self._former: dict[str, Fill] = {}
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -123,6 +139,7 @@ class Portfolio:
         self.cash = event.cash
         self.positions = {(p.strategy, p.symbol): p for p in event.positions}
         self._executions = OrderedDict.fromkeys(event.execution_ids)
+        self._former = {fill.execution_id: fill for fill in event.fills}
         for symbol, mark in event.marks.items():
             market = self._market.symbols.get(symbol)
             if market is not None and not market.updated:
@@ -145,12 +162,15 @@ class Portfolio:
         """Apply an execution that the order book found new and sound. An entry's stop-loss becomes
         the price that the position is to be protected at."""
         fill = event.fill
-        self._executions[fill.execution_id] = None
-        if len(self._executions) > EXECUTIONS_KEPT:
-            self._executions.popitem(last=False)
+        self._note(fill.execution_id)
         self.cash += fill.cash_change
         key = (fill.strategy, fill.symbol)
-        position, closed = _apply(self.position(*key), fill)
+        before = self.position(*key)
+        entries = self._entries.get(key)
+        if entries is None:
+            entries = self._entries[key] = deque(maxlen=ENTRIES_KEPT)
+        entries.append((fill, before))
+        position, closed = _apply(before, fill)
         if event.order.stop_loss is not None and position.quantity:
             position = replace(position, stop_price=event.order.stop_loss)
         self.positions[key] = position
@@ -158,6 +178,82 @@ class Portfolio:
         self._bus.publish(PositionChanged(position, fill, self.cash))
         if closed is not None:
             self._bus.publish(PositionClosed(closed))
+
+    def on_busted(self, event: TradeBusted) -> None:
+        """The venue takes an execution back: cash, cost and realised P&L become what they would be
+        without it, or with the correction in its place.
+
+        The order keeps what was filled: the venue does not ask for it again. An execution of a
+        former session is reversed by an opposite entry at its price, by average cost; cash,
+        quantity and the sum of realised and unrealised P&L are exact there too. Of a position the
+        last `ENTRIES_KEPT` executions of a session can be taken back.
+        """
+        key = event.execution_id
+        if self.is_applied(key + REVERSED):
+            return
+        correction = event.corrected
+        found = self._entry(event)
+        if found is None:
+            what = f"no execution {clean(key)} of {clean(event.symbol)} is known"
+            self._bus.publish(CommandRefused("TradeBusted", what))
+            return
+        if correction is not None:
+            if fault := _correction_fault(found, correction):
+                self._bus.publish(FillQuarantined(correction, fault))
+                return
+            correction = self._as_ours(found, correction)
+        self._reverse(found, correction, clean(event.reason))
+
+    def _entry(self, event: TradeBusted) -> Fill | None:
+        """The execution that a bust is of."""
+        for (_, symbol), entries in self._entries.items():
+            if symbol == event.symbol:
+                for fill, _ in entries:
+                    if fill.execution_id == event.execution_id:
+                        return fill
+        former = self._former.get(event.execution_id)
+        return former if former is not None and former.symbol == event.symbol else None
+
+    def _as_ours(self, fill: Fill, correction: Fill) -> Fill | None:
+        """`correction` as an entry of the same order; None where it was reported before."""
+        key = correction.execution_id
+        if key == fill.execution_id:
+            key += ":corrected"
+        if self.is_applied(key):
+            return None
+        return replace(
+            correction,
+            execution_id=key,
+            client_order_id=fill.client_order_id,
+            strategy=fill.strategy,
+            venue_order_id=fill.venue_order_id,
+        )
+
+    def _reverse(self, fill: Fill, correction: Fill | None, reason: str) -> None:
+        self._note(fill.execution_id + REVERSED)
+        self.cash -= fill.cash_change
+        if correction is not None:
+            self._note(correction.execution_id)
+            self.cash += correction.cash_change
+        key = (fill.strategy, fill.symbol)
+        now = self.position(*key)
+        entries = self._entries.get(key, deque[Entry]())
+        position = _restated(entries, fill, correction)
+        if position is None:
+            position, _ = _apply(now, reversing(fill))
+            if correction is not None:
+                position, _ = _apply(position, correction)
+            self._former |= {entry.execution_id: entry for entry, _ in entries}
+            entries.clear()  # what the position was before each does not hold any more
+        stop_price = now.stop_price if position.quantity else None
+        self.positions[key] = position = replace(position, stop_price=stop_price)
+        self._resync()
+        self._bus.publish(TradeReversed(fill, correction, position, self.cash, reason))
+
+    def _note(self, execution_id: str) -> None:
+        self._executions[execution_id] = None
+        if len(self._executions) > EXECUTIONS_KEPT:
+            self._executions.popitem(last=False)
 
     # --- running estimate -----------------------------------------------------------------------
 
@@ -184,6 +280,40 @@ class Portfolio:
         self.equity_estimate = float(self.cash) + sum(
             held.quantity * held.mark for held in self._held.values()
         )
+
+
+def reversing(fill: Fill) -> Fill:
+    """The entry that takes `fill` out of the ledger."""
+    return replace(
+        fill,
+        execution_id=fill.execution_id + REVERSED,
+        side=fill.side.opposite,
+        commission=-fill.commission,
+    )
+
+
+def _correction_fault(fill: Fill, correction: Fill) -> str:
+    if fault := number_fault(correction):
+        return fault
+    if (fill.symbol, fill.side) != (correction.symbol, correction.side):
+        return "symbol or side is not that of the execution it corrects"
+    return ""
+
+
+def _restated(entries: deque[Entry], fill: Fill, correction: Fill | None) -> Position | None:
+    """The position with `correction`, or nothing, in the place of `fill`; `entries` are brought up
+    to date. None where they do not reach back so far."""
+    number = next((n for n, (entry, _) in enumerate(entries) if entry == fill), None)
+    if number is None:
+        return None
+    later = [entry for entry, _ in list(entries)[number + 1 :]]
+    position = entries[number][1]
+    while len(entries) > number:
+        entries.pop()
+    for entry in later if correction is None else [correction, *later]:
+        entries.append((entry, position))
+        position, _ = _apply(position, entry)
+    return position
 
 
 def _apply(position: Position, fill: Fill) -> tuple[Position, RoundTrip | None]:

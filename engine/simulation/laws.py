@@ -49,6 +49,7 @@ from engine.core.events import (
     StrategyToggled,
     SubmitOrder,
     ToggleStrategy,
+    TradeBusted,
     TradingDayStarted,
 )
 from engine.core.machine import MachineConfig
@@ -127,6 +128,7 @@ class Laws:
         self.orders: dict[str, Order] = {}
         self.filled: dict[str, Decimal] = {}
         self.executions: set[str] = set()
+        self.fills: dict[str, tuple[str, Fill]] = {}
         self.committed: set[str] = set()
         self.sent: dict[str, Order] = {}
         self.asked: set[str] = set()
@@ -189,6 +191,8 @@ class Laws:
                 for fill in fills:
                     report = ExecutionReport(fill.client_order_id, S.PARTIALLY_FILLED, fill=fill)
                     self._execute(report, fill)
+            case TradeBusted():
+                self._reverse(event)
             case Restored():
                 self._restore(event)
             case ToggleStrategy(enabled=True):
@@ -214,6 +218,7 @@ class Laws:
         self.orders = {order.client_order_id: order for order in event.orders}
         self.filled = {order.client_order_id: order.filled for order in event.orders}
         self.executions = set(event.execution_ids)
+        self.fills = {fill.execution_id: (fill.strategy, fill) for fill in event.fills}
         self.on = {state.strategy for state in event.strategies if state.enabled}
         self.losses = {state.strategy: state.losses for state in event.strategies}
         self.kill = event.kill.action if event.kill.tripped else None
@@ -237,6 +242,7 @@ class Laws:
             if order.state is S.INTENDED or after > max(q for q in most if q is not None):
                 return
         self.executions.add(fill.execution_id)
+        self.fills[fill.execution_id] = (order.strategy if order else EXTERNAL, fill)
         self.filled[client_order_id] = before + fill.quantity
         key = (order.strategy if order is not None else EXTERNAL, fill.symbol)
         gain = -fill.side.sign * fill.quantity * fill.price - fill.commission
@@ -246,6 +252,32 @@ class Laws:
         if not self.held[key]:
             pnl = self.trips.pop(key)
             self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if pnl < 0 else 0
+
+    def _reverse(self, event: TradeBusted) -> None:
+        """An execution is as if it had never been, or had been another."""
+        if event.execution_id not in self.fills:
+            return
+        strategy, fill = self.fills[event.execution_id]
+        correction = event.corrected
+        same = correction is None or (correction.symbol, correction.side) == (
+            fill.symbol,
+            fill.side,
+        )
+        if fill.symbol != event.symbol or not same or not _is_sound(correction or fill, None):
+            return
+        del self.fills[event.execution_id]
+        key = (strategy, fill.symbol)
+        entries = [(-1, fill)]
+        if correction is not None and correction.execution_id not in self.executions - {
+            event.execution_id
+        }:
+            entries.append((1, correction))
+            self.executions.add(correction.execution_id)
+            self.fills[correction.execution_id] = (strategy, correction)
+        for sign, entry in entries:
+            signed = sign * entry.side.sign * entry.quantity
+            self.cash += -signed * entry.price - sign * entry.commission
+            self.held[key] = self.held.get(key, Decimal(0)) + signed
 
     # --- what came out --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 
 from engine.core.model import ZERO, Fill, Order, Position
+from engine.core.portfolio import REVERSED
 
 _EXACT_DIGITS = 100
 _ROUNDING = Decimal("1e-12")  # a cost that was released in part is a rounded quotient
@@ -49,14 +50,20 @@ def _differences(position: Position, fills: Sequence[Fill]) -> list[str]:
 
 def order_differences(orders: Iterable[Order], fills: Iterable[Fill]) -> list[str]:
     """Where an order's filled quantity is not what its executions make it, and executions whose
-    order is not known."""
+    order is not known. An order keeps what was filled of it before the venue took some back."""
+    fills = list(fills)
+    restated = {f.client_order_id for f in fills if f.execution_id.endswith(REVERSED)}
     executed: dict[str, Decimal] = {}
     with localcontext(prec=_EXACT_DIGITS):
         for fill in fills:
+            if fill.client_order_id in restated:
+                continue
             key = fill.client_order_id
             executed[key] = executed.get(key, ZERO) + fill.quantity
     differences: list[str] = []
     for order in orders:
+        if order.client_order_id in restated:
+            continue
         quantity = executed.pop(order.client_order_id, ZERO)
         if order.filled != quantity:
             differences.append(

@@ -34,9 +34,11 @@ from engine.core.events import (
     PositionChanged,
     Restored,
     StrategyState,
+    TradeReversed,
     TradingDayStarted,
 )
 from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
+from engine.core.portfolio import reversing
 from engine.core.risk import HIGH_WATER_MARK
 from engine.core.text import clean
 from engine.ops.errors import UserError
@@ -335,16 +337,24 @@ async def _record_orders(connection: AsyncConnection, facts: Iterable[Event]) ->
 
 
 async def _record_positions(connection: AsyncConnection, facts: Iterable[Event]) -> dict[str, Any]:
-    changes = [fact for fact in facts if isinstance(fact, PositionChanged)]
+    changes = [fact for fact in facts if isinstance(fact, PositionChanged | TradeReversed)]
     if not changes:
         return {}
     positions = {(c.position.strategy, c.position.symbol): c.position for c in changes}
     dialect = connection.dialect.name
-    fills = [asdict(change.fill) for change in changes]
+    fills = [asdict(fill) for change in changes for fill in _entries(change)]
     await connection.execute(insert_new(dialect, models.Trade), fills)
     holdings = [asdict(position) for position in positions.values()]
     await connection.execute(upsert(dialect, models.Position), holdings)
     return {_CASH: changes[-1].cash}
+
+
+def _entries(change: PositionChanged | TradeReversed) -> list[Fill]:
+    """What a change adds to the ledger; nothing is ever taken out of it."""
+    if isinstance(change, PositionChanged):
+        return [change.fill]
+    entries = [reversing(change.fill)]
+    return entries if change.correction is None else [*entries, change.correction]
 
 
 async def _record_strategies(

@@ -1,0 +1,172 @@
+"""Executions that a venue takes back or corrects: the ledger is as if they had never been."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.core.events import (
+    CommandRefused,
+    Event,
+    ExecutionReport,
+    FillQuarantined,
+    TradeBusted,
+    TradeReversed,
+)
+from engine.core.model import EXTERNAL, Fill, OrderPurpose, OrderState, Position, Side
+from tests.core.rig import BOUNDED, START, Rig
+
+S = OrderState
+CASH = Decimal(100_000)
+
+
+def execution(number: int, side: Side, quantity: int, price: int, **fields: Any) -> Fill:
+    fill = {"commission": Decimal(1), "symbol": "ACME"} | fields
+    return Fill(
+        f"x{number}",
+        f"by-hand-{number}",
+        side=side,
+        quantity=Decimal(quantity),
+        price=Decimal(price),
+        ts=START,
+        **fill,
+    )
+
+
+def tell(rig: Rig, fill: Fill) -> None:
+    rig.send(ExecutionReport(fill.client_order_id, S.FILLED, "v", fill))
+
+
+def bust(rig: Rig, fill: Fill, corrected: Fill | None = None, **fields: Any) -> list[TradeReversed]:
+    rig.send(TradeBusted(fill.execution_id, fill.symbol, corrected, "error \x1b", **fields))
+    return rig.facts(TradeReversed)
+
+
+def money(position: Position) -> tuple[Decimal, ...]:
+    return (position.quantity, position.cost, position.realised_pnl, position.commission)
+
+
+trades = st.tuples(st.sampled_from(list(Side)), st.integers(1, 50), st.integers(90, 110))
+
+
+@BOUNDED
+@given(st.lists(trades, min_size=1, max_size=12), st.data())
+def test_the_ledger_is_as_if_the_execution_had_never_been(
+    sequence: list[tuple[Side, int, int]], data: st.DataObject
+) -> None:
+    fills = [execution(number, *trade) for number, trade in enumerate(sequence)]
+    busted = data.draw(st.sampled_from(fills))
+    corrected = data.draw(st.none() | trades.map(lambda t: execution(99, busted.side, *t[1:])))
+    rig, other = Rig(), Rig()
+    for fill in fills:
+        tell(rig, fill)
+        instead = fill if fill is not busted else corrected
+        if instead is not None:
+            tell(other, instead)
+    (fact,) = bust(rig, busted, corrected)
+    assert money(rig.position(EXTERNAL)) == money(other.position(EXTERNAL))
+    assert rig.cash == other.cash == fact.cash
+    assert rig.machine.portfolio.equity_estimate == pytest.approx(
+        other.machine.portfolio.equity_estimate, nan_ok=True
+    )
+    for fill in fills:  # the next bust is as exact
+        bust(rig, fill)
+    if corrected is not None:
+        bust(rig, corrected)
+    assert money(rig.position(EXTERNAL))[:3] == (0, 0, 0)
+    assert rig.cash == CASH
+
+
+def test_the_fact_links_both_executions() -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100)
+    tell(rig, fill)
+    (fact,) = bust(rig, fill, execution(2, Side.BUY, 10, 99))
+    assert fact.correction is not None
+    assert (fact.fill.execution_id, fact.correction.execution_id) == ("x1", "x2")
+    assert (fact.correction.client_order_id, fact.reason) == ("by-hand-1", "error  ")
+
+
+def test_a_bust_and_its_executions_count_once() -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100)
+    tell(rig, fill)
+    for _ in range(3):
+        bust(rig, fill, execution(2, Side.BUY, 10, 99))
+        tell(rig, fill)
+        tell(rig, execution(2, Side.BUY, 10, 99))
+    assert len(rig.facts(TradeReversed)) == 1
+    assert rig.position(EXTERNAL).quantity == 10
+    assert rig.cash == CASH - 990 - 1
+
+
+def test_a_correction_that_was_reported_before_is_not_counted_twice() -> None:
+    rig = Rig()
+    first, second = execution(1, Side.BUY, 10, 100), execution(2, Side.BUY, 10, 99)
+    tell(rig, first)
+    tell(rig, second)
+    (fact,) = bust(rig, first, second)
+    assert fact.correction is None
+    assert rig.position(EXTERNAL).quantity == 10
+
+
+def test_a_correction_under_the_same_id() -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100)
+    tell(rig, fill)
+    (fact,) = bust(rig, fill, execution(1, Side.BUY, 9, 100))
+    assert fact.position.quantity == 9
+    tell(rig, fill)
+    assert rig.position(EXTERNAL).quantity == 9
+
+
+def test_a_former_sessions_execution_is_reversed_too() -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100)
+    tell(rig, fill)
+    after = Rig(restored=rig.durable())
+    (fact,) = bust(after, fill)
+    assert (fact.position.quantity, after.cash) == (0, CASH)
+    bust(after, fill)
+    assert len(after.facts(TradeReversed)) == 1
+
+
+def test_a_bust_of_nothing_that_is_known_is_said() -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100)
+    assert bust(rig, fill) == []
+    tell(rig, fill)
+    rig.send(TradeBusted("x1", "COIN"))
+    assert [fact.reason for fact in rig.facts(CommandRefused)] == [
+        "no execution x1 of ACME is known",
+        "no execution x1 of COIN is known",
+    ]
+    assert rig.position(EXTERNAL).quantity == 10
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [execution(2, Side.SELL, 10, 99), execution(2, Side.BUY, 0, 99),
+     execution(2, Side.BUY, 10, 99, symbol="COIN")],
+)  # fmt: skip
+def test_a_correction_that_makes_no_sense_is_quarantined(wrong: Fill) -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100)
+    tell(rig, fill)
+    assert bust(rig, fill, wrong) == []
+    assert len(rig.facts(FillQuarantined)) == 1
+    assert rig.position(EXTERNAL).quantity == 10
+
+
+def test_what_is_held_after_a_bust_is_protected() -> None:
+    rig = Rig()
+    rig.hold_position(100)
+    (fill,) = [e.fill for e in rig.inputs if isinstance(e, ExecutionReport) and e.fill]
+    half = execution(2, Side.BUY, 20, 100)
+    bust(rig, fill, half)
+    rig.quote(100)
+    stops = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    assert [stop.leaves for stop in stops] == [20]
+    assert rig.facts(Event)
