@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 
+from engine.core.average_cost import REVERSED
 from engine.core.model import ZERO, Fill, Order, Position
-from engine.core.portfolio import REVERSED
 
 _EXACT_DIGITS = 100
 _ROUNDING = Decimal("1e-12")  # a cost that was released in part is a rounded quotient

@@ -22,6 +22,7 @@ from sqlalchemy import func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from engine.core.average_cost import reversing
 from engine.core.events import (
     ChangedLimit,
     CircuitBreakerState,
@@ -38,7 +39,6 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
-from engine.core.portfolio import reversing
 from engine.core.risk import HIGH_WATER_MARK
 from engine.core.text import clean
 from engine.ops.errors import UserError

@@ -47,6 +47,7 @@ from engine.core.events import (
     StrategyResumed,
     StrategyState,
     StrategyToggled,
+    TradeReversed,
     TradingDayStarted,
 )
 from engine.core.market import Market
@@ -236,6 +237,35 @@ async def test_a_fill_is_counted_once(
     restored = await restart(store, place)
     assert restored.cash == Decimal("99899.9")
     assert restored.execution_ids == ("x-1",)
+
+
+@pytest.mark.parametrize("corrected", [None, Decimal(90)])
+async def test_an_execution_that_was_taken_back_gets_a_reversing_entry(
+    store: Repository,
+    place: Place,
+    make_order: MakeOrder,
+    make_fill: MakeFill,
+    stamp: Stamp,
+    corrected: Decimal | None,
+) -> None:
+    await store.restore(CASH, None)
+    order, fill = make_order(quantity=Decimal(1)), make_fill()
+    await store.commit_intent(order)
+    facts = bought(stamp, order, fill, CASH)
+    await store.record(facts)
+    correction = make_fill("x-2", price=corrected) if corrected else None
+    position = Position(order.strategy, order.symbol)
+    cash = CASH
+    if correction is not None:
+        (_, change) = bought(stamp, order, correction, CASH)
+        assert isinstance(change, PositionChanged)
+        position, cash = change.position, change.cash
+    await store.record([stamp(TradeReversed(fill, correction, position, cash, "error"))])
+    assert await store.ledger_check() == []
+    restored = await restart(store, place)
+    assert restored.cash == cash
+    assert restored.positions == (position,)
+    assert "x-1:reversed" in restored.execution_ids
 
 
 async def test_an_execution_stays_as_it_was_first_recorded(
