@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from engine.core.model import Instrument, Mode, Order, Position, Quote, Side, Signal
+from engine.core.model import Instrument, KillAction, Mode, Order, Position, Quote, Side, Signal
 
 
 class QuoteRow(Struct, frozen=True):
@@ -50,7 +50,7 @@ class PositionRow(Struct, frozen=True):
 class LimitRow(Struct, frozen=True):
     """One limit of the risk settings. `used` is None where it is unknown; `unit` is `$`, `%` or
     empty for a count. `scope` names the strategy or symbol it is measured on, empty for the
-    account."""
+    account. `setting` names the limit where it can be changed; with `least` more is tighter."""
 
     tier: str
     name: str
@@ -58,6 +58,8 @@ class LimitRow(Struct, frozen=True):
     used: float | None
     limit: float
     unit: str
+    setting: str = ""
+    least: bool = False
 
 
 class StrategyRow(Struct, frozen=True):
@@ -87,7 +89,9 @@ class LogLine(Struct, frozen=True):
 
 
 class KillStatus(Struct, frozen=True):
-    """`phase` is armed, cancelling or complete; `open_orders` still wait for their cancel."""
+    """`phase` is armed, cancelling, flattening or complete; `open_orders` still wait for their
+    cancel, `open_positions` to be closed by a kill that flattens. `action` is what the kill switch
+    does, or would do by default."""
 
     tripped: bool
     phase: str
@@ -96,6 +100,32 @@ class KillStatus(Struct, frozen=True):
     ts: int
     open_orders: int
     durable: bool
+    action: KillAction = KillAction.CANCEL
+    open_positions: int = 0
+
+
+class BreakerStatus(Struct, frozen=True):
+    """The circuit breaker: `failures` in a row of the `limit` at which it trips."""
+
+    tripped: bool = False
+    reason: str = ""
+    failures: int = 0
+    limit: int = 0
+
+
+class PausedRow(Struct, frozen=True):
+    """No entry is made in `symbol` until the market's time is `until`, 0 for by hand."""
+
+    symbol: str
+    reason: str
+    until: int
+
+
+class DeadManStatus(Struct, frozen=True):
+    """Seconds until the dead-man's switch trips, and how many there are without a sign of life."""
+
+    remaining: float
+    limit: float
 
 
 class FeedStatus(Struct, frozen=True):
@@ -167,3 +197,7 @@ class Snapshot(Struct, frozen=True):
     log: tuple[LogLine, ...]
     live_gate: tuple[LiveGate, ...]
     health: Health
+    breaker: BreakerStatus = BreakerStatus()
+    dry_run: bool = False
+    dead_man: DeadManStatus | None = None
+    paused: tuple[PausedRow, ...] = ()

@@ -13,12 +13,14 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
-from engine.core.model import Order, OrderPurpose, OrderState, Position
+from engine.core.model import NANOS, Order, OrderPurpose, OrderState, Position
 from engine.core.risk import Usage
 from engine.core.safety import is_cancelled_by
 from engine.core.strategy import Run
 from engine.snapshot import (
+    BreakerStatus,
     BrokerStatus,
+    DeadManStatus,
     FeedStatus,
     Health,
     KillStatus,
@@ -107,6 +109,9 @@ class View:
                 LiveGate(c.condition, c.met, c.remedy) for c in machine.safety.live.conditions()
             ),
             health=health,
+            breaker=self._breaker(),
+            dry_run=bool(machine.safety.dry_run),
+            dead_man=self._dead_man(),
         )
 
     def _settle(self, strategy: str, symbol: str, side: str, outcome: str, note: str) -> None:
@@ -120,13 +125,37 @@ class View:
                 return
 
     def _kill(self, durable: bool) -> KillStatus:
-        kill = self._machine.safety.kill
-        orders = self._machine.orders.open.values()
+        safety = self._machine.safety
+        kill, orders = safety.kill, self._machine.orders.open.values()
         waiting = sum(is_cancelled_by(kill.action, order) for order in orders)
+        held = 0
+        if safety.is_flattening:
+            held = sum(bool(p.quantity) for p in self._machine.portfolio.positions.values())
         phase = "armed"
         if kill.tripped:
-            phase = "cancelling" if waiting else "complete"
-        return KillStatus(kill.tripped, phase, kill.source, kill.reason, kill.ts, waiting, durable)
+            phase = "cancelling" if waiting else "flattening" if held else "complete"
+        return KillStatus(
+            kill.tripped,
+            phase,
+            kill.source,
+            kill.reason,
+            kill.ts,
+            waiting,
+            durable,
+            safety.kill_action,
+            held,
+        )
+
+    def _breaker(self) -> BreakerStatus:
+        breaker = self._machine.safety.breaker
+        state = breaker.state
+        return BreakerStatus(state.tripped, state.reason, state.failures, breaker.limit)
+
+    def _dead_man(self) -> DeadManStatus | None:
+        switch = self._machine.safety.dead_man
+        if switch.remaining is None:
+            return None
+        return DeadManStatus(switch.remaining / NANOS, switch.limit / NANOS)
 
     def _quote(self, market: SymbolMarket) -> QuoteRow:
         symbol = market.instrument.symbol

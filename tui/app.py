@@ -5,11 +5,19 @@ from collections.abc import Callable
 from time import monotonic
 from typing import ClassVar, cast
 
+from textual import events
 from textual.app import App
 from textual.command import Provider
 from textual.timer import Timer
 
-from engine.core.events import Command, ControlFeed, ToggleStrategy, TripKillSwitch
+from engine.core.events import (
+    Command,
+    ControlFeed,
+    SignOfLife,
+    ToggleStrategy,
+    TripKillSwitch,
+)
+from engine.core.model import OrderState
 from tui import commands, format, themes
 from tui.client import Client
 from tui.commands import AUTHOR
@@ -17,6 +25,8 @@ from tui.frame import Frame, Heartbeat, KillRequest, ShowsFrame
 from tui.screens.desk import Desk
 from tui.widgets.footer import key_names
 from tui.widgets.orders import Orders
+from tui.widgets.quotes import Quotes
+from tui.widgets.risk import Risk
 from tui.widgets.strategies import Strategies
 
 FPS = 4.0
@@ -27,6 +37,9 @@ loop for good once thirty wait, which a terminal that nobody reads brings about 
 
 ANSWER_DELAYS = (0.05, 0.1, 0.15)
 """Seconds after a command at which the console looks for what came of it."""
+
+SIGN_OF_LIFE_S = 1.0
+"""Seconds between two signs of life, however many keys are pressed."""
 
 REPEAT_AFTER = 0.4
 """Seconds before the same strategy is switched again: a held key is one switch."""
@@ -72,6 +85,7 @@ class Console(App[None], inherit_bindings=False):
         self._kill = KillRequest()
         self._dropped = 0
         self._switched: dict[str, float] = {}
+        self._alive = -SIGN_OF_LIFE_S
         for theme in themes.THEMES:
             self.register_theme(theme)
         few_colours = self.no_color or self.console.color_system == "standard"
@@ -141,11 +155,26 @@ class Console(App[None], inherit_bindings=False):
 
     # --- commands to the engine ------------------------------------------------------------------
 
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._show_life()
+        await super().on_event(event)
+
+    def _show_life(self) -> None:
+        """Any key says that somebody is there, where the engine wants to know."""
+        snapshot, now = self.frame.snapshot, self.clock()
+        wanted = snapshot is not None and snapshot.dead_man is not None
+        if wanted and now - self._alive >= SIGN_OF_LIFE_S:
+            self._alive = now
+            self.client.send(SignOfLife(author=AUTHOR))
+
     def send(self, command: Command, said: str) -> None:
         """Hand `command` to the engine and say so; what comes of it is in the snapshots."""
         if self.frame.failure is not None:
             self.desk.say("not sent: the engine has ended", "alarm")
             return
+        if isinstance(command, TripKillSwitch):
+            self._kill.press(self.clock())
         self.client.send(command)
         self.desk.say(said)
         self._look_soon()
@@ -188,9 +217,43 @@ class Console(App[None], inherit_bindings=False):
         if order.is_final:
             self.desk.say(f"{order.client_order_id} is {format.words(order.state)} already", "warn")
             return
-        from tui.screens.safety import CancelDialog
+        from tui.screens.orders import CancelDialog
 
         self.push_screen(CancelDialog(order, self.frame, self.clock, self.send))
+
+    def on_orders_doubt_asked(self, message: Orders.DoubtAsked) -> None:
+        order = message.order
+        if self._refused("doubt"):
+            return
+        if order.state is not OrderState.IN_DOUBT:
+            self.desk.say(f"{order.client_order_id} is not in doubt", "warn")
+            return
+        from tui.screens.orders import DoubtDialog
+
+        self.push_screen(DoubtDialog(order, self.frame, self.clock, self.send))
+
+    def on_risk_change_asked(self, message: Risk.ChangeAsked) -> None:
+        row = message.row
+        if self._refused("limit"):
+            return
+        if not row.setting:
+            self.desk.say(f"{format.words(row.name)} cannot be changed while it runs", "warn")
+            return
+        from tui.screens.limits import LimitDialog
+
+        self.push_screen(LimitDialog(row, self.frame, self.clock, self.send))
+
+    def on_quotes_resume_asked(self, message: Quotes.ResumeAsked) -> None:
+        snapshot = self.frame.snapshot
+        if self._refused("resume") or snapshot is None:
+            return
+        found = [row for row in snapshot.paused if row.symbol == message.symbol]
+        if not found:
+            self.desk.say(f"{message.symbol} is not paused", "warn")
+            return
+        from tui.screens.resume import ResumeDialog
+
+        self.push_screen(ResumeDialog(found[0], self.frame, self.clock, self.send))
 
     def action_pause(self) -> None:
         snapshot = self.frame.snapshot
@@ -237,10 +300,24 @@ class Console(App[None], inherit_bindings=False):
 
         self.push_screen(RearmDialog(self.frame, self.clock, self.send))
 
+    def action_kill_choices(self) -> None:
+        if self.desk.too_small:
+            return
+        from tui.screens.kill import KillDialog
+
+        self.push_screen(KillDialog(self.frame, self.clock, self.send))
+
+    def action_breaker(self) -> None:
+        if self._refused("breaker"):
+            return
+        from tui.screens.safety import BreakerDialog
+
+        self.push_screen(BreakerDialog(self.frame, self.clock, self.send))
+
     def action_mode(self) -> None:
         if self._refused("mode"):
             return
-        from tui.screens.safety import ModeDialog
+        from tui.screens.live import ModeDialog
 
         self.push_screen(ModeDialog(self.frame, self.clock, self.send))
 

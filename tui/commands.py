@@ -40,9 +40,30 @@ ACTIONS = (
         "KILL",
         scope="always",
     ),
+    Action(
+        "kill-choices",
+        "K",
+        "Kill with a choice: what is cancelled, kept, closed",
+        "Safety",
+        call="kill_choices",
+    ),
     Action("rearm", "R", "Re-arm the kill switch", "Safety", "re-arm", 1),
-    Action("mode", "m", "Paper or live", "Safety", "mode", 4),
+    Action("breaker", "B", "Reset the circuit breaker", "Safety"),
+    Action("mode", "m", "Paper or live; confirm live", "Safety", "mode", 4),
     Action("cancel", "x", "Cancel the selected order", "Safety", "cancel", 1, scope="orders"),
+    Action(
+        "doubt",
+        "enter",
+        "Ask after the selected order in doubt, or mark it by hand",
+        "Safety",
+        "in doubt",
+        1,
+        scope="orders",
+    ),
+    Action("limit", "enter", "Change the selected limit", "Safety", "change", 1, scope="risk"),
+    Action(
+        "resume", "enter", "Trade the selected symbol again", "Safety", "resume", 1, scope="quotes"
+    ),
     Action(
         "toggle",
         "space",
@@ -113,6 +134,10 @@ def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
         return "the engine is still starting"
     if action.id == "rearm" and not snapshot.kill.tripped:
         return "the kill switch is ready: there is nothing to re-arm"
+    if action.id == "breaker" and not snapshot.breaker.tripped:
+        return "the circuit breaker is ready: there is nothing to reset"
+    if action.id == "resume" and not snapshot.paused:
+        return "no symbol is paused"
     if action.group == "Replay":
         if not snapshot.feed.recorded:
             return "only a replay of recorded data can be paused or sped up"
@@ -124,7 +149,19 @@ def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
     return ""
 
 
-_NEED_ENGINE = {"rearm", "mode", "toggle", "cancel", "pause", "slower", "faster"}
+_NEED_ENGINE = {
+    "rearm",
+    "breaker",
+    "mode",
+    "toggle",
+    "cancel",
+    "doubt",
+    "limit",
+    "resume",
+    "pause",
+    "slower",
+    "faster",
+}
 
 
 def label(action: Action, snapshot: Snapshot | None) -> str:

@@ -5,7 +5,7 @@ Everything here is pure; `now` is a monotonic clock in seconds that the app is g
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from engine.core.model import Instrument, Mode
+from engine.core.model import Instrument, KillAction, Mode
 from engine.snapshot import KillStatus, Snapshot
 from tui import format
 
@@ -15,6 +15,9 @@ one frame a second, the least, the screen says so within 2 s."""
 
 UNANSWERED_AFTER = 2.0
 """Seconds after which a kill without an answer is said to have none."""
+
+DEAD_MAN_WARNS_AT = 0.2
+"""The share of its time that is left when the dead-man's switch is announced."""
 
 REPEAT_AFTER = 1.0
 """Seconds before the kill key sends again: a held key is one request."""
@@ -97,6 +100,12 @@ class Frame(NamedTuple):
     def live(self) -> bool:
         return self.snapshot is not None and self.snapshot.mode is Mode.LIVE
 
+    @property
+    def live_confirmed(self) -> bool:
+        """Whether nothing stands between orders and a real account."""
+        gate = self.snapshot.live_gate if self.snapshot else ()
+        return self.live and bool(gate) and all(condition.met for condition in gate)
+
 
 @runtime_checkable
 class ShowsFrame(Protocol):
@@ -116,6 +125,8 @@ def kill_words(frame: Frame) -> tuple[str, str]:
         return (f"kill {format.DASH}", "stale") if frame.lost else ("kill ready", "good")
     if kill.phase == "complete":
         return "KILLED", "alarm"
+    if kill.phase == "flattening":
+        return f"KILLED {kill.open_positions} held", "alarm"
     return f"KILLED {kill.open_orders} open", "alarm"
 
 
@@ -133,16 +144,28 @@ def kill_story(frame: Frame) -> str:
     parts = [f"KILLED by {kill.source}"]
     if kill.reason:
         parts[0] += f": {kill.reason}"
-    parts.append(
-        "complete, no order open"
-        if kill.phase == "complete"
-        else f"cancelling, {format.plural(kill.open_orders, 'order')} still open"
-    )
+    parts.append(_kill_progress(kill))
     if not kill.durable:
         parts.append("NOT ON DISK YET")
     if frame.kill_delay is not None:
         parts.append(f"acknowledged in {format.seconds(frame.kill_delay)}")
     return " · ".join(parts)
+
+
+_DONE = {
+    KillAction.STOP: "complete, open orders stay as they are",
+    KillAction.KEEP_STOPS: "complete, only protective stops are open",
+    KillAction.CANCEL: "complete, no order open",
+    KillAction.FLATTEN: "complete, no order open, no position held",
+}
+
+
+def _kill_progress(kill: KillStatus) -> str:
+    if kill.phase == "cancelling":
+        return f"cancelling, {format.plural(kill.open_orders, 'order')} still open"
+    if kill.phase == "flattening":
+        return f"flattening, {format.plural(kill.open_positions, 'position')} still held"
+    return _DONE[kill.action]
 
 
 def alerts(frame: Frame) -> list[tuple[str, str]]:
@@ -160,6 +183,7 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     snapshot = frame.snapshot
     if snapshot is None:
         return found
+    found += _switches(frame, snapshot)
     if not snapshot.store.available:
         found.append((f"DATABASE OUT OF REACH: {snapshot.store.note}", "alarm"))
     found += [
@@ -171,4 +195,23 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
         found.append((f"FEED DOWN {snapshot.feed.name}: {snapshot.feed.note}", "alarm"))
     if snapshot.quotes and all(row.stale for row in snapshot.quotes):
         found.append(("ALL QUOTES ARE STALE: nothing is decided on them", "caution"))
+    if snapshot.paused:
+        symbols = ", ".join(row.symbol for row in snapshot.paused)
+        found.append((f"PAUSED {symbols}: no entry is made", "caution"))
+    return found
+
+
+def _switches(frame: Frame, snapshot: Snapshot) -> list[tuple[str, str]]:
+    """What holds orders back, or soon will, besides the kill switch."""
+    found: list[tuple[str, str]] = []
+    dead_man = snapshot.dead_man
+    if dead_man is not None and dead_man.remaining <= dead_man.limit * DEAD_MAN_WARNS_AT:
+        left = format.seconds(dead_man.remaining)
+        found.append((f"DEAD-MAN'S SWITCH trips in {left}: press any key", "alarm"))
+    if snapshot.breaker.tripped:
+        found.append(
+            (f"CIRCUIT BREAKER, no entry leaves: {snapshot.breaker.reason} (B resets)", "alarm")
+        )
+    if frame.live and not frame.live_confirmed:
+        found.append(("LIVE IS NOT CONFIRMED: no order leaves (m confirms)", "caution"))
     return found

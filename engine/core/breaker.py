@@ -34,7 +34,7 @@ class CircuitBreaker:
     def __init__(self, bus: Bus, orders: OrderBook, failures: int) -> None:
         self._bus = bus
         self._orders = orders
-        self._limit = failures
+        self.limit = failures
         self._started = False
         self.state = CircuitBreakerState()
 
@@ -49,7 +49,7 @@ class CircuitBreaker:
             return
         failures = self.state.failures + 1
         self._count(failures, reason)
-        if failures >= self._limit:
+        if failures >= self.limit:
             self.trip(f"{failures} failures in a row, the last: {reason}")
 
     def succeed(self) -> None:
@@ -63,7 +63,7 @@ class CircuitBreaker:
 
     def _count(self, failures: int, reason: str) -> None:
         self.state = CircuitBreakerState(failures)
-        self._bus.publish(CircuitBreakerCounted(failures, self._limit, reason))
+        self._bus.publish(CircuitBreakerCounted(failures, self.limit, reason))
 
     # --- what is a failure ----------------------------------------------------------------------
 

@@ -104,6 +104,11 @@ class Safety:
         return "dry run" if self._rules.dry_run else ""
 
     @property
+    def kill_action(self) -> KillAction:
+        """What the kill switch does, or would do by default."""
+        return self.kill.action if self.kill.tripped else self._rules.kill_action
+
+    @property
     def is_flattening(self) -> bool:
         """Whether the kill switch wants every position closed."""
         return self.kill.tripped and self.kill.action is KillAction.FLATTEN

@@ -7,11 +7,12 @@ from decimal import Decimal
 from msgspec.structs import replace
 from textual.pilot import Pilot
 
-from engine.core.events import Command
+from engine.core.events import Command, SignOfLife
 from engine.core.model import (
     NANOS,
     AssetClass,
     Instrument,
+    KillAction,
     Mode,
     Order,
     OrderPurpose,
@@ -23,13 +24,16 @@ from engine.core.model import (
     Signal,
 )
 from engine.snapshot import (
+    BreakerStatus,
     BrokerStatus,
+    DeadManStatus,
     FeedStatus,
     Health,
     KillStatus,
     LimitRow,
     LiveGate,
     LogLine,
+    PausedRow,
     PositionRow,
     QuoteRow,
     SignalRow,
@@ -116,6 +120,11 @@ class Desk:
     @property
     def sent(self) -> list[Command]:
         return self.client.sent
+
+    @property
+    def sent_but_life(self) -> list[Command]:
+        """Without the signs of life."""
+        return [command for command in self.sent if not isinstance(command, SignOfLife)]
 
 
 @asynccontextmanager
@@ -236,7 +245,7 @@ POSITIONS = (
 )
 
 LIMITS = (
-    LimitRow("account", "daily_loss", "", 212.4, 1000.0, "$"),
+    LimitRow("account", "daily_loss", "", 212.4, 1000.0, "$", "max_daily_loss"),
     LimitRow("account", "daily_loss_pct", "", 0.21, 5.0, "%"),
     LimitRow("account", "exposure", "", 11.8, 80.0, "%"),
     LimitRow("account", "drawdown", "", None, 15.0, "%"),
@@ -306,15 +315,17 @@ LOG = tuple(
 )
 
 GATE = (
-    LiveGate("MODE=live", False, "set MODE=live in .env and restart"),
+    LiveGate("MODE=live", False, "set MODE=live and start again"),
+    LiveGate("ALLOW_LIVE_TRADING=true", True, "set ALLOW_LIVE_TRADING=true and start again"),
+    LiveGate("a live broker", False, "give the credentials of a live broker"),
     LiveGate(
-        "ALLOW_LIVE_TRADING=true",
+        "a confirmation in this session",
         False,
-        "set ALLOW_LIVE_TRADING=true in .env once the limits are yours, and restart",
+        "look at account, equity, limits and open orders, and type LIVE",
     ),
-    LiveGate("credentials of a broker", False, "set ALPACA_API_KEY and ALPACA_SECRET_KEY in .env"),
-    LiveGate("kill switch ready", True, "re-arm it with R"),
 )
+CONFIRMED = tuple(replace(row, met=True) for row in GATE)
+UNCONFIRMED = (*CONFIRMED[:-1], GATE[-1])
 
 ARMED = KillStatus(False, "armed", "", "", 0, 0, durable=True)
 CANCELLING = KillStatus(True, "cancelling", "console", "kill key", TS, 3, durable=True)
@@ -356,6 +367,7 @@ def live() -> Snapshot:
         account="U1234567",
         feed=FeedStatus("alpaca", "connected", "", 1.0, recorded=False),
         brokers=(BrokerStatus("alpaca", True, ""),),
+        live_gate=CONFIRMED,
     )
 
 
@@ -377,9 +389,31 @@ def stale() -> Snapshot:
     )
 
 
-def open_gate() -> Snapshot:
+def unconfirmed() -> Snapshot:
     """Nothing stands in the way of live trading but a person's word."""
-    return replace(paper(), live_gate=tuple(replace(row, met=True) for row in GATE))
+    return replace(live(), live_gate=UNCONFIRMED)
+
+
+def breaker_tripped() -> Snapshot:
+    return replace(paper(), breaker=BreakerStatus(True, "5 failures in a row", 5, 5))
+
+
+def held_back() -> Snapshot:
+    """A dry run whose circuit breaker is tripped, with a paused symbol and nobody there."""
+    reason = "5 failures in a row, the last: no buying power"
+    return replace(
+        paper(),
+        dry_run=True,
+        breaker=BreakerStatus(True, reason, 5, 5),
+        dead_man=DeadManStatus(12.0, 60.0),
+        paused=(PausedRow("SPY", "the venue rejected its limit entry: halted", 0),),
+    )
+
+
+def flattening() -> Snapshot:
+    action = KillAction.FLATTEN
+    kill = replace(KILLED, phase="flattening", action=action, open_positions=3)
+    return replace(paper(), kill=kill)
 
 
 def hostile() -> Snapshot:
@@ -411,6 +445,8 @@ def hostile() -> Snapshot:
         strategies=(replace(STRATEGIES[0], name=evil, note=evil, parameters=evil, state=evil),),
         log=(LogLine(1, TS, evil, evil),),
         live_gate=(LiveGate(evil, False, evil),),
+        breaker=BreakerStatus(True, evil, 5, 5),
+        paused=(PausedRow(evil, evil, 0),),
     )
 
 

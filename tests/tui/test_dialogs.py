@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from textual import events
 from textual.widgets import Input
 
-from engine.core.events import RearmKillSwitch, RequestMode, ToggleStrategy
+from engine.core.events import ConfirmLive, RearmKillSwitch, RequestMode, ToggleStrategy
 from engine.core.model import Mode
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, Desk, desk
@@ -150,17 +150,20 @@ async def test_live_is_refused_with_what_is_missing_and_the_remedies() -> None:
         assert is_open(it)
 
 
-async def test_with_the_gate_open_a_typed_word_asks_for_live() -> None:
-    async with desk(scripted.open_gate()) as it:
+async def test_live_is_confirmed_by_a_typed_word_before_all_that_is_at_stake() -> None:
+    async with desk(scripted.unconfirmed()) as it:
+        assert "LIVE IS NOT CONFIRMED: no order leaves" in it.screen
         await it.press("m")
+        for text in ("U1234567, LIVE", "100,412.55 USD", "4 open, worth", "daily loss $212/$1,000"):
+            assert text in it.screen
         await it.press("enter", "y", "p", "enter", seconds=0.5)
         assert it.sent == []
         await it.press("ctrl+u", *"LIVE", "enter", seconds=0.5)
-        assert it.sent == [RequestMode(mode=Mode.LIVE, author="console")]
+        assert it.sent == [ConfirmLive(word="LIVE", author="console")]
 
 
-async def test_with_the_gate_open_no_letter_goes_live() -> None:
-    async with desk(scripted.open_gate()) as it:
+async def test_no_letter_confirms_live() -> None:
+    async with desk(scripted.unconfirmed()) as it:
         await it.press("m")
         it.app.screen.set_focus(None)
         await it.press("p", "y", "enter", "space", seconds=0.5)
@@ -168,7 +171,7 @@ async def test_with_the_gate_open_no_letter_goes_live() -> None:
 
 
 async def test_a_gate_that_closes_under_the_dialog_refuses() -> None:
-    async with desk(scripted.open_gate()) as it:
+    async with desk(scripted.unconfirmed()) as it:
         await it.press("m")
         it.client.change(live_gate=scripted.GATE)
         await it.draw()

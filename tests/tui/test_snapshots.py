@@ -57,10 +57,15 @@ DIALOGS = {
     "quit": (scripted.paper, "q"),
     "help": (scripted.paper, "question_mark"),
     "palette": (scripted.paper, "ctrl+p"),
+    "kill": (scripted.paper, "K"),
+    "doubt": (scripted.paper, "3", "home", "down", "enter"),
     "cancel": (scripted.paper, "3", "end", "home", "down", "down", "down", "x"),
 }
 LESS_SEEN = {
-    "mode-gate-open": (scripted.open_gate, "m"),
+    "mode-unconfirmed": (scripted.unconfirmed, "m"),
+    "breaker": (scripted.held_back, "B"),
+    "resume": (scripted.held_back, "1", "home", "down", "enter"),
+    "limit": (scripted.paper, "5", "home", "down", "down", "down", "enter"),
     "mode-live": (scripted.live, "m"),
     "quit-live": (scripted.live, "q"),
     "quit-starting": (lambda: None, "q"),
@@ -83,7 +88,25 @@ def test_less_seen_dialog(snap_compare: Compare, dialog: str) -> None:
     assert snap_compare(app, terminal_size=SMALL, run_before=after(*keys, seconds=0.1))
 
 
+SECOND = {
+    "flatten": (scripted.live, "K", "f"),
+    "mark": (scripted.paper, "3", "home", "down", "enter", "b"),
+    "loosen": (scripted.paper, "5", "home", "down", "down", "down", "enter", *"1500", "enter"),
+}
+
+
+@pytest.mark.parametrize("dialog", SECOND)
+def test_second_dialog(snap_compare: Compare, dialog: str) -> None:
+    """A dialog that follows on another."""
+    snapshot, *keys = SECOND[dialog]
+    app = console(snapshot())
+    assert snap_compare(app, terminal_size=SMALL, run_before=after(*keys, seconds=0.5))
+
+
 STATES = {
+    "unconfirmed": scripted.unconfirmed,
+    "held-back": scripted.held_back,
+    "flattening": scripted.flattening,
     "live": scripted.live,
     "cancelling": scripted.cancelling,
     "killed": scripted.killed,

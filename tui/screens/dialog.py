@@ -48,7 +48,9 @@ class Dialog(ModalScreen[None]):
     BINDINGS: ClassVar = [Binding("escape", "close", "Close", id="close")]
     TITLE = ""
     word: str = ""
-    """The word that must be typed to confirm; a dialog without one has no input."""
+    """The word that must be typed to confirm."""
+    asks: bool = False
+    """Whether something other than a word is to be typed."""
     expires: ClassVar[bool] = True
     CSS_PATH = "dialogs.tcss"
 
@@ -68,17 +70,30 @@ class Dialog(ModalScreen[None]):
         """The text of the dialog."""
         return []
 
+    def refusal(self, typed: str) -> str:
+        """Why `typed` does nothing; empty where it does."""
+        return "" if typed == self.word else f"that is not {self.word}: nothing was done"
+
+    def typed(self, typed: str) -> None:
+        """Something was typed that is not refused: do it."""
+        self.confirmed()
+
     def confirmed(self) -> None:
         """The answer was given: do it."""
+
+    def go_on(self, dialog: "Dialog") -> None:
+        """Ask the next question in place of this one."""
+        self.app.switch_screen(dialog)
 
     # --- life ------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         yield self._strip
-        with VerticalScroll(can_focus=not self.word) as box:
+        typed = bool(self.word) or self.asks
+        with VerticalScroll(can_focus=not typed) as box:
             box.border_title = self.TITLE
             yield self._text
-            if self.word:
+            if typed:
                 yield WordInput(id="word")
             yield self._answer
 
@@ -113,12 +128,12 @@ class Dialog(ModalScreen[None]):
         typed, entry = event.value, self.query_one(WordInput)
         if not self.takes_answers or not typed:
             return
-        if typed != self.word:
-            self.say(f"that is not {self.word}: nothing was done")
+        if reason := self.refusal(typed):
+            self.say(reason)
         elif self.clock() - entry.began < TYPING_TIME:
-            self.say("too fast for a hand: type the word, do not paste it")
+            self.say("too fast for a hand: type it, do not paste it")
         else:
-            self.confirmed()
+            self.typed(typed)
             return
         entry.clear()
 

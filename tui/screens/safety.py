@@ -1,14 +1,14 @@
 """The dialogs that ask before risk grows or protection goes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import ClassVar
 
 from textual.binding import Binding
 
-from engine.core.events import RearmKillSwitch, RequestCancel, RequestMode, ToggleStrategy
-from engine.core.model import Mode, Order, OrderPurpose
-from engine.snapshot import LiveGate, Snapshot
+from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, ToggleStrategy
+from engine.core.model import Order
+from engine.snapshot import Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.frame import Frame
@@ -42,8 +42,12 @@ def stake(snapshot: Snapshot) -> list[Line]:
 
 
 def open_orders(snapshot: Snapshot) -> str:
-    orders = [order for order in snapshot.orders if order.is_open]
-    notional = sum(order.leaves * order.reference_price for order in orders)
+    return count_of([order for order in snapshot.orders if order.is_open], snapshot)
+
+
+def count_of(orders: Sequence[Order], snapshot: Snapshot) -> str:
+    """How many, and what they are worth at the most."""
+    notional = sum(order.worst_notional for order in orders)
     return _count(len(orders), notional, snapshot)
 
 
@@ -94,64 +98,32 @@ class RearmDialog(Dialog):
         self.send(RearmKillSwitch(word=self.word, author=AUTHOR), "re-arm: sent to the engine")
 
 
-class ModeDialog(Dialog):
-    """Back to paper with a letter; to live only through the gate and a typed word."""
-
-    TITLE = "Paper or live"
-    BINDINGS: ClassVar = [Binding("p", "confirm", "Back to paper", id="confirm")]
-
-    def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
-        super().__init__(frame, clock, send)
-        if not frame.live and _gate_is_open(frame):
-            self.word = "LIVE"
+class BreakerDialog(Dialog):
+    TITLE = "Reset the circuit breaker"
+    word = "RESET"
 
     def lines(self, frame: Frame) -> list[Line]:
         snapshot = frame.snapshot
         if snapshot is None:
             return []
-        if frame.live:
-            text = paragraph("Orders go to a REAL account.", "strong")
-            return [*stake(snapshot), BLANK, *text, BLANK, letter("p", "goes back to paper")]
         return [
+            *paragraph(f"Tripped: {snapshot.breaker.reason}"),
+            BLANK,
             *stake(snapshot),
             BLANK,
-            *paragraph("Orders go to the simulated exchange: no real money moves."),
+            *paragraph(
+                "No entry leaves; protective stops and exits do. Reset, entries leave again."
+            ),
             BLANK,
-            self._verdict(snapshot),
-            BLANK,
-            *(line for gate in snapshot.live_gate for line in _condition(gate)),
+            typed_word(self.word),
         ]
 
-    def _verdict(self, snapshot: Snapshot) -> Line:
-        if self.word:
-            return typed_word(self.word)
-        missing = sum(not gate.met for gate in snapshot.live_gate)
-        what = format.plural(missing, "condition")
-        return (" LIVE REFUSED ", "alarm"), (f" {what} missing: ", "text"), *LEAVE
-
-    def action_confirm(self) -> None:
-        if self.frame.live:
-            super().action_confirm()
-
     def confirmed(self) -> None:
-        mode = Mode.PAPER if self.frame.live else Mode.LIVE
-        if mode is Mode.LIVE and not _gate_is_open(self.frame):
-            self.say("refused: a condition is no longer met")
+        if self.frame.snapshot is not None and not self.frame.snapshot.breaker.tripped:
+            self.say("it is ready already: nothing was done")
             return
         self.dismiss()
-        self.send(RequestMode(mode=mode, author=AUTHOR), f"{mode} mode: requested")
-
-
-def _gate_is_open(frame: Frame) -> bool:
-    gate = frame.snapshot.live_gate if frame.snapshot else ()
-    return bool(gate) and all(condition.met for condition in gate)
-
-
-def _condition(gate: LiveGate) -> list[Line]:
-    if gate.met:
-        return [(("✓ met      ", "good"), (gate.condition, "text"))]
-    head: Line = (("✗ MISSING  ", "down"), (gate.condition, "strong"))
-    return [head, *paragraph(gate.remedy, "dim", indent=" " * 11)]
+        self.send(ResetCircuitBreaker(word=self.word, author=AUTHOR), "reset: sent to the engine")
 
 
 class StrategyOnDialog(Dialog):
@@ -174,44 +146,3 @@ class StrategyOnDialog(Dialog):
         self.dismiss()
         command = ToggleStrategy(strategy=self._strategy, enabled=True, author=AUTHOR)
         self.send(command, f"{self._strategy} on: sent to the engine")
-
-
-class CancelDialog(Dialog):
-    TITLE = "Cancel an order"
-    BINDINGS: ClassVar = [CONFIRM]
-
-    def __init__(self, order: Order, frame: Frame, clock: Callable[[], float], send: Send) -> None:
-        super().__init__(frame, clock, send)
-        self._order_id = order.client_order_id
-
-    def _order(self, frame: Frame) -> Order | None:
-        """The order as it is now, None once it is gone or final."""
-        orders = frame.snapshot.orders if frame.snapshot else ()
-        return next((o for o in orders if o.client_order_id == self._order_id and o.is_open), None)
-
-    def lines(self, frame: Frame) -> list[Line]:
-        order = self._order(frame)
-        if order is None:
-            return paragraph(f"Order {self._order_id} is no longer open.", "warn")
-        worth = format.money(order.leaves * order.reference_price)
-        text: list[Line] = [
-            (
-                format.side(order.side),
-                (f" {format.quantity(order.leaves)} {order.symbol}", "strong"),
-                (f"  {format.words(order.type)}, worth {worth}, {self._order_id}", "text"),
-            ),
-            BLANK,
-        ]
-        if order.purpose is OrderPurpose.PROTECTIVE_STOP:
-            text += paragraph(
-                "This is a PROTECTIVE STOP: without it the position has no stop-loss.", "warn"
-            )
-            text.append(BLANK)
-        return [*text, letter("y", "cancels it")]
-
-    def confirmed(self) -> None:
-        order = self._order(self.frame)
-        self.dismiss()
-        if order is not None:
-            command = RequestCancel(client_order_id=self._order_id, author=AUTHOR)
-            self.send(command, f"cancel {self._order_id}: sent to the engine")

@@ -53,6 +53,16 @@ class Orders(LineTable[Order]):
 
         order: Order
 
+    @dataclass
+    class DoubtAsked(Message):
+        """The operator wants to ask after the order, or to say how it ended."""
+
+        order: Order
+
+    def action_doubt(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.DoubtAsked(self.selected_row))
+
     def action_cancel(self) -> None:
         if self.selected_row is not None:
             self.post_message(self.CancelAsked(self.selected_row))

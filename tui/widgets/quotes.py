@@ -1,9 +1,13 @@
 """The quotes panel."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.message import Message
 
 from engine.snapshot import QuoteRow
-from tui import format
+from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -13,6 +17,7 @@ from tui.widgets.lines import Line
 class Quotes(LineTable[QuoteRow]):
     """Prices and the age of each: against the market's time, which a replay may make run fast."""
 
+    BINDINGS: ClassVar = commands.bindings("quotes")
     columns = (
         Column("symbol", 7),
         Column("last", 8, "."),
@@ -26,11 +31,23 @@ class Quotes(LineTable[QuoteRow]):
         Column("", 5, rank=1),
     )
     empty = "no symbols yet"
+    _paused: frozenset[str] = frozenset()
+
+    @dataclass
+    class ResumeAsked(Message):
+        """The operator wants the symbol traded again."""
+
+        symbol: str
+
+    def action_resume(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.ResumeAsked(self.selected_row.instrument.symbol))
 
     def rows(self, frame: Frame) -> Sequence[QuoteRow]:
         if frame.snapshot is None:
             return ()
         self._now = frame.snapshot.ts
+        self._paused = frozenset(row.symbol for row in frame.snapshot.paused)
         return frame.snapshot.quotes
 
     def row_id(self, row: QuoteRow) -> Hashable:
@@ -55,8 +72,13 @@ class Quotes(LineTable[QuoteRow]):
             (format.compact(row.volume), style),
             (format.compact(quote.bid_size if quote else None), style),
             (format.compact(quote.ask_size if quote else None), style),
-            ("STALE" if row.stale else "", "warn"),
+            (self._state(row), "warn"),
         )
+
+    def _state(self, row: QuoteRow) -> str:
+        if row.stale:
+            return "STALE"
+        return "PAUSE" if row.instrument.symbol in self._paused else ""
 
     def note(self, frame: Frame) -> str:
         rows = frame.snapshot.quotes if frame.snapshot else ()

@@ -1,9 +1,13 @@
 """The risk panel: how much of every limit is used."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.message import Message
 
 from engine.snapshot import LimitRow
-from tui import format
+from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -16,6 +20,7 @@ class Risk(LineTable[LimitRow]):
     """Every limit as used/limit, as a bar and in per cent. What is near its limit comes first, the
     account's own limits before those of strategies and positions."""
 
+    BINDINGS: ClassVar = commands.bindings("risk")
     columns = (
         Column("limit", 13, most=34, grows=True),
         Column("", 9, "/"),
@@ -24,6 +29,16 @@ class Risk(LineTable[LimitRow]):
     )
     header = False
     empty = "no limits yet"
+
+    @dataclass
+    class ChangeAsked(Message):
+        """The operator wants the limit changed."""
+
+        row: LimitRow
+
+    def action_limit(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.ChangeAsked(self.selected_row))
 
     def rows(self, frame: Frame) -> Sequence[LimitRow]:
         if frame.snapshot is None:

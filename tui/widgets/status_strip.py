@@ -41,6 +41,7 @@ class StatusStrip(Lines):
         lights.append((2, feed_light(snapshot.feed, named)))
         parts = [
             (0, mode_badge(frame)),
+            (0, dry_run_badge(snapshot)),
             (3, ((snapshot.account, "text"),)),
             *([(1, _DARK)] if frame.lost else lights),
         ]
@@ -53,6 +54,7 @@ class StatusStrip(Lines):
             (0, day_pnl(frame)),
             (2, day_change(frame)),
             (0, (kill_words(frame),)),
+            (1, breaker_words(frame)),
             (3, cash(frame)),
         ]
         room = width - length(right) - 2
@@ -63,6 +65,20 @@ def mode_badge(frame: Frame) -> Line:
     if frame.snapshot is None:
         return ((f" MODE {format.DASH} ", "caution"),)
     return ((" LIVE ", "live"),) if frame.live else ((" PAPER ", "paper"),)
+
+
+def dry_run_badge(snapshot: Snapshot) -> Line:
+    return ((" DRY RUN ", "caution"),) if snapshot.dry_run else ()
+
+
+def breaker_words(frame: Frame) -> Line:
+    """The circuit breaker where there is something to say of it."""
+    breaker = frame.snapshot.breaker if frame.snapshot else None
+    if breaker is None or not (breaker.tripped or breaker.failures):
+        return ()
+    if breaker.tripped:
+        return (("BREAKER", "alarm"),)
+    return ((f"failures {breaker.failures}/{breaker.limit}", _unless_lost(frame, "warn")),)
 
 
 def broker_lights(snapshot: Snapshot, named: bool) -> list[Line]:

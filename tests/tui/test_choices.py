@@ -1,0 +1,287 @@
+"""The dialogs that choose: how to kill, how an order in doubt ended, what a limit is to be."""
+
+import pytest
+from textual import events
+
+from engine.core.events import (
+    AskOrder,
+    ChangeLimit,
+    MarkOrder,
+    ResetCircuitBreaker,
+    ResumeSymbol,
+    SignOfLife,
+    TripKillSwitch,
+)
+from engine.core.model import KillAction, OrderState
+from engine.snapshot import BreakerStatus, DeadManStatus
+from tests.tui import scripted
+from tests.tui.scripted import Desk, desk
+from tui.screens.dialog import Dialog
+
+DOUBT = "sma-spy-0006"
+
+
+def is_open(it: Desk) -> bool:
+    return isinstance(it.app.screen, Dialog)
+
+
+def trip(action: KillAction) -> TripKillSwitch:
+    reason = f"chosen: {action.replace('_', ' ')}"
+    return TripKillSwitch(source="console", reason=reason, author="console", action=action)
+
+
+# --- kill ----------------------------------------------------------------------------------------
+
+
+async def test_the_choices_say_what_each_would_do() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K")
+        for text in (
+            "orders that stay: 4 open, worth 13,916.82 USD",
+            "orders cancelled: 3 open, worth 9,086.00 USD",
+            "stops that stay: 1 open, worth 4,830.82 USD",
+            "orders cancelled: 4 open, worth 13,916.82 USD, 1 protective stop",
+            "positions closed at market: 3 open, worth \u2014 USD",
+            "cancel every order  (as ctrl+k does)",
+        ):
+            assert text in it.screen
+
+
+@pytest.mark.parametrize(
+    ("key", "action"),
+    [("s", KillAction.STOP), ("k", KillAction.KEEP_STOPS), ("c", KillAction.CANCEL)],
+)
+async def test_a_letter_kills_with_a_choice(key: str, action: KillAction) -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", "enter", "space", seconds=0.5)
+        assert it.sent == []
+        await it.press(key, seconds=0.5)
+        assert it.sent == [trip(action)]
+        assert not is_open(it)
+        assert "KILL REQUESTED" in it.screen
+
+
+async def test_to_flatten_asks_for_a_word() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", "f", "f", "y", "enter", seconds=0.5)
+        assert it.sent == []
+        assert "Held: 29 AAPL, 0.131 BTC-USD, 0.75 ETH-USD." in it.screen
+        await it.press("ctrl+u", *"FLATTEN", "enter", seconds=0.5)
+        assert it.sent == [trip(KillAction.FLATTEN)]
+
+
+async def test_a_held_or_pasted_key_chooses_nothing() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press(*["K"] * 20, *"csk", seconds=0.01)
+        it.app.post_message(events.Paste("c"))
+        await it.draw()
+        assert it.sent == []
+
+
+async def test_the_choices_of_a_switch_that_is_tripped_say_so() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("K")
+        assert "Tripped already (cancel): a choice may do more, never less." in it.screen
+
+
+async def test_a_kill_that_flattens_shows_how_far_it_is() -> None:
+    async with desk(scripted.flattening()) as it:
+        assert "KILLED 3 held" in it.screen
+        assert "flattening, 3 positions still held" in it.screen
+
+
+# --- the circuit breaker -------------------------------------------------------------------------
+
+
+async def test_a_typed_word_resets_the_circuit_breaker() -> None:
+    async with desk(scripted.held_back()) as it:
+        assert "BREAKER" in it.screen
+        await it.press("B")
+        await it.press("y", "enter", seconds=0.5)
+        assert it.sent_but_life == []
+        await it.press("ctrl+u", *"RESET", "enter", seconds=0.5)
+        assert it.sent_but_life == [ResetCircuitBreaker(word="RESET", author="console")]
+
+
+async def test_what_is_not_tripped_is_not_reset() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("B")
+        assert not is_open(it)
+        assert "there is nothing to reset" in it.screen
+
+
+async def test_failures_in_a_row_are_counted_on_the_screen() -> None:
+    async with desk(scripted.paper()) as it:
+        assert "failures" not in it.screen
+        it.client.change(breaker=BreakerStatus(failures=3, limit=5))
+        assert "failures 3/5" in await it.draw()
+
+
+# --- orders in doubt -----------------------------------------------------------------------------
+
+
+async def in_doubt(it: Desk) -> None:
+    """Select the order in doubt, and ask."""
+    await it.press("3", "home", "down", "enter")
+
+
+async def test_the_venue_is_asked_again() -> None:
+    async with desk(scripted.paper()) as it:
+        await in_doubt(it)
+        assert "In doubt since" in it.screen
+        await it.press("enter", "space", "y", seconds=0.5)
+        assert it.sent == []
+        await it.press("a")
+        assert it.sent == [AskOrder(client_order_id=DOUBT, author="console")]
+
+
+@pytest.mark.parametrize(
+    ("key", "state"),
+    [
+        ("c", OrderState.CANCELED),
+        ("r", OrderState.REJECTED),
+        ("e", OrderState.EXPIRED),
+        ("b", OrderState.ABANDONED),
+    ],
+)
+async def test_it_is_marked_by_hand_with_a_typed_word(key: str, state: OrderState) -> None:
+    async with desk(scripted.paper()) as it:
+        await in_doubt(it)
+        await it.press(key, "enter", "y", "enter", seconds=0.5)
+        assert it.sent == []
+        await it.press("ctrl+u", *"MARK", "enter", seconds=0.5)
+        mark = MarkOrder(client_order_id=DOUBT, state=state, word="MARK", author="console")
+        assert it.sent == [mark]
+
+
+async def test_an_order_that_became_known_meanwhile_is_not_marked() -> None:
+    async with desk(scripted.paper()) as it:
+        await in_doubt(it)
+        await it.press("c", seconds=0.5)
+        it.client.change(orders=scripted.ORDERS[:5])
+        await it.draw(0.5)
+        await it.press(*"MARK", "enter", seconds=0.5)
+        assert it.sent == []
+        assert "no longer in doubt" in it.screen
+
+
+async def test_an_order_that_is_known_has_no_doubt_to_settle() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("3", "home", "enter")
+        assert not is_open(it)
+        assert "is not in doubt" in it.screen
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+async def change(it: Desk, value: str) -> None:
+    """Type a value for the daily loss limit, which is 1,000."""
+    await select_daily_loss(it)
+    await it.press("enter")
+    assert "MAX_DAILY_LOSS" in it.screen
+    await it.draw(1.0)
+    await it.press(*["full_stop" if c == "." else c for c in value], "enter", seconds=0.4)
+
+
+async def select_daily_loss(it: Desk) -> None:
+    await it.press("5", "home", "down", "down", "down")
+
+
+def limit_of(value: str, word: str = "") -> ChangeLimit:
+    return ChangeLimit(name="max_daily_loss", value=value, word=word, author="console")
+
+
+async def test_a_tighter_limit_is_taken_at_once() -> None:
+    async with desk(scripted.paper()) as it:
+        await change(it, "750.5")
+        assert it.sent == [limit_of("750.5")]
+        assert not is_open(it)
+
+
+@pytest.mark.parametrize("value", ["1500", "0"])
+async def test_a_looser_one_asks_for_a_word(value: str) -> None:
+    async with desk(scripted.paper()) as it:
+        await change(it, value)
+        assert it.sent == []
+        assert f"MAX_DAILY_LOSS from 1,000.00 to {value}: more may be lost." in it.screen
+        await it.press("y", "enter", "ctrl+u", *"LOOSEN", "enter", seconds=0.5)
+        assert it.sent == [limit_of(value, "LOOSEN")]
+
+
+@pytest.mark.parametrize("value", ["x", "nan", "1e", "inf"])
+async def test_what_is_no_number_changes_nothing(value: str) -> None:
+    async with desk(scripted.paper()) as it:
+        await change(it, value)
+        assert it.sent == []
+        assert "that is no number" in it.screen
+
+
+async def test_a_limit_that_cannot_be_changed_says_so() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("5", "end", "enter")
+        assert not is_open(it)
+        assert "cannot be changed while it runs" in it.screen
+
+
+# --- paused symbols ------------------------------------------------------------------------------
+
+
+async def test_a_paused_symbol_is_shown_and_resumed_with_a_letter() -> None:
+    async with desk(scripted.held_back()) as it:
+        assert "PAUSE" in it.screen
+        await it.press("1", "home", "down", "enter")
+        assert "the venue rejected its limit entry: halted" in it.screen
+        await it.press("enter", "space", seconds=0.5)
+        assert it.sent_but_life == []
+        await it.press("y", seconds=0.5)
+        assert it.sent_but_life == [ResumeSymbol(symbol="SPY", author="console")]
+
+
+async def test_a_symbol_that_is_not_paused_says_so() -> None:
+    async with desk(scripted.held_back()) as it:
+        await it.press("1", "home", "enter")
+        assert "AAPL is not paused" in it.screen
+
+
+# --- signs of life, dry run ----------------------------------------------------------------------
+
+
+async def test_any_key_is_a_sign_of_life_once_a_second() -> None:
+    async with desk(scripted.held_back()) as it:
+        await it.press("down", *["up"] * 8, "z")
+        assert it.sent == [SignOfLife(author="console")]
+        await it.press("z", seconds=1.0)
+        assert len(it.sent) == 2
+
+
+async def test_a_key_in_a_dialog_is_one_too() -> None:
+    async with desk(scripted.held_back()) as it:
+        await it.press("question_mark")
+        await it.press("x", seconds=1.0)
+        assert it.sent == [SignOfLife(author="console")] * 2
+
+
+async def test_where_nobody_need_be_there_no_key_is_told() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("down", "z", "up")
+        assert it.sent == []
+
+
+async def test_the_operator_is_called_before_the_dead_mans_switch_trips() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.change(dead_man=DeadManStatus(13.0, 60.0))
+        assert "DEAD-MAN" not in await it.draw()
+        it.client.change(dead_man=DeadManStatus(12.0, 60.0))
+        assert "DEAD-MAN'S SWITCH trips in 12 s: press any key" in await it.draw()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_dry_run_is_on_every_screen(size: tuple[int, int]) -> None:
+    async with desk(scripted.held_back(), size=size) as it:
+        assert "DRY RUN" in it.screen
+        for key in ("K", "question_mark", "q"):
+            await it.press(key)
+            assert is_open(it)
+            assert "DRY RUN" in it.screen
+            await it.press("escape")
