@@ -14,7 +14,7 @@ from engine.core.events import (
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
 from engine.core.model import NANOS, Order, OrderPurpose, OrderState, Position
-from engine.core.risk import Usage
+from engine.core.risk import RiskLimits, Usage
 from engine.core.safety import is_cancelled_by
 from engine.core.strategy import Run
 from engine.snapshot import (
@@ -208,7 +208,7 @@ class View:
     def _limits(self) -> tuple[LimitRow, ...]:
         machine = self._machine
         usages = machine.risk.standing(machine.runner.runs)
-        return tuple(map(_limit, usages))
+        return tuple(_limit(usage, machine.risk.limits) for usage in usages)
 
     def _strategy(self, run: Run) -> StrategyRow:
         machine = self._machine
@@ -251,6 +251,18 @@ class View:
         return total
 
 
-def _limit(usage: Usage) -> LimitRow:
+def _limit(usage: Usage, limits: RiskLimits) -> LimitRow:
+    """A row whose limit is not the setting's own value, but follows from it, names no setting."""
+    name = usage.setting
+    own = hasattr(limits, name) and limits.value(name) == usage.limit
     used = None if usage.used is None else float(usage.used)
-    return LimitRow(usage.tier, usage.check, usage.scope, used, float(usage.limit), usage.unit)
+    return LimitRow(
+        usage.tier,
+        usage.check,
+        usage.scope,
+        used,
+        float(usage.limit),
+        usage.unit,
+        name if own else "",
+        usage.least,
+    )

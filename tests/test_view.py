@@ -8,17 +8,40 @@ import pytest
 from msgspec import msgpack
 
 from engine.core.events import (
+    BrokerChanged,
     CancelOrder,
+    ClockTick,
+    ConfirmLive,
     Record,
     Restored,
     StoreChanged,
     StrategyState,
     SubmitOrder,
 )
-from engine.core.model import Bar, Order, OrderPurpose, OrderState, OrderType, Position, Side
+from engine.core.model import (
+    NANOS,
+    Bar,
+    KillAction,
+    Mode,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Position,
+    Side,
+)
 from engine.core.risk import RiskLimits
+from engine.core.safety import SafetyRules
 from engine.core.strategy import Strategy
-from engine.snapshot import FeedStatus, Health, LimitRow, Snapshot, StrategyRow
+from engine.snapshot import (
+    BreakerStatus,
+    DeadManStatus,
+    FeedStatus,
+    Health,
+    LimitRow,
+    Snapshot,
+    StrategyRow,
+)
 from engine.view import LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
 from tests.core.rig import ACME, COIN, Rig
 
@@ -199,6 +222,73 @@ def test_the_kill_switch_shows_how_far_it_is() -> None:
     assert (kill.source, kill.reason, kill.ts) == ("key", "test", picture.rig.now)
     picture.rig.report(order, OrderState.CANCELED)
     assert (picture.take().kill.phase, picture.take().kill.open_orders) == ("complete", 0)
+
+
+@pytest.mark.parametrize(
+    ("action", "phases"),
+    [
+        (KillAction.STOP, ["complete", "complete"]),
+        (KillAction.KEEP_STOPS, ["cancelling", "complete"]),
+        (KillAction.CANCEL, ["cancelling", "cancelling"]),
+    ],
+)
+def test_what_a_kill_leaves_open_it_does_not_wait_for(
+    action: KillAction, phases: list[str]
+) -> None:
+    picture = Picture("puppet", instruments=(ACME, COIN))
+    picture.rig.hold_position(100, symbol="COIN")
+    picture.rig.void = {CancelOrder}
+    entry = picture.rig.buy()
+    picture.rig.kill(action)
+    first = picture.take().kill
+    picture.rig.report(entry, OrderState.CANCELED)
+    second = picture.take().kill
+    assert [first.phase, second.phase] == phases
+    assert (first.action, second.action) == (action, action)
+
+
+def test_a_kill_that_flattens_is_complete_when_nothing_is_held() -> None:
+    picture = Picture()
+    picture.rig.hold_position(100)
+    picture.rig.void = {SubmitOrder}
+    picture.rig.kill(KillAction.FLATTEN)
+    kill = picture.take().kill
+    assert (kill.phase, kill.open_positions) == ("flattening", 1)
+
+
+def test_what_the_kill_key_would_do_is_shown_before() -> None:
+    rules = SafetyRules(kill_action=KillAction.KEEP_STOPS)
+    assert Picture(safety=rules).take().kill.action is KillAction.KEEP_STOPS
+
+
+def test_the_breaker_the_dry_run_and_the_dead_mans_switch_are_shown() -> None:
+    rules = SafetyRules(breaker_failures=2, dead_man=60 * NANOS, dry_run=True)
+    picture = Picture(safety=rules)
+    picture.rig.machine.safety.fail("no margin")
+    picture.rig.send(ClockTick(uptime=20 * NANOS))
+    snapshot = picture.take()
+    assert snapshot.breaker == BreakerStatus(False, "", 1, 2)
+    assert snapshot.dead_man == DeadManStatus(40.0, 60.0)
+    assert snapshot.dry_run
+    picture.rig.machine.safety.fail("halted")
+    assert picture.take().breaker.tripped
+    plain = Picture().take()
+    assert (plain.dead_man, plain.dry_run) == (None, False)
+
+
+def test_the_live_gate_is_shown_as_it_is_met() -> None:
+    picture = Picture(mode=Mode.LIVE, safety=SafetyRules(allow_live=True))
+    assert [gate.met for gate in picture.take().live_gate] == [True, True, False, False]
+    picture.rig.send(BrokerChanged("paper", True, live=True))
+    picture.rig.send(ConfirmLive(word="LIVE", author="me"))
+    assert all(gate.met for gate in picture.take().live_gate)
+
+
+def test_a_limit_names_its_setting_where_it_is_the_settings_own_value() -> None:
+    snapshot = Picture().take()
+    assert limit(snapshot, "daily_loss").setting == "max_daily_loss"
+    assert limit(snapshot, "leverage").setting == "max_leverage"
+    assert limit(snapshot, "buying_power").setting == ""
 
 
 def test_store_and_feed_show_their_trouble() -> None:
