@@ -113,11 +113,11 @@ def test_every_check_of_an_entry_is_published_with_its_numbers() -> None:
         "daily_loss_pct",
         "drawdown",
         "exposure",
-        "stock_exposure",
-        "crypto_exposure",
         "open_positions",
         "leverage",
         "buying_power",
+        "stock_exposure",
+        "crypto_exposure",
         "message_rate",
         "signal_strength",
     ]

@@ -13,10 +13,11 @@ from engine.core.market import Market
 from engine.core.model import NANOS, ZERO, AssetClass, Order
 from engine.core.orders import OrderBook
 from engine.core.risk.books import RISK_TAKING, Books
-from engine.core.risk.limits import RiskLimits
+from engine.core.risk.limits import HUNDRED, RiskLimits
 from engine.core.risk.usage import Usage
 
 MESSAGES_KEPT = 10_000
+_CLASS_CHECKS = {c: (f"{c}_exposure", f"{c}_max_exposure_pct") for c in AssetClass}
 
 
 class AccountTier:
@@ -28,35 +29,28 @@ class AccountTier:
         self.statements: dict[str, tuple[int, Decimal]] = {}
         self.messages: dict[str, deque[int]] = {}
 
-    def exposure(self, books: Books, limits: RiskLimits) -> list[Usage]:
-        """All positions and open entries together, and those of each asset class."""
-        symbols = books.symbols()
-        total = books.exposure(symbols)
-        used, most, name = books.share(total), limits.max_exposure_pct, "max_exposure_pct"
-        usages = [Usage("account", "exposure", "", used, most, "%", setting=name)]
-        for asset_class in AssetClass:
-            own = [s for s in symbols if self._class(s) is asset_class]
-            name = f"{asset_class}_max_exposure_pct"
-            used, most = books.share(books.exposure(own)), limits.value(name)
-            check = f"{asset_class}_exposure"
-            usages.append(Usage("account", check, "", used, most, "%", setting=name))
-        return usages
-
     def standing(self, books: Books, limits: RiskLimits) -> list[Usage]:
-        """Open positions, leverage, and, unless a broker says it, buying power."""
+        """Exposure, whole and of each asset class, open positions, leverage and buying power."""
         symbols = books.symbols()
         total, equity = books.exposure(symbols), books.equity
         known = equity if equity is not None and equity > 0 else None
         leverage = None if total is None or known is None else total / known
+        share = None if leverage is None else leverage * HUNDRED
         power = ZERO if known is None else known * limits.max_leverage
-        count, most = Decimal(len(symbols)), Decimal(limits.max_open_positions)
         spent = None if known is None else total
-        name = "max_leverage"
-        return [
-            Usage("account", "open_positions", "", count, most, "", setting="max_open_positions"),
-            Usage("account", "leverage", "", leverage, limits.max_leverage, "×", setting=name),
-            Usage("account", "buying_power", "", spent, power, "$", setting=name),
+        count, most = Decimal(len(symbols)), Decimal(limits.max_open_positions)
+        usages = [
+            _usage("exposure", share, limits.max_exposure_pct, "%", "max_exposure_pct"),
+            _usage("open_positions", count, most, "", "max_open_positions"),
+            _usage("leverage", leverage, limits.max_leverage, "×", "max_leverage"),
+            _usage("buying_power", spent, power, "$", "max_leverage"),
         ]
+        for asset_class in AssetClass:
+            own = [s for s in symbols if self._class(s) is asset_class]
+            part = share if len(own) == len(symbols) else books.share(books.exposure(own))
+            check, name = _CLASS_CHECKS[asset_class]
+            usages.append(_usage(check, part, limits.value(name), "%", name))
+        return usages
 
     def venue(self, order: Order, limits: RiskLimits, now: int) -> list[Usage]:
         """What the order's venue lets be bought, where it says so, and how many messages it got in
@@ -123,3 +117,7 @@ def _spent(order: Order) -> Decimal:
     """What an order has taken of buying power, and still may."""
     waiting = order.worst_notional if order.is_open else ZERO
     return order.filled * (order.avg_price or ZERO) + waiting
+
+
+def _usage(check: str, used: Decimal | None, limit: Decimal, unit: str, setting: str) -> Usage:
+    return Usage("account", check, "", used, limit, unit, False, False, setting)

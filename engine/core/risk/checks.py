@@ -116,7 +116,8 @@ class Risk:
         symbol that is held or has open entries, in one pass."""
         limits, books = self.limits, self._measure()
         return [
-            *self._account(books),
+            *self.watch.losses(books.equity),
+            *self.account.standing(books, limits),
             *self.account.rates(limits, self._bus.now),
             *(usage for name in strategies for usage in self.strategy.standing(name, limits)),
             *(usage for symbol in books.symbols() for usage in self.position.size(symbol, books)),
@@ -125,14 +126,6 @@ class Risk:
     def _measure(self, more: Order | None = None) -> Books:
         return measure(self._portfolio, self._orders.open.values(), more)
 
-    def _account(self, books: Books) -> list[Usage]:
-        account, limits = self.account, self.limits
-        return [
-            *self.watch.losses(books.equity),
-            *account.exposure(books, limits),
-            *account.standing(books, limits),
-        ]
-
     def _usage(self, order: Order, *, counted: bool) -> list[Usage]:
         """Every limit that `order` must keep; `counted` says that it is among the open orders."""
         now, limits = self._bus.now, self.limits
@@ -140,7 +133,8 @@ class Risk:
         return [
             *self.position.usages(order, books, now),
             *self.strategy.standing(order.strategy, limits, 0 if counted else 1),
-            *self._account(books),
+            *self.watch.losses(books.equity),
+            *self.account.standing(books, limits),
             *self.account.venue(order, limits, now),
             *self.rules(order),
         ]
