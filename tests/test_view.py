@@ -17,6 +17,8 @@ from engine.core.events import (
     StoreChanged,
     StrategyState,
     SubmitOrder,
+    SymbolPaused,
+    SymbolResumed,
 )
 from engine.core.model import (
     NANOS,
@@ -39,6 +41,7 @@ from engine.snapshot import (
     FeedStatus,
     Health,
     LimitRow,
+    PausedRow,
     Snapshot,
     StrategyRow,
 )
@@ -282,6 +285,14 @@ def test_the_live_gate_is_shown_as_it_is_met() -> None:
     picture.rig.send(BrokerChanged("paper", True, live=True))
     picture.rig.send(ConfirmLive(word="LIVE", author="me"))
     assert all(gate.met for gate in picture.take().live_gate)
+
+
+def test_a_paused_symbol_is_shown_until_it_is_resumed() -> None:
+    picture = Picture()
+    picture.view.follow(SymbolPaused("ACME", "positions differ"))
+    assert picture.take().paused == (PausedRow("ACME", "positions differ", 0),)
+    picture.view.follow(SymbolResumed("ACME", "me"))
+    assert picture.take().paused == ()
 
 
 def test_a_limit_names_its_setting_where_it_is_the_settings_own_value() -> None:
