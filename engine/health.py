@@ -5,12 +5,16 @@ from collections import deque
 
 PULSE_S = 0.02
 PULSES_KEPT = 500
+BEHIND_S = 0.05
+"""A loop that is later than this does not follow."""
 
 
 class Pulse:
-    """Measures by a timer how late the loop is: the delay of its last turns."""
+    """Measures by a timer how late the loop is: the delay of its last turns. `is_behind` says that
+    the last one was too late."""
 
     def __init__(self) -> None:
+        self.is_behind = False
         self._late: deque[float] = deque(maxlen=PULSES_KEPT)
 
     async def run(self) -> None:
@@ -18,7 +22,9 @@ class Pulse:
         while True:
             due = loop.time() + PULSE_S
             await asyncio.sleep(PULSE_S)
-            self._late.append(loop.time() - due)
+            late = loop.time() - due
+            self._late.append(late)
+            self.is_behind = late > BEHIND_S
 
     @property
     def lateness_ms(self) -> float:

@@ -26,6 +26,7 @@ from engine.backfill import Backfill
 from engine.brokers.base import BaseBroker
 from engine.build import machine_config, make_brokers, make_feed, plugins
 from engine.calendars import session_tables
+from engine.conflation import Conflation
 from engine.core.breaker import RESET_WORD
 from engine.core.events import (
     BarClosed,
@@ -71,6 +72,7 @@ from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.store.writer import StoreWriter
 from engine.view import View
+from engine.watchdog import Unwatched, Watchdog
 
 TICK_S = 0.25
 STOP_S = 5.0
@@ -90,13 +92,15 @@ class Parts:
     """Where an engine reaches outside; a test or a simulation gives its own.
 
     `feed` makes the market data (`engine.build.make_feed`), `brokers` the brokers by the name of
-    the venue, `repository` opens the database, `wall` is the computer's time in ns UTC.
+    the venue, `repository` opens the database, `wall` is the computer's time in ns UTC. `watchdog`
+    watches the loop from a thread; `Unwatched` needs none.
     """
 
     feed: MakeFeed = make_feed
     brokers: MakeBrokers = make_brokers
     repository: Callable[[Place], Awaitable[Repository]] = Repository.open
     wall: NanosecondSource = time.time_ns
+    watchdog: Callable[[], Watchdog | Unwatched] = Watchdog
 
 
 class Runtime:
@@ -116,6 +120,7 @@ class Runtime:
         self._error: BaseException | None = None
         self._latch = KillLatch(settings.kill_files)
         self._pulse = Pulse()
+        self._watchdog = self._parts.watchdog()
         self._started_wall_ts = self._parts.wall()
 
     async def run(self) -> None:
@@ -126,7 +131,8 @@ class Runtime:
         repository = await self._parts.repository(Place.of(self._settings))
         try:
             restored = await self._prepare(repository)
-            await self._trade(repository, restored)
+            with self._watchdog:
+                await self._trade(repository, restored)
         finally:
             self._latch.close()
             await repository.close()
@@ -152,9 +158,20 @@ class Runtime:
         The simulated exchange sees market data first: what it fills, it fills at prices that the
         machine has not decided on yet.
         """
-        if isinstance(event, BarClosed) and not self._feed.recorded and self._backfill.holds(event):
+        if not self._feed.recorded and self._holds(event):
             return
         self._admit(event)
+
+    def _holds(self, event: Event) -> bool:
+        """Whether market data wait: quotes while the loop is behind, bars for those before them."""
+        if isinstance(event, QuoteUpdate):
+            if self._pulse.is_behind:
+                self._conflation.keep(event)
+            return self._pulse.is_behind
+        if isinstance(event, BarClosed):
+            self._conflation.flush()
+            return self._backfill.holds(event)
+        return False
 
     def _admit(self, event: Event) -> None:
         if isinstance(event, QuoteUpdate | BarClosed):
@@ -238,6 +255,7 @@ class Runtime:
         self._view = View(self.machine)
         self._feed_status, self._feed_note = "connecting", ""
         self._backfill = Backfill(self._feed.history, self._admit, self._fail)
+        self._conflation = Conflation(self._admit)
         self._latching = LatchKeeper(
             self._latch,
             lambda: self.machine.safety.kill,
@@ -358,6 +376,7 @@ class Runtime:
                 self._latching.watch(),
                 saver.run(),
                 self._pulse.run(),
+                self._conflation.run(),
                 self._picture(),
                 self._stop.wait(),
             )
@@ -415,9 +434,18 @@ class Runtime:
         started = loop.time()
         while True:
             uptime = int((loop.time() - started) * NANOS)
+            if blocked := self._watchdog.beat():
+                self._switch_off(blocked)
             self.publish(ClockTick(uptime, ts=self._now()))
             self._flush_journal()
             await asyncio.sleep(TICK_S)
+
+    def _switch_off(self, strategy: str) -> None:
+        """It blocked the loop; nobody knows for how long the next time."""
+        self._view.line("error", f"{clean(strategy)} blocked the engine, and is switched off")
+        self.publish(
+            ToggleStrategy(strategy=strategy, enabled=False, author="watchdog", ts=self._now())
+        )
 
     async def _picture(self) -> None:
         """A picture for each frame of the console."""
@@ -463,7 +491,7 @@ class Runtime:
         health = Health(
             lateness_ms=self._pulse.lateness_ms,
             queue=self._in_flight.count + self._writer.waiting,
-            conflated=0,
+            conflated=self._conflation.dropped,
             events=self.machine.bus.seq,
             started_wall_ts=self._started_wall_ts,
             pid=os.getpid(),

@@ -20,7 +20,7 @@ from rich.table import Table
 from engine.ops.settings import Settings
 from tests.bench.measure import Figure, as_json
 
-TOPICS = ("first_frame", "quotes", "bars", "order_path", "kill", "console")
+TOPICS = ("first_frame", "quotes", "bars", "order_path", "kill", "restart", "console")
 
 
 @click.command(help=f"Measure all topics, or those named: {', '.join(TOPICS)}.")
