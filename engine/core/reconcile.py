@@ -181,11 +181,12 @@ class Reconciler:
         books = self._books
         waiting = {o.symbol for o in books.orders.open.values() if o.state in UNANSWERED}
         refused, account.refused = account.refused, []
-        by_venue = {o.venue_order_id: o.client_order_id for o in books.orders.orders.values()}
+        orders = books.orders.orders
+        by_venue = {o.venue_order_id: key for key, o in orders.items() if o.venue_order_id}
         has_news = False
         for fill in fills:
             key = fill.client_order_id or by_venue.get(fill.venue_order_id, "")
-            known = key in books.orders.orders
+            known = key in orders
             if books.portfolio.is_applied(fill.execution_id) or fill.symbol not in books.venues:
                 continue
             if not known and fill.symbol in waiting:

@@ -189,6 +189,8 @@ class Laws:
                 self._execute(event, fill)
             case AccountStatement(fills=fills):
                 for fill in fills:
+                    if fill.client_order_id not in self.orders and self._is_unanswered(fill.symbol):
+                        continue  # it may be that order's
                     report = ExecutionReport(fill.client_order_id, S.PARTIALLY_FILLED, fill=fill)
                     self._execute(report, fill)
             case TradeBusted():
@@ -199,6 +201,10 @@ class Laws:
                 self.losses[event.strategy] = 0
             case _:
                 pass
+
+    def _is_unanswered(self, symbol: str) -> bool:
+        unanswered = (S.SUBMITTED, S.IN_DOUBT)
+        return any(o.symbol == symbol and o.state in unanswered for o in self.orders.values())
 
     def _is_price(self, quote: Quote) -> bool:
         known = quote.symbol in self._symbols()

@@ -450,6 +450,24 @@ def test_an_order_without_an_answer_is_not_taken_for_somebody_elses() -> None:
     assert rig.facts(OrderAdopted) == []
 
 
+def test_an_execution_without_a_known_order_waits_while_one_of_ours_has_no_answer() -> None:
+    """It may be that order's, told without the id that it was sent with; so may be the position."""
+    rig = Bench(void=[QueryOrder])
+    rig.lost.add(SubmitOrder)
+    order = rig.buy()
+    rig.exchange.cancel(order.client_order_id, rig.now)
+    rig.tick(5)
+    rig.broker.book(
+        Fill("x-1", "hand-9", "ACME", Side.BUY, order.quantity, Decimal(100), Decimal(0), rig.now)
+    )
+    assert rig.compare().differences == ()
+    assert rig.facts(OrderAdopted) == []
+    assert rig.position(EXTERNAL).quantity == 0
+    rig.report(order, S.CANCELED)
+    rig.tick(5)
+    assert rig.position(EXTERNAL).quantity == order.quantity
+
+
 # --- a restart -----------------------------------------------------------------------------------
 
 ENTRY = replace(
