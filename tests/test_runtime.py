@@ -532,8 +532,11 @@ async def test_a_cancel_without_an_answer_is_asked_again(
 
     monkeypatch.setattr(engine.build, "PaperBroker", Deaf)
     async with running(zigzag(tmp_path)) as session:
-        snapshot = await session.until(lambda s: any(o.is_open for o in s.orders) and holds(s))
-        stop = next(o for o in snapshot.orders if o.is_open)
+        at_venue = OrderState.ACCEPTED
+        snapshot = await session.until(
+            lambda s: holds(s) and any(o.state is at_venue for o in s.orders)
+        )
+        stop = next(o for o in snapshot.orders if o.state is at_venue)
         session.command(ControlFeed(action="speed", speed=30))
         session.command(RequestCancel(client_order_id=stop.client_order_id, author="me"))
         await session.until(lambda _: asked.count(stop.client_order_id) >= 3)
