@@ -25,6 +25,7 @@ from engine.core.events import (
     KillSwitchTriggered,
     QueryOrder,
     Record,
+    ReplaceOrder,
     SubmitFailed,
     SubmitOrder,
     ToggleStrategy,
@@ -171,6 +172,8 @@ class Host:
                 self._soon(lambda: self._submit(order))
             case CancelOrder(order=order):
                 self._soon(lambda: self._wire.venue(order).cancel(order, self.publish))
+            case ReplaceOrder(order=order, terms=terms):
+                self._soon(lambda: self._wire.venue(order).replace(order, terms, self.publish))
             case QueryOrder(order=order):
                 self._soon(lambda: self._wire.venue(order).query(order, self.publish))
             case _:

@@ -16,6 +16,7 @@ from engine.core.events import (
     Event,
     ExecutionReport,
     OrderNotFound,
+    ReplaceRejected,
     SubmitFailed,
 )
 from engine.core.matching import ExchangeRules, SimulatedExchange
@@ -27,6 +28,7 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     OrderState,
+    OrderTerms,
     OrderType,
     Quote,
     Side,
@@ -89,6 +91,15 @@ class Venue:
         key = order.client_order_id
         failed = CancelRejected(key, "no answer in time")
         self._request(lambda: [self._cancel(key)], failed, failed, answer)
+
+    def replace(self, order: Order, terms: OrderTerms, answer: Callable[[Event], None]) -> None:
+        key = order.client_order_id
+        self._request(
+            lambda: [self.exchange.replace(key, terms, self._schedule.now)],
+            ReplaceRejected(key, "not sent"),
+            ReplaceRejected(key, "no answer in time", in_doubt=True),
+            answer,
+        )
 
     def query(self, order: Order, answer: Callable[[Event], None]) -> None:
         self._request(lambda: self._find(order.client_order_id), None, None, answer)
@@ -202,7 +213,7 @@ class Venue:
         told = [
             ExecutionReport(key, S.PARTIALLY_FILLED, report.venue_order_id, fill) for fill in fills
         ]
-        return [*told, ExecutionReport(key, report.state, report.venue_order_id)]
+        return [*told, replace(report, fill=None)]
 
     def open_orders(self) -> list[str]:
         """Client order ids of what is open here, hand-made orders left out."""
