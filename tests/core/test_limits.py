@@ -240,6 +240,16 @@ def test_a_strategy_cools_down_after_an_entry_and_after_a_loss() -> None:
     assert blocks(rig) == ["cool_down", "flat"], "a minute has passed"
 
 
+def test_a_loss_starts_a_cool_down_of_its_own() -> None:
+    rig = Rig(limits=limits(cool_down_s=Decimal(60)))
+    rig.hold_position(100)
+    rig.now += 61 * NANOS
+    rig.signal(S, 99.5)
+    rig.quote(99)
+    rig.signal(B, 99)
+    assert blocks(rig) == ["cool_down"]
+
+
 def test_the_cool_down_outlives_a_restart() -> None:
     rig = Rig(limits=limits(cool_down_s=Decimal(60)))
     lose(rig)
