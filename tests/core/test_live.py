@@ -148,3 +148,12 @@ def test_nor_to_paper(running: Mode, reason: str) -> None:
     rig = Rig(mode=running)
     rig.send(RequestMode(mode=Mode.PAPER, author="me"))
     assert refused(rig) == [reason]
+
+
+def test_a_broker_that_was_no_real_account_when_it_was_confirmed_is_not_confirmed() -> None:
+    rig = rig_at()
+    rig.send(BrokerChanged("other", True))
+    confirm(rig)
+    assert rig.facts(LiveConfirmed)[-1].brokers == ("paper",)
+    rig.send(BrokerChanged("other", True, live=True))
+    assert rig.machine.safety.live.objection("other").endswith("not confirmed in this session")
