@@ -6,9 +6,10 @@ from typing import Any
 from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
 from engine.core.events import Restored
+from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
-from engine.core.model import NANOS, AssetClass, Instrument, nanos
+from engine.core.model import NANOS, AssetClass, Instrument, OrderType, nanos
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import Calendars, SessionTable
@@ -44,6 +45,24 @@ def safety_rules(settings: Settings) -> SafetyRules:
         allow_live=settings.allow_live_trading,
         dead_man=int((settings.dead_man_s or 0) * NANOS),
         dry_run=settings.dry_run,
+    )
+
+
+def execution_rules(settings: Settings) -> ExecutionRules:
+    return ExecutionRules(
+        entry_order_type=OrderType(settings.entry_order_type),
+        entry_offset_bps=settings.entry_offset_bps,
+        entry_timeout=int(settings.entry_timeout_s * NANOS),
+        entry_on_timeout=settings.entry_on_timeout,
+        entry_max_chases=settings.entry_max_chases,
+        entry_max_chase_bps=settings.entry_max_chase_bps,
+        entry_time_in_force=settings.entry_time_in_force,
+        partial_remainder=settings.partial_remainder,
+        exit_order_type=OrderType(settings.exit_order_type),
+        on_strategy_off=settings.on_strategy_off,
+        on_stop_refused=settings.on_stop_refused,
+        on_halt=settings.on_halt,
+        flatten_at_open=settings.flatten_at_open,
     )
 
 
@@ -102,6 +121,7 @@ def machine_config(
         strategies=tuple(StrategySetup(name, symbols) for name in sorted(strategies)),
         starting_cash=settings.starting_cash,
         limits=risk_limits(settings),
+        execution=execution_rules(settings),
         day_zone=settings.trading_day_zone.key,
         stale_after=int(settings.stale_after_s * NANOS),
         submit_timeout=int(settings.submit_timeout_s * NANOS),

@@ -56,6 +56,7 @@ def worded(fact: e.Event) -> Worded | None:
         case _:
             return (
                 _market(fact)
+                or _position(fact)
                 or _safety(fact)
                 or _limits(fact)
                 or _accounts(fact)
@@ -111,6 +112,20 @@ def _at(order: Order) -> str:
 def _fill(order: Order, fill: Fill) -> str:
     rest = f", {order.leaves} left" if order.leaves else ""
     return f"filled: {fill.side} {fill.quantity} {fill.symbol} at {fill.price}{rest}"
+
+
+def _position(fact: e.Event) -> Worded | None:
+    match fact:
+        case e.TargetReached():
+            what = f"{fact.symbol} is at {fact.price}, its target was {fact.target}"
+            return INFO, f"{fact.strategy}: {what}: the position is closed"
+        case e.PositionUnprotected():
+            what = f"{fact.quantity} {fact.symbol} without a stop"
+            return ERROR, f"{fact.strategy}: {what}: {fact.reason}: {fact.action}"
+        case e.PositionNotFlat():
+            return ERROR, f"{fact.strategy}: {fact.quantity} {fact.symbol} not flat: {fact.reason}"
+        case _:
+            return None
 
 
 def _market(fact: e.Event) -> Worded | None:
@@ -177,7 +192,8 @@ def _limits(fact: e.Event) -> Worded | None:
             return WARNING, f"{fact.symbol} paused: {fact.reason}"
         case e.SymbolResumed():
             by = f" by {fact.author}" if fact.author else ""
-            return INFO, f"{fact.symbol} is traded again{by}"
+            after = " after the halt" if fact.halted else ""
+            return INFO, f"{fact.symbol} is traded again{after}{by}"
         case e.LimitChanged():
             how = "loosened" if fact.loosened else "tightened"
             return WARNING, f"{fact.name} {how} from {fact.before} to {fact.after} by {fact.author}"

@@ -180,6 +180,22 @@ WORDS: list[tuple[e.Event, str, str]] = [
     (e.SymbolPaused("ACME", "halted"), "warning", "ACME paused: halted"),
     (e.SymbolResumed("ACME", "me"), "info", "ACME is traded again by me"),
     (e.SymbolResumed("ACME"), "info", "ACME is traded again"),
+    (e.SymbolResumed("ACME", halted=True), "info", "ACME is traded again after the halt"),
+    (
+        e.TargetReached("puppet", "ACME", Decimal(110), Decimal("110.5")),
+        "info",
+        "puppet: ACME is at 110.5, its target was 110: the position is closed",
+    ),
+    (
+        e.PositionUnprotected("puppet", "ACME", Decimal(49), "halted", "it is closed"),
+        "error",
+        "puppet: 49 ACME without a stop: halted: it is closed",
+    ),
+    (
+        e.PositionNotFlat("puppet", "ACME", Decimal(49), "XNYS is closed"),
+        "error",
+        "puppet: 49 ACME not flat: XNYS is closed",
+    ),
     (
         e.LimitChanged("max_daily_loss", "1000", "2000", True, "me"),
         "warning",
@@ -311,6 +327,7 @@ WORDS: list[tuple[e.Event, str, str]] = [
 ]
 
 SILENT: list[e.Event] = [
+    e.BracketChanged(e.Bracket("puppet", "ACME")),
     e.OrderIntended(ORDER),
     e.OrderSubmitted(ORDER),
     e.RiskChecked("tb-1", "account", "exposure", 1.0, 80.0, True),
@@ -318,7 +335,8 @@ SILENT: list[e.Event] = [
     e.PositionChanged(Position("puppet", "ACME"), FILL, Decimal(1)),
     e.FintracUpdated(UNKNOWN),
 ]
-"""What another line tells: an order by what becomes of it, a breach by the kill switch."""
+"""What another line tells: an order by what becomes of it, a breach by the kill switch, a bracket
+by the orders that follow from it."""
 
 
 @pytest.mark.parametrize(("fact", "level", "text"), WORDS, ids=lambda x: type(x).__name__)

@@ -47,6 +47,11 @@ class Bus:
         returns False stops the event there: so the edge refuses what is not sound."""
         self._handlers[event_type] = (*self._handlers.get(event_type, ()), handler)
 
+    def unsubscribe(self, event_type: type[E], handler: Callable[[E], bool | None]) -> None:
+        """`handler` sees no event of the type any more, from the next one on."""
+        kept = tuple(h for h in self._handlers.get(event_type, ()) if h != handler)
+        self._handlers[event_type] = kept
+
     def record_with(self, recorder: Callable[[Event], None]) -> None:
         """`recorder` sees every fact before its subscribers do."""
         self._recorder = recorder

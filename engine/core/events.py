@@ -152,6 +152,32 @@ class ChangedLimit(Struct, frozen=True):
     setting: str
 
 
+class Pause(Struct, frozen=True):
+    """Why no entry is made in a symbol: until `until` (ns UTC), 0 for until it is resumed. Where it
+    is `halted`, its venue stopped the trading, and no order at all is made in it."""
+
+    symbol: str
+    reason: str
+    until: int = 0
+    halted: bool = False
+
+
+class Bracket(Struct, frozen=True):
+    """How a position is to be protected beyond a fixed stop: `stop_price` follows the best price at
+    the distance `trail`; at `take_profit` the position is closed. None where that is not wanted."""
+
+    strategy: str
+    symbol: str
+    stop_price: Decimal | None = None
+    take_profit: Decimal | None = None
+    trail: Decimal | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is wanted: the position is closed."""
+        return self.take_profit is None and self.trail is None
+
+
 class Restored(Event, frozen=True):
     """The durable state at the start of a session.
 
@@ -177,6 +203,8 @@ class Restored(Event, frozen=True):
     fills: tuple[Fill, ...] = ()
     violations: tuple[Violation, ...] = ()
     fintrac: tuple[FintracReport, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    brackets: tuple[Bracket, ...] = ()
 
 
 class EngineStarted(Event, frozen=True):
@@ -597,6 +625,40 @@ class PositionChanged(Event, frozen=True):
     cash: Decimal
 
 
+class BracketChanged(Event, frozen=True):
+    """A position got a target or a trailing stop, or its stop followed the price."""
+
+    bracket: Bracket
+
+
+class TargetReached(Event, frozen=True):
+    """The price is at a position's `target`, which does not rest at its venue: it is closed."""
+
+    strategy: str
+    symbol: str
+    target: Decimal
+    price: Decimal
+
+
+class PositionUnprotected(Event, frozen=True):
+    """The venue refused what protects a position; `action` says what is done about it."""
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    reason: str
+    action: str
+
+
+class PositionNotFlat(Event, frozen=True):
+    """A position that is to be flattened is still there."""
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    reason: str
+
+
 class TradeReversed(Event, frozen=True):
     """The venue took `fill` back; `correction` is what it put in its place, None where nothing."""
 
@@ -685,16 +747,21 @@ class OperatorSilent(Event, frozen=True):
 
 
 class SymbolPaused(Event, frozen=True):
-    """No entry is made in `symbol` until it is resumed (at `until`, 0 for by hand)."""
+    """No entry is made in `symbol` until it is resumed (at `until`, 0 for by hand); no order at all
+    where its venue `halted` it."""
 
     symbol: str
     reason: str
     until: int = 0
+    halted: bool = False
 
 
 class SymbolResumed(Event, frozen=True):
+    """The pause is over; or, where it was `halted`, the halt."""
+
     symbol: str
     author: str = ""
+    halted: bool = False
 
 
 class LimitChanged(Event, frozen=True):

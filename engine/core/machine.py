@@ -14,6 +14,7 @@ from engine.core.events import (
     AccountStatement,
     AskOrder,
     BarClosed,
+    BracketChanged,
     BrokerChanged,
     BrokerStatusChanged,
     CancelRejected,
@@ -32,10 +33,13 @@ from engine.core.events import (
     ExecutionReport,
     FeedChanged,
     FeedStatusChanged,
+    FillQuarantined,
+    HaltChanged,
     IntentCommitted,
     IntentFailed,
     KillFileChanged,
     KillSwitchRearmed,
+    KillSwitchTriggered,
     LateFill,
     LawBroken,
     LimitBreached,
@@ -70,6 +74,7 @@ from engine.core.events import (
     RequestReplace,
     ResetCircuitBreaker,
     Restored,
+    ResumeSymbol,
     SignalGenerated,
     StatementFailed,
     SteerFeed,
@@ -79,15 +84,20 @@ from engine.core.events import (
     StrategyToggled,
     SubmitFailed,
     SymbolPaused,
+    SymbolResumed,
+    TargetReached,
     ToggleStrategy,
     TradeBusted,
     TradeReversed,
     TripKillSwitch,
 )
-from engine.core.execution import Desk
+from engine.core.execution.context import Context
+from engine.core.execution.desk import Desk
+from engine.core.execution.rules import ExecutionRules
 from engine.core.market import Market
 from engine.core.model import NANOS, Instrument, Mode, OrderPurpose, StopAction
 from engine.core.orders import OrderBook
+from engine.core.pauses import Pauses
 from engine.core.portfolio import Portfolio
 from engine.core.reconcile import Reconciler
 from engine.core.risk import Risk, RiskLimits
@@ -122,6 +132,7 @@ class MachineConfig(Struct, frozen=True):
     currency: str = "USD"
     starting_cash: Decimal = Decimal(100_000)
     limits: RiskLimits = RiskLimits()
+    execution: ExecutionRules = ExecutionRules()
     safety: SafetyRules = SafetyRules()
     day_zone: str = "America/New_York"
     stale_after: int = 120 * NANOS
@@ -172,25 +183,31 @@ class Machine:
         )
         self.risk.rules = self.compliance.usages
         self.runner = StrategyRunner(bus, self.market)
+        self.pauses = Pauses(bus, self.market.symbols)
         self.reconciler = Reconciler(
             bus,
             self._effects.append,
             config.instruments,
             self.portfolio,
             self.orders,
-            self._pause,
+            self.pauses.pause,
             config.reconcile_every,
         )
         self._stopping = ""
         self.safety.venue_objection = self._objection
         self.desk = Desk(
-            bus,
-            self.market,
-            self.portfolio,
-            self.orders,
-            self.risk,
-            self.safety,
-            self.runner,
+            Context(
+                bus,
+                self.market,
+                self.portfolio,
+                self.orders,
+                self.risk,
+                self.safety,
+                self.runner,
+                self.pauses,
+                self.calendars,
+                config.execution,
+            )
         )
         self._send_nothing_in_a_dry_run()
         for setup in config.strategies:
@@ -227,8 +244,8 @@ class Machine:
             "unwanted": self.orders.unwanted,
             "told": self.orders.told,
             "capabilities": self.orders.capabilities,
-            "exits": [[*key, ts] for key, ts in self.desk.exits.items()],
-            "refused": [[*key, ts] for key, ts in self.desk.refused.items()],
+            "desk": self.desk.state(),
+            "pauses": [*self.pauses.paused.values(), *self.pauses.halted.values()],
             "kill": self.safety.kill,
             "kill_file": self.safety.kill_file,
             "accounts": self.reconciler.accounts,
@@ -268,10 +285,11 @@ class Machine:
         for part in (market, portfolio, risk.watch, runner):
             bus.subscribe(QuoteUpdate, part.on_quote)
             bus.subscribe(BarClosed, part.on_bar)
-        for part in (orders, market, risk.watch, runner, desk):
+        for part in (orders, market, risk.watch, runner, self.pauses, desk):
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker
-        for part in (portfolio, compliance, runner, risk, orders, desk, safety, breaker):
+        books = (portfolio, compliance, runner, risk, orders)
+        for part in (*books, self.pauses, desk, safety, breaker):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
         bus.subscribe(EngineStarted, breaker.on_started)
@@ -295,9 +313,9 @@ class Machine:
             bus.subscribe(fill_fact, desk.on_fill)
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)
-        for terms_fact in (OrderReplaced, OrderReplaceRejected):
-            bus.subscribe(terms_fact, desk.on_order_done)
         bus.subscribe(OrderAdopted, safety.on_adopted)
+        for settled_fact in (OrderAccepted, OrderReplaced, OrderReplaceRejected):
+            bus.subscribe(settled_fact, desk.on_order_settled)
         bus.subscribe(DuplicateRefused, desk.on_duplicate)
         bus.subscribe(OrderIntended, compliance.on_intended)
         bus.subscribe(PositionChanged, compliance.on_position)
@@ -312,6 +330,8 @@ class Machine:
             bus.subscribe(message, risk.account.on_message)
         bus.subscribe(AccountStatement, risk.account.on_statement)
         bus.subscribe(ChangeLimit, risk.on_change_limit)
+        bus.subscribe(BracketChanged, desk.on_bracket)
+        bus.subscribe(TargetReached, desk.on_target)
         bus.subscribe(PositionChanged, runner.on_position)
         bus.subscribe(PositionClosed, risk.on_closed)
 
@@ -320,6 +340,7 @@ class Machine:
         bus.subscribe(LimitBreached, safety.on_breach)
         bus.subscribe(LawBroken, safety.on_broken_law)
         bus.subscribe(RearmKillSwitch, safety.on_rearm)
+        bus.subscribe(KillSwitchTriggered, desk.on_killed)
         bus.subscribe(KillSwitchRearmed, desk.on_resumed)
         bus.subscribe(RequestMode, safety.live.on_mode)
         bus.subscribe(ConfirmLive, safety.live.on_confirm)
@@ -357,9 +378,18 @@ class Machine:
         bus.subscribe(AskOrder, self._on_ask)
         bus.subscribe(MarkOrder, self._on_mark)
         bus.subscribe(ControlFeed, self._on_control)
+        self._wire_pauses()
 
-    def _pause(self, symbol: str, reason: str) -> None:
-        self.bus.publish(SymbolPaused(symbol, reason))
+    def _wire_pauses(self) -> None:
+        bus, pauses = self.bus, self.pauses
+        bus.subscribe(HaltChanged, pauses.on_halt)
+        bus.subscribe(OrderRejected, pauses.on_rejected)
+        bus.subscribe(FillQuarantined, pauses.on_quarantined)
+        bus.subscribe(ResumeSymbol, pauses.on_resume)
+        bus.subscribe(SymbolPaused, self.runner.on_symbol_paused)
+        bus.subscribe(SymbolPaused, self.desk.on_paused)
+        bus.subscribe(SymbolResumed, self.runner.on_symbol_resumed)
+        bus.subscribe(SymbolResumed, self.desk.on_symbol_resumed)
 
     def _on_feed(self, event: FeedChanged) -> None:
         self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))

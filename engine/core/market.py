@@ -114,6 +114,14 @@ class Market:
             return quote.ask
         return market.mark
 
+    def bid(self, symbol: str) -> float:
+        """What a seller gets: the bid, or the mark where no quote is within the limit of age."""
+        market = self.symbols[symbol]
+        quote = market.quote
+        if quote is not None and self._bus.now - quote.ts <= self._stale_after:
+            return quote.bid
+        return market.mark
+
     def start_day(self, start: int) -> None:
         """Changes refer to the first price of each symbol from `start` (ns UTC) on."""
         for market in self.symbols.values():

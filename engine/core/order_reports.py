@@ -142,7 +142,7 @@ class OrderReports(OrderMoves):
             quantity=max(terms.quantity, order.filled),
             limit_price=terms.limit_price,
             stop_price=terms.stop_price,
-            reference_price=terms.limit_price or order.reference_price + shift,
+            reference_price=max(terms.limit_price or ZERO, order.reference_price + shift),
             venue_order_id=venue_order_id or order.venue_order_id,
             **changes,
         )

@@ -20,6 +20,8 @@ from engine.core.events import (
     SignalGenerated,
     StrategyFailed,
     StrategyToggled,
+    SymbolPaused,
+    SymbolResumed,
     ToggleStrategy,
 )
 from engine.core.market import Market
@@ -81,6 +83,8 @@ class Strategy:
         *,
         strength: float = 1.0,
         stop_price: float | None = None,
+        take_profit: float | None = None,
+        trail: float | None = None,
         reason: str = "",
     ) -> Signal:
         """A signal of this strategy at the close of `bar`."""
@@ -94,6 +98,8 @@ class Strategy:
             indicators=indicators,
             stop_price=stop_price,
             reason=reason,
+            take_profit=take_profit,
+            trail=trail,
         )
 
 
@@ -151,7 +157,8 @@ class StrategyRunner:
 
     A strategy that is off still sees every bar, so that it is warm when it is switched on; what it
     answers is dropped. The same side twice in a row for a symbol is dropped too. A strategy that
-    raises is switched off and the others go on.
+    raises is switched off and the others go on. While a symbol is `halted` nothing is signalled in
+    it, and after it not before the strategy has seen its history anew: no signal over the gap.
     """
 
     def __init__(self, bus: Bus, market: Market) -> None:
@@ -163,6 +170,7 @@ class StrategyRunner:
         self._bar_slots: dict[str, tuple[Slot, ...]] = {}
         self._quote_slots: dict[str, tuple[Slot, ...]] = {}
         self._clock_slots: tuple[Slot, ...] = ()
+        self.halted: dict[str, None] = {}
 
     def add(
         self,
@@ -250,6 +258,19 @@ class StrategyRunner:
             for symbol, side in state.last_signals.items():
                 if symbol in run.slots:
                     run.slots[symbol].last_side = side
+        self.halted = {pause.symbol: None for pause in event.pauses if pause.halted}
+
+    def on_symbol_paused(self, event: SymbolPaused) -> None:
+        if event.halted:
+            self.halted[event.symbol] = None
+
+    def on_symbol_resumed(self, event: SymbolResumed) -> None:
+        if not event.halted:
+            return
+        self.halted.pop(event.symbol, None)
+        for run in self.runs.values():
+            if (slot := run.slots.get(event.symbol)) is not None:
+                slot.seen = 0
 
     def on_started(self, _: EngineStarted) -> None:
         self._live = True
@@ -292,7 +313,7 @@ class StrategyRunner:
     def _emit(self, slot: Slot, signal: Signal) -> None:
         if not self._live or not slot.run.enabled or slot.seen < slot.run.required:
             return
-        if signal.side is slot.last_side:
+        if signal.side is slot.last_side or signal.symbol in self.halted:
             return
         slot.last_side = signal.side
         self._bus.publish(SignalGenerated(signal))
@@ -314,11 +335,9 @@ def _checked(slot: Slot, answer: Any) -> Signal:
         raise ValueError(f"returned {type(answer).__name__}, not a Signal")
     if answer.symbol != slot.strategy.symbol or answer.strategy != slot.run.name:
         raise ValueError("returned a signal for another strategy or symbol")
-    price, strength, stop = float(answer.price), float(answer.strength), answer.stop_price
+    price, strength = float(answer.price), float(answer.strength)
     if not (isfinite(price) and price > 0 and 0 <= strength <= 1):
         raise ValueError("returned a signal without a price, or with a strength outside 0 to 1")
-    if stop is not None and not (isfinite(stop) and stop > 0):
-        raise ValueError("returned a stop price that is no price")
     return Signal(
         answer.strategy,
         answer.symbol,
@@ -327,6 +346,18 @@ def _checked(slot: Slot, answer: Any) -> Signal:
         price,
         strength,
         {clean(name): float(value) for name, value in answer.indicators.items()},
-        None if stop is None else float(stop),
+        _positive(answer.stop_price, "stop price"),
         clean(answer.reason),
+        _positive(answer.take_profit, "target price"),
+        _positive(answer.trail, "trailing distance"),
     )
+
+
+def _positive(value: Any, name: str) -> float | None:
+    """`value` as a float. Raises ValueError where it is there and not a positive number."""
+    if value is None:
+        return None
+    number = float(value)
+    if not (isfinite(number) and number > 0):
+        raise ValueError(f"returned a {name} that is none")
+    return number

@@ -25,7 +25,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engine.core.model import KillAction, Mode, StopAction
+from engine.core.execution.rules import (
+    EntryTimeout,
+    PartialRemainder,
+    StopRefused,
+    StrategyOff,
+    SymbolHalted,
+)
+from engine.core.model import KillAction, Mode, StopAction, TimeInForce
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.latch import KillFiles
@@ -170,6 +177,34 @@ class Settings(BaseSettings):
     max_volume_share_pct: Percent = Decimal(10)
     """percent of a bar's volume that may fill at once; of a quote its whole size may"""
 
+    # How orders are worked.
+    entry_order_type: Annotated[Literal["limit", "market"], AnyCase] = "limit"
+    """limit enters at the ask, and ENTRY_OFFSET_BPS from it; market at whatever the price is"""
+    entry_offset_bps: Annotated[Decimal, Field(ge=-1_000, le=1_000)] = Decimal(0)
+    """basis points above the ask at which a limit entry is placed; below it where negative"""
+    entry_timeout_s: Seconds = 60
+    """seconds after which a limit entry (or exit) that is not filled is looked at"""
+    entry_on_timeout: Annotated[EntryTimeout, AnyCase] = EntryTimeout.CHASE
+    """chase has a limit entry that is not filled in time follow the ask, give_up cancels it"""
+    entry_max_chases: Annotated[int, Field(ge=0, le=1_000)] = 3
+    """how often a limit entry may follow the ask before it is given up"""
+    entry_max_chase_bps: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(50)
+    """basis points above the first ask up to which it may follow, and at which it is sized"""
+    entry_time_in_force: Annotated[TimeInForce, AnyCase] = TimeInForce.GTC
+    """how long the venue keeps a limit entry: gtc, day, ioc or fok"""
+    partial_remainder: Annotated[PartialRemainder, AnyCase] = PartialRemainder.CANCEL
+    """the rest of an entry that was filled in part when its time is over: cancel, or keep it"""
+    exit_order_type: Annotated[Literal["market", "limit"], AnyCase] = "market"
+    """limit has an exit wait at the bid for ENTRY_TIMEOUT_S, without a stop, before it is market"""
+    on_strategy_off: Annotated[StrategyOff, AnyCase] = StrategyOff.CANCEL_ENTRIES
+    """what becomes of a strategy's orders when it is off: cancel_entries, keep, or flatten"""
+    on_stop_refused: Annotated[StopRefused, AnyCase] = StopRefused.EXIT
+    """where the venue refuses a protective stop: exit closes the position, alert only says so"""
+    on_halt: Annotated[SymbolHalted, AnyCase] = SymbolHalted.CANCEL_ENTRIES
+    """open orders in a symbol that is halted: keep, cancel_entries, or cancel (all of them)"""
+    flatten_at_open: bool = False
+    """true has what could not be flattened, because its market was closed, leave at the open"""
+
     # Risk: the position. A limit that is set is for crypto too, unless its CRYPTO_ twin is set.
     max_position_size_pct: Percent = Decimal(5)
     """largest position in one symbol, in percent of equity"""
@@ -195,6 +230,10 @@ class Settings(BaseSettings):
     """true refuses a signal without a stop-loss of its own instead of setting the default one"""
     extended_hours: bool = False
     """true lets stocks be bought before the open and after the close too"""
+    take_profit_pct: Cost = Decimal(0)
+    """distance of the default target from the entry, in percent of its price; 0 means none"""
+    trailing_stop_pct: Cost = Decimal(0)
+    """distance at which the stop follows the price, in percent of the entry's; 0 means it stays"""
 
     # Risk: the strategy.
     min_signal_strength: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.7")

@@ -34,7 +34,7 @@ from engine.core.events import (
     SubmitOrder,
     ToggleStrategy,
 )
-from engine.core.execution import SLIPPAGE_ALLOWANCE
+from engine.core.execution.rules import SLIPPAGE_ALLOWANCE
 from engine.core.machine import Machine, MachineConfig, StrategySetup
 from engine.core.matching import CAPABILITIES, SimulatedExchange
 from engine.core.model import ZERO, Bar, Fill, Mode, RoundTrip, utc
@@ -216,6 +216,7 @@ def assumptions(settings: Settings) -> dict[str, str]:
     limits = risk_limits(settings)
     return {
         "decision": "at a bar's close; its order can fill from the next bar on",
+        "entry": _entry(settings),
         "market order": f"next open, {settings.slippage_bps} bp worse (SLIPPAGE_BPS)",
         "stop": "at the stop price, or the open where it gaps, with slippage",
         "limit": "where a bar trades through it, or the open where that is better",
@@ -239,3 +240,10 @@ def assumptions(settings: Settings) -> dict[str, str]:
 def _by_class(limits: RiskLimits, name: str) -> str:
     stocks, crypto = shown(limits.value(name)), shown(limits.value(f"crypto_{name}"))
     return f"{stocks} %" if stocks == crypto else f"{stocks} % for stocks, {crypto} % for crypto,"
+
+
+def _entry(settings: Settings) -> str:
+    if settings.entry_order_type == "market":
+        return "market (ENTRY_ORDER_TYPE)"
+    then = f"{settings.entry_on_timeout.replace('_', ' ')} after {settings.entry_timeout_s:g} s"
+    return f"limit at the close {settings.entry_offset_bps:+f} bp, {then} (ENTRY_ORDER_TYPE)"

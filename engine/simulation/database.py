@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from engine.core.events import (
+    Bracket,
+    BracketChanged,
     ChangedLimit,
     CircuitBreakerState,
     Event,
@@ -15,9 +17,12 @@ from engine.core.events import (
     LimitChanged,
     OrderEvent,
     OrderIntended,
+    Pause,
     PositionChanged,
     Restored,
     StrategyState,
+    SymbolPaused,
+    SymbolResumed,
     TradingDayStarted,
 )
 from engine.core.model import Fill, Order, Position
@@ -25,9 +30,11 @@ from engine.core.risk import HIGH_WATER_MARK
 from engine.store.durable import (
     Breaker,
     KillSwitch,
+    brackets_after,
     breaker_after,
     kill_after,
     limits_after,
+    pauses_after,
     strategy_after,
     strategy_of,
 )
@@ -50,6 +57,8 @@ class Database:
         self._day: TradingDayStarted | None = None
         self._marks: dict[str, float] = {}
         self._peak: float | None = None
+        self._pauses: tuple[Pause, ...] = ()
+        self._brackets: tuple[Bracket, ...] = ()
 
     def commit_intent(self, order: Order) -> bool:
         """Make an intent durable; False where its client order id was committed before."""
@@ -88,6 +97,8 @@ class Database:
             kill=self.kill,
             breaker=self._breaker,
             limits=self._limits,
+            pauses=self._pauses,
+            brackets=self._brackets,
             day=self._day.day if self._day else "",
             day_equity=self._day.equity if self._day else None,
             peak_equity=self._peak,
@@ -102,6 +113,10 @@ class Database:
             case PositionChanged(position=position, fill=fill):
                 self._fills.setdefault(fill.execution_id, fill)
                 self._positions[position.strategy, position.symbol] = position
+            case SymbolPaused() | SymbolResumed():
+                self._pauses = pauses_after(self._pauses, fact)
+            case BracketChanged():
+                self._brackets = brackets_after(self._brackets, fact)
             case TradingDayStarted() if fact.equity == fact.equity:
                 self._day = fact
             case _:

@@ -48,10 +48,13 @@ from engine.core.events import (
     StrategyFailed,
     StrategyToggled,
     SubmitOrder,
+    SymbolPaused,
+    SymbolResumed,
     ToggleStrategy,
     TradeBusted,
     TradingDayStarted,
 )
+from engine.core.execution.rules import StopRefused, StrategyOff
 from engine.core.machine import MachineConfig
 from engine.core.model import (
     EXTERNAL,
@@ -146,6 +149,9 @@ class Laws:
         self.live: dict[str, bool] = {}
         self.confirmed: set[str] = set()
         self.reconciled: set[str] = set()
+        self.paused: set[str] = set()
+        self.halted: set[str] = set()
+        self.forced: set[Key] = set()
         self.seq = 0
         self.ts = 0
 
@@ -229,6 +235,9 @@ class Laws:
         self.losses = {state.strategy: state.losses for state in event.strategies}
         self.kill = event.kill.action if event.kill.tripped else None
         self.breaker, self.failures = event.breaker.tripped, event.breaker.failures
+        self.paused = {pause.symbol for pause in event.pauses if not pause.halted}
+        self.halted = {pause.symbol for pause in event.pauses if pause.halted}
+        self.forced = set(self.held) if self.kill is KillAction.FLATTEN else set()
         if event.day_equity is not None:
             self.day_equity = Decimal(repr(event.day_equity))
 
@@ -255,7 +264,10 @@ class Laws:
         self.cash += gain
         self.held[key] = self.held.get(key, Decimal(0)) + fill.side.sign * fill.quantity
         self.trips[key] = self.trips.get(key, Decimal(0)) + gain
+        if self.kill is KillAction.FLATTEN:
+            self.forced.add(key)
         if not self.held[key]:
+            self.forced.discard(key)
             pnl = self.trips.pop(key)
             self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if pnl < 0 else 0
 
@@ -306,6 +318,8 @@ class Laws:
                 weaker = self.kill is not None and fact.action in WEAKER[self.kill]
                 law(not weaker, "I5: the kill switch does less than it did", fact)
                 self.kill = fact.action
+                if fact.action is KillAction.FLATTEN:
+                    self.forced |= {key for key, quantity in self.held.items() if quantity}
             case KillSwitchRearmed():
                 self.kill = None
             case BrokerStatusChanged():
@@ -313,6 +327,10 @@ class Laws:
                 self.reconciled.discard(fact.broker)
             case LiveConfirmed():
                 self.confirmed |= set(fact.brokers)
+            case SymbolPaused():
+                (self.halted if fact.halted else self.paused).add(fact.symbol)
+            case SymbolResumed():
+                (self.halted if fact.halted else self.paused).discard(fact.symbol)
             case CircuitBreakerTripped():
                 self.breaker = True
             case CircuitBreakerReset():
@@ -375,22 +393,33 @@ class Laws:
     def _replacing(self, effect: ReplaceOrder) -> None:
         """A replace asks for no more than the limits leave, of an order that works."""
         order = effect.order
-        law(self.kill is None, "I5", order)
+        shrinks = order.purpose is not OrderPurpose.ENTRY and (
+            effect.terms.quantity < order.quantity
+        )
+        law(self.kill is None or shrinks, "I5", order)
         law(order.state is S.PENDING_REPLACE, "I7", order)
         law(order.pending_terms == effect.terms, "I6", effect)
         law(effect.terms.quantity > order.filled, "I7", effect)
-        if order.purpose is not OrderPurpose.ENTRY:
+        if order.purpose is not OrderPurpose.ENTRY and not shrinks:
             self._reduces(order)
 
     def _count(self, fact: OrderEvent) -> None:
         """Rejections in a row: an order that a venue takes or fills starts the count anew."""
         match fact:
-            case OrderRejected():
+            case OrderRejected(order=order):
                 self.failures += 1
+                self._refused(order)
             case OrderAccepted() | OrderPartiallyFilled() | OrderFilled():
                 self.failures = 0
             case _:
                 pass
+
+    def _refused(self, order: Order) -> None:
+        """A position whose stop was refused may be closed, whoever owns it."""
+        key = (order.strategy, order.symbol)
+        stop = order.purpose is OrderPurpose.PROTECTIVE_STOP and self.held.get(key)
+        if stop and self.config.execution.on_stop_refused is StopRefused.EXIT:
+            self.forced.add(key)
 
     def _intended(self, order: Order) -> None:
         law(order.client_order_id not in self.sent, "I2", order)
@@ -410,10 +439,11 @@ class Laws:
             venue = {i.symbol: i.venue for i in self.config.instruments}[order.symbol]
             law(venue in self.reconciled, "I8: not reconciled", order)
         self.sent[key] = order
-        if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
-            law(order.strategy in self.on, "I10", order)
+        law(order.strategy in self.on or self._acts_while_off(order), "I10", order)
+        law(order.symbol not in self.halted, "halted", order)
         if order.purpose is OrderPurpose.ENTRY:
             law(not self.breaker, "circuit breaker", order)
+            law(order.symbol not in self.paused, "paused", order)
             self._within_limits(order)
         else:
             self._reduces(order)
@@ -427,18 +457,26 @@ class Laws:
         if asked_for:
             law(self.config.safety.allow_live and venue in self.confirmed, "I11", order)
 
+    def _acts_while_off(self, order: Order) -> bool:
+        """What protects a position belongs to it, not to its strategy; and what is to be flat is
+        closed whoever owns it."""
+        protects = (OrderPurpose.PROTECTIVE_STOP, OrderPurpose.TAKE_PROFIT)
+        flattens = self.config.execution.on_strategy_off is StrategyOff.FLATTEN
+        forced = flattens or (order.strategy, order.symbol) in self.forced
+        return order.purpose in protects or (order.purpose is OrderPurpose.EXIT and forced)
+
     def _reduces(self, order: Order) -> None:
-        """What closes a position never adds up to more than is held: nothing is sold twice."""
+        """What closes a position never adds up to more than is held, of linked orders (one cancels
+        the other) the largest: nothing is sold twice."""
         key = (order.strategy, order.symbol)
         held = abs(self.held.get(key, Decimal(0)))
-        closing = [
-            o.worst_leaves
-            for o in self.orders.values()
-            if (o.strategy, o.symbol) == key
-            and o.purpose is not OrderPurpose.ENTRY
-            and o.state not in ENDED
-        ]
-        law(sum(closing) <= held, "reduce only", (order, closing, held))
+        closing: dict[str, Decimal] = {}
+        for o in self.orders.values():
+            closes = o.purpose not in (OrderPurpose.ENTRY, OrderPurpose.EXTERNAL)
+            if closes and (o.strategy, o.symbol) == key and o.state not in ENDED:
+                group = o.oco_group or o.client_order_id
+                closing[group] = max(closing.get(group, Decimal(0)), o.worst_leaves)
+        law(sum(closing.values()) <= held, "reduce only", (order, closing, held))
 
     def _within_limits(self, order: Order) -> None:
         """I6, with every open entry at its worst. Fractions: no rounding on either side."""

@@ -9,8 +9,9 @@ from random import Random
 
 from msgspec import Struct
 
+from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
-from engine.core.model import NANOS, AssetClass, Instrument, KillAction
+from engine.core.model import NANOS, AssetClass, Instrument, KillAction, OrderType
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 
@@ -149,6 +150,7 @@ def _config(random: Random, venues: list[str]) -> MachineConfig:
             for name in sorted({"amber", *names})
         ),
         limits=_limits(random),
+        execution=ExecutionRules(entry_order_type=OrderType.MARKET),
         safety=SafetyRules(
             random.choice(list(KillAction)), random.choice((2, 3, 5)), random.random() < 0.3
         ),

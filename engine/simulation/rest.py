@@ -47,6 +47,8 @@ def _same_positions(world: World, host: Host) -> None:
     theirs: dict[str, Decimal] = {}
     for venue in world.venues.values():
         for fill in venue.executions.values():
+            if venue.orders[fill.client_order_id].strategy == EXTERNAL:
+                continue  # a flatten closed what somebody else opened by hand
             signed = fill.side.sign * fill.quantity
             theirs[fill.symbol] = theirs.get(fill.symbol, Decimal(0)) + signed
     ours = [p for p in host.machine.portfolio.positions.values() if p.strategy != EXTERNAL]
@@ -65,19 +67,20 @@ def _one_order_each(world: World) -> None:
 
 
 def _protected(host: Host) -> None:
-    """Each long position has exactly one order that closes just what is held."""
+    """Each long position has exactly one order that closes just what is held, or linked ones (one
+    cancels the other) that each do."""
     orders = host.open_orders
-    refused = {(strategy, symbol) for strategy, symbol, _ in host.machine.state()["refused"]}
+    refused = {leg[:2] for leg in host.machine.desk.protection.refused}
     for position in host.machine.portfolio.positions.values():
-        closing = [
-            order.leaves
+        closing = {
+            order.oco_group or order.client_order_id: order.leaves
             for order in orders
             if (order.strategy, order.symbol) == (position.strategy, position.symbol)
             and order.purpose is not OrderPurpose.ENTRY
-        ]
+        }
         if position.strategy == EXTERNAL:
             continue
         if (position.strategy, position.symbol) in refused or position.quantity < 0:
             continue  # the venue rejected its stop; or sold twice by a fill after its cancel
         wanted = [position.quantity] if position.quantity else []
-        law(closing == wanted, "protected", f"{position} by {closing}")
+        law(list(closing.values()) == wanted, "protected", f"{position} by {closing}")

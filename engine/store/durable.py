@@ -3,6 +3,8 @@
 from msgspec.structs import replace
 
 from engine.core.events import (
+    Bracket,
+    BracketChanged,
     ChangedLimit,
     CircuitBreakerCounted,
     CircuitBreakerReset,
@@ -13,6 +15,7 @@ from engine.core.events import (
     KillSwitchState,
     KillSwitchTriggered,
     LimitChanged,
+    Pause,
     PositionClosed,
     SignalGenerated,
     StrategyFailed,
@@ -20,6 +23,8 @@ from engine.core.events import (
     StrategyResumed,
     StrategyState,
     StrategyToggled,
+    SymbolPaused,
+    SymbolResumed,
 )
 from engine.core.risk import HIGH_WATER_MARK
 
@@ -88,3 +93,20 @@ def limits_after(limits: tuple[ChangedLimit, ...], fact: LimitChanged) -> tuple[
         return limits
     others = (limit for limit in limits if limit.name != fact.name)
     return (*others, ChangedLimit(fact.name, fact.after, fact.setting))
+
+
+def pauses_after(
+    pauses: tuple[Pause, ...], fact: SymbolPaused | SymbolResumed
+) -> tuple[Pause, ...]:
+    """The pauses and halts that are in force, after `fact`."""
+    others = tuple(p for p in pauses if (p.symbol, p.halted) != (fact.symbol, fact.halted))
+    if isinstance(fact, SymbolResumed):
+        return others
+    return (*others, Pause(fact.symbol, fact.reason, fact.until, fact.halted))
+
+
+def brackets_after(brackets: tuple[Bracket, ...], fact: BracketChanged) -> tuple[Bracket, ...]:
+    """The brackets of the positions that are held, after `fact`."""
+    new = fact.bracket
+    others = tuple(b for b in brackets if (b.strategy, b.symbol) != (new.strategy, new.symbol))
+    return others if new.is_empty else (*others, new)

@@ -24,6 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.core.average_cost import reversing
 from engine.core.events import (
+    Bracket,
+    BracketChanged,
     ChangedLimit,
     CircuitBreakerState,
     DataRefused,
@@ -32,9 +34,12 @@ from engine.core.events import (
     LimitChanged,
     OrderEvent,
     OrderIntended,
+    Pause,
     PositionChanged,
     Restored,
     StrategyState,
+    SymbolPaused,
+    SymbolResumed,
     TradeReversed,
     TradingDayStarted,
 )
@@ -49,9 +54,11 @@ from engine.store.database import FAULTS, open_database, reason_of
 from engine.store.durable import (
     Breaker,
     KillSwitch,
+    brackets_after,
     breaker_after,
     kill_after,
     limits_after,
+    pauses_after,
     strategy_after,
     strategy_of,
 )
@@ -72,6 +79,8 @@ _CASH = "cash"
 _KILL_SWITCH = "kill_switch"
 _BREAKER = "circuit_breaker"
 _LIMITS = "limits"
+_PAUSES = "pauses"
+_BRACKETS = "brackets"
 _TRADING_DAY = "trading_day"
 _PEAK_EQUITY = "peak_equity"
 _MARKET = "market"
@@ -390,6 +399,12 @@ async def _bot_state_after(connection: AsyncConnection, facts: Sequence[Event]) 
         for change in changes:
             if change.name == HIGH_WATER_MARK:
                 values[_PEAK_EQUITY] = float(change.after)
+    if pauses := [f for f in facts if isinstance(f, SymbolPaused | SymbolResumed)]:
+        paused = _decode(await _bot_state(connection), _PAUSES, tuple[Pause, ...])
+        values[_PAUSES] = reduce(pauses_after, pauses, paused or ())
+    if changes := [f for f in facts if isinstance(f, BracketChanged)]:
+        brackets = _decode(await _bot_state(connection), _BRACKETS, tuple[Bracket, ...])
+        values[_BRACKETS] = reduce(brackets_after, changes, brackets or ())
     return values
 
 
@@ -426,6 +441,8 @@ async def _restored(
         kill=_decode(state, _KILL_SWITCH, KillSwitchState) or KillSwitchState(),
         breaker=_decode(state, _BREAKER, CircuitBreakerState) or CircuitBreakerState(),
         limits=_decode(state, _LIMITS, tuple[ChangedLimit, ...]) or (),
+        pauses=_decode(state, _PAUSES, tuple[Pause, ...]) or (),
+        brackets=_decode(state, _BRACKETS, tuple[Bracket, ...]) or (),
         day=day.day if day else "",
         day_equity=day.equity if day else None,
         peak_equity=_decode(state, _PEAK_EQUITY, float),

@@ -99,6 +99,7 @@ def settings() -> Settings:
     return Settings(
         **UNLIMITED,
         starting_cash=Decimal(100_000),
+        entry_order_type="market",
         commission_pct=Decimal("0.1"),
         slippage_bps=Decimal(0),
         max_volume_share_pct=Decimal(100),

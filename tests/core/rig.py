@@ -42,6 +42,7 @@ from engine.core.events import (
     ToggleStrategy,
     TripKillSwitch,
 )
+from engine.core.execution.rules import ExecutionRules, StopRefused
 from engine.core.machine import Machine, MachineConfig, StrategySetup
 from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
 from engine.core.model import (
@@ -57,6 +58,7 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     OrderState,
+    OrderType,
     Position,
     Quote,
     Side,
@@ -80,6 +82,9 @@ COIN = Instrument(
 
 FREE = ExchangeRules(Decimal(0), Decimal(0), Decimal(100))
 """No commission, no slippage, and a bar's whole volume may fill."""
+
+AT_MARKET = ExecutionRules(entry_order_type=OrderType.MARKET, on_stop_refused=StopRefused.ALERT)
+"""Entries at the market, and a refused stop asked for again: what most tests are not about."""
 
 PLENTY = 1e6
 
@@ -124,6 +129,7 @@ class Rig:
         if not self.kinds:
             self.kinds = {"puppet": puppet}
         setups = tuple(StrategySetup(name, symbols) for name in self.kinds)
+        config.setdefault("execution", AT_MARKET)
         self.config = MachineConfig("test", instruments, setups, **config)
         self.machine = Machine(self.config, self.kinds)
         self.exchange = exchange or SimulatedExchange(instruments, rules, self.machine.calendars)
@@ -355,6 +361,8 @@ class Rig:
             kill=state["kill"],
             breaker=state["breaker"],
             limits=self._changed_limits(),
+            pauses=tuple(state["pauses"]),
+            brackets=tuple(state["desk"]["brackets"]),
             day=state["day"][0],
             day_equity=state["day"][1],
             peak_equity=state["day"][2],

@@ -16,6 +16,7 @@ from engine.core.events import (
     QueryOrder,
     ResetCircuitBreaker,
     Restored,
+    ResumeSymbol,
     SignalBlocked,
     SubmitFailed,
     SubmitOrder,
@@ -34,7 +35,10 @@ def submitting(failures: int = 5, **rules: Any) -> Rig:
 
 
 def buy(rig: Rig) -> Order:
-    """A strategy that is refused wants out before it wants in again."""
+    """A strategy that is refused wants out before it wants in again; and a person has it go on in
+    the symbol that the refusal paused."""
+    if rig.machine.pauses.objection("ACME"):
+        rig.send(ResumeSymbol(symbol="ACME", author="me"))
     rig.signal(Side.SELL)
     return rig.buy()
 

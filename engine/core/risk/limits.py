@@ -25,10 +25,11 @@ class PositionLimits(Struct, frozen=True):
 
 
 class RiskLimits(Struct, frozen=True):
-    """The limits, with their defaults. Percentages are of equity: 5 is 5 %. Times are in seconds,
-    money in the account's currency. 0 is no limit for the notional values, the cool-down and the
-    throttle. What has `crypto_` or `stock_` in front is for that asset class alone; None is the
-    limit without it."""
+    """The limits, with their defaults. Percentages are of equity: 5 is 5 %; those of the stop-loss,
+    the target and the trailing stop are of the price. Times are in seconds, money in the account's
+    currency. 0 is no limit for the notional values, the cool-down and the throttle, and no target
+    or trailing stop. What has `crypto_` or `stock_` in front is for that asset class alone; None is
+    the limit without it."""
 
     max_position_size_pct: Decimal = Decimal(5)
     max_position_notional: Decimal = ZERO
@@ -43,6 +44,8 @@ class RiskLimits(Struct, frozen=True):
     crypto_price_collar_pct: Decimal | None = None
     crypto_stop_loss_pct: Decimal | None = None
     min_signal_strength: Decimal = Decimal("0.7")
+    take_profit_pct: Decimal = Decimal(0)
+    trailing_stop_pct: Decimal = Decimal(0)
     max_trades_per_day: int = 20
     max_consecutive_losses: int = 3
     cool_down_s: Decimal = ZERO

@@ -1,0 +1,1 @@
+"""From signals to orders: entries, exits, brackets, and the flattening of everything."""

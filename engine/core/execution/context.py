@@ -1,0 +1,94 @@
+"""What the parts of the desk work with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from engine.core.bus import Bus
+from engine.core.execution.rules import ExecutionRules
+from engine.core.market import Market
+from engine.core.model import (
+    ZERO,
+    Capabilities,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderType,
+    Position,
+    Side,
+)
+from engine.core.orders import OrderBook
+from engine.core.pauses import Pauses
+from engine.core.portfolio import Portfolio
+from engine.core.risk import Risk
+from engine.core.safety import Safety
+from engine.core.sessions import Calendars
+from engine.core.strategy import StrategyRunner
+
+Key = tuple[str, str]
+"""Strategy and symbol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of the machine that the desk reads, and the order book that it acts through."""
+
+    bus: Bus
+    market: Market
+    portfolio: Portfolio
+    orders: OrderBook
+    risk: Risk
+    safety: Safety
+    runner: StrategyRunner
+    pauses: Pauses
+    calendars: Calendars
+    rules: ExecutionRules
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """None for a symbol that others brought into the account, and no feed has."""
+        market = self.market.symbols.get(symbol)
+        return None if market is None else market.instrument
+
+    def venue(self, symbol: str) -> str:
+        instrument = self.instrument(symbol)
+        return "" if instrument is None else instrument.venue
+
+    def capabilities(self, symbol: str) -> Capabilities:
+        return self.orders.capabilities_of(self.venue(symbol))
+
+    def objection(self, symbol: str) -> str:
+        """Why no order in `symbol` may leave now; empty text where nothing stands against it."""
+        if self.pauses.is_halted(symbol):
+            return self.pauses.objection(symbol)
+        return self.safety.objection(self.venue(symbol))
+
+    def closing_orders(self, key: Key) -> list[Order]:
+        """The open orders of the desk that close what `key` holds."""
+        return [o for o in self.orders.open_orders(*key) if o.purpose in CLOSING]
+
+    def cancel(self, orders: Iterable[Order], reason: str) -> None:
+        for order in orders:
+            self.orders.cancel(order.client_order_id, reason)
+
+
+CLOSING = (OrderPurpose.EXIT, OrderPurpose.PROTECTIVE_STOP, OrderPurpose.TAKE_PROFIT)
+
+
+def closing_side(position: Position) -> Side:
+    return Side.SELL if position.quantity > 0 else Side.BUY
+
+
+def is_resting(order: Order) -> bool:
+    """Whether a closing order waits for a price; the others are to fill at once."""
+    return order.purpose is OrderPurpose.PROTECTIVE_STOP or (
+        order.purpose is OrderPurpose.TAKE_PROFIT and order.type is OrderType.LIMIT
+    )
+
+
+def worst_closed(orders: Iterable[Order]) -> Decimal:
+    """The most that `orders` may close together: of an OCO group only one fills."""
+    groups: dict[str, Decimal] = {}
+    for order in orders:
+        group = order.oco_group or order.client_order_id
+        groups[group] = max(groups.get(group, ZERO), order.worst_leaves)
+    return sum(groups.values(), ZERO)

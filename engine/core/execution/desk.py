@@ -1,0 +1,289 @@
+"""From signals to orders: entries, exits, and what protects every position.
+
+For each position the desk tends to one rule: while an exit is wanted and may leave, nothing that
+rests stands in its way; otherwise one stop of the position's size rests at its venue, and one
+target where there is one.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from engine.core.events import (
+    BracketChanged,
+    BrokerStatusChanged,
+    ClockTick,
+    DuplicateRefused,
+    EngineStarted,
+    Event,
+    KillSwitchTriggered,
+    LateFill,
+    OrderCanceled,
+    OrderEvent,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    Restored,
+    SignalBlocked,
+    SignalGenerated,
+    StoreStatusChanged,
+    StrategyFailed,
+    StrategyToggled,
+    SymbolPaused,
+    SymbolResumed,
+    TargetReached,
+    TradeReversed,
+)
+from engine.core.execution.context import Context, Key, is_resting, worst_closed
+from engine.core.execution.entries import Entries
+from engine.core.execution.exits import Exits, NotFlat
+from engine.core.execution.protection import Protection
+from engine.core.execution.rules import StrategyOff, SymbolHalted
+from engine.core.model import Order, OrderPurpose, Position, Side, Signal
+
+
+class Desk:
+    """Turns signals into orders and keeps positions protected. Long only: a sell signal closes."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._orders = context.orders
+        self._portfolio = context.portfolio
+        self._started = False
+        self.entries = Entries(context)
+        self.exits = Exits(context)
+        self.protection = Protection(context, self.exits)
+        context.orders.gate = self._gate
+
+    def state(self) -> dict[str, Any]:
+        """What decides here, as plain values."""
+        return {
+            "entries": self.entries.deadlines.due,
+            "exits": self.exits.state(),
+            "brackets": list(self.protection.brackets.values()),
+            "refused": [[*leg, until] for leg, until in self.protection.refused.items()],
+        }
+
+    def not_flat(self) -> list[NotFlat]:
+        """The positions that are to be flat and are not yet, each with the reason."""
+        return self.exits.not_flat()
+
+    def unprotected(self) -> dict[Key, Decimal]:
+        """How much of each position has no stop resting at its venue."""
+        return self.protection.unprotected()
+
+    # --- signals --------------------------------------------------------------------------------
+
+    def on_signal(self, event: SignalGenerated) -> None:
+        signal = event.signal
+        buys = signal.side is Side.BUY
+        blocked = self._enter(signal) if buys else self._leave(signal)
+        if blocked:
+            self._context.bus.publish(SignalBlocked(signal, *blocked))
+
+    def _enter(self, signal: Signal) -> tuple[str, str] | None:
+        key = (signal.strategy, signal.symbol)
+        self.exits.change_mind(key)
+        return self.entries.enter(signal)
+
+    def _leave(self, signal: Signal) -> tuple[str, str] | None:
+        """Close the position; or why there is nothing to close."""
+        key = (signal.strategy, signal.symbol)
+        entries = self.entries.open(key)
+        self._context.cancel(entries, "the strategy wants out")
+        if not self._portfolio.position(*key).quantity:
+            cancelled = "its entry is cancelled" if entries else "short selling is off"
+            return "flat", f"no position to close; {cancelled}"
+        self.exits.want(key, signal.ts)
+        if reason := self.exits.objection(key):
+            return "stop", reason
+        self._tend(key)
+        return None
+
+    # --- positions ------------------------------------------------------------------------------
+
+    def on_fill(self, event: OrderPartiallyFilled | OrderFilled | LateFill) -> None:
+        """The ledger has the fill already: protect what is held now."""
+        order = event.order
+        if order.purpose is OrderPurpose.ENTRY:
+            self.protection.on_entry_filled(order)
+        self._tend((order.strategy, order.symbol))
+
+    def on_reversed(self, event: TradeReversed) -> None:
+        """The venue took an execution back: protect what is held then."""
+        self._tend((event.position.strategy, event.position.symbol))
+
+    def on_order_done(self, event: OrderEvent) -> None:
+        order = event.order
+        if isinstance(event, OrderRejected) and is_resting(order):
+            self.protection.on_rejected(event)
+        elif isinstance(event, OrderCanceled) and is_resting(order):
+            self.protection.on_canceled(order)
+        self.exits.on_done(event)
+        self._tend((order.strategy, order.symbol))
+
+    def on_order_settled(self, event: OrderEvent) -> None:
+        """What protects is at the venue, with the terms that it has there: it can be changed. Where
+        the order has moved on since, by a fill, the ledger does not have it yet: its fact follows.
+        """
+        order = event.order
+        if is_resting(order) and self._orders.open.get(order.client_order_id) is order:
+            self._tend((order.strategy, order.symbol))
+
+    def on_duplicate(self, event: DuplicateRefused) -> None:
+        self.exits.on_duplicate(event.order)
+        self._tend((event.order.strategy, event.order.symbol))
+
+    def on_bracket(self, event: BracketChanged) -> None:
+        self._tend((event.bracket.strategy, event.bracket.symbol))
+
+    def on_target(self, event: TargetReached) -> None:
+        key = (event.strategy, event.symbol)
+        self.exits.want(key, event.ts, OrderPurpose.TAKE_PROFIT)
+        self._tend(key)
+
+    def on_tick(self, event: ClockTick) -> None:
+        self.entries.deadlines.on_time(event.ts)
+        for key in self.protection.on_time(event.ts) + self.exits.on_time(event.ts):
+            self._tend(key)
+
+    def on_started(self, event: EngineStarted) -> None:
+        """Entries that a former session left of a strategy that is off, or gone, are handled as
+        if it were switched off now."""
+        self._started = True
+        self.entries.restore()
+        strategies = {o.strategy: None for o in self._orders.open.values()}
+        for strategy in strategies:
+            if not self._context.runner.is_on(strategy):
+                self._withdraw(strategy, "the strategy is off")
+        self.on_resumed(event)
+
+    def on_resumed(self, _: Event) -> None:
+        """Orders may leave (again): look after every position."""
+        for key, position in list(self._portfolio.positions.items()):
+            if position.quantity:
+                self._tend(key)
+
+    def on_store_status(self, event: StoreStatusChanged) -> None:
+        if event.available:
+            self.on_resumed(event)
+
+    def on_broker_status(self, event: BrokerStatusChanged) -> None:
+        if event.connected:
+            self.on_resumed(event)
+
+    def on_restored(self, event: Restored) -> None:
+        self.exits.on_restored(event)
+        self.protection.on_restored(event)
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    def on_killed(self, event: KillSwitchTriggered) -> None:
+        """Safety has asked for the cancels. A kill that flattens closes every position, as soon as
+        nothing that rests stands in the way; asked for again, it tries again at once."""
+        if self._context.safety.is_flattening:
+            self.flatten(event.reason or event.source)
+
+    def flatten(self, reason: str) -> None:
+        """Close every position, reduce-only, until all are flat."""
+        for key, position in list(self._portfolio.positions.items()):
+            if position.quantity:
+                self.exits.force(key, reason)
+                self.exits.hurry(key)
+                self._tend(key)
+
+    def on_toggled(self, event: StrategyToggled) -> None:
+        if not event.enabled:
+            self._withdraw(event.strategy, "the strategy was switched off")
+
+    def on_failed(self, event: StrategyFailed) -> None:
+        self._withdraw(event.strategy, "the strategy failed")
+
+    def _withdraw(self, strategy: str, reason: str) -> None:
+        """A strategy that is off submits nothing. Its entries are cancelled unless they are to be
+        kept; its positions stay under their stops, or are closed."""
+        rule = self._context.rules.on_strategy_off
+        if rule is not StrategyOff.KEEP:
+            mine = [o for o in self._orders.open.values() if o.strategy == strategy]
+            self.entries.withdraw(mine, reason)
+        if rule is StrategyOff.FLATTEN:
+            for key, position in list(self._portfolio.positions.items()):
+                if key[0] == strategy and position.quantity:
+                    self._tend(key)
+
+    def on_paused(self, event: SymbolPaused) -> None:
+        """A pause lets no entry fill; at a halt, open orders are handled as the rules say."""
+        rule = self._context.rules.on_halt if event.halted else SymbolHalted.CANCEL_ENTRIES
+        if rule is SymbolHalted.KEEP:
+            return
+        mine = [o for o in self._orders.open.values() if o.symbol == event.symbol]
+        if rule is SymbolHalted.CANCEL:
+            self._context.cancel(mine, event.reason)
+        else:
+            self.entries.withdraw(mine, event.reason)
+
+    def on_symbol_resumed(self, event: SymbolResumed) -> None:
+        for key in list(self._portfolio.positions):
+            if key[1] == event.symbol:
+                self._tend(key)
+
+    # --- the one rule ---------------------------------------------------------------------------
+
+    def _tend(self, key: Key) -> None:
+        position = self._portfolio.position(*key)
+        closing = self._context.closing_orders(key)
+        if not position.quantity:
+            self.exits.drop(key)
+            self.protection.drop(key)
+            self._context.cancel(closing, "the position is closed")
+            return
+        resting = [order for order in closing if is_resting(order)]
+        if len(resting) < len(closing) or not self._started:
+            return  # an exit is at work; or the warm-up is not over
+        if reason := self._forces(position):
+            self.exits.force(key, reason)
+        if self.exits.is_due(position):
+            self._context.cancel(resting, "makes way for the exit")
+            if resting or self.exits.send(position):
+                return
+        self._protect(position, resting)
+
+    def _forces(self, position: Position) -> str:
+        """Why a position is to be flat whatever its strategy wants; empty text where it is not."""
+        context, strategy = self._context, position.strategy
+        if context.safety.is_flattening:
+            return "kill switch"
+        off = strategy in context.runner.runs and not context.runner.is_on(strategy)
+        closes = context.rules.on_strategy_off is StrategyOff.FLATTEN
+        return "its strategy is off" if off and closes else ""
+
+    def _protect(self, position: Position, resting: list[Order]) -> None:
+        if position.quantity < 0 or self._context.objection(position.symbol):
+            self.protection.trim(position, resting)
+        else:
+            self.protection.tend(position, resting)
+
+    # --- the last moment ------------------------------------------------------------------------
+
+    def _gate(self, order: Order) -> str:
+        """Why an order whose intent is durable must not leave, or one at the venue not be replaced,
+        all the same. What protects may always be made smaller."""
+        if order.purpose is OrderPurpose.ENTRY:
+            return self._entry_objection(order)
+        if order.pending_quantity is not None and order.pending_quantity < order.quantity:
+            return ""
+        key = (order.strategy, order.symbol)
+        resting = is_resting(order)
+        reason = self._context.objection(order.symbol) if resting else self.exits.objection(key)
+        held = abs(self._portfolio.position(*key).quantity)
+        if not reason and worst_closed(self._context.closing_orders(key)) > held:
+            return "open orders would close more than is held"
+        return reason
+
+    def _entry_objection(self, order: Order) -> str:
+        context = self._context
+        return (
+            context.safety.entry_objection(context.venue(order.symbol))
+            or context.pauses.objection(order.symbol)
+            or ("" if context.runner.is_on(order.strategy) else "the strategy is off")
+            or context.risk.objection(order)
+        )

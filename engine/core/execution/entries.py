@@ -1,0 +1,225 @@
+"""Entries: how they are priced and sized, and what is done with one that does not fill."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from engine.core.execution.context import Context, Key
+from engine.core.execution.deadlines import Deadlines
+from engine.core.execution.rules import (
+    BASIS_POINT,
+    HUNDRED,
+    SLIPPAGE_ALLOWANCE,
+    EntryTimeout,
+    PartialRemainder,
+)
+from engine.core.model import (
+    NANOS,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderTerms,
+    OrderType,
+    Signal,
+    TimeInForce,
+)
+from engine.core.orders import client_order_id
+from engine.core.sizing import fixed_fraction
+
+Blocked = tuple[str, str]
+"""The check that stands in an entry's way, and the reason."""
+
+
+class Entries:
+    """Makes entries from signals and works those that wait: a limit entry that is not filled in
+    time follows the touch, or is given up."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.deadlines = Deadlines(context, context.rules.entry_timeout, self._look_after)
+
+    def open(self, key: Key) -> list[Order]:
+        return [
+            o for o in self._context.orders.open_orders(*key) if o.purpose is OrderPurpose.ENTRY
+        ]
+
+    # --- making one -----------------------------------------------------------------------------
+
+    def enter(self, signal: Signal) -> Blocked | None:
+        """Open a position; or what stands in the way."""
+        if blocked := self._objection(signal):
+            return blocked
+        order = self._order(signal)
+        if not isinstance(order, Order):
+            return order
+        context = self._context
+        failed = context.risk.check(order, signal)
+        if failed is not None:
+            return failed.check, failed.reason
+        if not context.orders.intend(order):
+            return "duplicate", f"order {order.client_order_id} was made from this signal before"
+        if order.type is OrderType.LIMIT:
+            self.deadlines.watch(order)
+        return None
+
+    def _objection(self, signal: Signal) -> Blocked | None:
+        context, symbol = self._context, signal.symbol
+        if reason := context.safety.entry_objection(context.venue(symbol)):
+            return "stop", reason
+        if reason := context.pauses.objection(symbol):
+            return "paused", reason
+        if context.portfolio.position(signal.strategy, symbol).quantity or self.open(
+            (signal.strategy, symbol)
+        ):
+            return "position", "already long, or about to be"
+        if not context.market.is_fresh(symbol):
+            return "stale", "the last price is older than its limit"
+        ask = context.market.ask(symbol)
+        if signal.stop_price is None and context.risk.limits.stop_loss_required:
+            return "stop_loss", "the signal has no stop-loss, and STOP_LOSS_REQUIRED is set"
+        if signal.stop_price is not None and signal.stop_price >= ask:
+            return "stop_loss", "the signal's stop-loss is not below the price"
+        if signal.take_profit is not None and signal.take_profit <= ask:
+            return "take_profit", "the signal's target is not above the price"
+        kind, tif = context.rules.entry_order_type, self._time_in_force
+        able = context.capabilities(symbol)
+        if kind not in able.order_types or tif not in able.times_in_force:
+            return "order_type", f"{context.venue(symbol)} takes no {kind} order with {tif}"
+        if OrderType.STOP not in able.order_types:
+            return "order_type", f"{context.venue(symbol)} takes no stop under the position"
+        return None
+
+    @property
+    def _time_in_force(self) -> TimeInForce:
+        """A market entry has nothing to wait for but size."""
+        rules = self._context.rules
+        limit = rules.entry_order_type is OrderType.LIMIT
+        return rules.entry_time_in_force if limit else TimeInForce.GTC
+
+    def _order(self, signal: Signal) -> Order | Blocked:
+        """An entry sized within the position limit; why there is none where it cannot be."""
+        context, limits = self._context, self._context.risk.limits
+        instrument = context.market.symbols[signal.symbol].instrument
+        ask = context.market.ask(signal.symbol)
+        touch = Decimal(repr(ask))
+        limit, worst = self._prices(instrument, touch)
+        equity = context.portfolio.equity()
+        held = context.portfolio.notional(signal.symbol)
+        if equity is None or held is None or worst <= 0:
+            return "size", "equity is unknown: a held symbol has no price"
+        budget = context.risk.budget(signal.symbol, equity)
+        quantity = fixed_fraction(instrument, worst, budget, held)
+        if not quantity:
+            return "size", _too_small(instrument, worst, budget, held)
+        stop_loss_pct = context.risk.limits_of(signal.symbol).stop_loss_pct
+        stop = signal.stop_price or ask * (1 - float(stop_loss_pct) / 100)
+        return Order(
+            client_order_id(
+                signal.strategy, signal.symbol, signal.side, signal.ts, context.risk.day
+            ),
+            signal.strategy,
+            signal.symbol,
+            signal.side,
+            context.rules.entry_order_type,
+            quantity,
+            OrderPurpose.ENTRY,
+            context.bus.now,
+            context.bus.now,
+            worst,
+            limit,
+            time_in_force=self._time_in_force,
+            stop_loss=instrument.price(stop),
+            take_profit=_given(instrument, signal.take_profit, touch, limits.take_profit_pct, 1),
+            trail=_given(instrument, signal.trail, touch, limits.trailing_stop_pct, 0),
+            cause=context.bus.cause,
+        )
+
+    def _prices(self, instrument: Instrument, touch: Decimal) -> tuple[Decimal | None, Decimal]:
+        """The limit price, None for a market order; and the worst price that it may come to."""
+        rules = self._context.rules
+        if rules.entry_order_type is not OrderType.LIMIT:
+            return None, instrument.price(touch * (1 + SLIPPAGE_ALLOWANCE))
+        limit = instrument.price(touch * (1 + rules.entry_offset_bps * BASIS_POINT))
+        if rules.entry_on_timeout is EntryTimeout.GIVE_UP:
+            return limit, limit
+        furthest = instrument.price(touch * (1 + rules.entry_max_chase_bps * BASIS_POINT))
+        return limit, max(limit, furthest)
+
+    # --- waiting for the fill -------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Go on with the entries of a former session."""
+        for order in self._context.orders.open.values():
+            if order.purpose is OrderPurpose.ENTRY and order.type is OrderType.LIMIT:
+                self.deadlines.watch(order)
+
+    def _look_after(self, order: Order) -> None:
+        context, rules = self._context, self._context.rules
+        age = context.bus.now - order.created_ts
+        if order.filled and rules.partial_remainder is PartialRemainder.CANCEL:
+            self._give_up(order, f"{order.leaves} left after {age // NANOS} s")
+        elif rules.entry_on_timeout is EntryTimeout.CHASE:
+            if age // rules.entry_timeout > rules.entry_max_chases:
+                self._give_up(order, f"not filled after {rules.entry_max_chases} new prices")
+            else:
+                self._chase(order)
+        elif not order.filled:
+            self._give_up(order, f"not filled in {age // NANOS} s")
+
+    def _chase(self, order: Order) -> None:
+        """Follow the touch, as far as the price at which the order counts against limits."""
+        context = self._context
+        instrument = context.market.symbols[order.symbol].instrument
+        if reason := self._chase_objection(order):
+            self._give_up(order, reason)
+            return
+        touch = Decimal(repr(context.market.ask(order.symbol)))
+        limit = instrument.price(touch * (1 + context.rules.entry_offset_bps * BASIS_POINT))
+        if limit > order.reference_price:
+            self._give_up(order, f"the price went to {limit}, beyond {order.reference_price}")
+        elif limit != order.limit_price and limit > 0:
+            context.orders.replace(
+                order.client_order_id,
+                OrderTerms(order.quantity, limit, order.stop_price),
+                "follows the price",
+            )
+
+    def _chase_objection(self, order: Order) -> str:
+        context = self._context
+        if reason := context.safety.entry_objection(context.venue(order.symbol)):
+            return reason
+        if reason := context.pauses.objection(order.symbol):
+            return reason
+        if not context.runner.is_on(order.strategy):
+            return "the strategy is off"
+        if not context.market.is_fresh(order.symbol):
+            return "the last price is older than its limit"
+        if not context.capabilities(order.symbol).replace:
+            return f"{context.venue(order.symbol)} cannot replace orders"
+        return ""
+
+    def _give_up(self, order: Order, reason: str) -> None:
+        self._context.orders.cancel(order.client_order_id, f"given up: {reason}")
+
+    def withdraw(self, orders: Iterable[Order], reason: str) -> None:
+        """Cancel what of `orders` is an entry."""
+        self._context.cancel([o for o in orders if o.purpose is OrderPurpose.ENTRY], reason)
+
+
+def _given(
+    instrument: Instrument, given: float | None, touch: Decimal, percent: Decimal, base: int
+) -> Decimal | None:
+    """A price or distance that the signal gave; else the default, `percent` of the touch on top of
+    `base` touches; None where there is none."""
+    if given is None and not percent:
+        return None
+    exact = Decimal(repr(given)) if given is not None else touch * (base + percent / HUNDRED)
+    return max(instrument.price(exact), instrument.tick)
+
+
+def _too_small(instrument: Instrument, price: Decimal, budget: Decimal, held: Decimal) -> str:
+    """In numbers, why nothing can be bought."""
+    least = max(instrument.lot * price, instrument.min_notional)
+    return (
+        f"nothing can be bought within the position size limit: {budget:.6g} may be held, "
+        f"{held:.6g} is, and the smallest order is {least.normalize():f}"
+    )

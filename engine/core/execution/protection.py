@@ -1,0 +1,334 @@
+"""What protects a position: a stop under it, a target above it, a stop that follows the price."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.core.events import (
+    BarClosed,
+    Bracket,
+    BracketChanged,
+    OrderRejected,
+    PositionUnprotected,
+    QuoteUpdate,
+    Restored,
+    TargetReached,
+)
+from engine.core.execution.context import Context, Key, closing_side, worst_closed
+from engine.core.execution.exits import TRY_AGAIN, Exits
+from engine.core.execution.rules import StopRefused
+from engine.core.model import (
+    ZERO,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Position,
+)
+from engine.core.orders import client_order_id
+from engine.core.pauses import REFUSED_PAUSE
+
+TRAIL_STEP = Decimal("0.05")
+"""A stop follows the price in steps of this share of its distance: not at every quote."""
+
+NOT_SENT = "not sent"
+"""How the order book begins the reason of an order that never left."""
+
+SETTLED = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+IN_FLIGHT = (OrderState.INTENDED, OrderState.SUBMITTED, OrderState.PENDING_REPLACE)
+
+
+class Leg(Struct, frozen=True):
+    """An order that is to rest at the venue for a position. The price of one that `follows` rises
+    here; of any other it is the venue's or the operator's to change once it is there."""
+
+    purpose: OrderPurpose
+    type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    oco_group: str = ""
+    follows: bool = False
+
+    def is_met_by(self, order: Order) -> bool:
+        """Whether `order` is what is wanted, or will be."""
+        terms = order.pending_terms or order.terms
+        behind = self.follows and (terms.stop_price or ZERO) < (self.stop_price or ZERO)
+        same_size = terms.quantity - order.filled == self.quantity
+        return self.can_become(order) and same_size and not behind
+
+    def can_become(self, order: Order) -> bool:
+        """Whether a replace can make of `order` what is wanted."""
+        same_kind = order.type is self.type and order.trail == self.trail
+        return same_kind and order.oco_group == self.oco_group
+
+    def terms_for(self, order: Order) -> OrderTerms:
+        """What makes of `order` what is wanted; one that only shrinks keeps its prices."""
+        quantity = order.filled + self.quantity
+        if quantity < order.quantity and not self.follows:
+            return replace(order.terms, quantity=quantity)
+        return OrderTerms(quantity, self.limit_price, self.stop_price)
+
+
+class Protection:
+    """Keeps one stop, and one target where there is one, of each position's size at its venue.
+
+    Where the venue links orders (one cancels the other) both rest there. Where it does not, the
+    stop rests and the target is watched here: when it is reached the stop makes way, and only then
+    the exit leaves, so that never more can be sold than is held. `refused` says until when (ns UTC)
+    a leg that was refused is not asked for.
+    """
+
+    def __init__(self, context: Context, exits: Exits) -> None:
+        self._context = context
+        self._exits = exits
+        self.brackets: dict[Key, Bracket] = {}
+        self.refused: dict[tuple[str, str, OrderPurpose], int] = {}
+        self._watched: dict[str, tuple[Key, ...]] = {}
+
+    # --- what is wanted -------------------------------------------------------------------------
+
+    def on_entry_filled(self, order: Order) -> None:
+        """A position with a target or a trailing stop has a bracket from its first fill on."""
+        if order.take_profit is None and order.trail is None:
+            return
+        key = (order.strategy, order.symbol)
+        before, stop = self.brackets.get(key), order.stop_loss
+        if before is not None and before.stop_price is not None and stop is not None:
+            stop = max(stop, before.stop_price)
+        self._set(Bracket(*key, stop, order.take_profit, order.trail))
+
+    def on_restored(self, event: Restored) -> None:
+        for bracket in event.brackets:
+            self.brackets[bracket.strategy, bracket.symbol] = bracket
+        self._watch()
+
+    def drop(self, key: Key) -> None:
+        """The position is closed."""
+        if self.brackets.pop(key, None) is not None:
+            self._context.bus.publish(BracketChanged(Bracket(*key)))
+            self._watch()
+
+    def stop_price(self, position: Position) -> Decimal | None:
+        bracket = self.brackets.get((position.strategy, position.symbol))
+        return position.stop_price if bracket is None else bracket.stop_price
+
+    def _set(self, bracket: Bracket) -> None:
+        key = (bracket.strategy, bracket.symbol)
+        if self.brackets.get(key) != bracket:
+            self.brackets[key] = bracket
+            self._context.bus.publish(BracketChanged(bracket))
+            self._watch()
+
+    def _legs(self, position: Position) -> list[Leg]:
+        """What is to rest. A short has only the price at which it was to be stopped out: it is
+        bought back at once."""
+        stop_price = self.stop_price(position)
+        if stop_price is None:
+            return []
+        able = self._context.capabilities(position.symbol)
+        bracket = self.brackets.get((position.strategy, position.symbol))
+        quantity = abs(position.quantity)
+        target = bracket.take_profit if bracket is not None and able.oco else None
+        group = self._group(position) if target is not None else ""
+        trail = bracket.trail if bracket is not None else None
+        if trail is not None and OrderType.TRAILING_STOP not in able.order_types:
+            trail = None
+        kind = OrderType.STOP if trail is None else OrderType.TRAILING_STOP
+        stop = OrderPurpose.PROTECTIVE_STOP
+        follows = bracket is not None and bracket.trail is not None and trail is None
+        legs = [Leg(stop, kind, quantity, None, stop_price, trail, group, follows)]
+        if target is not None:
+            purpose, limit = OrderPurpose.TAKE_PROFIT, OrderType.LIMIT
+            legs.append(Leg(purpose, limit, quantity, target, oco_group=group))
+        return legs
+
+    def _group(self, position: Position) -> str:
+        """The same for the whole life of a position, whichever orders take each other's place."""
+        return client_order_id(position.strategy, position.symbol, "oco", position.opened_ts)
+
+    # --- keeping it at the venue ----------------------------------------------------------------
+
+    def tend(self, position: Position, resting: list[Order]) -> None:
+        """Have what is wanted rest at the venue, and nothing else."""
+        legs = self._legs(position)
+        for leg in legs:
+            self._settle(position, leg, [o for o in resting if o.purpose is leg.purpose])
+        purposes = [leg.purpose for leg in legs]
+        self._context.cancel(
+            [o for o in resting if o.purpose not in purposes], "is not wanted any more"
+        )
+
+    def _settle(self, position: Position, leg: Leg, orders: list[Order]) -> None:
+        context = self._context
+        if not orders:
+            order = self._order(position, leg)
+            key = (position.strategy, position.symbol)
+            room = worst_closed([*context.closing_orders(key), order]) <= leg.quantity
+            if room and (*key, leg.purpose) not in self.refused:
+                context.orders.intend(order)
+            return
+        met = [o for o in orders if leg.is_met_by(o) and o.state is not OrderState.PENDING_CANCEL]
+        kept = met[0] if met else self._change(leg, orders)
+        context.cancel([o for o in orders if o is not kept], "the position changed")
+
+    def _change(self, leg: Leg, orders: list[Order]) -> Order | None:
+        """The order that a replace makes, or may soon make, what is wanted: so the position is
+        protected all the while. None where the venue cannot, and a new order has to come."""
+        if not self._context.capabilities(orders[0].symbol).replace:
+            return None
+        for order in orders:
+            if not leg.can_become(order):
+                continue
+            terms = leg.terms_for(order)
+            waits = terms.quantity > order.quantity and len(orders) > 1  # both could fill
+            if order.state in SETTLED and not waits:
+                self._context.orders.replace(
+                    order.client_order_id, terms, "the position or its stop changed"
+                )
+            if order.state in SETTLED or order.state in IN_FLIGHT:
+                return order
+        return None
+
+    def trim(self, position: Position, resting: list[Order]) -> None:
+        """Where nothing may leave, what protects is made smaller, never larger: nothing may close
+        more than is held."""
+        held = abs(position.quantity)
+        able = self._context.capabilities(position.symbol)
+        for order in resting:
+            if order.worst_leaves <= held:
+                continue
+            if order.state in SETTLED and able.replace:
+                terms = replace(order.terms, quantity=order.filled + held)
+                self._context.orders.replace(order.client_order_id, terms, "more than the position")
+            elif order.state not in IN_FLIGHT:
+                self._context.cancel([order], "more than the position")
+
+    def _order(self, position: Position, leg: Leg) -> Order:
+        bus = self._context.bus
+        key = (position.strategy, position.symbol)
+        name = "stop" if leg.purpose is OrderPurpose.PROTECTIVE_STOP else "target"
+        return Order(
+            client_order_id(*key, name, bus.now, bus.seq),
+            *key,
+            closing_side(position),
+            leg.type,
+            leg.quantity,
+            leg.purpose,
+            bus.now,
+            bus.now,
+            leg.limit_price or leg.stop_price or ZERO,
+            leg.limit_price,
+            leg.stop_price,
+            trail=leg.trail,
+            oco_group=leg.oco_group,
+            cause=bus.cause,
+        )
+
+    def unprotected(self) -> dict[Key, Decimal]:
+        """How much of each position has no stop resting at its venue."""
+        bare: dict[Key, Decimal] = {}
+        for key, position in self._context.portfolio.positions.items():
+            stops = [
+                order.leaves
+                for order in self._context.orders.open_orders(*key)
+                if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in SETTLED
+            ]
+            if (missing := abs(position.quantity) - sum(stops, ZERO)) > 0:
+                bare[key] = missing
+        return bare
+
+    # --- refusals -------------------------------------------------------------------------------
+
+    def on_rejected(self, event: OrderRejected) -> None:
+        """The venue refused a leg: it is not asked again at once. A position whose stop it is, is
+        closed, or that is left to the operator, as the rules say."""
+        order = event.order
+        position = self._context.portfolio.position(order.strategy, order.symbol)
+        leg = (order.strategy, order.symbol, order.purpose)
+        self.refused[leg] = self._context.bus.now + REFUSED_PAUSE
+        if order.purpose is not OrderPurpose.PROTECTIVE_STOP or not position.quantity:
+            return
+        closes = self._context.rules.on_stop_refused is StopRefused.EXIT
+        action = "it is closed" if closes else "it is asked for again in five minutes"
+        self._context.bus.publish(
+            PositionUnprotected(
+                order.strategy, order.symbol, position.quantity, order.reason, action
+            )
+        )
+        if closes:
+            self._exits.force((order.strategy, order.symbol), "its stop was refused")
+
+    def on_canceled(self, order: Order) -> None:
+        """One that did not leave, and would be the same again, waits a little."""
+        position = self._context.portfolio.position(order.strategy, order.symbol)
+        wanted = [leg for leg in self._legs(position) if leg.purpose is order.purpose]
+        if order.reason.startswith(NOT_SENT) and any(leg.is_met_by(order) for leg in wanted):
+            leg = (order.strategy, order.symbol, order.purpose)
+            self.refused[leg] = self._context.bus.now + TRY_AGAIN
+
+    def on_time(self, now: int) -> list[Key]:
+        """The positions whose refused legs may be asked for again."""
+        if not self.refused:
+            return []
+        due = [leg for leg, until in self.refused.items() if now >= until]
+        for leg in due:
+            del self.refused[leg]
+        return [(strategy, symbol) for strategy, symbol, _ in due]
+
+    # --- watching the price ---------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """See the prices of the symbols that have a bracket, and of no others."""
+        was = bool(self._watched)
+        self._watched = {}
+        for key in self.brackets:
+            self._watched[key[1]] = (*self._watched.get(key[1], ()), key)
+        bus = self._context.bus
+        if self._watched and not was:
+            bus.subscribe(QuoteUpdate, self.on_quote)
+            bus.subscribe(BarClosed, self.on_bar)
+        elif was and not self._watched:
+            bus.unsubscribe(QuoteUpdate, self.on_quote)
+            bus.unsubscribe(BarClosed, self.on_bar)
+
+    def on_quote(self, event: QuoteUpdate) -> None:
+        if event.quote.symbol in self._watched:
+            self._follow(event.quote.symbol, event.quote.bid)
+
+    def on_bar(self, event: BarClosed) -> None:
+        if event.live and event.bar.symbol in self._watched:
+            self._follow(event.bar.symbol, event.bar.close)
+
+    def _follow(self, symbol: str, price: float) -> None:
+        """`price` is what the position would be sold at."""
+        exact = Decimal(repr(price))
+        for key in self._watched[symbol]:
+            bracket = self.brackets[key]
+            position = self._context.portfolio.position(*key)
+            if position.quantity <= 0:
+                continue
+            if bracket.take_profit is not None and exact >= bracket.take_profit:
+                self._reach(position, bracket.take_profit, exact)
+            elif bracket.trail is not None:
+                self._trail(bracket, bracket.trail, exact)
+
+    def _reach(self, position: Position, target: Decimal, price: Decimal) -> None:
+        """Where the target does not rest at the venue, the exit is ours, if it can leave now."""
+        key, symbol = (position.strategy, position.symbol), position.symbol
+        if self._context.capabilities(symbol).oco or key in self._exits.wanted:
+            return
+        if not self._context.objection(symbol):
+            self._context.bus.publish(TargetReached(*key, target, price))
+
+    def _trail(self, bracket: Bracket, trail: Decimal, price: Decimal) -> None:
+        instrument = self._context.instrument(bracket.symbol)
+        if instrument is None:
+            return
+        stop = instrument.price(price - trail)
+        step = max(instrument.tick, trail * TRAIL_STEP)
+        if stop > 0 and (bracket.stop_price is None or stop - bracket.stop_price >= step):
+            self._set(replace(bracket, stop_price=stop))

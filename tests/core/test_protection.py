@@ -1,0 +1,520 @@
+"""What protects a position: its stop, its target, and a stop that follows the price."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from engine.core.events import (
+    Bracket,
+    BracketChanged,
+    BrokerChanged,
+    CancelOrder,
+    PositionUnprotected,
+    ReplaceOrder,
+    ReplaceRejected,
+    RequestReplace,
+    SignalBlocked,
+    StoreChanged,
+    SubmitOrder,
+    TargetReached,
+)
+from engine.core.execution.rules import ExecutionRules, StopRefused
+from engine.core.matching import CAPABILITIES
+from engine.core.model import (
+    KillAction,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Side,
+)
+from engine.core.risk import RiskLimits
+from tests.core.rig import AT_MARKET, Rig
+
+S = OrderState
+ENTRY, EXIT, STOP = OrderPurpose.ENTRY, OrderPurpose.EXIT, OrderPurpose.PROTECTIVE_STOP
+TARGET = OrderPurpose.TAKE_PROFIT
+PLAIN = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP)
+
+
+def able(rig: Rig, **can: Any) -> Rig:
+    """The venue says what it can: by default all but linking orders and trailing stops."""
+    plain: dict[str, Any] = {"oco": False, "order_types": PLAIN}
+    capabilities = replace(CAPABILITIES, **(plain | can))
+    rig.send(BrokerChanged("paper", True, capabilities=capabilities))
+    return rig
+
+
+def resting(rig: Rig) -> list[tuple[OrderPurpose, Decimal, Decimal | None]]:
+    """Purpose, quantity left and price of what protects."""
+    return [
+        (o.purpose, o.leaves, o.stop_price if o.purpose is STOP else o.limit_price)
+        for o in rig.open
+        if o.purpose in (STOP, TARGET)
+    ]
+
+
+def d(value: object) -> Decimal:
+    return Decimal(str(value))
+
+
+# --- the stop is changed, not taken away ---------------------------------------------------------
+
+
+def test_a_stop_grows_without_a_moment_in_which_there_is_none() -> None:
+    rig = able(Rig())
+    rig.buy()
+    rig.quote(100, size=10)
+    (stop,) = rig.of(STOP)
+    for size in (20, 19):
+        rig.quote(100, size=size)
+        assert resting(rig) == [(STOP, rig.position().quantity, d(98))]
+    assert rig.of(STOP) == [rig.now_of(stop)]
+    assert rig.count(CancelOrder) == 0
+    assert rig.count(ReplaceOrder) == 2
+
+
+def test_a_stop_that_is_not_accepted_yet_is_changed_when_it_is() -> None:
+    rig = able(Rig())
+    rig.buy()
+    rig.hold = {SubmitOrder}
+    rig.quote(100, size=10)
+    rig.quote(100)
+    assert rig.count(ReplaceOrder) == 0
+    rig.release()
+    assert resting(rig) == [(STOP, 49, d(98))]
+    assert len(rig.submits(STOP)) == 1
+
+
+def test_while_a_change_is_on_its_way_no_other_is_asked_for() -> None:
+    rig = able(Rig())
+    rig.buy()
+    rig.quote(100, size=10)
+    rig.hold = {ReplaceOrder}
+    for _ in range(3):
+        rig.quote(100, size=10)
+        rig.tick()
+    assert rig.count(ReplaceOrder) == 1
+    rig.release()
+    assert resting(rig) == [(STOP, 40, d(98))]
+
+
+def test_where_the_venue_cannot_change_an_order_a_new_one_takes_its_place() -> None:
+    rig = able(Rig(), replace=False)
+    rig.buy()
+    rig.quote(100, size=10)
+    rig.quote(100)
+    assert resting(rig) == [(STOP, 49, d(98))]
+    assert [o.quantity for o in rig.submits(STOP)] == [10, 49]
+    assert rig.count(ReplaceOrder) == 0
+
+
+def test_a_change_that_is_refused_is_not_the_end_of_the_stop() -> None:
+    rig = able(Rig())
+    rig.buy()
+    rig.quote(100, size=10)
+    rig.void = {ReplaceOrder}
+    rig.quote(100, size=10)
+    (stop,) = rig.of(STOP)
+    assert stop.state is S.PENDING_REPLACE
+    rig.void = set()
+    rig.send(ReplaceRejected(stop.client_order_id, "too late"))
+    assert resting(rig) == [(STOP, 20, d(98))]
+
+
+def test_a_stop_shrinks_when_a_part_of_the_position_goes() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    entry = rig.last(ENTRY)
+    first = rig.last(STOP)
+    rig.report(first, S.CANCELED)
+    rig.fill(first, 9, 98)  # late: the position is 40, the new stop 49
+    assert rig.position().quantity == 40
+    assert resting(rig) == [(STOP, 40, d(98))]
+    assert rig.state_of(entry) is S.FILLED
+
+
+# --- targets -------------------------------------------------------------------------------------
+
+
+def test_a_target_is_a_signals_or_the_default_one() -> None:
+    assert Rig().buy().take_profit is None
+    assert Rig().buy(take_profit=110.019).take_profit == d("110.02")
+    limits = RiskLimits(take_profit_pct=d(3))
+    assert Rig(limits=limits).buy().take_profit == 103
+    assert Rig(limits=limits).buy(take_profit=120).take_profit == 120
+
+
+@pytest.mark.parametrize("target", [100, 90])
+def test_a_target_that_is_not_above_the_price_is_refused(target: float) -> None:
+    rig = Rig()
+    rig.signal(Side.BUY, take_profit=target)
+    assert [fact.check for fact in rig.facts(SignalBlocked)] == ["take_profit"]
+
+
+def test_where_orders_cannot_be_linked_the_target_is_watched_and_only_the_stop_rests() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    assert resting(rig) == [(STOP, 49, d(98))]
+    rig.quote(109.99)
+    assert rig.of(TARGET) == []
+    rig.quote(110)
+    (target,) = rig.submits(TARGET)
+    assert (target.type, target.quantity, target.side) == (OrderType.MARKET, 49, Side.SELL)
+    assert len(rig.facts(TargetReached)) == 1
+    rig.quote(110)
+    assert rig.position().quantity == 0
+    assert rig.open == []
+    assert rig.cash == 100_000 + 490
+
+
+def test_a_bars_close_is_a_price_too() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    rig.bar(100, 111, 100, 109)
+    assert rig.of(TARGET) == []
+    rig.bar(109, 111, 109, 110.5)
+    assert len(rig.of(TARGET)) == 1
+
+
+def test_the_stop_is_gone_before_the_target_leaves() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    rig.void = {CancelOrder}
+    for price in (110, 111):
+        rig.quote(price)
+    assert rig.of(TARGET) == [], "two orders that both sell would sell twice"
+    assert len(rig.facts(TargetReached)) == 1
+    rig.report(rig.last(STOP), S.CANCELED)
+    assert [o.quantity for o in rig.submits(TARGET)] == [49]
+
+
+def test_a_stop_that_fills_while_it_makes_way_leaves_nothing_for_the_target() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    rig.void = {CancelOrder}
+    rig.quote(110)
+    rig.fill(rig.last(STOP), 49, 98)
+    assert rig.position().quantity == 0
+    rig.quote(110)
+    assert rig.of(TARGET) == []
+
+
+def test_a_target_is_the_positions_not_the_strategys() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    rig.toggle(enabled=False)
+    rig.quote(110)
+    rig.quote(110)
+    assert rig.position().quantity == 0
+
+
+def test_a_target_that_is_reached_while_nothing_may_leave_is_not_remembered() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    rig.send(StoreChanged(False, "locked"))
+    rig.quote(110)
+    rig.send(StoreChanged(True))
+    rig.quote(105)
+    assert rig.of(TARGET) == []
+    assert resting(rig) == [(STOP, 49, d(98))]
+    rig.quote(110)
+    assert len(rig.submits(TARGET)) == 1
+
+
+def test_a_target_is_there_after_a_restart() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    after = able(Rig(restored=rig.durable(), exchange=rig.exchange, now=rig.now))
+    after.quote(110)
+    after.quote(110)
+    assert after.position().quantity == 0
+
+
+def test_it_is_forgotten_with_its_position() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=110)
+    rig.quote(97)
+    assert rig.position().quantity == 0
+    assert rig.machine.state()["desk"]["brackets"] == []
+    assert rig.facts(BracketChanged)[-1].bracket == Bracket("puppet", "ACME")
+    rig.quote(110)
+    assert rig.of(TARGET) == []
+
+
+# --- trailing stops ------------------------------------------------------------------------------
+
+
+def test_the_distance_is_a_signals_or_the_default_one() -> None:
+    assert Rig().buy().trail is None
+    assert Rig().buy(trail=1.5).trail == d("1.50")
+    assert Rig(limits=RiskLimits(trailing_stop_pct=d(3))).buy().trail == 3
+
+
+def test_the_stop_follows_the_price_up_and_never_down() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    for price, stop in ((101, 99), (100, 99), (105, 103), (103.5, 103)):
+        rig.quote(price)
+        assert resting(rig) == [(STOP, 49, d(stop))]
+    assert len(rig.submits(STOP)) == 1
+    rig.quote(103)
+    assert rig.position().quantity == 0
+    assert rig.cash == 100_000 + 49 * 3
+
+
+def test_it_follows_in_steps() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    for cents in range(1, 101):
+        rig.quote(100 + cents / 100)
+    assert rig.count(ReplaceOrder) == 10
+    assert resting(rig) == [(STOP, 49, d(99))]
+
+
+def test_it_is_where_it_was_after_a_restart() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    rig.quote(105)
+    rig.kill()
+    assert resting(rig) == []
+    after = able(Rig(restored=rig.durable(), exchange=rig.exchange, now=rig.now))
+    after.rearm()
+    assert resting(after) == [(STOP, 49, d(103))]
+    after.quote(106)
+    assert resting(after) == [(STOP, 49, d(104))]
+
+
+def test_more_bought_does_not_move_it_back() -> None:
+    rig = able(Rig())
+    rig.buy(trail=2)
+    rig.quote(100, size=10)
+    rig.quote(105, size=0.5)
+    rig.quote(105, size=10)
+    assert resting(rig) == [(STOP, 20, d(103))]
+
+
+def test_where_the_venue_has_trailing_stops_it_does_the_following() -> None:
+    rig = able(Rig(), order_types=(*PLAIN, OrderType.TRAILING_STOP))
+    rig.void = {SubmitOrder}
+    rig.hold_position()
+    rig = able(Rig(), order_types=(*PLAIN, OrderType.TRAILING_STOP))
+    entry = rig.buy(trail=2)
+    rig.void = {SubmitOrder}
+    rig.fill(entry, 49, 100, state=S.FILLED)
+    stop = rig.last(STOP)
+    assert (stop.type, stop.trail, stop.stop_price) == (OrderType.TRAILING_STOP, 2, 98)
+    rig.report(stop, S.ACCEPTED)
+    rig.quote(105)
+    assert rig.count(ReplaceOrder) == 0
+    rig.report(stop, S.CANCELED)
+    assert rig.last(STOP).stop_price == 103, "the next one begins where this one was"
+
+
+# --- refused -------------------------------------------------------------------------------------
+
+
+def refused(rule: StopRefused) -> tuple[Rig, Order]:
+    rig = able(Rig(execution=replace(AT_MARKET, on_stop_refused=rule)))
+    rig.hold_position()
+    stop = rig.last(STOP)
+    rig.report(stop, S.REJECTED, reason="no stops today")
+    return rig, stop
+
+
+def test_a_position_whose_stop_is_refused_is_closed_at_once() -> None:
+    rig, _ = refused(StopRefused.EXIT)
+    (fact,) = rig.facts(PositionUnprotected)
+    assert (fact.quantity, fact.reason, fact.action) == (49, "no stops today", "it is closed")
+    assert [o.quantity for o in rig.submits(EXIT)] == [49]
+    rig.quote(99)
+    assert rig.position().quantity == 0
+
+
+def test_or_the_operator_is_told_and_the_venue_asked_again_later() -> None:
+    rig, _ = refused(StopRefused.ALERT)
+    (fact,) = rig.facts(PositionUnprotected)
+    assert fact.action == "it is asked for again in five minutes"
+    assert rig.of(EXIT) == []
+    rig.tick(299)
+    assert resting(rig) == []
+    rig.tick(1)
+    assert resting(rig) == [(STOP, 49, d(98))]
+
+
+# --- after a kill --------------------------------------------------------------------------------
+
+
+def test_kept_stops_are_kept_right() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    rig.kill(KillAction.KEEP_STOPS)
+    assert resting(rig) == [(STOP, 49, d(98))]
+    stop = rig.last(STOP)
+    rig.fill(rig.last(ENTRY), 1, state=S.FILLED)  # no more than was ordered: quarantined
+    rig.fill(stop, 9, 98)
+    assert resting(rig) == [(STOP, 40, d(98))]
+    assert len(rig.submits()) == 2
+
+
+def test_a_stop_that_is_larger_than_the_position_is_made_smaller_after_a_kill() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    first = rig.last(STOP)
+    rig.report(first, S.CANCELED)
+    rig.kill(KillAction.KEEP_STOPS)
+    sent = rig.count(SubmitOrder)
+    rig.fill(first, 9, 98)  # late
+    assert resting(rig) == [(STOP, 40, d(98))]
+    rig.fill(first, 40, 98)
+    assert resting(rig) == [], "no position, no stop"
+    assert rig.count(SubmitOrder) == sent
+
+
+def test_where_it_cannot_be_made_smaller_it_is_cancelled() -> None:
+    rig = able(Rig(), replace=False)
+    rig.hold_position()
+    first = rig.last(STOP)
+    rig.report(first, S.CANCELED)
+    rig.kill(KillAction.KEEP_STOPS)
+    rig.fill(first, 9, 98)
+    assert resting(rig) == []
+
+
+def test_what_is_bought_after_a_kill_gets_no_stop_and_is_shown() -> None:
+    rig = able(Rig())
+    entry = rig.buy()
+    rig.quote(100, size=10)
+    rig.void = {CancelOrder}
+    rig.kill(KillAction.KEEP_STOPS)
+    sent = rig.count(SubmitOrder)
+    rig.fill(entry, 39, 100, state=S.FILLED)
+    assert resting(rig) == [(STOP, 10, d(98))], "nothing grows after a kill"
+    assert rig.count(SubmitOrder) == sent
+    assert rig.count(ReplaceOrder) == 0
+    assert rig.machine.desk.unprotected() == {("puppet", "ACME"): 39}
+    rig.void = set()
+    rig.rearm()
+    assert resting(rig) == [(STOP, 49, d(98))]
+    assert rig.machine.desk.unprotected() == {}
+
+
+def test_terms_that_are_asked_for_are_the_whole_quantity() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    rig.fill(rig.last(STOP), 9, 98)
+    first = rig.last(STOP)
+    rig.report(rig.last(ENTRY), S.FILLED)
+    assert (first.filled, first.leaves) == (9, 40)
+    assert OrderTerms(d(49), None, d(98)) == rig.last(STOP).terms
+
+
+def test_rules_that_are_not_about_stops_leave_them_alone() -> None:
+    rig = able(Rig(execution=ExecutionRules()))
+    rig.hold_position()
+    assert resting(rig) == [(STOP, 49, d(98))]
+
+
+def test_a_stop_that_the_operator_moved_stays_where_it_is() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    stop = rig.last(STOP)
+    terms = OrderTerms(stop.quantity, None, d(95))
+    rig.send(RequestReplace(client_order_id=stop.client_order_id, terms=terms, author="me"))
+    rig.quote(101)
+    assert resting(rig) == [(STOP, 49, d(95))]
+    rig.fill(rig.last(STOP), 9, 95)
+    assert resting(rig) == [(STOP, 40, d(95))]
+
+
+def test_one_that_follows_the_price_is_never_behind_it() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    rig.quote(105)
+    for moved, stop in ((104, 104), (90, 103)):
+        terms = OrderTerms(d(49), None, d(moved))
+        key = rig.last(STOP).client_order_id
+        rig.send(RequestReplace(client_order_id=key, terms=terms, author="me"))
+        assert resting(rig) == [(STOP, 49, d(stop))]
+
+
+# --- linked orders at the venue ------------------------------------------------------------------
+
+
+def linked(**how: Any) -> Rig:
+    """A position under a stop and a target that the venue links."""
+    rig = able(Rig(), oco=True)
+    rig.hold_position(**({"take_profit": 110} | how))
+    return rig
+
+
+def test_where_orders_can_be_linked_both_rest_at_the_venue() -> None:
+    rig = linked()
+    assert resting(rig) == [(STOP, 49, d(98)), (TARGET, 49, d(110))]
+    stop, target = rig.last(STOP), rig.last(TARGET)
+    assert stop.oco_group == target.oco_group != ""
+    assert (target.type, target.side) == (OrderType.LIMIT, Side.SELL)
+    assert (stop.stop_price, stop.limit_price, target.stop_price) == (98, None, None)
+
+
+def test_an_exit_waits_for_both() -> None:
+    rig = linked()
+    rig.void = {CancelOrder}
+    rig.signal(Side.SELL, 101)
+    rig.report(rig.last(STOP), S.CANCELED)
+    assert rig.of(EXIT) == []
+    rig.report(rig.last(TARGET), S.CANCELED)
+    assert [o.quantity for o in rig.submits(EXIT)] == [49]
+
+
+def test_both_follow_the_position() -> None:
+    rig = able(Rig(), oco=True)
+    rig.buy(take_profit=110)
+    for size in (10, 20, 19):
+        rig.quote(100, size=size)
+        held = rig.position().quantity
+        assert resting(rig) == [(STOP, held, d(98)), (TARGET, held, d(110))]
+    assert len(rig.submits(STOP)) == len(rig.submits(TARGET)) == 1
+
+
+def test_a_target_filled_in_part_leaves_both_at_what_is_left() -> None:
+    rig = linked()
+    rig.fill(rig.last(TARGET), 9, 110)
+    assert rig.position().quantity == 40
+    assert resting(rig) == [(STOP, 40, d(98)), (TARGET, 40, d(110))]
+
+
+@pytest.mark.parametrize(("purpose", "price"), [(STOP, 98), (TARGET, 110)])
+def test_one_that_is_filled_ends_the_other(purpose: OrderPurpose, price: int) -> None:
+    rig = linked()
+    rig.fill(rig.last(purpose), 49, price, state=S.FILLED)
+    assert rig.position().quantity == 0
+    assert rig.open == []
+
+
+def test_a_target_that_the_venue_cancels_is_set_again_in_the_same_group() -> None:
+    rig = linked()
+    first = rig.last(TARGET)
+    rig.report(first, S.CANCELED)
+    assert resting(rig) == [(STOP, 49, d(98)), (TARGET, 49, d(110))]
+    assert rig.last(TARGET).oco_group == first.oco_group
+
+
+def test_a_restart_finds_both_and_sets_no_other() -> None:
+    rig = linked()
+    after = Rig(restored=rig.durable(), exchange=rig.exchange, now=rig.now, started=False)
+    able(after, oco=True).start()
+    assert after.submits() == []
+    assert len(resting(after)) == 2
+
+
+def test_a_refused_target_leaves_the_stop() -> None:
+    rig = linked()
+    rig.report(rig.last(TARGET), S.REJECTED, reason="too far")
+    assert resting(rig) == [(STOP, 49, d(98))]
+    assert rig.facts(PositionUnprotected) == []
+    rig.tick(300)
+    assert len(resting(rig)) == 2
