@@ -5,11 +5,12 @@ from typing import Any
 
 from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
+from engine.core.compliance import ComplianceRules
 from engine.core.events import Restored
 from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
-from engine.core.model import NANOS, AssetClass, Instrument, OrderType, nanos
+from engine.core.model import MINUTE, NANOS, AssetClass, Instrument, OrderType, nanos
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import Calendars, SessionTable
@@ -63,6 +64,18 @@ def execution_rules(settings: Settings) -> ExecutionRules:
         on_stop_refused=settings.on_stop_refused,
         on_halt=settings.on_halt,
         flatten_at_open=settings.flatten_at_open,
+    )
+
+
+def compliance_rules(settings: Settings) -> ComplianceRules:
+    start = settings.fintrac_window_start
+    return ComplianceRules(
+        account_type=settings.account_type,
+        max_violations=settings.max_violations,
+        pattern_day_trader=settings.pattern_day_trader,
+        commission_pct=settings.commission_pct,
+        conductor=clean(settings.fintrac_conductor),
+        window_start=(start.hour * 60 + start.minute) * MINUTE + start.second * NANOS,
     )
 
 
@@ -129,6 +142,7 @@ def machine_config(
         safety=safety_rules(settings),
         reconcile_every=int(settings.reconcile_s * NANOS),
         calendars=calendars,
+        compliance=compliance_rules(settings),
     )
 
 

@@ -81,6 +81,7 @@ for name, target, short_help in (
     ("replay", "engine.replay:replay", "Run a session again from its journal."),
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
     ("run", "engine.headless:run", "Run the engine without a console."),
+    ("report", "engine.store.report:report", "List and export what compliance flagged."),
     ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),
 ):
     main.add_command(LazyCommand(name, target, short_help))

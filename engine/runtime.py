@@ -63,6 +63,7 @@ from engine.ops.files import make_private_folder
 from engine.ops.latch import KillLatch
 from engine.ops.settings import Settings
 from engine.plugins import fingerprint
+from engine.rates import read_rates
 from engine.requests import BrokerLink, InFlight, Requests
 from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
@@ -242,6 +243,7 @@ class Runtime:
     async def _prepare(self, repository: Repository) -> Restored:
         """Put the parts together, and give the machine what the database remembers."""
         settings = self._settings
+        rates = await asyncio.to_thread(read_rates, settings.fx_rates)
         restored, resume_at = await _durable_state(repository, settings)
         held = {p.symbol for p in restored.positions if p.quantity}
         held |= {o.symbol for o in restored.orders if o.is_open}
@@ -274,6 +276,8 @@ class Runtime:
             ),
         )
         self.publish(restored)
+        for rate in rates:
+            self.publish(msgspec.structs.replace(rate, ts=restored.ts))
         for name, problem in found.broken.items():
             self._view.line("warning", f"strategy file {name} is broken: {problem}")
         if settings.dry_run:

@@ -6,13 +6,12 @@ that comes late, or is taken back, has what follows from it worked out anew.
 
 from collections.abc import Iterable
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
 from engine.core.bus import Bus
-from engine.core.daytrades import MOST_DAY_TRADES, DayTradeRule, DayTrades, possible
+from engine.core.daytrades import MOST_DAY_TRADES, DayTrades, possible
 from engine.core.events import (
     AccountStatement,
     DataRefused,
@@ -26,7 +25,18 @@ from engine.core.events import (
 )
 from engine.core.fintrac import MIDNIGHT, Fintrac
 from engine.core.market import Market
-from engine.core.model import NANOS, ZERO, Fill, Order, OrderPurpose, Side, Violation, utc
+from engine.core.model import (
+    NANOS,
+    ZERO,
+    AccountType,
+    DayTradeRule,
+    Fill,
+    Order,
+    OrderPurpose,
+    Side,
+    Violation,
+    utc,
+)
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.risk import Usage
@@ -39,13 +49,6 @@ FILLS_KEPT = 30 * DAY
 """What is older than the newest execution by this much has settled, and does not change."""
 YEAR = 366 * DAY
 HUNDRED = Decimal(100)
-
-
-class AccountType(StrEnum):
-    """A margin account is lent the money of its sales until it settles; a cash account is not."""
-
-    MARGIN = "margin"
-    CASH = "cash"
 
 
 class ComplianceRules(Struct, frozen=True):

@@ -9,10 +9,9 @@ is no legal advice.
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
-from engine.core.model import ZERO, AssetClass, Fill, Instrument
+from engine.core.model import ZERO, AssetClass, DayTradeRule, Fill, Instrument
 from engine.core.sessions import Calendars
 from engine.core.settlement import business_day, trade_date
 
@@ -20,14 +19,6 @@ RULE_ENDED = date(2026, 6, 4)
 LEAST_EQUITY = Decimal(25_000)
 MOST_DAY_TRADES = 3
 BUSINESS_DAYS = 5
-
-
-class DayTradeRule(StrEnum):
-    """`auto` is by date, and on where the broker says that it still holds the account to it."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
 
 
 class _Today:

@@ -145,6 +145,21 @@ class StopAction(StrEnum):
     CANCEL_ALL = "cancel_all"
 
 
+class AccountType(StrEnum):
+    """A margin account is lent the money of its sales until it settles; a cash account is not."""
+
+    MARGIN = "margin"
+    CASH = "cash"
+
+
+class DayTradeRule(StrEnum):
+    """`auto` is by date, and on where the broker says that it still holds the account to it."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class FintracRule(StrEnum):
     """Why virtual currency is reported: one transaction reached the threshold, or those of a
     24-hour window did together."""

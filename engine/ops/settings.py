@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -32,7 +32,14 @@ from engine.core.execution.rules import (
     StrategyOff,
     SymbolHalted,
 )
-from engine.core.model import KillAction, Mode, StopAction, TimeInForce
+from engine.core.model import (
+    AccountType,
+    DayTradeRule,
+    KillAction,
+    Mode,
+    StopAction,
+    TimeInForce,
+)
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.latch import KillFiles
@@ -80,6 +87,12 @@ def _server(address: SecretStr) -> SecretStr:
     return address
 
 
+def _without_zone(moment: time) -> time:
+    if moment.tzinfo is not None:
+        raise ValueError("write HH:MM, which is UTC")
+    return moment
+
+
 def _to_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
@@ -88,6 +101,9 @@ AnyCase = BeforeValidator(_lower)
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Folder = Annotated[Path, BeforeValidator(_given), AfterValidator(Path.expanduser)]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_absent_if_empty)]
+OptionalFile = Annotated[
+    Annotated[Path, AfterValidator(Path.expanduser)] | None, BeforeValidator(_absent_if_empty)
+]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Percent = Annotated[Decimal, Field(gt=0, le=100)]
 Cost = Annotated[Decimal, Field(ge=0, le=100)]
@@ -270,6 +286,20 @@ class Settings(BaseSettings):
     """orders, cancels and replaces to a venue in a second above which no entry leaves"""
     trading_day_zone: ZoneInfo = ZoneInfo("America/New_York")
     """IANA time zone at whose midnight the trading day starts"""
+
+    # What rules from outside ask of the account. None of it is legal advice.
+    account_type: Annotated[AccountType, AnyCase] = AccountType.MARGIN
+    """margin, or cash: that one trades with settled money alone"""
+    max_violations: Annotated[int, Field(ge=0, le=100)] = 0
+    """violations of settlement in 12 months that a cash account may risk; 0 is none"""
+    pattern_day_trader: Annotated[DayTradeRule, AnyCase] = DayTradeRule.AUTO
+    """limit of day trades below US$25,000: auto (to 2026-06-03, or as the broker says), on, off"""
+    fintrac_conductor: Annotated[str, Field(max_length=100)] = "account holder"
+    """whose transactions in virtual currency are flagged from CA$10,000 on; empty flags none"""
+    fintrac_window_start: Annotated[time, AfterValidator(_without_zone)] = time(5)
+    """time UTC at which a 24-hour window of FINTRAC begins; 05:00 is Eastern Standard midnight"""
+    fx_rates: OptionalFile = None
+    """CSV file of rates: currency,rate,source,published (CA$ a unit; ISO 8601); empty means none"""
 
     # Orders without an answer.
     submit_timeout_s: Seconds = 5

@@ -163,6 +163,7 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
     config = machine_config(request.settings, instruments, (), tables)
     setup = StrategySetup(request.strategy, request.symbols, request.parameters)
     safety = msgspec.structs.replace(config.safety, dry_run=False, dead_man=0)
+    nobody = msgspec.structs.replace(config.compliance, conductor="")  # nothing is transacted
     return msgspec.structs.replace(
         config,
         account="backtest",
@@ -170,6 +171,7 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
         strategies=(setup,),
         safety=safety,
         reconcile_every=0,
+        compliance=nobody,
     )
 
 

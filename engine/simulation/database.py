@@ -13,6 +13,8 @@ from engine.core.events import (
     ChangedLimit,
     CircuitBreakerState,
     Event,
+    FintracFlagged,
+    FintracUpdated,
     KillSwitchState,
     LimitChanged,
     OrderEvent,
@@ -20,12 +22,13 @@ from engine.core.events import (
     Pause,
     PositionChanged,
     Restored,
+    SettlementViolated,
     StrategyState,
     SymbolPaused,
     SymbolResumed,
     TradingDayStarted,
 )
-from engine.core.model import Fill, Order, Position
+from engine.core.model import Fill, FintracReport, Order, Position, Violation
 from engine.core.risk import HIGH_WATER_MARK
 from engine.store.durable import (
     Breaker,
@@ -59,6 +62,8 @@ class Database:
         self._peak: float | None = None
         self._pauses: tuple[Pause, ...] = ()
         self._brackets: tuple[Bracket, ...] = ()
+        self._violations: list[Violation] = []
+        self._reports: dict[str, FintracReport] = {}
 
     def commit_intent(self, order: Order) -> bool:
         """Make an intent durable; False where its client order id was committed before."""
@@ -102,6 +107,9 @@ class Database:
             day=self._day.day if self._day else "",
             day_equity=self._day.equity if self._day else None,
             peak_equity=self._peak,
+            fills=tuple(fills),
+            violations=tuple(self._violations),
+            fintrac=tuple(self._reports.values()),
         )
 
     def _record(self, fact: Event) -> None:
@@ -117,6 +125,10 @@ class Database:
                 self._pauses = pauses_after(self._pauses, fact)
             case BracketChanged():
                 self._brackets = brackets_after(self._brackets, fact)
+            case SettlementViolated(violation=violation):
+                self._violations.append(violation)
+            case FintracFlagged(report=report) | FintracUpdated(report=report):
+                self._reports[report.report_id] = report
             case TradingDayStarted() if fact.equity == fact.equity:
                 self._day = fact
             case _:

@@ -106,7 +106,7 @@ def export_log(kind: str, start: int | None, end: int | None, output: Path | Non
         query = query.where(AuditLog.ts >= start)
     if end is not None:
         query = query.where(AuditLog.ts < end)
-    with _opened(output) as file:
+    with opened(output) as file:
         read_database(_place(), partial(_export, query=query, kind=kind, file=file))
 
 
@@ -137,7 +137,7 @@ def _fact(row: AuditRow) -> Any:
         return row.payload
 
 
-def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
+def opened(output: Path | None) -> AbstractContextManager[IO[str]]:
     """Raises UserError where the file is there or cannot be made."""
     if output is None:
         return nullcontext(sys.stdout)

@@ -3,11 +3,12 @@
 import csv
 import json
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import IO
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-Value = str | int | None
+Value = str | int | Decimal | None
 
 
 def write_csv(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
@@ -28,6 +29,8 @@ def ascii_json(value: object) -> str:
 
 
 def _cell(value: Value) -> Value:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if not isinstance(value, str):
         return value
     text = "".join(char if char.isprintable() else " " for char in value)

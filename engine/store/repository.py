@@ -22,7 +22,8 @@ from sqlalchemy import func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from engine.core.average_cost import reversing
+from engine.core.average_cost import REVERSED, reversing
+from engine.core.compliance import FILLS_KEPT
 from engine.core.events import (
     Bracket,
     BracketChanged,
@@ -37,6 +38,7 @@ from engine.core.events import (
     Pause,
     PositionChanged,
     Restored,
+    SettlementViolated,
     StrategyState,
     SymbolPaused,
     SymbolResumed,
@@ -62,6 +64,13 @@ from engine.store.durable import (
     strategy_after,
     strategy_of,
 )
+from engine.store.filing import (
+    VIOLATIONS,
+    record_reports,
+    reports_since,
+    violations_after,
+    violations_of,
+)
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.statements import insert_new, upsert
@@ -72,6 +81,7 @@ log = logging.getLogger(__name__)
 
 EXECUTION_IDS_KEPT = 30 * 86_400 * NANOS
 """Executions this much older than the newest are restored only with their order."""
+
 
 # Keys of `bot_state`.
 _STARTING_CASH = "starting_cash"
@@ -190,6 +200,7 @@ class Repository:
             values = await self._append_audit(connection, tail, new)
             await _record_orders(connection, new)
             values |= await _record_positions(connection, new)
+            await record_reports(connection, new)
             await _record_strategies(connection, tail, new)
             values |= await _bot_state_after(connection, new)
             await _put(connection, values)
@@ -390,6 +401,9 @@ async def _bot_state_after(connection: AsyncConnection, facts: Sequence[Event]) 
     if switches := [f for f in facts if isinstance(f, KillSwitch)]:
         kill = _decode(await _bot_state(connection), _KILL_SWITCH, KillSwitchState)
         values[_KILL_SWITCH] = reduce(kill_after, switches, kill or KillSwitchState())
+    if violated := [f.violation for f in facts if isinstance(f, SettlementViolated)]:
+        recorded = (await _bot_state(connection)).get(VIOLATIONS)
+        values[VIOLATIONS] = violations_after(recorded, violated)
     if moves := [f for f in facts if isinstance(f, Breaker)]:
         breaker = _decode(await _bot_state(connection), _BREAKER, CircuitBreakerState)
         values[_BREAKER] = reduce(breaker_after, moves, breaker or CircuitBreakerState())
@@ -431,6 +445,8 @@ async def _restored(
     if day_start_ts is None and day is not None:
         day_start_ts = day.ts
     orders = await _orders_since(connection, day_start_ts)
+    recent_ts = max((fill.ts for fill in fills), default=0) - FILLS_KEPT
+    recent = sorted((f for f in _standing(fills) if f.ts >= recent_ts), key=lambda fill: fill.ts)
     return Restored(
         cash=ledger.cash(opening, fills),
         orders=orders,
@@ -446,6 +462,9 @@ async def _restored(
         day=day.day if day else "",
         day_equity=day.equity if day else None,
         peak_equity=_decode(state, _PEAK_EQUITY, float),
+        fills=tuple(recent),
+        violations=tuple(violations_of(state.get(VIOLATIONS))),
+        fintrac=await reports_since(connection, recent_ts),
     )
 
 
@@ -455,6 +474,13 @@ async def _orders_since(connection: AsyncConnection, ts: int | None) -> tuple[Or
     wanted = _IS_OPEN if ts is None else or_(_IS_OPEN, table.created_ts >= ts)
     rows = await connection.execute(select(table).where(wanted).order_by(table.created_ts))
     return tuple(Order(**row) for row in rows.mappings())
+
+
+def _standing(fills: Sequence[Fill]) -> list[Fill]:
+    """Those that the venue did not take back, without the entries that reverse those it did."""
+    gone = {fill.execution_id for fill in fills if fill.execution_id.endswith(REVERSED)}
+    gone |= {key.removesuffix(REVERSED) for key in gone}
+    return [fill for fill in fills if fill.execution_id not in gone]
 
 
 def _execution_ids(fills: Sequence[Fill], orders: set[str]) -> tuple[str, ...]:

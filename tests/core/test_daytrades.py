@@ -7,10 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.compliance import ComplianceRules
-from engine.core.daytrades import DayTradeRule
 from engine.core.events import AccountStatement, ClockTick, RiskChecked, SignalBlocked
 from engine.core.machine import Machine
-from engine.core.model import Fill, OrderPurpose, Side
+from engine.core.model import DayTradeRule, Fill, OrderPurpose, Side
 
 from .rig import Rig
 from .test_settlement import INSTRUMENTS, TABLES, at, fill, machine, restored

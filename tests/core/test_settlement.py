@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine.calendars import session_tables
-from engine.core.compliance import AccountType, ComplianceRules
+from engine.core.compliance import ComplianceRules
 from engine.core.events import (
     ClockTick,
     OrderIntended,
@@ -27,6 +27,7 @@ from engine.core.events import (
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import (
     NANOS,
+    AccountType,
     AssetClass,
     Fill,
     Instrument,

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,7 @@ def test_a_text_is_a_text_in_a_spreadsheet(text: str, cell: str) -> None:
 
 def test_a_number_stays_a_number() -> None:
     assert written(-5, 0, None) == "-5,0,\n"
+    assert written(Decimal("-1.50"), Decimal("1E+3")) == "-1.50,1000\n"
 
 
 @given(st.lists(texts, min_size=1))

@@ -1,0 +1,46 @@
+"""What compliance has to remember: FINTRAC reports and violations of settlement."""
+
+from collections.abc import Sequence
+
+from msgspec import json
+from msgspec.structs import asdict
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.core.compliance import YEAR
+from engine.core.events import Event, FintracFlagged, FintracUpdated
+from engine.core.model import FintracReport, FintracStatus, Violation
+from engine.store import models
+from engine.store.statements import upsert
+
+VIOLATIONS = "violations"
+"""The key of `bot_state`."""
+
+
+async def record_reports(connection: AsyncConnection, facts: Sequence[Event]) -> None:
+    """Each report as its last fact has it."""
+    flags = [f.report for f in facts if isinstance(f, FintracFlagged | FintracUpdated)]
+    if flags:
+        rows = [asdict(report) for report in {flag.report_id: flag for flag in flags}.values()]
+        statement = upsert(connection.dialect.name, models.FintracReport)
+        await connection.execute(statement, rows)
+
+
+async def reports_since(connection: AsyncConnection, ts: int) -> tuple[FintracReport, ...]:
+    """What may still change: reports that end at `ts` or later, and what waits for a rate since a
+    year before; oldest first."""
+    table = models.FintracReport
+    waits = (table.status == FintracStatus.INCOMPLETE) & (table.end_ts >= ts - YEAR)
+    query = select(table).where(or_(table.end_ts >= ts, waits))
+    rows = await connection.execute(query.order_by(table.flagged_ts, table.report_id))
+    return tuple(FintracReport(**row) for row in rows.mappings())
+
+
+def violations_after(recorded: str | None, new: Sequence[Violation]) -> list[Violation]:
+    """Those of the last 12 months, with the new ones."""
+    known = violations_of(recorded)
+    return [*(v for v in known if v.ts > new[-1].ts - YEAR), *new]
+
+
+def violations_of(recorded: str | None) -> list[Violation]:
+    return json.decode(recorded, type=list[Violation]) if recorded else []
