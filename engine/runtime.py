@@ -51,7 +51,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import NANOS, Instrument, OrderState, utc
+from engine.core.model import DAY, NANOS, Instrument, OrderState, utc
 from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed
@@ -65,12 +65,13 @@ from engine.ops.settings import Settings
 from engine.plugins import fingerprint
 from engine.rates import read_rates
 from engine.requests import BrokerLink, InFlight, Requests
-from engine.saving import Saver
+from engine.saving import Saver, check_witness
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
 from engine.store.journal import JOURNAL_VERSION, JournalHeader, JournalWriter
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.store.witness import Witness
 from engine.store.writer import StoreWriter
 from engine.view import View
 from engine.watchdog import Unwatched, Watchdog
@@ -188,6 +189,8 @@ class Runtime:
             self._draining = False
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, BarClosed) and event.live and event.bar.is_sound:
+            self._writer.keep(event.bar)
         self._journal.append(event)
         effects = self.machine.process(event)
         if effects:
@@ -244,6 +247,8 @@ class Runtime:
         """Put the parts together, and give the machine what the database remembers."""
         settings = self._settings
         rates = await asyncio.to_thread(read_rates, settings.fx_rates)
+        self._witness = Witness(settings.head_path)
+        doubt = await check_witness(repository, self._witness, settings.mode)
         restored, resume_at = await _durable_state(repository, settings)
         held = {p.symbol for p in restored.positions if p.quantity}
         held |= {o.symbol for o in restored.orders if o.is_open}
@@ -264,7 +269,9 @@ class Runtime:
             self._publish_now,
             lambda text: self._view.line("error", text),
         )
-        self._writer = StoreWriter(repository, self.publish, self._overflow)
+        self._writer = StoreWriter(
+            repository, self.publish, self._overflow, settings.market_data_days * DAY
+        )
         self._journal = _open_journal(
             settings.journal_dir,
             JournalHeader(
@@ -278,6 +285,9 @@ class Runtime:
         self.publish(restored)
         for rate in rates:
             self.publish(msgspec.structs.replace(rate, ts=restored.ts))
+        if doubt:
+            self._view.line("error", doubt)
+            log.error("%s", doubt)
         for name, problem in found.broken.items():
             self._view.line("warning", f"strategy file {name} is broken: {problem}")
         if settings.dry_run:
@@ -369,7 +379,7 @@ class Runtime:
 
     async def _trade(self, repository: Repository, restored: Restored) -> None:
         """Run all tasks until stop; one that fails ends them all: half-blind is not traded."""
-        saver = Saver(repository, self.machine, self._now)
+        saver = Saver(repository, self.machine, self._now, self._witness)
         writer = asyncio.create_task(self._writer.run())
         duties = [
             asyncio.create_task(duty)

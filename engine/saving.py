@@ -5,21 +5,54 @@ import logging
 from collections.abc import Callable
 
 from engine.core.machine import Machine
-from engine.core.model import MINUTE
+from engine.core.model import MINUTE, Mode
 from engine.core.text import clean
+from engine.ops.errors import UserError
 from engine.store import StoreUnavailable
 from engine.store.repository import Repository
+from engine.store.witness import Witness
 
 SAVE_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
+async def check_witness(repository: Repository, witness: Witness, mode: Mode) -> str:
+    """What speaks against this database being the one that was used last; empty where nothing does.
+
+    Raises UserError in live mode: there a person has to say that it is right.
+    """
+    try:
+        seen = await asyncio.to_thread(witness.read)
+    except ValueError as error:
+        doubt = str(error)
+    else:
+        if seen is not None:
+            doubt = await repository.doubt(seen)
+        else:
+            used = mode is Mode.LIVE and (await repository.audit_head()).id
+            doubt = f"{clean(str(witness.path))} is missing" if used else ""
+    if doubt and mode is Mode.LIVE:
+        raise UserError(
+            f"the database is not the one that was used last: {doubt}",
+            "put the right one back; or, where this one is right, compare it with the account at "
+            "the broker, then run: tradebot audit accept",
+        )
+    return f"the database is not the one that was used last: {doubt}" if doubt else ""
+
+
 class Saver:
     """Saves every second, and a point of the equity curve a minute of market time."""
 
-    def __init__(self, repository: Repository, machine: Machine, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        machine: Machine,
+        now: Callable[[], int],
+        witness: Witness,
+    ) -> None:
         self._repository = repository
+        self._witness = witness
         self._machine = machine
         self._now = now
         self._equity_saved = 0
@@ -36,9 +69,15 @@ class Saver:
                 log.warning("not saved: %s", clean(str(error)))
 
     async def save(self) -> None:
-        """Save the market time and prices. Raises StoreUnavailable."""
+        """Save the market time and prices, and outside of the database where it stands. Raises
+        StoreUnavailable."""
         marks = {s: m.mark for s, m in self._machine.market.symbols.items()}
         await self._repository.save_market_time(self._machine.bus.now, marks)
+        seen = await self._repository.witnessed()
+        try:
+            await asyncio.to_thread(self._witness.write, seen)
+        except (OSError, UserError) as error:
+            log.warning("the head of the audit log is not kept: %s", clean(str(error)))
 
     async def _save_equity(self) -> None:
         portfolio = self._machine.portfolio

@@ -79,6 +79,44 @@ def said(snapshot: Snapshot, text: str) -> bool:
     return any(text in line.text for line in snapshot.log)
 
 
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+async def test_the_bars_that_were_decided_on_are_kept(settings: Settings) -> None:
+    async with running(settings) as session:
+        snapshot = await session.until(has_traded)
+    kept = rows(settings, "SELECT symbol, ts, close FROM market_data ORDER BY ts")
+    market = session.runtime.machine.market.symbols["ACME"]
+    live = [bar for bar in market.bars if bar.ts > kept[0][1] - MINUTE]
+    assert kept == [(bar.symbol, bar.ts, bar.close) for bar in live]
+    assert len(kept) > 5
+    assert not said(snapshot, "not the one that was used last")
+
+
+async def test_an_older_copy_of_the_database_is_told(settings: Settings) -> None:
+    async with running(settings) as session:
+        await session.until(holds)
+    copy = settings.database_path.read_bytes()
+    async with running(settings) as session:
+        await session.until(has_traded)
+    settings.database_path.write_bytes(copy)
+    async with running(settings) as session:
+        await session.until(lambda s: said(s, "not the one that was used last: its audit log ends"))
+    async with running(settings) as session:
+        snapshot = await session.until(holds)
+    assert not said(snapshot, "not the one that was used last")
+
+
+async def test_rates_of_the_file_are_given_to_the_machine(tmp_path: Path) -> None:
+    file = tmp_path / "rates.csv"
+    file.write_text("currency,rate,source,published\nUSD,1.3,Bank of Canada,2024-01-02\n")
+    async with running(zigzag(tmp_path, fx_rates=file)) as session:
+        await session.until(lambda s: True)
+    published = session.runtime.machine.compliance.fintrac.rates.at("USD", 0)
+    assert published is not None
+    assert published[1:] == (Decimal("1.3"), "Bank of Canada")
+
+
 # --- a session -----------------------------------------------------------------------------------
 
 

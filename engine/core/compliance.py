@@ -26,7 +26,7 @@ from engine.core.events import (
 from engine.core.fintrac import MIDNIGHT, Fintrac
 from engine.core.market import Market
 from engine.core.model import (
-    NANOS,
+    DAY,
     ZERO,
     AccountType,
     DayTradeRule,
@@ -44,7 +44,6 @@ from engine.core.sessions import Calendars
 from engine.core.settlement import NEVER, Settlement
 from engine.core.text import clean
 
-DAY = 86_400 * NANOS
 FILLS_KEPT = 30 * DAY
 """What is older than the newest execution by this much has settled, and does not change."""
 YEAR = 366 * DAY

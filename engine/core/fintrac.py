@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from engine.core.events import Event, FintracFlagged, FintracUpdated, RatePublished
 from engine.core.model import (
-    NANOS,
+    DAY,
+    MINUTE,
     ZERO,
     AssetClass,
     Fill,
@@ -34,8 +35,8 @@ from engine.core.model import (
 
 CAD = "CAD"
 THRESHOLD = Decimal(10_000)
-WINDOW = 86_400 * NANOS
-MIDNIGHT = 5 * 3_600 * NANOS
+WINDOW = DAY
+MIDNIGHT = 300 * MINUTE
 """Where the window begins by default: midnight, Eastern Standard Time, as UTC."""
 
 

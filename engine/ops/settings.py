@@ -177,6 +177,9 @@ class Settings(BaseSettings):
     stale_after_s: Seconds = 120
     """seconds without data after which a symbol is stale, and nothing is decided on it"""
 
+    market_data_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    """days of bars that the database keeps; 0 keeps none"""
+
     # Strategies.
     strategies: Names = ("sma_crossover",)
     """strategies that are on at the first start, with commas between them"""
@@ -338,6 +341,11 @@ class Settings(BaseSettings):
         folder = self.data_dir
         latch = folder / f"{self.mode}.kill_switch"
         return KillFiles(latch, folder / ".kill_switch", folder, f".{self.mode}.kill_request")
+
+    @property
+    def head_path(self) -> Path:
+        """The head of the audit log, kept outside the database."""
+        return self.data_dir / f"{self.mode}.head"
 
     @property
     def log_path(self) -> Path:

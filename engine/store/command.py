@@ -26,7 +26,9 @@ from engine.store.database import read_database, upgrade_database
 from engine.store.export import ascii_json, write_csv, write_jsonl
 from engine.store.models import AuditLog
 from engine.store.place import Place
+from engine.store.witness import ORDERS, Witness, Witnessed
 
+ACCEPT_WORD = "ACCEPT"
 BROKEN = 1
 FINDINGS_SHOWN = 100
 PAGE = 1_000
@@ -63,9 +65,15 @@ def _head(_: click.Context, option: click.Parameter, text: str | None) -> AuditH
 def verify_log(ctx: click.Context, witness: AuditHead | None, as_json: bool) -> None:
     """Look for rows that were edited, removed, moved, or cut off at the end, and name them.
 
+    A chain that was rewritten as a whole is found by the head that is kept in DATA_DIR, outside of
+    the database, or by the one that --head gives.
+
     Exit status: 0 the log is whole; 1 it is not; 2 it cannot be read.
     """
-    head, findings = read_database(_place(), partial(_verified, witness=witness))
+    settings = load_settings()
+    seen = _seen(Witness(settings.head_path))  # before the database: it is never ahead of it
+    witness = witness or (seen.head if seen else None)
+    head, findings = read_database(Place.of(settings), partial(_verified, witness=witness))
     if as_json:
         found = [asdict(finding) for finding in findings]
         click.echo(json.dumps({"whole": not found, "head": str(head), "findings": found}))
@@ -78,10 +86,44 @@ def verify_log(ctx: click.Context, witness: AuditHead | None, as_json: bool) -> 
         ctx.exit(BROKEN)
 
 
+def _seen(witness: Witness) -> Witnessed | None:
+    """Raises UserError where the file is damaged."""
+    try:
+        return witness.read()
+    except ValueError as error:
+        raise UserError(
+            str(error), "see whose hand it was, then run: tradebot audit accept"
+        ) from error
+
+
 def _verified(connection: Connection, witness: AuditHead | None) -> tuple[AuditHead, list[Finding]]:
     head = head_of(connection.scalar(RECORDED_HEAD))
     findings = verify(_rows(connection, select(AuditLog)), head, witness)
     return head, list(islice(findings, FINDINGS_SHOWN))
+
+
+# --- accept --------------------------------------------------------------------------------------
+
+
+@audit.command("accept", short_help="Say that the database is the right one.")
+@click.option("--word", help="ACCEPT, instead of being asked for it.")
+def accept(word: str | None) -> None:
+    """Say that this database is the right one, though it is not the one that was used last: live
+    trading asks for it. Look at what is missing first, and compare it with the broker's account."""
+    settings = load_settings()
+    place = Place.of(settings)
+    with EngineLock(settings.lock_path):
+        there = read_database(place, _there)
+        click.echo(f"{place.name}: audit log up to row {there.head.id}, {there.orders} orders")
+        if (word or click.prompt(f"type {ACCEPT_WORD}")) != ACCEPT_WORD:
+            raise UserError(f"the word is {ACCEPT_WORD}", "nothing was changed")
+        Witness(settings.head_path).write(there)
+    click.echo("accepted")
+
+
+def _there(connection: Connection) -> Witnessed:
+    head = head_of(connection.scalar(RECORDED_HEAD))
+    return Witnessed(head, connection.scalar(ORDERS) or 0)
 
 
 # --- export --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, json
 from msgspec.structs import asdict
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -45,7 +45,7 @@ from engine.core.events import (
     TradeReversed,
     TradingDayStarted,
 )
-from engine.core.model import FINAL_STATES, NANOS, ZERO, Fill, Order, OrderState, Position
+from engine.core.model import FINAL_STATES, NANOS, ZERO, Bar, Fill, Order, OrderState, Position
 from engine.core.risk import HIGH_WATER_MARK
 from engine.core.text import clean
 from engine.ops.errors import UserError
@@ -74,6 +74,7 @@ from engine.store.filing import (
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.statements import insert_new, upsert
+from engine.store.witness import ORDERS, Witnessed, difference
 
 T = TypeVar("T")
 
@@ -281,6 +282,37 @@ class Repository:
         async with self._reading() as connection:
             return head_of(await connection.scalar(RECORDED_HEAD))
 
+    async def witnessed(self) -> Witnessed:
+        """What a file outside is to keep of the database."""
+        async with self._reading() as connection:
+            return await _witnessed(connection)
+
+    async def doubt(self, seen: Witnessed) -> str:
+        """How the database is not the one of which `seen` was kept; empty where it is."""
+        audit = models.AuditLog
+        async with self._reading() as connection:
+            there = await _witnessed(connection)
+            digest = await connection.scalar(select(audit.hash).where(audit.id == seen.head.id))
+        return difference(seen, there, digest)
+
+    async def save_bars(self, bars: Sequence[Bar], oldest: int) -> None:
+        """Keep bars that the engine decided on, and let go of those that closed before `oldest`.
+        A bar that is there already is replaced: the venue corrected it."""
+        async with self._transaction() as connection:
+            rows = {(bar.symbol, bar.interval, bar.ts): asdict(bar) for bar in bars}
+            statement = upsert(self._dialect, models.MarketData)
+            await connection.execute(statement, list(rows.values()))
+            await connection.execute(delete(models.MarketData).where(models.MarketData.ts < oldest))
+
+    async def bars(self, symbol: str, interval: int, limit: int) -> list[Bar]:
+        """The newest bars of a symbol, oldest first."""
+        table = models.MarketData
+        chosen = (table.symbol == symbol) & (table.interval == interval)
+        newest = select(table).where(chosen).order_by(table.ts.desc()).limit(limit)
+        async with self._reading() as connection:
+            rows = (await connection.execute(newest)).mappings().all()
+        return [Bar(**row) for row in reversed(rows)]
+
     async def _has_orders(self, client_order_ids: Collection[str]) -> bool:
         key = models.Order.client_order_id
         count = select(func.count()).where(key.in_(client_order_ids))
@@ -466,6 +498,11 @@ async def _restored(
         violations=tuple(violations_of(state.get(VIOLATIONS))),
         fintrac=await reports_since(connection, recent_ts),
     )
+
+
+async def _witnessed(connection: AsyncConnection) -> Witnessed:
+    head = head_of(await connection.scalar(RECORDED_HEAD))
+    return Witnessed(head, await connection.scalar(ORDERS) or 0)
 
 
 async def _orders_since(connection: AsyncConnection, ts: int | None) -> tuple[Order, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.core.events import Event, IntentCommitted, IntentFailed, StoreChanged
-from engine.core.model import Order
+from engine.core.model import Bar, Order
 from engine.store import StoreUnavailable
 from engine.store.repository import Repository
 
@@ -15,6 +15,9 @@ BATCH = 100
 RETRY_S = 1.0
 PAUSE_S = 0.003
 FACTS_KEPT = 200_000
+BARS = 200
+BARS_WAIT_S = 1.0
+BARS_KEPT = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +26,17 @@ class StoreWriter:
     """Writes what the machine emits, and answers each intent with IntentCommitted or IntentFailed.
 
     While the database is out of reach intents fail at once, so no order leaves; facts wait and are
-    written when it is back. Where more than `FACTS_KEPT` wait, `overflow` is called.
+    written when it is back. Where more than `FACTS_KEPT` wait, `overflow` is called. Bars come
+    last: those of the newest `bars_ns` are kept, none where that is 0, and where more than
+    `BARS_KEPT` wait the oldest are let go.
     """
 
     def __init__(
-        self, repository: Repository, publish: Callable[[Event], None], overflow: Callable[[], None]
+        self,
+        repository: Repository,
+        publish: Callable[[Event], None],
+        overflow: Callable[[], None],
+        bars_ns: int = 0,
     ) -> None:
         self._repository = repository
         self._publish = publish
@@ -37,6 +46,10 @@ class StoreWriter:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._bars_ns = bars_ns
+        self._bars: deque[Bar] = deque(maxlen=BARS_KEPT)
+        self._saving: list[Bar] = []
+        self._bars_due = False
         self._waiting = 0
         self._available = True
 
@@ -48,6 +61,16 @@ class StoreWriter:
     def commit(self, order: Order) -> None:
         self._intents.append(order)
         self._start()
+
+    def keep(self, bar: Bar) -> None:
+        """Write a bar within a second or so, when nothing else is to be written."""
+        if not self._bars_ns:
+            return
+        if not self._bars:
+            asyncio.get_running_loop().call_later(BARS_WAIT_S, self._save_bars_now)
+        self._bars.append(bar)
+        if len(self._bars) == BARS:
+            self._save_bars_now()
 
     def record(self, facts: list[Event]) -> None:
         """Write the facts of one input, in one transaction."""
@@ -65,7 +88,7 @@ class StoreWriter:
             if not self._intents:
                 await self._pause()
             await self._write_all()
-            if not self._batches:
+            if not (self._batches or self._saving):
                 self._idle.set()
 
     async def _pause(self) -> None:
@@ -78,19 +101,26 @@ class StoreWriter:
 
     async def flush(self) -> None:
         """Wait until all that was given is on disk."""
+        self._save_bars_now()
         await self._idle.wait()
+
+    def _save_bars_now(self) -> None:
+        self._bars_due = True
+        self._start()
 
     def _start(self) -> None:
         self._idle.clear()
         self._wake.set()
 
     async def _write_all(self) -> None:
-        while self._intents or self._batches:
+        while self._intents or self._batches or self._saving or (self._bars and self._bars_due):
             while self._intents:
                 await self._commit()
-            if self._batches and not await self._record():
+            written = await self._record() if self._batches else await self._save_bars()
+            if not written:
                 asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
                 return
+        self._bars_due = False
 
     async def _commit(self) -> None:
         """Commit the oldest intents, and let their orders leave before anything else is written."""
@@ -99,8 +129,7 @@ class StoreWriter:
             new = set(await self._repository.commit_intents(orders))
         except StoreUnavailable as error:
             self._set_available(False, str(error))
-            for order in orders:
-                self._publish(IntentFailed(order.client_order_id, str(error)))
+            self._deny([*orders, *self._take_waiting()], str(error))
         else:
             self._set_available(True)
             for order in orders:
@@ -120,12 +149,39 @@ class StoreWriter:
             await self._repository.record(facts)
         except StoreUnavailable as error:
             self._set_available(False, str(error))
+            self._deny(self._take_waiting(), str(error))
             return False
         for _ in range(batches):
             self._batches.popleft()
         self._waiting -= len(facts)
         self._set_available(True)
         return True
+
+    async def _save_bars(self) -> bool:
+        """Write the oldest bars; False where the database is out of reach."""
+        while self._bars and len(self._saving) < BARS:
+            self._saving.append(self._bars.popleft())
+        if not self._saving:
+            return True
+        try:
+            await self._repository.save_bars(self._saving, self._saving[-1].ts - self._bars_ns)
+        except StoreUnavailable as error:
+            self._set_available(False, str(error))
+            self._deny(self._take_waiting(), str(error))
+            return False
+        self._saving.clear()
+        self._set_available(True)
+        return True
+
+    def _take_waiting(self) -> list[Order]:
+        """Every intent that waited for a call that failed: it has waited long enough."""
+        waiting = list(self._intents)
+        self._intents.clear()
+        return waiting
+
+    def _deny(self, orders: list[Order], reason: str) -> None:
+        for order in orders:
+            self._publish(IntentFailed(order.client_order_id, reason))
 
     def _set_available(self, available: bool, reason: str = "") -> None:
         if available != self._available:

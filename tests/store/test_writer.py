@@ -1,7 +1,7 @@
 """Intents before everything else, and nothing is forgotten while the database is out of reach."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 import pytest
@@ -16,7 +16,7 @@ from engine.core.events import (
     StoreChanged,
     StrategyFailed,
 )
-from engine.core.model import Side, Signal
+from engine.core.model import MINUTE, Bar, Order, Side, Signal
 from engine.store import sqlite, writer
 from engine.store.repository import Repository
 from engine.store.writer import StoreWriter
@@ -27,12 +27,13 @@ from .conftest import Database, MakeOrder, Stamp
 class Desk:
     """A running writer; `heard` is what it published."""
 
-    def __init__(self, store: Repository, database: Database) -> None:
+    def __init__(self, store: Repository, database: Database, bars_ns: int = 0) -> None:
+        self.store = store
         self.rows = database.rows
         self.locked = database.locked
         self.heard: list[Event] = []
         self.overflows = 0
-        self.writer = StoreWriter(store, self._hear, self._overflow)
+        self.writer = StoreWriter(store, self._hear, self._overflow, bars_ns)
         self.on: Callable[[Event], None] = lambda _: None
         self._news = asyncio.Event()
 
@@ -204,3 +205,95 @@ async def test_a_fact_that_cannot_be_recorded_ends_the_writer(
     desk.writer.record([stamp(StrategyFailed("s", object()))])  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         await desk.writer.run()
+
+
+# --- bars ----------------------------------------------------------------------------------------
+
+
+def a_bar(number: int, close: float = 100.5) -> Bar:
+    return Bar("ACME", number * MINUTE, 100.0, 101.0, 99.0, close, 1e6)
+
+
+@pytest_asyncio.fixture
+async def keeper(store: Repository, database: Database) -> AsyncIterator[Desk]:
+    """Keeps ten minutes of bars."""
+    desk = Desk(store, database, 10 * MINUTE)
+    task = asyncio.create_task(desk.writer.run())
+    yield desk
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_bars_are_kept_and_the_oldest_let_go(keeper: Desk, store: Repository) -> None:
+    for number in range(1, 31):
+        keeper.writer.keep(a_bar(number))
+    keeper.writer.keep(a_bar(30, close=100.25))  # corrected
+    await keeper.writer.flush()
+    expected = [a_bar(number) for number in range(20, 30)] + [a_bar(30, close=100.25)]
+    assert await store.bars("ACME", MINUTE, 100) == expected
+    assert await store.bars("ACME", MINUTE, 2) == expected[-2:]
+    assert await store.bars("ACME", 5 * MINUTE, 2) == []
+
+
+async def test_bars_are_written_without_anything_else_to_write(
+    keeper: Desk, store: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "BARS_WAIT_S", 0.01)
+    keeper.writer.keep(a_bar(1))
+    saved = asyncio.Event()
+    save = store.save_bars
+
+    async def told(bars: Sequence[Bar], oldest: int) -> None:
+        await save(bars, oldest)
+        saved.set()
+
+    monkeypatch.setattr(store, "save_bars", told)
+    async with asyncio.timeout(10):
+        await saved.wait()
+    assert await store.bars("ACME", MINUTE, 1) == [a_bar(1)]
+
+
+async def test_no_bars_are_kept_where_none_are_wanted(desk: Desk, store: Repository) -> None:
+    desk.writer.keep(a_bar(1))
+    await desk.writer.flush()
+    assert await store.bars("ACME", MINUTE, 1) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # whose locks hold all tables
+async def test_bars_wait_for_a_database_that_is_out_of_reach(
+    keeper: Desk, store: Repository
+) -> None:
+    async with keeper.locked():
+        for number in range(1, 4):
+            keeper.writer.keep(a_bar(number))
+        flushing = asyncio.create_task(keeper.writer.flush())
+        await keeper.until(1)
+        assert isinstance(keeper.heard[0], StoreChanged)
+    await flushing
+    assert await store.bars("ACME", MINUTE, 9) == [a_bar(1), a_bar(2), a_bar(3)]
+
+
+async def test_of_many_intents_at_a_locked_database_none_waits_longer_than_the_first(
+    desk: Desk, make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F70: not each of them its own time, one after the other."""
+    tries: list[int] = []
+    commit = desk.store.commit_intents
+
+    async def counted(orders: Sequence[Order]) -> frozenset[str]:
+        tries.append(len(orders))
+        return await commit(orders)
+
+    monkeypatch.setattr(desk.store, "commit_intents", counted)
+    monkeypatch.setattr(writer, "BATCH", 3)
+    async with desk.locked():
+        for number in range(20):
+            desk.writer.commit(make_order(f"tb-{number}"))
+        await desk.until(21)
+    failed = [event for event in desk.heard if isinstance(event, IntentFailed)]
+    assert len(failed) == 20
+    assert tries == [3]
+    desk.writer.commit(make_order("tb-20"))
+    await desk.until(23)
+    assert IntentCommitted("tb-20") in desk.heard
