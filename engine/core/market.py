@@ -20,6 +20,10 @@ from engine.core.text import clean
 LONG_BAR = 60 * MINUTE
 
 
+REFUSALS_KEPT = 1_000
+"""Symbols of which it is remembered that it was said; then the oldest may be told again."""
+
+
 class SymbolMarket:
     """What is known of one symbol. `mark` is the last price: mid of a quote or close of a bar,
     NaN before any came; `updated` is the time it came, 0 before. `previous` is the price before it:
@@ -132,6 +136,8 @@ class Market:
         self.refused += 1
         if symbol not in self._refusing:
             self._refusing[symbol] = None
+            if len(self._refusing) > REFUSALS_KEPT:  # names that nobody knows may be any number
+                del self._refusing[next(iter(self._refusing))]
             self._bus.publish(DataRefused(clean(symbol), reason))
         return False
 

@@ -21,10 +21,12 @@ from engine.ops.settings import Settings
 from tests.bench.measure import Figure, as_json
 
 TOPICS = ("first_frame", "quotes", "bars", "order_path", "kill", "restart", "console")
+LONG = ("soak",)
+"""Topics that take minutes, and are measured only where they are named."""
 
 
-@click.command(help=f"Measure all topics, or those named: {', '.join(TOPICS)}.")
-@click.argument("names", nargs=-1, type=click.Choice(TOPICS), metavar="[NAME]...")
+@click.command(help=f"Measure {', '.join(TOPICS)}; or those named, {', '.join(LONG)} among them.")
+@click.argument("names", nargs=-1, type=click.Choice(TOPICS + LONG), metavar="[NAME]...")
 @click.option("--json", "as_text", is_flag=True, help="Print JSON.")
 def main(names: tuple[str, ...], as_text: bool) -> None:
     figures: dict[str, list[Figure]] = {}

@@ -1,0 +1,90 @@
+"""I22: nothing that an engine keeps grows without a bound; no session leaves anything behind."""
+
+import asyncio
+import gc
+import threading
+from pathlib import Path
+
+from engine.brokers.paper import FILLS_KEPT
+from engine.core.bus import TRACE_LENGTH
+from engine.core.events import QuoteUpdate
+from engine.core.market import REFUSALS_KEPT
+from engine.core.matching import ANSWERS_KEPT
+from engine.core.model import Quote
+from engine.core.orders import FINAL_ORDERS_KEPT
+from engine.core.portfolio import EXECUTIONS_KEPT
+from engine.view import LINES_KEPT, SIGNALS_KEPT
+from tests.bench.soak import open_files
+from tests.core.rig import Rig
+from tests.session import running, zigzag
+from tests.week import Week, sizes
+
+QUOTES = 40_000
+SYMBOLS = 5
+HISTORY = 500
+A_MONTH = 1_000_000
+"""Executions that a good month brings: more than that, and rule by count is due."""
+
+OPEN = 4 * SYMBOLS
+"""So many orders may be open more at one time than at another."""
+
+BOUNDS = {
+    "_answers": ANSWERS_KEPT,
+    "_executions": EXECUTIONS_KEPT,
+    "_final": FINAL_ORDERS_KEPT,
+    "_lines": LINES_KEPT,
+    "_refusing": REFUSALS_KEPT,
+    "_signals": SIGNALS_KEPT,
+    "_trace": TRACE_LENGTH,
+    "broker._fills": FILLS_KEPT,
+    "compliance._fills": A_MONTH,
+    "history": HISTORY * SYMBOLS,
+    "orders": FINAL_ORDERS_KEPT + 1_000,
+}
+"""What may still grow after the first hour, by the end of its name, and how far."""
+
+
+def test_only_what_has_a_bound_grows() -> None:
+    week = Week(seed=1)
+    parts = {"machine": week.machine, "view": week.view, "broker": week.broker}
+
+    def counted() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name, part in parts.items():
+            found |= sizes(part, name)
+        return found
+
+    week.run(QUOTES)
+    before = counted()
+    assert before
+    week.run(2 * QUOTES)
+    grown = {path: n for path, n in counted().items() if n > before.get(path, 0) + OPEN}
+    assert week.sent > 100
+    unbounded = [path for path in grown if not any(path.endswith(name) for name in BOUNDS)]
+    assert unbounded == []
+    assert any(path.endswith("_executions") for path in grown), "it does look"
+    for path, size in grown.items():
+        assert size <= min(bound for name, bound in BOUNDS.items() if path.endswith(name)), path
+
+
+def test_names_that_nobody_knows_are_forgotten_again() -> None:
+    rig = Rig(audited=False)
+    for number in range(REFUSALS_KEPT + 100):
+        rig.send(QuoteUpdate(Quote(f"NO{number}", rig.now, 1, 2, 1, 1)))
+    kept = sizes(rig.machine.market, "market")
+    assert kept["market._refusing"] == REFUSALS_KEPT
+    assert rig.machine.market.refused == REFUSALS_KEPT + 100
+
+
+async def test_a_session_leaves_no_task_no_thread_and_no_file(tmp_path: Path) -> None:
+    settings = zigzag(tmp_path)
+
+    async def one() -> tuple[int, int, int]:
+        async with running(settings) as session:
+            await session.until(lambda s: s.positions)
+        gc.collect()
+        return len(asyncio.all_tasks()), threading.active_count(), open_files()
+
+    await one()  # the loop's own threads for blocking work stay
+    first = await one()
+    assert await one() == first
