@@ -12,7 +12,7 @@ from engine.core.market import REFUSALS_KEPT
 from engine.core.matching import ANSWERS_KEPT
 from engine.core.model import Quote
 from engine.core.orders import FINAL_ORDERS_KEPT
-from engine.core.portfolio import EXECUTIONS_KEPT
+from engine.core.portfolio import ENTRIES_KEPT, EXECUTIONS_KEPT
 from engine.view import LINES_KEPT, SIGNALS_KEPT
 from tests.bench.soak import open_files
 from tests.core.rig import Rig
@@ -21,6 +21,7 @@ from tests.week import Week, sizes
 
 QUOTES = 40_000
 SYMBOLS = 5
+POSITIONS = 2 * SYMBOLS
 HISTORY = 500
 A_MONTH = 1_000_000
 """Executions that a good month brings: more than that, and rule by count is due."""
@@ -30,6 +31,8 @@ OPEN = 4 * SYMBOLS
 
 BOUNDS = {
     "_answers": ANSWERS_KEPT,
+    "_entries[]": ENTRIES_KEPT * POSITIONS,
+    "_entries[][]": 2 * ENTRIES_KEPT * POSITIONS,
     "_executions": EXECUTIONS_KEPT,
     "_final": FINAL_ORDERS_KEPT,
     "_lines": LINES_KEPT,
