@@ -19,6 +19,7 @@ from engine.core.events import (
     StoreChanged,
     SubmitOrder,
     TargetReached,
+    TripKillSwitch,
 )
 from engine.core.execution.rules import ExecutionRules, StopRefused
 from engine.core.matching import CAPABILITIES
@@ -518,3 +519,45 @@ def test_a_refused_target_leaves_the_stop() -> None:
     assert rig.facts(PositionUnprotected) == []
     rig.tick(300)
     assert len(resting(rig)) == 2
+
+
+# --- what others close at the venue --------------------------------------------------------------
+
+
+def sold_by_hand(rig: Rig, quantity: object, name: str = "hand") -> None:
+    """Somebody sells at the broker's own screen."""
+    order = replace(rig.last(ENTRY), client_order_id=name, side=Side.SELL)
+    rig.fill(order, quantity, state=S.FILLED)
+
+
+def test_what_a_hand_sold_at_the_venue_is_not_sold_again() -> None:
+    rig = Rig()
+    held = rig.hold_position().quantity
+    sold_by_hand(rig, held - 4)
+    assert [(purpose, left) for purpose, left, _ in resting(rig)] == [(STOP, 4)]
+    rig.signal(Side.SELL)
+    assert (rig.last(EXIT).quantity, rig.open) == (4, [rig.last(EXIT)])
+    rig.quote(100)
+    assert rig.now_of(rig.last(EXIT)).filled == 4
+
+
+def test_a_position_that_a_hand_closed_has_no_order_that_could_open_another() -> None:
+    rig = Rig()
+    held = rig.hold_position().quantity
+    sold_by_hand(rig, held)
+    assert rig.open == []
+    rig.signal(Side.SELL)
+    rig.send(TripKillSwitch(source="key", action=KillAction.FLATTEN))
+    rig.tick(60)
+    rig.quote(90)
+    assert (rig.open, rig.of(EXIT)) == ([], [])
+
+
+def test_what_a_hand_sold_is_taken_from_the_strategies_in_their_order() -> None:
+    rig = Rig("first", "second")
+    entry = rig.buy(strategy="first")
+    rig.quote(100, size=10)
+    rig.request_cancel(entry)
+    second = rig.hold_position(strategy="second").quantity
+    sold_by_hand(rig, 11)
+    assert [(o.strategy, o.leaves) for o in rig.open] == [("second", second - 1)]

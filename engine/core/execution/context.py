@@ -8,6 +8,7 @@ from engine.core.bus import Bus
 from engine.core.execution.rules import ExecutionRules
 from engine.core.market import Market
 from engine.core.model import (
+    EXTERNAL,
     ZERO,
     Capabilities,
     Instrument,
@@ -61,6 +62,26 @@ class Context:
         if self.pauses.is_halted(symbol):
             return self.pauses.objection(symbol)
         return self.safety.objection(self.venue(symbol))
+
+    def closable(self, position: Position) -> Decimal:
+        """How much of a position its account still has: others may have closed it at the venue.
+        What they closed is taken from the strategies in the order of their names."""
+        symbol, own = position.symbol, position.strategy
+        external = self.portfolio.position(EXTERNAL, symbol).quantity
+        if external * position.quantity >= 0 and own != EXTERNAL:
+            return abs(position.quantity)
+        against = [
+            (strategy, held.quantity)
+            for (strategy, of), held in sorted(self.portfolio.positions.items())
+            if of == symbol and strategy != EXTERNAL and held.quantity * external < 0
+        ]
+        missing = abs(external)
+        for strategy, quantity in against:
+            taken = min(missing, abs(quantity))
+            missing -= taken
+            if strategy == own:
+                return abs(quantity) - taken
+        return missing
 
     def closing_orders(self, key: Key) -> list[Order]:
         """The open orders of the desk that close what `key` holds."""

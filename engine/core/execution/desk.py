@@ -38,7 +38,7 @@ from engine.core.execution.entries import Entries
 from engine.core.execution.exits import Exits, NotFlat
 from engine.core.execution.protection import Protection
 from engine.core.execution.rules import StrategyOff, SymbolHalted
-from engine.core.model import Order, OrderPurpose, Position, Side, Signal
+from engine.core.model import EXTERNAL, Order, OrderPurpose, Position, Side, Signal
 
 
 class Desk:
@@ -106,7 +106,10 @@ class Desk:
         order = event.order
         if order.purpose is OrderPurpose.ENTRY:
             self.protection.on_entry_filled(order)
-        self._tend((order.strategy, order.symbol))
+        if order.strategy == EXTERNAL:
+            self._tend_all(order.symbol)
+        else:
+            self._tend((order.strategy, order.symbol))
 
     def on_reversed(self, event: TradeReversed) -> None:
         """The venue took an execution back: protect what is held then."""
@@ -222,11 +225,14 @@ class Desk:
             self.entries.withdraw(mine, event.reason)
 
     def on_symbol_resumed(self, event: SymbolResumed) -> None:
-        for key in list(self._portfolio.positions):
-            if key[1] == event.symbol:
-                self._tend(key)
+        self._tend_all(event.symbol)
 
     # --- the one rule ---------------------------------------------------------------------------
+
+    def _tend_all(self, symbol: str) -> None:
+        for key in list(self._portfolio.positions):
+            if key[1] == symbol:
+                self._tend(key)
 
     def _tend(self, key: Key) -> None:
         position = self._portfolio.position(*key)
@@ -235,6 +241,9 @@ class Desk:
             self.exits.drop(key)
             self.protection.drop(key)
             self._context.cancel(closing, "the position is closed")
+            return
+        if not self._context.closable(position):
+            self._context.cancel(closing, "others closed the position at the venue")
             return
         resting = [order for order in closing if is_resting(order)]
         if len(resting) < len(closing) or not self._started:
@@ -274,7 +283,7 @@ class Desk:
         key = (order.strategy, order.symbol)
         resting = is_resting(order)
         reason = self._context.objection(order.symbol) if resting else self.exits.objection(key)
-        held = abs(self._portfolio.position(*key).quantity)
+        held = self._context.closable(self._portfolio.position(*key))
         if not reason and worst_closed(self._context.closing_orders(key)) > held:
             return "open orders would close more than is held"
         return reason

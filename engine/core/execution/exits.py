@@ -171,7 +171,7 @@ class Exits:
             *key,
             side,
             OrderType.MARKET if limit is None else OrderType.LIMIT,
-            abs(position.quantity),
+            context.closable(position),
             exit_.purpose,
             bus.now,
             bus.now,

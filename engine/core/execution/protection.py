@@ -131,7 +131,7 @@ class Protection:
             return []
         able = self._context.capabilities(position.symbol)
         bracket = self.brackets.get((position.strategy, position.symbol))
-        quantity = abs(position.quantity)
+        quantity = self._context.closable(position)
         target = bracket.take_profit if bracket is not None and able.oco else None
         group = self._group(position) if target is not None else ""
         trail = bracket.trail if bracket is not None else None
@@ -196,7 +196,7 @@ class Protection:
     def trim(self, position: Position, resting: list[Order]) -> None:
         """Where nothing may leave, what protects is made smaller, never larger: nothing may close
         more than is held."""
-        held = abs(position.quantity)
+        held = self._context.closable(position)
         able = self._context.capabilities(position.symbol)
         for order in resting:
             if order.worst_leaves <= held:
@@ -237,7 +237,7 @@ class Protection:
                 for order in self._context.orders.open_orders(*key)
                 if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in SETTLED
             ]
-            if (missing := abs(position.quantity) - sum(stops, ZERO)) > 0:
+            if (missing := self._context.closable(position) - sum(stops, ZERO)) > 0:
                 bare[key] = missing
         return bare
 
