@@ -10,8 +10,6 @@ from engine.core.events import (
     OrderIntended,
     SignalBlocked,
     SignalGenerated,
-    SymbolPaused,
-    SymbolResumed,
 )
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
@@ -52,17 +50,12 @@ class View:
         self._signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._quotes: dict[str, QuoteRow] = {}
-        self._paused: dict[str, PausedRow] = {}
 
     def follow(self, fact: Event) -> None:
         line = worded(fact)
         if line is not None:
             self._lines.append(LogLine(fact.seq, fact.ts, *line))
         match fact:
-            case SymbolPaused(symbol=symbol):
-                self._paused[symbol] = PausedRow(symbol, fact.reason, fact.until)
-            case SymbolResumed(symbol=symbol):
-                self._paused.pop(symbol, None)
             case SignalGenerated(signal=signal):
                 self._signals.append(SignalRow(fact.seq, signal, "", ""))
             case SignalBlocked(signal=signal):
@@ -120,8 +113,13 @@ class View:
             breaker=self._breaker(),
             dry_run=bool(machine.safety.dry_run),
             dead_man=self._dead_man(),
-            paused=tuple(self._paused.values()),
+            paused=self._paused(),
         )
+
+    def _paused(self) -> tuple[PausedRow, ...]:
+        pauses = self._machine.pauses
+        shown = {**pauses.paused, **pauses.halted}
+        return tuple(PausedRow(p.symbol, p.reason, p.until) for p in shown.values())
 
     def _settle(self, strategy: str, symbol: str, side: str, outcome: str, note: str) -> None:
         """Say what became of the newest signal that this is about."""

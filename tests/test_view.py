@@ -12,13 +12,13 @@ from engine.core.events import (
     CancelOrder,
     ClockTick,
     ConfirmLive,
+    Pause,
     Record,
     Restored,
+    ResumeSymbol,
     StoreChanged,
     StrategyState,
     SubmitOrder,
-    SymbolPaused,
-    SymbolResumed,
 )
 from engine.core.model import (
     NANOS,
@@ -288,10 +288,10 @@ def test_the_live_gate_is_shown_as_it_is_met() -> None:
 
 
 def test_a_paused_symbol_is_shown_until_it_is_resumed() -> None:
-    picture = Picture()
-    picture.view.follow(SymbolPaused("ACME", "positions differ"))
+    pause = Pause("ACME", "positions differ")
+    picture = Picture(restored=Restored(Decimal(100_000), pauses=(pause,)))
     assert picture.take().paused == (PausedRow("ACME", "positions differ", 0),)
-    picture.view.follow(SymbolResumed("ACME", "me"))
+    picture.rig.send(ResumeSymbol(symbol="ACME", author="me"))
     assert picture.take().paused == ()
 
 
