@@ -180,7 +180,9 @@ class Venue:
     def _fill_and_cancel(self, key: str) -> Event:
         """The cancel comes a moment after an execution, which is told later."""
         order = self.orders[key]
-        leaves = order.quantity - self._filled(key)
+        found = self.exchange.find(key)
+        quantity = found.terms.quantity if found and found.terms else order.quantity
+        leaves = quantity - self._filled(key)
         quantity = self.instruments[order.symbol].quantity(leaves * self._random.choice((1, 3)) / 3)
         self.exchange.cancel(key, self._schedule.now)
         if not quantity or order.symbol not in self.quotes:
