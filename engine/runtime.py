@@ -524,10 +524,18 @@ def _open_journal(folder: Path, header: JournalHeader) -> JournalWriter:
 
 
 async def _durable_state(repository: Repository, settings: Settings) -> tuple[Restored, int | None]:
-    """What the database remembers, and the market time from which a replay goes on."""
-    restored = await repository.restore(settings.starting_cash, None)
-    trades = await repository.trades(1)
-    times = [await repository.last_market_ts() or 0, *(o.updated_ts for o in restored.orders)]
+    """What the database remembers, and the market time from which a replay goes on. Raises
+    UserError where it cannot be asked now."""
+    try:
+        restored = await repository.restore(settings.starting_cash, None)
+        trades = await repository.trades(1)
+        market_ts = await repository.last_market_ts()
+    except StoreUnavailable as error:
+        raise UserError(
+            f"the database cannot be used ({error})",
+            "check the free space, and that no other program holds it; then start again",
+        ) from error
+    times = [market_ts or 0, *(o.updated_ts for o in restored.orders)]
     times += [fill.ts for fill in trades]
     resume_at = max(times)
     return msgspec.structs.replace(restored, ts=resume_at), resume_at or None

@@ -88,11 +88,12 @@ def _commit() -> str:
 )
 @click.option(
     "--ring",
-    type=click.Choice(["machine", "process"]),
+    type=click.Choice(["machine", "runtime", "process"]),
     default="machine",
     show_default=True,
-    help="What runs: the pure machine, with simulated venues and a simulated disk; or `tradebot "
-    "run` as a process that is killed at a random moment, one a seed.",
+    help="What runs: the pure machine, with simulated venues and a simulated disk; the runtime and "
+    "its SQL on a loop on which time passes by itself; or `tradebot run` as a process that is "
+    "killed at a random moment, one a seed.",
 )
 @click.option(
     "--database-url",
@@ -111,6 +112,9 @@ def simulate(
 ) -> None:
     """Run whole sessions with every fault, each from one seed, and check every law after every
     event. Exit status 1 where one broke, or where a fault never met a state that it should."""
+    if ring == "runtime":
+        _run_engines(range(first, first + seeds), jobs, as_json)
+        return
     if ring == "process":
         _kill_processes(range(first, first + seeds), database_url, as_json)
         return
@@ -126,6 +130,28 @@ def simulate(
     else:
         _print(summary)
     if summary.broken or summary.missing:
+        sys.exit(1)
+
+
+def _run_engines(seeds: Sequence[int], jobs: int, as_json: bool) -> None:
+    from engine.simulation import runtime
+
+    began = perf_counter()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        outcomes = list(pool.map(runtime.play, seeds))
+    broken = [f"seed {o.seed}: {o.broken}" for o in outcomes if o.broken]
+    seen: Counter[str] = Counter()
+    for outcome in outcomes:
+        seen.update(outcome.seen)
+    seconds = perf_counter() - began
+    if as_json:
+        found = {"seeds": len(outcomes), "seen": seen, "broken": broken, "seconds": seconds}
+        click.echo(msgspec.json.encode(found))
+    else:
+        counts = ", ".join(f"{what} {number:,}" for what, number in sorted(seen.items()))
+        click.echo(f"{len(outcomes)} seeds in {seconds:.1f} s: {len(broken)} broke a law; {counts}")
+        click.echo("\n".join(broken), nl=bool(broken))
+    if broken:
         sys.exit(1)
 
 

@@ -47,6 +47,7 @@ class Account:
             "max_daily_loss": Decimal(NEVER),
             "max_daily_loss_pct": Decimal(100),
             "max_drawdown_pct": Decimal(100),
+            "circuit_breaker_failures": NEVER,
         }
         self.settings = Settings(**self._given)
 
@@ -61,7 +62,7 @@ class Account:
         return os.environ | values | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def write_market(folder: Path, random: Random) -> None:
+def write_market(folder: Path, random: Random, minutes: int = MINUTES) -> None:
     """Recordings of one-minute bars and quotes: a walk with spikes, and with minutes missing."""
     folder.mkdir()
     sides = ("open", "high", "low", "close", "size")
@@ -70,7 +71,7 @@ def write_market(folder: Path, random: Random) -> None:
         bars = ["timestamp,open,high,low,close,volume"]
         pairs = [f"timestamp,{pair_columns}"]
         close = 100.0
-        for minute in range(MINUTES):
+        for minute in range(minutes):
             open_ = close
             width = 0.05 if random.random() < 0.01 else 0.002
             close = round(open_ * (1 + random.uniform(-width, width)), 2)

@@ -55,7 +55,7 @@ def connect(place: Place) -> AsyncEngine:
         pool_timeout=BUSY_SECONDS,
         pool_reset_on_return=None,  # every transaction is ended by `begin`; a reset costs 0.2 ms
     )
-    event.listen(database.sync_engine, "connect", _make_durable)
+    event.listen(database.sync_engine, "connect", make_durable)
     return database
 
 
@@ -77,7 +77,7 @@ def _reading(path: Path, how: str) -> Connection:
     ).connect()
 
 
-def _make_durable(connection: Any, _: Any) -> None:
+def make_durable(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
