@@ -184,7 +184,7 @@ class _Row:
         life = _Life(self, Random(self._random.getrandbits(64)), death, faults)
         ended = life.run()
         self._seen[ended] += 1
-        self._seen["steps"] += life.loop.steps
+        self._seen["steps"] += life.steps
         self._seen["database calls"] += life.power.calls
         self._judge()
         return ended
@@ -244,6 +244,7 @@ class _Life:
         self.power.die_at, self.power.die = death.call, self.loop.crash
         self._disk = Disk(self.power)
         self._snapshot: Snapshot | None = None
+        self.steps = 0
         born = row.born()
         parts = Parts(
             self._feed, self._brokers, self._disk.open, lambda: born + self.loop.time_ns()
@@ -266,6 +267,7 @@ class _Life:
             law(self._faults, "I16: it does not start", "without a fault")
             return "could not start"
         finally:
+            self.steps = loop.steps
             self.power.on = False
             self._disk.pull_the_plug()
             loop.crash_at = 0
@@ -329,7 +331,8 @@ class _Life:
 
 def _bury(loop: VirtualLoop) -> None:
     """Let what is left of an engine end, without power, and close its loop."""
-    left = asyncio.all_tasks(loop)
+    tasks = asyncio.all_tasks(loop)  # a set: in the order in which they were made
+    left = sorted(tasks, key=lambda task: (len(task.get_name()), task.get_name()))
     for task in left:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
