@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.text import clean
+from engine.simulation.options import Net
 from engine.simulation.session import Outcome, play
 from engine.simulation.sometimes import missing
 
@@ -42,7 +43,7 @@ class Summary(Struct, frozen=True):
     digest: str
 
 
-def run_seeds(seeds: Sequence[int], jobs: int, nets_off: tuple[str, ...] = ()) -> Iterator[Outcome]:
+def run_seeds(seeds: Sequence[int], jobs: int, nets_off: tuple[Net, ...] = ()) -> Iterator[Outcome]:
     """The outcome of each seed, in order, computed by `jobs` processes."""
     one = partial(play, nets_off=nets_off)
     if jobs == 1 or len(seeds) == 1:
@@ -106,9 +107,16 @@ def _commit() -> str:
     type=click.IntRange(1),
     help="Processes; one a core by default.",
 )
+@click.option("--stop", is_flag=True, help="Stop at the first seed that breaks a law.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(
-    seeds: int, first: int, ring: str, database_url: str, jobs: int, as_json: bool
+    seeds: int,
+    first: int,
+    ring: str,
+    database_url: str,
+    jobs: int,
+    stop: bool,
+    as_json: bool,
 ) -> None:
     """Run whole sessions with every fault, each from one seed, and check every law after every
     event. Exit status 1 where one broke, or where a fault never met a state that it should."""
@@ -124,6 +132,8 @@ def simulate(
         for outcome in run_seeds(range(first, first + seeds), jobs):
             outcomes.append(outcome)
             bar.update(1)
+            if stop and outcome.law:
+                break
     summary = summary_of(outcomes, perf_counter() - began)
     if as_json:
         click.echo(msgspec.json.encode(summary))

@@ -16,6 +16,7 @@ from engine.core.events import (
     FintracFlagged,
     FintracUpdated,
     KillSwitchState,
+    KillSwitchTriggered,
     LimitChanged,
     OrderEvent,
     OrderIntended,
@@ -44,11 +45,13 @@ from engine.store.durable import (
 
 
 class Database:
-    """Rows that are durable. `intents` are those of `commit_intent`, never changed."""
+    """Rows that are durable. `intents` are those of `commit_intent`, never changed; `killed` says
+    whether the last fact of the kill switch tripped it, whatever is made of that."""
 
     def __init__(self, starting_cash: Decimal) -> None:
         self.intents: dict[str, Order] = {}
         self.latched = False
+        self.killed = False
         self.kill = KillSwitchState()
         self._breaker = CircuitBreakerState()
         self._limits: tuple[ChangedLimit, ...] = ()
@@ -134,6 +137,7 @@ class Database:
             case _:
                 pass
         if isinstance(fact, KillSwitch):
+            self.killed = isinstance(fact, KillSwitchTriggered)
             self.kill = kill_after(self.kill, fact)
         elif isinstance(fact, Breaker):
             self._breaker = breaker_after(self._breaker, fact)

@@ -23,21 +23,23 @@ from engine.core.events import (
     Input,
     KillSwitchRearmed,
     KillSwitchTriggered,
+    LawBroken,
     QueryOrder,
     Record,
     ReplaceOrder,
+    ReplaceRejected,
+    RequestStatement,
     SubmitFailed,
     SubmitOrder,
     ToggleStrategy,
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.matching import CAPABILITIES
-from engine.core.model import Bar, Order
+from engine.core.model import Bar, Order, OrderState, OrderTerms
 from engine.simulation.database import Database
 from engine.simulation.deadlines import Deadlines
 from engine.simulation.laws import Laws, Violation
-from engine.simulation.options import Options
+from engine.simulation.options import Net, Options
 from engine.simulation.signalers import KINDS
 from engine.simulation.wire import Wire
 from engine.simulation.writer import Writer
@@ -81,19 +83,19 @@ class Host:
 
     def start(self, history: Sequence[Bar]) -> None:
         """As the runtime starts: brokers, the durable state, the latch, warm-up, strategies."""
-        for name, up in self._wire.lines().items():
-            self.publish(BrokerChanged(name, up, capabilities=CAPABILITIES))
         restored = self._database.restore()
-        tripped = restored.kill.tripped or self._database.latched
+        tripped = self._database.killed or self._database.latched
         self.publish(restored)
+        for name, venue in self._wire.venues.items():
+            self.publish(BrokerChanged(name, venue.up, capabilities=venue.capabilities))
         if self._database.latched and not restored.kill.tripped:
             self.publish(TripKillSwitch(source="file"))
-        for bar in history:
-            self.publish(BarClosed(bar, live=False, ts=bar.ts))
         known = {state.strategy for state in restored.strategies}
         for setup in self._options.config.strategies:
             if setup.name not in known:
                 self.publish(ToggleStrategy(strategy=setup.name, enabled=True, author="settings"))
+        for bar in history:
+            self.publish(BarClosed(bar, live=False, ts=bar.ts))
         self.publish(EngineStarted())
         if tripped and not self.killed:
             raise Violation("I5 over restarts", "the kill switch was tripped, and is not any more")
@@ -157,6 +159,10 @@ class Host:
             self.trail.pop()  # nothing came of it: not worth the room
 
     def _note(self, fact: Event) -> None:
+        if isinstance(fact, LawBroken):
+            raise Violation(fact.law, fact.reason)
+        if Net.LATCH in self._options.nets_off:
+            return
         if isinstance(fact, KillSwitchTriggered):
             self._writer.latch(True)
         elif isinstance(fact, KillSwitchRearmed):
@@ -173,7 +179,12 @@ class Host:
             case CancelOrder(order=order):
                 self._soon(lambda: self._wire.venue(order).cancel(order, self.publish))
             case ReplaceOrder(order=order, terms=terms):
-                self._soon(lambda: self._wire.venue(order).replace(order, terms, self.publish))
+                self._soon(lambda: self._replace(order, terms))
+            case RequestStatement(broker=broker):
+                venue = self._wire.venues[broker]
+                self._soon(lambda: venue.statement(effect, self.publish))
+            case QueryOrder() if Net.QUERIES in self._options.nets_off:
+                pass
             case QueryOrder(order=order):
                 self._soon(lambda: self._wire.venue(order).query(order, self.publish))
             case _:
@@ -197,6 +208,13 @@ class Host:
         if key not in self._database.intents:
             raise Violation("I1 on the disk", order)
         self._wire.venue(order).submit(order, self.publish)
+
+    def _replace(self, order: Order, terms: OrderTerms) -> None:
+        key = order.client_order_id
+        if self.machine.orders.is_wanted(key, OrderState.PENDING_REPLACE):
+            self._wire.venue(order).replace(order, terms, self.publish)
+        else:
+            self.publish(ReplaceRejected(key, "cancelled before it left"))
 
     # --- the journal ----------------------------------------------------------------------------
 

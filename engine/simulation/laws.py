@@ -60,6 +60,7 @@ from engine.core.model import (
     EXTERNAL,
     MINUTE,
     NANOS,
+    Bar,
     Fill,
     KillAction,
     Mode,
@@ -128,10 +129,12 @@ class Laws:
         self.held: dict[Key, Decimal] = {}
         self.marks: dict[str, float] = {}
         self.priced: dict[str, int] = {}
+        self.bars: dict[str, int] = {}
         self.orders: dict[str, Order] = {}
         self.filled: dict[str, Decimal] = {}
         self.executions: set[str] = set()
         self.fills: dict[str, tuple[str, Fill]] = {}
+        self.offered: dict[str, Fill] = {}
         self.committed: set[str] = set()
         self.sent: dict[str, Order] = {}
         self.asked: set[str] = set()
@@ -186,7 +189,8 @@ class Laws:
             case QuoteUpdate(quote=quote) if self._is_price(quote):
                 self.previous[quote.symbol] = self.marks.get(quote.symbol, nan)
                 self._price(quote.symbol, (quote.bid + quote.ask) / 2, quote.ts)
-            case BarClosed(bar=bar) if bar.is_sound and bar.symbol in self._symbols():
+            case BarClosed(bar=bar) if self._is_next(bar):
+                self.bars[bar.symbol] = bar.ts
                 self.previous[bar.symbol] = bar.open if bar.interval < 60 * MINUTE else bar.close
                 self._price(bar.symbol, bar.close, bar.ts)
             case IntentCommitted(client_order_id=key):
@@ -195,10 +199,10 @@ class Laws:
                 self._execute(event, fill)
             case AccountStatement(fills=fills):
                 for fill in fills:
-                    if fill.client_order_id not in self.orders and self._is_unanswered(fill.symbol):
-                        continue  # it may be that order's
-                    report = ExecutionReport(fill.client_order_id, S.PARTIALLY_FILLED, fill=fill)
-                    self._execute(report, fill)
+                    if fill.client_order_id in self.orders:
+                        self._execute(_report_of(fill), fill)
+                    else:
+                        self.offered[fill.execution_id] = fill
             case TradeBusted():
                 self._reverse(event)
             case Restored():
@@ -208,13 +212,14 @@ class Laws:
             case _:
                 pass
 
-    def _is_unanswered(self, symbol: str) -> bool:
-        unanswered = (S.SUBMITTED, S.IN_DOUBT)
-        return any(o.symbol == symbol and o.state in unanswered for o in self.orders.values())
-
     def _is_price(self, quote: Quote) -> bool:
         known = quote.symbol in self._symbols()
         return known and quote.is_sound and not quote.is_stub
+
+    def _is_next(self, bar: Bar) -> bool:
+        """Whether a bar counts: a corrected one, that comes again, does not."""
+        known = bar.is_sound and bar.symbol in self._symbols()
+        return known and bar.ts > self.bars.get(bar.symbol, 0)
 
     def _symbols(self) -> set[str]:
         return {instrument.symbol for instrument in self.config.instruments}
@@ -226,6 +231,11 @@ class Laws:
     def _restore(self, event: Restored) -> None:
         self.cash = event.cash
         self.held = {(p.strategy, p.symbol): p.quantity for p in event.positions}
+        self.trips = {
+            (p.strategy, p.symbol): p.trip_pnl - p.trip_commission - p.cost
+            for p in event.positions
+            if p.quantity
+        }
         self.marks = dict(event.marks)
         self.orders = {order.client_order_id: order for order in event.orders}
         self.filled = {order.client_order_id: order.filled for order in event.orders}
@@ -260,16 +270,27 @@ class Laws:
         self.fills[fill.execution_id] = (order.strategy if order else EXTERNAL, fill)
         self.filled[client_order_id] = before + fill.quantity
         key = (order.strategy if order is not None else EXTERNAL, fill.symbol)
-        gain = -fill.side.sign * fill.quantity * fill.price - fill.commission
-        self.cash += gain
-        self.held[key] = self.held.get(key, Decimal(0)) + fill.side.sign * fill.quantity
-        self.trips[key] = self.trips.get(key, Decimal(0)) + gain
+        self.cash += -fill.side.sign * fill.quantity * fill.price - fill.commission
         if self.kill is KillAction.FLATTEN:
             self.forced.add(key)
+        self._hold(key, fill)
         if not self.held[key]:
             self.forced.discard(key)
-            pnl = self.trips.pop(key)
-            self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if pnl < 0 else 0
+
+    def _hold(self, key: Key, fill: Fill) -> None:
+        """A round trip is from flat to flat: a fill that passes through zero ends one, with its
+        whole commission, and begins another."""
+        before = self.held.get(key, Decimal(0))
+        after = self.held[key] = before + fill.side.sign * fill.quantity
+        rest = after if before * after < 0 else Decimal(0)
+        gain = (before + rest - after) * fill.price - fill.commission
+        trip = self.trips.pop(key, Decimal(0)) + gain
+        if after and not rest:
+            self.trips[key] = trip
+            return
+        self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if trip < 0 else 0
+        if rest:
+            self.trips[key] = -rest * fill.price
 
     def _reverse(self, event: TradeBusted) -> None:
         """An execution is as if it had never been, or had been another."""
@@ -311,6 +332,8 @@ class Laws:
             case DuplicateRefused(order=order):
                 del self.orders[order.client_order_id]
             case PositionChanged(fill=fill):
+                if offered := self.offered.pop(fill.execution_id, None):
+                    self._execute(_report_of(offered), offered)
                 law(fill.execution_id in self.executions, "I3", fill)
             case Reconciled():
                 self.reconciled.add(fact.broker)
@@ -321,6 +344,8 @@ class Laws:
                 if fact.action is KillAction.FLATTEN:
                     self.forced |= {key for key, quantity in self.held.items() if quantity}
             case KillSwitchRearmed():
+                doubts = [o for o in self.orders.values() if o.state is S.IN_DOUBT]
+                law(not doubts, "no re-arm in doubt", doubts)
                 self.kill = None
             case BrokerStatusChanged():
                 self.live[fact.broker] = fact.live
@@ -390,13 +415,16 @@ class Laws:
             if order.state in UNSETTLED:
                 law(ts - self.heard.get(key, 0) <= DEADLINE, "I17", order)
 
+    def _flattens(self, order: Order) -> bool:
+        return self.kill is KillAction.FLATTEN and order.purpose is OrderPurpose.EXIT
+
     def _replacing(self, effect: ReplaceOrder) -> None:
         """A replace asks for no more than the limits leave, of an order that works."""
         order = effect.order
         shrinks = order.purpose is not OrderPurpose.ENTRY and (
             effect.terms.quantity < order.quantity
         )
-        law(self.kill is None or shrinks, "I5", order)
+        law(self.kill is None or shrinks or self._flattens(order), "I5", order)
         law(order.state is S.PENDING_REPLACE, "I7", order)
         law(order.pending_terms == effect.terms, "I6", effect)
         law(effect.terms.quantity > order.filled, "I7", effect)
@@ -431,8 +459,7 @@ class Laws:
         key = order.client_order_id
         law(key in self.committed, "I1", order)
         law(key not in self.sent, "I2", order)
-        flattens = self.kill is KillAction.FLATTEN and order.purpose is OrderPurpose.EXIT
-        law(self.kill is None or flattens, "I5", order)
+        law(self.kill is None or self._flattens(order), "I5", order)
         law(not self.config.safety.dry_run, "dry run", order)
         self._may_be_live(order)
         if self.config.reconcile_every:
@@ -573,6 +600,10 @@ def is_cancelled_by(kill: KillAction | None, order: Order) -> bool:
         case KillAction.CANCEL:
             pass
     return order.purpose is not stays
+
+
+def _report_of(fill: Fill) -> ExecutionReport:
+    return ExecutionReport(fill.client_order_id, S.PARTIALLY_FILLED, fill=fill)
 
 
 def _is_sound(fill: Fill, order: Order | None) -> bool:

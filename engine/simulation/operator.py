@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from engine.core.events import (
+    AskOrder,
     Command,
+    MarkOrder,
     RearmKillSwitch,
     RequestCancel,
     RequestMode,
+    RequestReplace,
     ResetCircuitBreaker,
+    ResumeSymbol,
     ToggleStrategy,
     TripKillSwitch,
 )
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
 AUTHOR = "operator"
 LONGEST_WAIT = 10 * NANOS
+SURE_AFTER = 10 * NANOS
 LOOK_AGAIN = 7_000_000
 
 
@@ -48,6 +56,8 @@ class Operator:
         self.kill(self._random.choice([*KillAction, None]))
         if self._random.random() < 0.7:
             self.rearm_soon()
+        if self._random.random() < self._world.options.faults[Fault.CRASH] / 20:
+            self._world.crash_soon()
 
     def _lie_in_wait(self, state: OrderState, until: int) -> None:
         host, schedule = self._world.host, self._world.schedule
@@ -74,9 +84,15 @@ class Operator:
         if host is None:
             return
         actions = [self._toggle, self._toggle, self._mode, self.rearm, self._reset]
+        actions += [self._resume] * 3
         if orders := host.open_orders:
             order = self._random.choice(orders)
-            actions += [lambda: self._cancel(order)] * 3
+            actions += [lambda: self._cancel(order), lambda: self._ask(order)]
+        working = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+        if resting := [order for order in orders if order.state in working]:
+            actions += [lambda: self._replace(self._random.choice(resting))] * 8
+        if doubts := [order for order in orders if order.state is OrderState.IN_DOUBT]:
+            actions += [lambda: self._mark(self._random.choice(doubts))]
         self._random.choice(actions)()
 
     def _toggle(self) -> None:
@@ -89,11 +105,45 @@ class Operator:
         word = self._random.choice(("RESET", "reset"))
         self._send(ResetCircuitBreaker(word=word, author=AUTHOR))
 
+    def _resume(self) -> None:
+        symbol = self._random.choice(self._world.options.config.instruments).symbol
+        self._send(ResumeSymbol(symbol=symbol, author=AUTHOR))
+
     def _mode(self) -> None:
         self._send(RequestMode(mode=self._random.choice(list(Mode)), author=AUTHOR))
 
     def _cancel(self, order: Order) -> None:
         self._send(RequestCancel(client_order_id=order.client_order_id, author=AUTHOR))
+
+    def _ask(self, order: Order) -> None:
+        self._send(AskOrder(client_order_id=order.client_order_id, author=AUTHOR))
+
+    def _replace(self, order: Order) -> None:
+        """New terms, sound or not."""
+        factor = self._random.choice((Decimal("0.5"), Decimal("0.99"), Decimal("1.01"), Decimal(2)))
+        instrument = next(
+            i for i in self._world.options.config.instruments if i.symbol == order.symbol
+        )
+        terms = order.terms
+        match self._random.choice(("quantity", "limit_price", "stop_price")):
+            case "quantity":
+                terms = replace(terms, quantity=instrument.quantity(terms.quantity * factor))
+            case "limit_price" if terms.limit_price is not None:
+                terms = replace(terms, limit_price=instrument.price(terms.limit_price * factor))
+            case _ if terms.stop_price is not None:
+                terms = replace(terms, stop_price=instrument.price(terms.stop_price * factor))
+            case _:
+                pass
+        key = order.client_order_id
+        self._send(RequestReplace(client_order_id=key, terms=terms, author=AUTHOR))
+
+    def _mark(self, order: Order) -> None:
+        """Say of an order in doubt that the venue does not have it, where that is so."""
+        key = order.client_order_id
+        waited = self._world.schedule.now - order.created_ts
+        if waited > SURE_AFTER and not self._world.is_at_venue(key):
+            state = OrderState.ABANDONED
+            self._send(MarkOrder(client_order_id=key, state=state, word="MARK", author=AUTHOR))
 
     def _send(self, command: Command) -> None:
         if self._world.host is not None:

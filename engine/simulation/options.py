@@ -11,7 +11,14 @@ from msgspec import Struct
 
 from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
-from engine.core.model import NANOS, AssetClass, Instrument, KillAction, OrderType
+from engine.core.model import (
+    NANOS,
+    AssetClass,
+    Idempotency,
+    Instrument,
+    KillAction,
+    OrderType,
+)
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 
@@ -21,6 +28,7 @@ class Fault(StrEnum):
     often it happens in a minute."""
 
     REQUEST_LOST = "request lost"
+    STUCK = "request stuck"
     ANSWER_LOST = "answer lost"
     THROTTLED = "429"
     SLOW = "slow answer"
@@ -30,6 +38,8 @@ class Fault(StrEnum):
     FILLED_BEFORE_CANCEL = "filled before the cancel"
     LATE = "late report"
     REPEATED = "repeated report"
+    UNHEARD = "lost report"
+    SLOW_DISK = "slow disk"
     BAD_QUOTE = "bad quote"
     SPIKE = "spike"
     BAD_BAR = "bad bar"
@@ -44,6 +54,7 @@ class Fault(StrEnum):
 
 RANGES: dict[Fault, tuple[float, float]] = {
     Fault.REQUEST_LOST: (0.02, 0.3),
+    Fault.STUCK: (0.02, 0.2),
     Fault.ANSWER_LOST: (0.02, 0.4),
     Fault.THROTTLED: (0.02, 0.3),
     Fault.SLOW: (0.05, 0.5),
@@ -53,6 +64,8 @@ RANGES: dict[Fault, tuple[float, float]] = {
     Fault.FILLED_BEFORE_CANCEL: (0.1, 0.6),
     Fault.LATE: (0.05, 0.5),
     Fault.REPEATED: (0.05, 0.5),
+    Fault.UNHEARD: (0.05, 0.5),
+    Fault.SLOW_DISK: (0.02, 0.3),
     Fault.BAD_QUOTE: (0.01, 0.1),
     Fault.SPIKE: (0.005, 0.03),
     Fault.BAD_BAR: (0.05, 0.3),
@@ -62,29 +75,40 @@ RANGES: dict[Fault, tuple[float, float]] = {
     Fault.DATABASE_DOWN: (0.5, 3),
     Fault.CRASH: (0.5, 4),
     Fault.KILL: (0.3, 1.5),
-    Fault.COMMAND: (1, 12),
+    Fault.COMMAND: (2, 20),
 }
 
 
-class Uniqueness(StrEnum):
-    """For how long a venue refuses a client order id that it had before."""
+class Net(StrEnum):
+    """A safety net that can be switched off, to see that the others hold."""
 
-    NONE = "none"
-    OPEN_ONLY = "open only"
-    FOREVER = "forever"
+    QUERIES = "queries"
+    STREAM = "stream"
+    STATEMENTS = "statements"
+    LATCH = "latch"
+    DEDUPE = "dedupe"
+
+
+HEALING = frozenset({Net.QUERIES, Net.STATEMENTS})
+"""Without these nothing is promised of where a session ends, only that it is safe on the way."""
 
 
 class VenueOptions(Struct, frozen=True):
-    """`lag` is how long after its acceptance an order cannot be asked for (ns)."""
+    """`idempotency` is for how long the venue refuses a client order id that it had, `lag` how long
+    at most an order that it accepted is missing in its answers (ns). With `repeats` it says again
+    what nobody heard while the line was down."""
 
     name: str
-    uniqueness: Uniqueness
+    idempotency: Idempotency
+    can_replace: bool
+    repeats: bool
     lag: int
     size: float
 
 
 class Options(Struct, frozen=True):
-    """All that a seed draws; `nets_off` are the safety nets that are switched off on purpose."""
+    """All that a seed draws; `nets_off` are the safety nets that are switched off on purpose.
+    Without DEDUPE the venue tells everything more than once."""
 
     seed: int
     length: int
@@ -92,19 +116,21 @@ class Options(Struct, frozen=True):
     venues: tuple[VenueOptions, ...]
     config: MachineConfig
     faults: dict[Fault, float]
-    nets_off: tuple[str, ...] = ()
+    nets_off: tuple[Net, ...] = ()
 
 
 STRATEGIES = ("amber", "brisk", "raiser", "storm", "garbage")
 
 
-def draw(seed: int, nets_off: tuple[str, ...] = ()) -> Options:
+def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
     """The options of `seed`: the same ones, always."""
     random = Random(f"options {seed}")
     venues = tuple(
         VenueOptions(
             name,
-            random.choice(list(Uniqueness)),
+            random.choice(list(Idempotency)),
+            random.random() < 0.7,
+            random.random() < 0.5,
             random.choice((0, 0, 1, 5, 30)) * NANOS,
             random.choice((7.5, 40.0, 1e6)),
         )
@@ -114,18 +140,20 @@ def draw(seed: int, nets_off: tuple[str, ...] = ()) -> Options:
         fault: random.uniform(*between) if random.random() < 0.5 else 0.0
         for fault, between in RANGES.items()
     }
+    if Net.DEDUPE in nets_off:
+        faults[Fault.REPEATED] = 1.0
     return Options(
         seed,
         length=random.randint(40, 120) * NANOS,
         tick=random.choice((NANOS // 2, NANOS)),
         venues=venues,
-        config=_config(random, [venue.name for venue in venues]),
+        config=_config(random, [venue.name for venue in venues], nets_off),
         faults=faults,
         nets_off=nets_off,
     )
 
 
-def _config(random: Random, venues: list[str]) -> MachineConfig:
+def _config(random: Random, venues: list[str], nets_off: tuple[Net, ...]) -> MachineConfig:
     kinds = (
         ("ACME", AssetClass.STOCK, "0.01", "1"),
         ("COIN", AssetClass.CRYPTO, "0.01", "0.00000001"),
@@ -137,6 +165,7 @@ def _config(random: Random, venues: list[str]) -> MachineConfig:
         for symbol, kind, tick, lot in kinds
     )
     symbols = tuple(instrument.symbol for instrument in instruments)
+    every = random.choice((10, 30)) * NANOS
     names = random.sample(STRATEGIES, random.choice((1, 2, 3)))
     return MachineConfig(
         "simulation",
@@ -150,10 +179,13 @@ def _config(random: Random, venues: list[str]) -> MachineConfig:
             for name in sorted({"amber", *names})
         ),
         limits=_limits(random),
-        execution=ExecutionRules(entry_order_type=OrderType.MARKET),
-        safety=SafetyRules(
-            random.choice(list(KillAction)), random.choice((2, 3, 5)), random.random() < 0.3
+        execution=ExecutionRules(
+            entry_order_type=random.choice((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT))
         ),
+        safety=SafetyRules(
+            random.choice(list(KillAction)), random.choice((1, 2, 3, 5)), random.random() < 0.3
+        ),
+        reconcile_every=every if Net.STATEMENTS not in nets_off else 0,
         stale_after=random.choice((5, 10, 30)) * NANOS,
     )
 

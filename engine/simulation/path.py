@@ -20,7 +20,7 @@ BARS_KEPT = 20
 
 class Path:
     """A random walk with quotes and bars. What `quote` answers is true of the venue; `told` is what
-    the feed makes of it."""
+    the feed makes of it. `still` holds the price."""
 
     def __init__(
         self, instrument: Instrument, random: Random, chance: Callable[[Fault], bool]
@@ -30,12 +30,14 @@ class Path:
         self._chance = chance
         self._width = random.choice((0.0005, 0.002, 0.01))
         self.price = 100.0
+        self.still = False
         self.bars: deque[Bar] = deque(maxlen=BARS_KEPT)
         self._prices: list[float] = []
 
     def quote(self, now: int, size: float) -> Quote:
         """The next quote, rounded to the tick."""
-        self.price = max(1.0, self.price * (1 + self._random.uniform(-self._width, self._width)))
+        width = 0.0 if self.still else self._width
+        self.price = max(1.0, self.price * (1 + self._random.uniform(-width, width)))
         price = self.price
         if self._chance(Fault.SPIKE):
             price *= self._random.choice((10, 0.01))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from engine.core.model import EXTERNAL, OrderPurpose, OrderState
+from engine.core.model import EXTERNAL, NANOS, OrderPurpose, OrderState
 from engine.simulation.laws import law
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 S = OrderState
 UNSETTLED = frozenset({S.INTENDED, S.SUBMITTED, S.IN_DOUBT, S.PENDING_CANCEL, S.PENDING_REPLACE})
+NEW = 40 * NANOS
+"""An order that is newer need not be visible at its venue yet, and may be in doubt."""
 
 
 def check_rest(world: World) -> None:
@@ -22,7 +24,12 @@ def check_rest(world: World) -> None:
     if host is None:
         law(False, "I16", "no process runs")
         return
-    unsettled = [order for order in host.open_orders if order.state in UNSETTLED]
+    since = world.schedule.now - NEW
+    unsettled = [
+        order
+        for order in host.open_orders
+        if order.state in UNSETTLED and order.created_ts <= since
+    ]
     law(not unsettled, "I16 unsettled", unsettled)
     stale = [s for s, market in host.machine.market.symbols.items() if market.stale]
     law(not stale, "I16 stale", stale)
@@ -35,11 +42,7 @@ def check_rest(world: World) -> None:
 
 def _same_orders(world: World, host: Host) -> None:
     theirs = {key for venue in world.venues.values() for key in venue.open_orders()}
-    ours = {
-        order.client_order_id
-        for order in host.open_orders
-        if order.purpose is not OrderPurpose.EXTERNAL
-    }
+    ours = {order.client_order_id for order in host.open_orders}
     law(theirs == ours, "I8 orders", f"only there {theirs - ours}, only here {ours - theirs}")
 
 
@@ -47,11 +50,9 @@ def _same_positions(world: World, host: Host) -> None:
     theirs: dict[str, Decimal] = {}
     for venue in world.venues.values():
         for fill in venue.executions.values():
-            if venue.orders[fill.client_order_id].strategy == EXTERNAL:
-                continue  # a flatten closed what somebody else opened by hand
             signed = fill.side.sign * fill.quantity
             theirs[fill.symbol] = theirs.get(fill.symbol, Decimal(0)) + signed
-    ours = [p for p in host.machine.portfolio.positions.values() if p.strategy != EXTERNAL]
+    ours = host.machine.portfolio.positions.values()
     for symbol in host.machine.market.symbols:
         held = sum((p.quantity for p in ours if p.symbol == symbol), Decimal(0))
         there = theirs.get(symbol, Decimal(0))
@@ -80,6 +81,8 @@ def _protected(host: Host) -> None:
         }
         if position.strategy == EXTERNAL:
             continue
+        if host.machine.portfolio.position(EXTERNAL, position.symbol).quantity:
+            continue  # what others did there counts against it
         if (position.strategy, position.symbol) in refused or position.quantity < 0:
             continue  # the venue rejected its stop; or sold twice by a fill after its cancel
         wanted = [position.quantity] if position.quantity else []

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.simulation.laws import Violation
-from engine.simulation.options import Options, draw
+from engine.simulation.options import Net, Options, draw
 from engine.simulation.world import World
 
 
@@ -27,7 +27,7 @@ class Outcome(Struct, frozen=True):
     trail: tuple[str, ...] = ()
 
 
-def play(seed: int, nets_off: tuple[str, ...] = ()) -> Outcome:
+def play(seed: int, nets_off: tuple[Net, ...] = ()) -> Outcome:
     """Run a seed. The same seed comes to the same outcome, but for its seconds."""
     return play_options(draw(seed, nets_off))
 
@@ -49,7 +49,8 @@ def _broken(outcome: Outcome, world: World, error: Exception) -> Outcome:
     law = error.law if isinstance(error, Violation) else "no error of our own"
     what = str(error)
     if not isinstance(error, Violation):
-        what = "".join(traceback.format_exception(error))
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{error!r} in {where.filename}, line {where.lineno}"
     last = world.lives[-1] if world.lives else None
     trail = tuple(msgspec.json.encode(item).decode() for item in last.trail) if last else ()
     return msgspec.structs.replace(outcome, law=law, what=what, options=world.options, trail=trail)

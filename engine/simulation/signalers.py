@@ -2,6 +2,8 @@
 
 from random import Random
 
+from msgspec.structs import replace
+
 from engine.core.model import Quote, Side, Signal
 from engine.core.strategy import Strategy, StrategyParameters
 
@@ -22,12 +24,19 @@ class Signaler(Strategy):
     def initialize(self) -> None:
         self.random = Random(f"{self.parameters.seed} {self.symbol}")
         self.quotes = 0
+        self.last: Quote | None = None
 
     def on_quote(self, quote: Quote) -> Signal | None:
-        self.quotes += 1
+        self.last = quote
         if self.random.random() < self.parameters.chance:
             return self.wish(quote, self.random.choice(list(Side)))
         return None
+
+    def on_clock(self, now: int) -> Signal | None:
+        """At the last price, however old it is."""
+        if self.last is None or self.random.random() > self.parameters.chance / 5:
+            return None
+        return replace(self.wish(self.last, self.random.choice(list(Side))), ts=now)
 
     def wish(self, quote: Quote, side: Side) -> Signal:
         draw = self.random.random

@@ -9,18 +9,31 @@ MANY = 10_000
 once."""
 LEAST = 20
 
-STATES = ("submitted", "accepted", "partially_filled", "in_doubt", "pending_cancel", "killed")
+STATES = (
+    "submitted",
+    "accepted",
+    "partially_filled",
+    "in_doubt",
+    "pending_cancel",
+    "pending_replace",
+    "killed",
+)
 
 
 def missing(seen: Mapping[str, int], seeds: int) -> list[str]:
     """The pairs that did not happen often enough in `seeds` seeds."""
     if seeds >= MANY:
         return [pair for pair in pairs() if seen.get(pair, 0) < LEAST]
-    return [pair for pair in pairs() if pair not in RARE and not seen.get(pair)]
+    return [pair for pair in pairs() if not is_rare(pair) and not seen.get(pair)]
 
 
 def pairs() -> list[str]:
     return [f"{fault} while {state}" for fault in Fault for state in STATES]
+
+
+def is_rare(pair: str) -> bool:
+    """Whether a few hundred seeds need not show a pair."""
+    return pair in RARE or pair.endswith(("partially_filled", "pending_replace"))
 
 
 RARE = frozenset(
@@ -28,12 +41,5 @@ RARE = frozenset(
         "rejected while killed",
         "rejected after it was accepted while killed",
         "canceled by the venue while killed",
-        "kill while partially_filled",
-        "bad bar while partially_filled",
-        "database down while partially_filled",
-        "spike while partially_filled",
-        "feed silent while partially_filled",
-        "venue down while partially_filled",
     }
 )
-"""What a few hundred seeds need not show."""

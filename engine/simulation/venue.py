@@ -8,22 +8,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from random import Random
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from engine.core.events import (
+    AccountStatement,
     CancelRejected,
     Event,
     ExecutionReport,
     OrderNotFound,
     ReplaceRejected,
+    RequestStatement,
+    StatementFailed,
     SubmitFailed,
+    VenueOrder,
 )
-from engine.core.matching import ExchangeRules, SimulatedExchange
+from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
 from engine.core.model import (
     NANOS,
     ZERO,
+    Capabilities,
     Fill,
+    Idempotency,
     Instrument,
     Order,
     OrderPurpose,
@@ -33,30 +40,40 @@ from engine.core.model import (
     Quote,
     Side,
 )
-from engine.simulation.options import Fault, Uniqueness, VenueOptions
+from engine.simulation.options import Fault, VenueOptions
 from engine.simulation.schedule import Schedule
 
 S = OrderState
 MILLI = 1_000_000
 LINE_TIMEOUT = 5 * NANOS
+STUCK_FOR = (LINE_TIMEOUT, 45 * NANOS)
 LATEST = 20 * NANOS
 
-Chance = Callable[[Fault], bool]
+
+class Surroundings(Protocol):
+    """What a venue lives in. `hear` takes what it says by itself; False where nobody listens."""
+
+    schedule: Schedule
+    random: Random
+    calm: bool
+
+    def chance(self, fault: Fault) -> bool: ...
+    def note(self, fault: Fault) -> None: ...
+    def hear(self, event: Event) -> bool: ...
 
 
 class Venue:
-    """`stream` takes what the venue says by itself; False where nobody listens, then it is said
-    again when somebody does."""
+    """`cash` is what the account began with; None where the venue does not say.
+
+    `submits` counts the requests for each client order id, `accepted` the orders made of them.
+    """
 
     def __init__(
         self,
         options: VenueOptions,
         instruments: Iterable[Instrument],
-        schedule: Schedule,
-        random: Random,
-        chance: Chance,
-        note: Callable[[Fault], None],
-        stream: Callable[[Event], bool],
+        cash: Decimal | None,
+        around: Surroundings,
     ) -> None:
         self.options = options
         self.instruments = {i.symbol: i for i in instruments}
@@ -68,15 +85,25 @@ class Venue:
         self.executions: dict[str, Fill] = {}
         self.orders: dict[str, Order] = {}
         self.quotes: dict[str, Quote] = {}
-        self._schedule = schedule
-        self._random = random
-        self._chance = chance
-        self._note = note
-        self._stream = stream
+        self._cash = cash
+        self._around = around
+        self._schedule = around.schedule
+        self._random = around.random
+        self._chance = around.chance
         self._visible: dict[str, int] = {}
         self._ended: dict[str, ExecutionReport] = {}
         self._unsaid: list[Event] = []
         self._hand_made = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the venue says that it can do."""
+        return replace(
+            CAPABILITIES,
+            replace=self.options.can_replace,
+            idempotency=self.options.idempotency,
+            visibility_lag=self.options.lag,
+        )
 
     # --- the line: requests of the engine -------------------------------------------------------
 
@@ -94,15 +121,24 @@ class Venue:
 
     def replace(self, order: Order, terms: OrderTerms, answer: Callable[[Event], None]) -> None:
         key = order.client_order_id
-        self._request(
-            lambda: [self.exchange.replace(key, terms, self._schedule.now)],
-            ReplaceRejected(key, "not sent"),
-            ReplaceRejected(key, "no answer in time", in_doubt=True),
-            answer,
-        )
+        not_sent = ReplaceRejected(key, "429" if self.up else "connection refused")
+        in_doubt = ReplaceRejected(key, "no answer in time", in_doubt=True)
+        self._request(lambda: [self._replace(key, terms)], not_sent, in_doubt, answer)
 
     def query(self, order: Order, answer: Callable[[Event], None]) -> None:
         self._request(lambda: self._find(order.client_order_id), None, None, answer)
+
+    def statement(self, effect: RequestStatement, answer: Callable[[Event], None]) -> None:
+        """Two requests: first what is open, then the rest, while both sides move on."""
+        failed = StatementFailed(effect.broker, effect.asked_ts, "no answer")
+
+        def go_on(draft: Event) -> None:
+            if isinstance(draft, AccountStatement):
+                self._request(lambda: [self._complete(draft, effect)], failed, failed, answer)
+            else:
+                answer(draft)
+
+        self._request(lambda: [self._draft(effect)], failed, failed, go_on)
 
     def _request(
         self,
@@ -126,8 +162,15 @@ class Venue:
             for event in answers:
                 self._schedule.after(back, lambda event=event: say(event))
 
+        def arrive_late() -> None:
+            if not self._around.calm:
+                carry_out()
+
         if not self.up or self._chance(Fault.THROTTLED):
             self._schedule.after(MILLI, lambda: say(not_sent))
+        elif self._chance(Fault.STUCK):
+            self._schedule.after(LINE_TIMEOUT, lambda: say(no_answer))
+            self._schedule.after(self._random.randint(*STUCK_FOR), arrive_late)
         elif self._chance(Fault.REQUEST_LOST):
             self._schedule.after(LINE_TIMEOUT, lambda: say(no_answer))
         else:
@@ -143,13 +186,15 @@ class Venue:
         key = order.client_order_id
         known = key in self.orders
         is_open = known and key in self.open_orders()
-        uniqueness = self.options.uniqueness
-        if known and (uniqueness is Uniqueness.FOREVER or is_open):
+        is_unique = self.options.idempotency
+        if known and (
+            is_unique is Idempotency.FOREVER or (is_open and is_unique is Idempotency.OPEN_ONLY)
+        ):
             return ExecutionReport(key, S.REJECTED, "", None, "client order id must be unique")
         self._visible[key] = self._schedule.now + self._random.randint(0, self.options.lag)
         self.orders[key] = order
         if self._chance(Fault.REJECTED):
-            return self._end(key, S.REJECTED, "margin")
+            return self._end(ExecutionReport(key, S.REJECTED, f"v-{key}", None, "margin"))
         report = self.exchange.submit(order, self._schedule.now)
         if report.state in (S.ACCEPTED, S.PARTIALLY_FILLED):
             self.accepted[key] += 1
@@ -168,9 +213,15 @@ class Venue:
         self._schedule.after(delay, lambda: self._throw_out(key, state))
 
     def _throw_out(self, key: str, state: OrderState) -> None:
-        if isinstance(self.exchange.cancel(key, self._schedule.now), ExecutionReport):
-            self._note(Fault.REJECTED_LATER if state is S.REJECTED else Fault.CANCELED_BY_VENUE)
-            self._say(self._end(key, state, "by the venue"))
+        report = self.exchange.cancel(key, self._schedule.now)
+        if isinstance(report, ExecutionReport):
+            self._around.note(
+                Fault.REJECTED_LATER if state is S.REJECTED else Fault.CANCELED_BY_VENUE
+            )
+            self._say(self._end(replace(report, state=state, reason="by the venue")))
+
+    def _replace(self, key: str, terms: OrderTerms) -> Event:
+        return self.exchange.replace(key, terms, self._schedule.now)
 
     def _cancel(self, key: str) -> Event:
         if self._chance(Fault.FILLED_BEFORE_CANCEL) and key in self.open_orders():
@@ -179,31 +230,32 @@ class Venue:
 
     def _fill_and_cancel(self, key: str) -> Event:
         """The cancel comes a moment after an execution, which is told later."""
+        now = self._schedule.now
         order = self.orders[key]
-        found = self.exchange.find(key)
-        quantity = found.terms.quantity if found and found.terms else order.quantity
-        leaves = quantity - self._filled(key)
-        quantity = self.instruments[order.symbol].quantity(leaves * self._random.choice((1, 3)) / 3)
-        self.exchange.cancel(key, self._schedule.now)
-        if not quantity or order.symbol not in self.quotes:
-            return self._end(key, S.CANCELED, "")
-        state = S.FILLED if quantity == leaves else S.CANCELED
-        price = self.instruments[order.symbol].price(self.quotes[order.symbol].mid)
-        fill = Fill(
-            f"{key}-last", key, order.symbol, order.side, quantity, price, ZERO, self._schedule.now
-        )
+        report = self.exchange.cancel(key, now)
+        if not isinstance(report, ExecutionReport) or order.symbol not in self.quotes:
+            return report
+        asked = report.terms.quantity if report.terms is not None else order.quantity
+        leaves = asked - self._filled(key)
+        instrument = self.instruments[order.symbol]
+        quantity = instrument.quantity(leaves * self._random.choice((1, 3)) / 3)
+        if not quantity:
+            return report
+        price = instrument.price(self.quotes[order.symbol].mid)
+        fill = Fill(f"{key}-last", key, order.symbol, order.side, quantity, price, ZERO, now)
         self.executions[fill.execution_id] = fill
-        self._say(ExecutionReport(key, S.PARTIALLY_FILLED, f"v-{key}", fill))
-        self._end(key, state, "")
-        return CancelRejected(key, "too late") if state is S.FILLED else self._ended[key]
+        self._say(replace(report, state=S.PARTIALLY_FILLED, fill=fill))
+        if quantity < leaves:
+            return self._end(report)
+        self._end(replace(report, state=S.FILLED))
+        return CancelRejected(key, "too late")
 
     def _filled(self, key: str) -> Decimal:
         own = (f.quantity for f in self.executions.values() if f.client_order_id == key)
         return sum(own, ZERO)
 
-    def _end(self, key: str, state: OrderState, reason: str) -> ExecutionReport:
-        report = ExecutionReport(key, state, f"v-{key}", None, reason)
-        self._ended[key] = report
+    def _end(self, report: ExecutionReport) -> ExecutionReport:
+        self._ended[report.client_order_id] = report
         return report
 
     def _find(self, key: str) -> list[Event]:
@@ -217,41 +269,72 @@ class Venue:
         ]
         return [*told, replace(report, fill=None)]
 
+    def _draft(self, effect: RequestStatement) -> AccountStatement:
+        """The open orders that are visible by now."""
+        listed = tuple(
+            VenueOrder(
+                replace(
+                    venue_order.order,
+                    purpose=OrderPurpose.EXTERNAL,
+                    venue_order_id=self._venue_order_id(venue_order.order.client_order_id),
+                ),
+                venue_order.state,
+            )
+            for venue_order in self.exchange.open_orders()
+            if self._visible.get(venue_order.order.client_order_id, 0) <= self._schedule.now
+        )
+        return AccountStatement(effect.broker, effect.asked_ts, listed, (), {})
+
+    def _complete(self, draft: AccountStatement, effect: RequestStatement) -> AccountStatement:
+        fills = self.executions.values()
+        positions = {
+            symbol: sum((f.side.sign * f.quantity for f in fills if f.symbol == symbol), ZERO)
+            for symbol in self.instruments
+        }
+        cash = None
+        if self._cash is not None:
+            cash = self._cash + sum((fill.cash_change for fill in fills), ZERO)
+        known = tuple(fill for fill in fills if fill.ts >= effect.since)
+        return replace(draft, fills=known, positions=positions, cash=cash)
+
+    def _venue_order_id(self, key: str) -> str:
+        report = self.exchange.find(key)
+        return report.venue_order_id if report is not None else ""
+
     def open_orders(self) -> list[str]:
-        """Client order ids of what is open here, hand-made orders left out."""
-        live = (S.ACCEPTED, S.PARTIALLY_FILLED)
-        return [
-            key
-            for key in self.orders
-            if key not in self._ended
-            and (report := self.exchange.find(key)) is not None
-            and report.state in live
-        ]
+        """Client order ids of what is open here, whoever made it."""
+        return [listed.order.client_order_id for listed in self.exchange.open_orders()]
 
     # --- the market -----------------------------------------------------------------------------
 
     def on_quote(self, quote: Quote) -> None:
         self.quotes[quote.symbol] = quote
         for report in self.exchange.on_quote(quote):
-            if report.fill is not None and report.client_order_id in self.orders:
+            if report.fill is not None:
                 self.executions[report.fill.execution_id] = report.fill
             self._say(report)
 
     def make_by_hand(self) -> None:
-        """Somebody sends an order from the venue's own pages."""
+        """Somebody sends an order from the venue's own pages: one that fills, or one that rests."""
         symbol = self._random.choice(list(self.instruments))
+        instrument = self.instruments[symbol]
         self._hand_made += 1
-        lot = self.instruments[symbol].lot
+        limit = instrument.price(1) if self._random.random() < 0.5 else None
         order = Order(
             f"hand-{self.options.name}-{self._hand_made}", "", symbol,
-            self._random.choice(list(Side)), OrderType.MARKET, lot * 10, OrderPurpose.EXTERNAL,
-            self._schedule.now, self._schedule.now, ZERO,
+            Side.BUY if limit else self._random.choice(list(Side)),
+            OrderType.LIMIT if limit else OrderType.MARKET, instrument.lot * 10,
+            OrderPurpose.EXTERNAL, self._schedule.now, self._schedule.now,
+            limit or Decimal(100), limit_price=limit,
         )  # fmt: skip
+        self.orders[order.client_order_id] = order
         self._say(self.exchange.submit(order, self._schedule.now))
 
     # --- the stream -----------------------------------------------------------------------------
 
     def _say(self, event: Event) -> None:
+        if self._chance(Fault.UNHEARD):
+            return
         late = self._chance(Fault.LATE)
         times = 1 + (self._random.randint(1, 4) if self._chance(Fault.REPEATED) else 0)
         for _ in range(times):
@@ -259,10 +342,12 @@ class Venue:
             self._schedule.after(delay, lambda: self._tell(event))
 
     def _tell(self, event: Event) -> None:
-        if not (self.up and self._stream(replace(event))):
-            self._unsaid.append(event)
+        if not (self.up and self._around.hear(replace(event))):
+            self._unsaid.append(event)  # told to nobody
 
     def resume(self) -> None:
-        """Somebody listens again: say what went unheard."""
+        """Somebody listens again: say what went unheard, where the venue does that."""
+        if not self.options.repeats:
+            self._unsaid.clear()
         for _ in range(len(self._unsaid)):
             self._tell(self._unsaid.pop(0))

@@ -30,9 +30,5 @@ class Wire:
     def venue(self, order: Order) -> Venue:
         return self._venue_of[order.symbol]
 
-    def lines(self) -> dict[str, bool]:
-        """Which venues can be reached."""
-        return {name: venue.up for name, venue in self.venues.items()}
-
     def soon(self, action: Callable[[], None]) -> None:
         self._schedule.after(self._random.randint(1_000, 3_000_000), action)

@@ -14,7 +14,7 @@ from engine.core.model import MINUTE, NANOS, Quote
 from engine.simulation.database import Database
 from engine.simulation.host import Crash, Host
 from engine.simulation.operator import Operator
-from engine.simulation.options import Fault, Options
+from engine.simulation.options import HEALING, Fault, Net, Options
 from engine.simulation.path import BAR, START, Path
 from engine.simulation.rest import check_rest
 from engine.simulation.schedule import Schedule
@@ -24,7 +24,7 @@ from engine.simulation.writer import Writer
 
 REST = 60 * NANOS
 LAST_SIGNALS = 15 * NANOS
-"""This long before the end the strategies are switched off, so that nothing is under way."""
+"""This long before the end strategies are off and prices still, so that nothing is under way."""
 SAVE = 5 * NANOS
 PLENTY = 1e6
 
@@ -44,16 +44,9 @@ class World:
         self.host: Host | None = None
         self.operator = Operator(self)
         instruments = options.config.instruments
+        cash = options.config.starting_cash if len(options.venues) == 1 else None
         self.venues = {
-            venue.name: Venue(
-                venue,
-                [i for i in instruments if i.venue == venue.name],
-                self.schedule,
-                self.random,
-                self.chance,
-                self.note,
-                self._hear,
-            )
+            venue.name: Venue(venue, [i for i in instruments if i.venue == venue.name], cash, self)
             for venue in options.venues
         }
         self.paths = [Path(i, self.random, self.chance) for i in instruments]
@@ -65,7 +58,7 @@ class World:
             Fault.VENUE_DOWN: self._venue_down,
             Fault.FEED_SILENT: self._feed_silent,
             Fault.DATABASE_DOWN: self._lock_database,
-            Fault.CRASH: self._crash_soon,
+            Fault.CRASH: self.crash_soon,
             Fault.HAND_MADE: self._hand_made,
             Fault.KILL: self.operator.drill,
             Fault.COMMAND: self.operator.act,
@@ -112,8 +105,13 @@ class World:
         self._end_faults()
         self.go_on(REST - LAST_SIGNALS)
         self.operator.switch_all_off()
+        for path in self.paths:
+            path.still = True
         self.go_on(LAST_SIGNALS)
-        check_rest(self)
+        if Net.STREAM in self.options.nets_off:
+            self.go_on(2 * self.options.config.reconcile_every)
+        if HEALING.isdisjoint(self.options.nets_off):
+            check_rest(self)
         for life in self.lives:
             life.check_replay()
 
@@ -144,7 +142,8 @@ class World:
             venue.resume()
 
     def _writer(self, publish: Callable[[Event], None]) -> Writer:
-        return Writer(self.database, self.schedule, self.random, self._locked, publish)
+        around = self.schedule, self.random, self.chance
+        return Writer(self.database, *around, self._locked, publish)
 
     def _bury(self) -> None:
         if self.host is None:
@@ -179,12 +178,18 @@ class World:
             if self.host is not None and self.schedule.now >= self._silent_until:
                 self.host.publish(BarClosed(bar))
 
-    def _hear(self, event: Event) -> bool:
+    def hear(self, event: Event) -> bool:
         """The stream of a venue: False where no process listens."""
+        if Net.STREAM in self.options.nets_off:
+            return True
         if self.host is None:
             return False
         self.host.publish(event)
         return True
+
+    def is_at_venue(self, client_order_id: str) -> bool:
+        """Whether a venue ever had the order."""
+        return any(client_order_id in venue.orders for venue in self.venues.values())
 
     # --- faults ---------------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class World:
     def _feed_silent(self) -> None:
         self._silent_until = self.schedule.now + self.random.randint(NANOS, 40 * NANOS)
 
-    def _crash_soon(self) -> None:
+    def crash_soon(self) -> None:
         """Between any two steps that come."""
         self._steps_to_live = self.random.randint(1, 60)
 

@@ -11,10 +11,12 @@ from random import Random
 from engine.core.events import Event, IntentCommitted, IntentFailed, StoreChanged
 from engine.core.model import NANOS, Order
 from engine.simulation.database import Database
+from engine.simulation.options import Fault
 from engine.simulation.schedule import Schedule
 
 RETRY = NANOS
 LONGEST_WRITE = 20_000_000
+SLOWEST_WRITE = 4 * NANOS
 
 
 class Writer:
@@ -26,12 +28,14 @@ class Writer:
         database: Database,
         schedule: Schedule,
         random: Random,
+        chance: Callable[[Fault], bool],
         is_down: Callable[[], bool],
         publish: Callable[[Event], None],
     ) -> None:
         self._database = database
         self._schedule = schedule
         self._random = random
+        self._chance = chance
         self._is_down = is_down
         self._publish = publish
         self._intents: deque[Order] = deque()
@@ -73,7 +77,8 @@ class Writer:
             self._database.latched = self._latches.popleft()
 
     def _delay(self) -> int:
-        return self._random.randint(100_000, LONGEST_WRITE)
+        slow = self._chance(Fault.SLOW_DISK)
+        return self._random.randint(100_000, SLOWEST_WRITE if slow else LONGEST_WRITE)
 
     def _start(self) -> None:
         if self._writing is None and (self._intents or self._batches):
