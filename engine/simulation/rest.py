@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from engine.core.model import EXTERNAL, NANOS, OrderPurpose, OrderState
+from engine.core.model import EXTERNAL, NANOS, OrderPurpose, OrderState, Position
 from engine.simulation.laws import law
 
 if TYPE_CHECKING:
@@ -81,9 +81,21 @@ def _protected(host: Host) -> None:
         }
         if position.strategy == EXTERNAL:
             continue
-        if host.machine.portfolio.position(EXTERNAL, position.symbol).quantity:
-            continue  # what others did there counts against it
         if (position.strategy, position.symbol) in refused or position.quantity < 0:
             continue  # the venue rejected its stop; or sold twice by a fill after its cancel
-        wanted = [position.quantity] if position.quantity else []
+        left = _left_by_others(host, position)
+        wanted = [left] if left else []
         law(list(closing.values()) == wanted, "protected", f"{position} by {closing}")
+
+
+def _left_by_others(host: Host, position: Position) -> Decimal:
+    """What of a long position its account still has: what others sold at the venue is missing from
+    the strategies in the order of their names."""
+    held = {
+        p.strategy: p.quantity
+        for p in host.machine.portfolio.positions.values()
+        if p.symbol == position.symbol
+    }
+    sold = max(Decimal(0), -held.pop(EXTERNAL, Decimal(0)))
+    before = sum(held[name] for name in held if name < position.strategy and held[name] > 0)
+    return position.quantity - min(position.quantity, max(Decimal(0), sold - before))

@@ -561,3 +561,14 @@ def test_what_a_hand_sold_is_taken_from_the_strategies_in_their_order() -> None:
     second = rig.hold_position(strategy="second").quantity
     sold_by_hand(rig, 11)
     assert [(o.strategy, o.leaves) for o in rig.open] == [("second", second - 1)]
+
+
+def test_what_is_missing_moves_on_when_another_strategy_holds_some() -> None:
+    rig = Rig("first", "second")
+    entry = rig.buy(strategy="second")
+    rig.quote(100, size=10)
+    rig.request_cancel(entry)
+    sold_by_hand(rig, 10)
+    assert rig.open == []
+    first = rig.hold_position(strategy="first").quantity
+    assert sum(o.leaves for o in rig.open) == first

@@ -106,7 +106,7 @@ class Desk:
         order = event.order
         if order.purpose is OrderPurpose.ENTRY:
             self.protection.on_entry_filled(order)
-        if order.strategy == EXTERNAL:
+        if self._portfolio.position(EXTERNAL, order.symbol).quantity:
             self._tend_all(order.symbol)
         else:
             self._tend((order.strategy, order.symbol))
