@@ -45,6 +45,7 @@ FLOWING: dict[str, Any] = {
 HOLDING: dict[str, Any] = {
     **FLOWING,
     **UNLIMITED,
+    "entry_order_type": "market",
     "strategies": ("bench_hold",),
     "strategies_dir": STRATEGIES,
     "starting_cash": Decimal(10**7),

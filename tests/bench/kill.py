@@ -149,8 +149,9 @@ def one_command(
 
 
 def all_accepted(snapshot: Snapshot, held: int) -> bool:
-    states = [order.state for order in snapshot.orders if order.is_open]
-    return len(states) == held and set(states) == {"accepted"}
+    """Whether the stops, and nothing but the stops, are open."""
+    states = [(order.purpose, order.state) for order in snapshot.orders if order.is_open]
+    return len(states) == held and set(states) == {("protective_stop", "accepted")}
 
 
 def shares_of(snapshot: Snapshot, venues: Venues) -> dict[str, int]:

@@ -81,6 +81,7 @@ def order_delays(orders: int) -> list[float]:
         tapped(PaperBroker, "submit_order", clocks.on_submit),
         running(
             **UNLIMITED,
+            entry_order_type="market",
             symbols=("BTC-PERP",),
             strategies=("bench_flip",),
             strategies_dir=STRATEGIES,

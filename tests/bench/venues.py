@@ -70,5 +70,6 @@ class Venues:
         for name in self.names:
             venue = Venue(instruments, exchange_rules(settings), calendars, now)
             venue.name, venue.cancels = name, []
+            venue.restore(restored)
             self.at[name] = venue
         return self.at
