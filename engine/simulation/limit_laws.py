@@ -16,6 +16,7 @@ from engine.core.events import (
     OrderPendingReplace,
     OrderSubmitted,
     PositionClosed,
+    QuoteUpdate,
     Restored,
     SignalGenerated,
 )
@@ -39,11 +40,14 @@ class LimitLaws:
         self._cooling: dict[Key, int] = {}
         self._strength: dict[tuple[str, str, int], float] = {}
         self._power: dict[str, tuple[int, Fraction]] = {}
+        self._asks: dict[str, float] = {}
 
     # --- following ------------------------------------------------------------------------------
 
     def take_in(self, event: Event) -> None:
         match event:
+            case QuoteUpdate(quote=quote) if quote.is_sound and not quote.is_stub:
+                self._asks[quote.symbol] = quote.ask
             case Restored():
                 for change in event.limits:
                     if change.setting == _text(getattr(self._config.limits, change.name)):
@@ -110,8 +114,9 @@ class LimitLaws:
         yield "least price", marks[-1] >= least
         away = float(self.of(order, "price_collar_pct")) / 100 + 1e-9
         asked = [float(p) for p in (order.limit_price, order.stop_price) if p is not None]
-        if order.type is OrderType.MARKET:
-            asked = [marks[-1]]
+        if order.type is OrderType.MARKET:  # what it pays is the ask, where a fresh one is known
+            paid = (self._asks.get(order.symbol, marks[-1]), marks[-1])
+            asked = [min(paid, key=lambda p: abs(p - marks[0]))]
         far = [p for p in asked for m in marks if m == m and not abs(p - m) <= away * m]
         yield "price collar", not far
         yield "short", order.side.sign > 0 or instrument.shortable
