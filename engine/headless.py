@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from engine.core.events import TripKillSwitch
+from engine.health import tidy
 from engine.ops.lock import EngineLock
 from engine.ops.logging import start_logging
 from engine.ops.settings import Settings, load_settings
@@ -48,7 +49,11 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number, answer in answers.items():
         loop.add_signal_handler(number, answer)
-    await runtime.run()
+    tidying = asyncio.create_task(tidy())
+    try:
+        await runtime.run()
+    finally:
+        tidying.cancel()
 
 
 def _unseen(snapshot: Snapshot) -> None:

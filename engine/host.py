@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.core.events import Command
+from engine.health import tidy
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
@@ -78,7 +79,11 @@ class EngineHost:
     async def _main(self) -> None:
         with self._guard:
             self._loop = asyncio.get_running_loop()
-        await self._runtime.run()
+        tidying = asyncio.create_task(tidy())
+        try:
+            await self._runtime.run()
+        finally:
+            tidying.cancel()
 
     def _run(self) -> None:
         try:
