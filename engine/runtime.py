@@ -132,7 +132,7 @@ class Runtime:
         """
         repository = await self._parts.repository(Place.of(self._settings))
         try:
-            restored = await self._prepare(repository)
+            restored = await self._prepared(repository)
             with self._watchdog:
                 await self._trade(repository, restored)
         finally:
@@ -242,6 +242,16 @@ class Runtime:
                 pass
 
     # --- start ----------------------------------------------------------------------------------
+
+    async def _prepared(self, repository: Repository) -> Restored:
+        """As `_prepare`; raises UserError where the database cannot be asked now."""
+        try:
+            return await self._prepare(repository)
+        except StoreUnavailable as error:
+            raise UserError(
+                f"the database cannot be used ({error})",
+                "check the free space, and that no other program holds it; then start again",
+            ) from error
 
     async def _prepare(self, repository: Repository) -> Restored:
         """Put the parts together, and give the machine what the database remembers."""
@@ -524,17 +534,10 @@ def _open_journal(folder: Path, header: JournalHeader) -> JournalWriter:
 
 
 async def _durable_state(repository: Repository, settings: Settings) -> tuple[Restored, int | None]:
-    """What the database remembers, and the market time from which a replay goes on. Raises
-    UserError where it cannot be asked now."""
-    try:
-        restored = await repository.restore(settings.starting_cash, None)
-        trades = await repository.trades(1)
-        market_ts = await repository.last_market_ts()
-    except StoreUnavailable as error:
-        raise UserError(
-            f"the database cannot be used ({error})",
-            "check the free space, and that no other program holds it; then start again",
-        ) from error
+    """What the database remembers, and the market time from which a replay goes on."""
+    restored = await repository.restore(settings.starting_cash, None)
+    trades = await repository.trades(1)
+    market_ts = await repository.last_market_ts()
     times = [market_ts or 0, *(o.updated_ts for o in restored.orders)]
     times += [fill.ts for fill in trades]
     resume_at = max(times)
