@@ -26,6 +26,7 @@ from engine.core.events import (
     SubmitFailed,
     SubmitOrder,
 )
+from engine.core.execution.rules import StrategyOff
 from engine.core.machine import MachineConfig
 from engine.core.model import FINAL_STATES, NANOS, KillAction, Order, OrderPurpose, OrderState
 from engine.simulation.laws import is_cancelled_by, law
@@ -140,6 +141,8 @@ class Deadlines:
         entry of a strategy that is off."""
         if is_cancelled_by(self._kill, order):
             return True
+        if self._config.execution.on_strategy_off is StrategyOff.KEEP:
+            return False
         return order.purpose is OrderPurpose.ENTRY and not self._on.get(order.strategy, False)
 
 

@@ -9,7 +9,14 @@ from random import Random
 
 from msgspec import Struct
 
-from engine.core.execution.rules import ExecutionRules
+from engine.core.execution.rules import (
+    EntryTimeout,
+    ExecutionRules,
+    PartialRemainder,
+    StopRefused,
+    StrategyOff,
+    SymbolHalted,
+)
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.model import (
     NANOS,
@@ -179,14 +186,24 @@ def _config(random: Random, venues: list[str], nets_off: tuple[Net, ...]) -> Mac
             for name in sorted({"amber", *names})
         ),
         limits=_limits(random),
-        execution=ExecutionRules(
-            entry_order_type=random.choice((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT))
-        ),
+        execution=_execution(random),
         safety=SafetyRules(
             random.choice(list(KillAction)), random.choice((1, 2, 3, 5)), random.random() < 0.3
         ),
         reconcile_every=every if Net.STATEMENTS not in nets_off else 0,
         stale_after=random.choice((5, 10, 30)) * NANOS,
+    )
+
+
+def _execution(random: Random) -> ExecutionRules:
+    return ExecutionRules(
+        entry_order_type=random.choice((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT)),
+        entry_timeout=random.choice((5, 15)) * NANOS,
+        entry_on_timeout=random.choice(list(EntryTimeout)),
+        partial_remainder=random.choice(list(PartialRemainder)),
+        on_strategy_off=random.choice(list(StrategyOff)),
+        on_stop_refused=random.choice(list(StopRefused)),
+        on_halt=random.choice(list(SymbolHalted)),
     )
 
 
