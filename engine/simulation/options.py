@@ -53,6 +53,7 @@ class Fault(StrEnum):
     HAND_MADE = "hand-made order"  # rates from here on
     VENUE_DOWN = "venue down"
     FEED_SILENT = "feed silent"
+    HALT = "halt"
     DATABASE_DOWN = "database down"
     CRASH = "crash"
     KILL = "kill"
@@ -79,6 +80,7 @@ RANGES: dict[Fault, tuple[float, float]] = {
     Fault.HAND_MADE: (0.5, 3),
     Fault.VENUE_DOWN: (0.5, 3),
     Fault.FEED_SILENT: (0.5, 2),
+    Fault.HALT: (0.3, 2),
     Fault.DATABASE_DOWN: (0.5, 3),
     Fault.CRASH: (0.5, 4),
     Fault.KILL: (0.3, 1.5),

@@ -20,7 +20,8 @@ BARS_KEPT = 20
 
 class Path:
     """A random walk with quotes and bars. What `quote` answers is true of the venue; `told` is what
-    the feed makes of it. `still` holds the price."""
+    the feed makes of it. `still` holds the price; while it is
+    `halted` there are no quotes."""
 
     def __init__(
         self, instrument: Instrument, random: Random, chance: Callable[[Fault], bool]
@@ -31,6 +32,7 @@ class Path:
         self._width = random.choice((0.0005, 0.002, 0.01))
         self.price = 100.0
         self.still = False
+        self.halted = False
         self.bars: deque[Bar] = deque(maxlen=BARS_KEPT)
         self._prices: list[float] = []
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from random import Random
 
-from engine.core.events import BarClosed, BrokerChanged, Event, QuoteUpdate
+from engine.core.events import BarClosed, BrokerChanged, Event, HaltChanged, QuoteUpdate
 from engine.core.model import MINUTE, NANOS, Quote
 from engine.simulation.database import Database
 from engine.simulation.host import Crash, Host
@@ -57,6 +57,7 @@ class World:
         self.now_and_then: dict[Fault, Callable[[], None]] = {
             Fault.VENUE_DOWN: self._venue_down,
             Fault.FEED_SILENT: self._feed_silent,
+            Fault.HALT: self._halt,
             Fault.DATABASE_DOWN: self._lock_database,
             Fault.CRASH: self.crash_soon,
             Fault.HAND_MADE: self._hand_made,
@@ -120,6 +121,8 @@ class World:
         self.calm = True
         self._locked_until = self._silent_until = 0
         self._steps_to_live = -1
+        for path in self.paths:
+            self._resume(path)
         for venue in self.venues.values():
             self._back(venue)
         self.schedule.after(0, self._start)
@@ -138,6 +141,9 @@ class World:
         self.lives.append(self.host)
         bars = sorted((bar for path in self.paths for bar in path.bars), key=lambda bar: bar.ts)
         self.host.start(bars)
+        for path in self.paths:
+            if path.halted:
+                self._tell_halt(path)
         for venue in self.venues.values():
             venue.resume()
 
@@ -166,8 +172,9 @@ class World:
         quote = path.quote(self.schedule.now, size)
         gap = 3 * NANOS if self.calm else self.random.randint(NANOS // 5, 4 * NANOS)
         self.schedule.after(gap, lambda: self._quote(path))  # first: the process may crash at it
-        venue.on_quote(quote)
-        self._feed(path, quote)
+        if not path.halted:
+            venue.on_quote(quote)
+            self._feed(path, quote)
 
     def _feed(self, path: Path, quote: Quote) -> None:
         if self.host is not None and self.schedule.now >= self._silent_until:
@@ -243,6 +250,22 @@ class World:
 
     def _feed_silent(self) -> None:
         self._silent_until = self.schedule.now + self.random.randint(NANOS, 40 * NANOS)
+
+    def _halt(self) -> None:
+        path = self.random.choice(self.paths)
+        path.halted = True
+        delay = self.random.randint(NANOS, 20 * NANOS)
+        self.schedule.after(delay, lambda: self._resume(path))
+        self._tell_halt(path)
+
+    def _resume(self, path: Path) -> None:
+        if path.halted:
+            path.halted = False
+            self._tell_halt(path)
+
+    def _tell_halt(self, path: Path) -> None:
+        if self.host is not None:
+            self.host.publish(HaltChanged(path.instrument.symbol, path.halted, "simulated"))
 
     def crash_soon(self) -> None:
         """Between any two steps that come."""
