@@ -7,7 +7,6 @@ does to the machine, and what must come of it. Those with a real engine use real
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -46,13 +45,13 @@ from engine.core.matching import ExchangeRules
 from engine.core.model import MINUTE, Order, OrderPurpose, OrderState, OrderType, Position, Side
 from engine.core.risk import RiskLimits
 from engine.ops.settings import Settings
-from tests.core.chaos import REQUESTS, Chaos
 from tests.core.rig import ACME, BOUNDED, COIN, START, Rig, effects_of, facts_of
 from tests.session import journals, replayed, rows, running, zigzag
 
 ROOT = Path(__file__).parents[1]
 S = OrderState
 CASH = Decimal(100_000)
+REQUESTS = (CommitIntent, SubmitOrder, CancelOrder, QueryOrder)
 VENUE = {SubmitOrder, CancelOrder, QueryOrder}
 
 
@@ -385,53 +384,6 @@ async def test_i5_it_stays_tripped_over_restarts_until_the_word_is_given(tmp_pat
 
 
 # --- I6: every limit holds at every submit --------------------------------------------------------
-
-LIMITS = (
-    RiskLimits(
-        max_trades_per_day=4,
-        max_consecutive_losses=2,
-        max_exposure_pct=Decimal(12),
-        max_daily_loss=Decimal(150),
-    ),
-    RiskLimits(max_trades_per_day=40, max_consecutive_losses=9, max_exposure_pct=Decimal(17)),
-    RiskLimits(max_position_size_pct=Decimal(20), max_daily_loss_pct=Decimal("0.3")),
-)
-SEEDS = range(25)
-
-
-@pytest.fixture(scope="module")
-def sessions() -> list[tuple[int, Chaos]]:
-    """Sessions with every fault that there is; each event of them is audited."""
-    played: list[tuple[int, Chaos]] = []
-    for limits in LIMITS:
-        for seed in SEEDS:
-            chaos = Chaos(seed, limits=limits)
-            chaos.run(600)
-            played.append((seed, chaos))
-    return played
-
-
-def test_i6_every_law_holds_in_random_markets_with_every_fault(
-    sessions: list[tuple[int, Chaos]],
-) -> None:
-    seen = sum((chaos.seen for _, chaos in sessions), Counter[str]())
-    wanted = {
-        "submit entry", "submit exit", "submit protective_stop", "late", "echo", "rearm",
-        "blocked stop", "blocked flat", "blocked position", "blocked size", "blocked exposure",
-        "blocked position_size", "blocked trades_per_day", "blocked consecutive_losses",
-        *(f"{what} while {state}" for what in ("kill", "restart")
-          for state in ("accepted", "partially_filled", "in_doubt", "pending_cancel", "submitted")),
-    }  # fmt: skip
-    assert wanted - set(seen) == set(), "these never happened: nothing was tested"
-
-
-def test_when_the_faults_end_nothing_is_unsettled_or_unknown(
-    sessions: list[tuple[int, Chaos]],
-) -> None:
-    for seed, chaos in sessions:
-        assert chaos.unsettled() == [], seed
-        assert chaos.differences() == [], seed
-        assert chaos.rig.killed or chaos.unprotected() == [], seed
 
 
 def leaves(rig: Rig) -> bool:

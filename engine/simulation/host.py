@@ -3,7 +3,7 @@
 Every input, every effect and every write is a step, and a crash may come before any of them.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
@@ -24,11 +24,13 @@ from engine.core.events import (
     KillSwitchRearmed,
     KillSwitchTriggered,
     LawBroken,
+    OrderSubmitted,
     QueryOrder,
     Record,
     ReplaceOrder,
     ReplaceRejected,
     RequestStatement,
+    SignalBlocked,
     SubmitFailed,
     SubmitOrder,
     ToggleStrategy,
@@ -76,6 +78,7 @@ class Host:
         self.machine = Machine(options.config, KINDS)
         self.laws = Laws(options.config)
         self.deadlines = Deadlines(options.config, options.tick)
+        self.seen: Counter[str] = Counter()
         self.journal: list[bytes] = []
         self.trail: deque[Event | Effect] = deque(maxlen=TRAIL)
 
@@ -161,6 +164,10 @@ class Host:
     def _note(self, fact: Event) -> None:
         if isinstance(fact, LawBroken):
             raise Violation(fact.law, fact.reason)
+        if isinstance(fact, SignalBlocked):
+            self.seen[f"blocked by {fact.check}"] += 1
+        elif isinstance(fact, OrderSubmitted):
+            self.seen[f"submit {fact.order.purpose}"] += 1
         if Net.LATCH in self._options.nets_off:
             return
         if isinstance(fact, KillSwitchTriggered):

@@ -1,7 +1,6 @@
 """One seed: run it, and say what came of it."""
 
 import traceback
-from collections import Counter
 from time import perf_counter
 
 import msgspec
@@ -40,7 +39,7 @@ def play_options(options: Options) -> Outcome:
         world.run()
     except Exception as error:
         broken = error
-    seen = dict(Counter(world.seen))
+    seen = dict(sum((life.seen for life in world.lives), world.seen))
     outcome = Outcome(options.seed, world.events, world.digest(), seen, perf_counter() - began)
     return outcome if broken is None else _broken(outcome, world, broken)
 

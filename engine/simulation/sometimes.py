@@ -1,4 +1,5 @@
-"""Which fault must have met which state: a pair that never happened tested nothing."""
+"""Which fault must have met which state, what must have been sent, and what must have stood in the
+way: what never happened was not tested."""
 
 from collections.abc import Mapping
 
@@ -19,16 +20,42 @@ STATES = (
     "killed",
 )
 
+PURPOSES = ("entry", "exit", "protective_stop", "take_profit")
+CHECKS = (
+    "consecutive_losses",
+    "cool_down",
+    "daily_loss",
+    "exposure",
+    "flat",
+    "message_rate",
+    "open_positions",
+    "paused",
+    "position",
+    "position_notional",
+    "position_size",
+    "price_collar",
+    "signal_strength",
+    "size",
+    "stale",
+    "stop",
+    "trades_per_day",
+)
+
 
 def missing(seen: Mapping[str, int], seeds: int) -> list[str]:
-    """The pairs that did not happen often enough in `seeds` seeds."""
+    """What did not happen often enough in `seeds` seeds."""
     if seeds >= MANY:
         return [pair for pair in pairs() if seen.get(pair, 0) < LEAST]
     return [pair for pair in pairs() if not is_rare(pair) and not seen.get(pair)]
 
 
 def pairs() -> list[str]:
-    return [f"{fault} while {state}" for fault in Fault for state in STATES]
+    met = [f"{fault} while {state}" for fault in Fault for state in STATES]
+    return [
+        *met,
+        *(f"submit {purpose}" for purpose in PURPOSES),
+        *map("blocked by {}".format, CHECKS),
+    ]
 
 
 def is_rare(pair: str) -> bool:
@@ -41,5 +68,7 @@ RARE = frozenset(
         "rejected while killed",
         "rejected after it was accepted while killed",
         "canceled by the venue while killed",
+        "blocked by daily_loss",
+        "blocked by message_rate",
     }
 )
