@@ -142,8 +142,7 @@ class World:
         bars = sorted((bar for path in self.paths for bar in path.bars), key=lambda bar: bar.ts)
         self.host.start(bars)
         for path in self.paths:
-            if path.halted:
-                self._tell_halt(path)
+            self._tell_halt(path)  # a halt may have ended while no process ran
         for venue in self.venues.values():
             venue.resume()
 
