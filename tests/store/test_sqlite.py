@@ -12,12 +12,14 @@ import pytest
 
 from engine.core.model import Mode
 from engine.ops.errors import UserError
+from engine.store import models
 from engine.store.place import Place
 from engine.store.repository import Repository
 
 from .conftest import Database, MakeOrder
 
 VERSION = "UPDATE alembic_version SET version_num"
+NEWER = models.SCHEMA_VERSION + 1
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -134,7 +136,7 @@ async def test_the_database_of_another_program_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        (f"{VERSION} = '4'", "has schema 4, this version reads 3"),
+        (f"{VERSION} = '{NEWER}'", f"has schema {NEWER}, this version reads {NEWER - 1}"),
         (f"{VERSION} = '0'", "has schema 0"),
         (f"{VERSION} = 'x'", "no sound database"),
         ("DELETE FROM alembic_version", "it has no schema version"),
@@ -153,11 +155,11 @@ async def test_another_schema_that_is_still_in_the_log_is_refused(path: Path) ->
     await (await open_file(path)).close()
     crashed = path.with_name("crashed.db")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"{VERSION} = '4'")
+        connection.execute(f"{VERSION} = '{NEWER}'")
         connection.commit()
         for end in ("", "-wal"):
             Path(f"{crashed}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
-    with pytest.raises(UserError, match="has schema 4"):
+    with pytest.raises(UserError, match=f"has schema {NEWER}"):
         await open_file(crashed)
 
 
