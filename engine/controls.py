@@ -74,6 +74,9 @@ CONTROLS = (
     _limit("min_price", "min_price"),
     Control("stop-loss", ("stop_loss_pct", "crypto_stop_loss_pct", "stop_loss_required"),
             ("stop_loss",)),
+    Control(
+        "target, trailing stop", ("take_profit_pct", "trailing_stop_pct"), facts=(e.TargetReached,)
+    ),
     Control("no short", (), ("short",)),
     _limit("min_signal_strength", "signal_strength"),
     _limit("max_trades_per_day", "trades_per_day"),

@@ -41,6 +41,10 @@ BOUNDS = {
     "_trace": TRACE_LENGTH,
     "broker._fills": FILLS_KEPT,
     "compliance._fills": A_MONTH,
+    "fintrac._versions": A_MONTH,
+    "fintrac._windows[]": A_MONTH,
+    "fintrac.reports": A_MONTH,
+    "fintrac.transactions": A_MONTH,
     "history": HISTORY * SYMBOLS,
     "orders": FINAL_ORDERS_KEPT + 1_000,
 }
