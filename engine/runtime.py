@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -51,24 +50,25 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import DAY, NANOS, Instrument, OrderState, utc
+from engine.core.model import DAY, NANOS, Instrument, OrderState
 from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.clock import NanosecondSource
 from engine.health import Pulse
+from engine.journaling import JournalKeeper
 from engine.latching import LatchKeeper
 from engine.ops.errors import UserError
-from engine.ops.files import make_private_folder
 from engine.ops.latch import KillLatch
 from engine.ops.settings import Settings
 from engine.plugins import fingerprint
 from engine.rates import read_rates
 from engine.requests import BrokerLink, InFlight, Requests
-from engine.saving import Saver, check_witness
+from engine.restoring import check_witness, durable_state
+from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
-from engine.store.journal import JOURNAL_VERSION, JournalHeader, JournalWriter
+from engine.store.journal import JOURNAL_VERSION, JournalHeader
 from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.store.witness import Witness
@@ -78,7 +78,6 @@ from engine.watchdog import Unwatched, Watchdog
 
 TICK_S = 0.25
 STOP_S = 5.0
-JOURNALS_KEPT = 20
 
 MakeFeed = Callable[[Settings, int | None, Collection[str]], Feed]
 MakeBrokers = Callable[
@@ -259,7 +258,7 @@ class Runtime:
         rates = await asyncio.to_thread(read_rates, settings.fx_rates)
         self._witness = Witness(settings.head_path)
         doubt = await check_witness(repository, self._witness, settings.mode)
-        restored, resume_at = await _durable_state(repository, settings)
+        restored, resume_at = await durable_state(repository, settings)
         held = {p.symbol for p in restored.positions if p.quantity}
         held |= {o.symbol for o in restored.orders if o.is_open}
         self._feed: Feed = await asyncio.to_thread(self._parts.feed, settings, resume_at, held)
@@ -282,7 +281,7 @@ class Runtime:
         self._writer = StoreWriter(
             repository, self.publish, self._overflow, settings.market_data_days * DAY
         )
-        self._journal = _open_journal(
+        self._journal = JournalKeeper(
             settings.journal_dir,
             JournalHeader(
                 JOURNAL_VERSION,
@@ -449,7 +448,7 @@ class Runtime:
         await asyncio.gather(writer, return_exceptions=True)
         await self._requests.close()
         state_hash = self.machine.state_hash()
-        self._close_journal(state_hash)
+        self._journal.close(state_hash)
         self._show(self._take())
         log.info("stopped: state %s", state_hash)
 
@@ -461,7 +460,7 @@ class Runtime:
             if blocked := self._watchdog.beat():
                 self._switch_off(blocked)
             self.publish(ClockTick(uptime, ts=self._now()))
-            self._flush_journal()
+            self._journal.flush()
             await asyncio.sleep(TICK_S)
 
     def _switch_off(self, strategy: str) -> None:
@@ -476,19 +475,6 @@ class Runtime:
         while True:
             self._show(self._take())
             await asyncio.sleep(1 / self._settings.fps)
-
-    def _flush_journal(self) -> None:
-        try:
-            self._journal.flush()
-        except StoreUnavailable as error:
-            log.error("the journal cannot be written: %s", clean(str(error)))
-
-    def _close_journal(self, state_hash: str) -> None:
-        self._journal.end(state_hash)
-        try:
-            self._journal.close()
-        except StoreUnavailable as error:
-            log.error("the journal is not whole: %s", clean(str(error)))
 
     def _overflow(self) -> None:
         """More facts wait for the database than are kept: no more may be made."""
@@ -522,23 +508,3 @@ class Runtime:
         )
         wall_ts = self._parts.wall()
         return self._view.take(self._now(), wall_ts, feed, self._latching.durable, health)
-
-
-def _open_journal(folder: Path, header: JournalHeader) -> JournalWriter:
-    """A new journal for this session; of former ones the newest stay."""
-    make_private_folder(folder)
-    for old in sorted(folder.glob("*.journal"))[: -JOURNALS_KEPT + 1]:
-        old.unlink()
-    name = f"{utc(header.started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
-    return JournalWriter(folder / name, header)
-
-
-async def _durable_state(repository: Repository, settings: Settings) -> tuple[Restored, int | None]:
-    """What the database remembers, and the market time from which a replay goes on."""
-    restored = await repository.restore(settings.starting_cash, None)
-    trades = await repository.trades(1)
-    market_ts = await repository.last_market_ts()
-    times = [market_ts or 0, *(o.updated_ts for o in restored.orders)]
-    times += [fill.ts for fill in trades]
-    resume_at = max(times)
-    return msgspec.structs.replace(restored, ts=resume_at), resume_at or None

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from engine.core.machine import Machine
-from engine.core.model import MINUTE, Mode
+from engine.core.model import MINUTE
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.store import StoreUnavailable
@@ -15,30 +15,6 @@ from engine.store.witness import Witness
 SAVE_S = 1.0
 
 log = logging.getLogger(__name__)
-
-
-async def check_witness(repository: Repository, witness: Witness, mode: Mode) -> str:
-    """What speaks against this database being the one that was used last; empty where nothing does.
-
-    Raises UserError in live mode: there a person has to say that it is right.
-    """
-    try:
-        seen = await asyncio.to_thread(witness.read)
-    except ValueError as error:
-        doubt = str(error)
-    else:
-        if seen is not None:
-            doubt = await repository.doubt(seen)
-        else:
-            used = mode is Mode.LIVE and (await repository.audit_head()).id
-            doubt = f"{clean(str(witness.path))} is missing" if used else ""
-    if doubt and mode is Mode.LIVE:
-        raise UserError(
-            f"the database is not the one that was used last: {doubt}",
-            "put the right one back; or, where this one is right, compare it with the account at "
-            "the broker, then run: tradebot audit accept",
-        )
-    return f"the database is not the one that was used last: {doubt}" if doubt else ""
 
 
 class Saver:

@@ -14,7 +14,7 @@ from engine.core.events import CommandRefused
 from engine.core.model import Mode
 from engine.ops.errors import UserError
 from engine.ops.settings import load_settings
-from engine.saving import check_witness
+from engine.restoring import check_witness
 from engine.store.audit import AuditHead, AuditRow
 from engine.store.place import Place
 from engine.store.repository import Repository

@@ -1,0 +1,46 @@
+"""The journal of a running session: opened, flushed, ended; the newest of former ones stay."""
+
+import logging
+import os
+from pathlib import Path
+
+from engine.core.events import Event
+from engine.core.model import utc
+from engine.core.text import clean
+from engine.ops.files import make_private_folder
+from engine.store import StoreUnavailable
+from engine.store.journal import JournalHeader, JournalWriter
+
+JOURNALS_KEPT = 20
+"""Sessions whose journals are kept, this one among them."""
+
+log = logging.getLogger(__name__)
+
+
+class JournalKeeper:
+    """Writes the journal of this session into `folder`. A disk that fails is logged, and stops
+    nothing. Raises UserError where the journal cannot be made."""
+
+    def __init__(self, folder: Path, header: JournalHeader) -> None:
+        make_private_folder(folder)
+        for old in sorted(folder.glob("*.journal"))[: -JOURNALS_KEPT + 1]:
+            old.unlink()
+        name = f"{utc(header.started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
+        self._writer = JournalWriter(folder / name, header)
+
+    def append(self, event: Event) -> None:
+        self._writer.append(event)
+
+    def flush(self) -> None:
+        try:
+            self._writer.flush()
+        except StoreUnavailable as error:
+            log.error("the journal cannot be written: %s", clean(str(error)))
+
+    def close(self, state_hash: str) -> None:
+        """End it with the state that the session came to."""
+        self._writer.end(state_hash)
+        try:
+            self._writer.close()
+        except StoreUnavailable as error:
+            log.error("the journal is not whole: %s", clean(str(error)))
