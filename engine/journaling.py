@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.core.events import Event
@@ -18,10 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class JournalKeeper:
-    """Writes the journal of this session into `folder`. A disk that fails is logged, and stops
-    nothing. Raises UserError where the journal cannot be made."""
+    """Writes the journal of this session into `folder`. A disk that fails, or a journal that has
+    reached its bound, stops nothing; `tell` is told, once. Raises UserError where the journal
+    cannot be made."""
 
-    def __init__(self, folder: Path, header: JournalHeader) -> None:
+    def __init__(self, folder: Path, header: JournalHeader, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._problem = ""
         make_private_folder(folder)
         for old in sorted(folder.glob("*.journal"))[: -JOURNALS_KEPT + 1]:
             old.unlink()
@@ -35,7 +39,9 @@ class JournalKeeper:
         try:
             self._writer.flush()
         except StoreUnavailable as error:
-            log.error("the journal cannot be written: %s", clean(str(error)))
+            self._report(clean(str(error)))
+        else:
+            self._problem = ""
 
     def close(self, state_hash: str) -> None:
         """End it with the state that the session came to."""
@@ -44,3 +50,9 @@ class JournalKeeper:
             self._writer.close()
         except StoreUnavailable as error:
             log.error("the journal is not whole: %s", clean(str(error)))
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            log.error("%s", problem)
+            self._tell(problem)

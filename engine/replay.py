@@ -24,7 +24,8 @@ DIFFERENT = 1
 
 class Outcome(Struct, frozen=True):
     """What a replay came to. `session_state` is the hash with which the session itself ended, empty
-    where it did not end in order; `torn` says where a torn journal was cut."""
+    where it did not end in order or its journal ended before it; `torn` says where a
+    torn journal was cut."""
 
     inputs: int
     last_ts: int
@@ -105,7 +106,10 @@ def _lines(outcome: Outcome) -> list[str]:
         lines.append(f"the journal is torn: {outcome.torn}")
     lines.append(f"state {outcome.state}")
     if outcome.is_equal is None:
-        lines.append("the session did not end in order: its own state is not known")
+        lines.append(
+            "the session did not end in order, or went on after its journal: "
+            "its own state is not known"
+        )
     elif outcome.is_equal:
         lines.append("equal: the session ended in this state")
     else:

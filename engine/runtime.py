@@ -290,6 +290,7 @@ class Runtime:
                 f"tradebot {__version__}",
                 {name: fingerprint(kind) for name, kind in found.kinds.items()},
             ),
+            lambda text: self._view.line("error", text),
         )
         self.publish(restored)
         for rate in rates:

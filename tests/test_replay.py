@@ -51,11 +51,33 @@ def test_a_torn_journal_is_replayed_to_its_last_whole_record(settings: Settings)
     assert told["inputs"] == whole["inputs"]  # the end itself was torn off
     assert (told["equal"], told["state"]) == (None, whole["state"])
     assert told["torn"].startswith("cut at byte")
-    journal.write_bytes(data[:-500])
+    last = int(told["torn"].split()[3].rstrip(":"))
+    journal.write_bytes(data[: last - 1])
     result = replay(settings)
     assert result.exit_code == 0
     assert "the journal is torn: cut at byte" in result.output
     assert "its own state is not known" in result.output
+
+
+async def test_a_journal_at_its_bound_is_told_once_and_replayed_as_far_as_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("engine.store.journal.JOURNAL_BYTES", 20_000)
+    settings = zigzag(tmp_path)
+    monkeypatch.setenv("STRATEGIES_DIR", str(settings.strategies_dir))
+    async with running(settings) as session:
+        await session.until(lambda s: s.feed.status == "ended")
+        snapshot = await session.until(lambda s: any("its bound of" in e.text for e in s.log))
+        count = len(session.snapshots)
+        await session.until(lambda _: len(session.snapshots) > count + 20)
+        snapshot = session.snapshots[-1]
+    assert [line.level for line in snapshot.log if "its bound of" in line.text] == ["error"]
+    (journal,) = journals(settings)
+    assert journal.stat().st_size <= 20_000
+    result = replay(settings)
+    assert result.exit_code == 0
+    assert "went on after its journal: its own state is not known" in result.output
 
 
 def test_another_end_is_told_with_its_exit_status(

@@ -29,6 +29,9 @@ BUFFER = 64 * 1024
 BACKLOG = 16 * 1024 * 1024
 """Bytes that wait in memory while the disk fails; then the journal ends."""
 
+JOURNAL_BYTES = 1024**3
+"""The most that the journal of one session holds, about seven million quotes; then it ends."""
+
 _FRAME = struct.Struct("<II")
 
 
@@ -58,15 +61,16 @@ class JournalWriter:
 
     `append` is for the engine's hot path: it never raises and leaves the disk to `flush`. A full
     or failing disk is told by `flush`; what waits then goes out when the disk is back. Where more
-    than BACKLOG bytes wait, or an input cannot be encoded, the journal ends before the first input
-    that it cannot hold: what it has is a true beginning of the session, and every later `flush`
-    says that it ended.
+    than BACKLOG bytes wait, where the file would have more than JOURNAL_BYTES, or where an input
+    cannot be encoded, the journal ends before the first input that it cannot hold: what it has is
+    a true beginning of the session, and every later `flush` says that it ended.
     """
 
     def __init__(self, path: Path, header: JournalHeader) -> None:
         """Raises UserError where the file is there or cannot be made."""
         self._encode = msgpack.Encoder().encode
         self._buffer = bytearray()
+        self._size = 0
         self._failure = ""
         self._ended = ""
         try:
@@ -86,6 +90,9 @@ class JournalWriter:
             payload = self._encode(event)
         except Exception as error:  # whatever it is, it must not reach the engine's loop
             self._ended = f"{type(event).__name__} cannot be encoded: {error}"
+            return
+        if self._size + _FRAME.size + len(payload) > JOURNAL_BYTES:
+            self._ended = f"it has reached its bound of {JOURNAL_BYTES} bytes"
             return
         self._add(payload)
         if len(self._buffer) >= BUFFER:
@@ -126,6 +133,7 @@ class JournalWriter:
     def _add(self, payload: bytes) -> None:
         self._buffer += _FRAME.pack(len(payload), crc32(payload))
         self._buffer += payload
+        self._size += _FRAME.size + len(payload)
 
     def _write(self) -> None:
         """A write may stop within a record; the next one goes on from there."""
@@ -143,7 +151,8 @@ class JournalReader:
     A crash leaves a torn last record, or zeros after it. Iteration ends before it, and `torn` then
     says where and why; it is empty for a journal that ends with a whole record. Damage before the
     end raises UserError with the place: what follows it cannot be trusted to follow. `state_hash`,
-    after the iteration, is the state in which the session ended in order, empty where it did not.
+    after the iteration, is the state in which the session ended in order, empty where it did not
+    or where the journal had ended before.
     """
 
     def __init__(self, path: Path) -> None:

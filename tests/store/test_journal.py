@@ -236,6 +236,26 @@ def test_an_input_that_cannot_be_encoded_ends_the_journal_and_raises_nothing(pat
     assert list(JournalReader(path)) == [ClockTick(ts=1)]
 
 
+def test_a_journal_ends_at_its_bound_and_is_a_true_beginning(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.store.journal.JOURNAL_BYTES", 10_000)
+    writer = JournalWriter(path, HEADER)
+    events = [TripKillSwitch("key", "x" * 1_000, seq=number) for number in range(200)]
+    for event in events:
+        writer.append(event)
+    writer.append(ClockTick())  # would fit, and does not follow
+    writer.end("state")
+    with pytest.raises(StoreUnavailable, match="bound of 10000 bytes"):
+        writer.close()
+    assert path.stat().st_size <= 10_000
+    reader = JournalReader(path)
+    kept = list(reader)
+    assert kept == events[: len(kept)]
+    assert len(kept) >= 8
+    assert (reader.torn, reader.state_hash) == ("", "")
+
+
 # --- torn and damaged files ----------------------------------------------------------------------
 
 
