@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from engine.brokers.base import BaseBroker, Publish
+from engine.brokers.base import BaseBroker, InDoubt, NotSent, Publish
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules, make_feed
 from engine.core.events import (
@@ -15,14 +16,24 @@ from engine.core.events import (
     CancelRejected,
     Event,
     ExecutionReport,
+    ReplaceRejected,
     Restored,
     TripKillSwitch,
 )
-from engine.core.model import Instrument, Order, OrderPurpose, OrderState
+from engine.core.model import (
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Side,
+)
 from engine.core.sessions import Calendars
 from engine.feeds.base import Feed
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
+from engine.requests import BrokerLink
 from engine.runtime import Parts, Runtime
 from engine.snapshot import Snapshot
 from tests.session import CLOSES, Session, record, rows, running, zigzag
@@ -237,3 +248,85 @@ async def test_the_engine_stops_in_time_while_a_broker_never_answers(
             await session.stop()
     states = dict(rows(settings, "SELECT client_order_id, state FROM orders"))
     assert states[stops(snapshot)["CCC"].client_order_id] == "pending_cancel"
+
+
+# --- one request to replace ----------------------------------------------------------------------
+
+ORDER = Order(
+    "tb-1",
+    "zigzag",
+    "AAA",
+    Side.BUY,
+    OrderType.LIMIT,
+    Decimal(3),
+    OrderPurpose.ENTRY,
+    1,
+    1,
+    Decimal(100),
+    limit_price=Decimal(100),
+)
+
+
+class Replacer(Venue):
+    """Answers a replace with `answer`: an input, or an error that it raises; never, with None."""
+
+    def __init__(self, settings: Settings, answer: Event | Exception | None) -> None:
+        super().__init__("north", (), settings, lambda: 7)
+        self.answer = answer
+        self.replaces: list[OrderTerms] = []
+
+    async def replace_order(
+        self, order: Order, terms: OrderTerms
+    ) -> ExecutionReport | ReplaceRejected:
+        self.replaces.append(terms)
+        match self.answer:
+            case ExecutionReport() | ReplaceRejected():
+                return self.answer
+            case Exception():
+                raise self.answer
+            case _:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+
+REPORT = ExecutionReport("tb-1", OrderState.ACCEPTED, "V-1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "heard"),
+    [
+        (REPORT, REPORT),
+        (NotSent("no route"), ReplaceRejected("tb-1", "no route", ts=7)),
+        (InDoubt("reset"), ReplaceRejected("tb-1", "reset", in_doubt=True, ts=7)),
+        (KeyError("secret"), ReplaceRejected("tb-1", "KeyError", in_doubt=True, ts=7)),
+        (None, ReplaceRejected("tb-1", "no answer in time", in_doubt=True, ts=7)),
+    ],
+    ids=["answer", "not sent", "in doubt", "error", "time-out"],
+)
+async def test_a_replace_is_asked_once_and_answered_whatever_comes(
+    settings: Settings, answer: Event | Exception | None, heard: Event
+) -> None:
+    venue = Replacer(settings, answer)
+    inputs: list[Event] = []
+    link = BrokerLink("north", venue, inputs.append, lambda: 7, 0.05)
+    link.tried.set()
+    terms = OrderTerms(Decimal(5), Decimal(99))
+    await link.replace(ORDER, terms, lambda key, state: state is OrderState.PENDING_REPLACE)
+    assert venue.replaces == [terms]
+    assert [event for event in inputs if not isinstance(event, BrokerChanged)] == [heard]
+
+
+async def test_a_replace_that_a_kill_overtakes_does_not_leave(settings: Settings) -> None:
+    venue = Replacer(settings, REPORT)
+    inputs: list[Event] = []
+    link = BrokerLink("north", venue, inputs.append, lambda: 7, 0.05)
+    wanted = {"tb-1"}
+    request = asyncio.create_task(
+        link.replace(ORDER, OrderTerms(Decimal(5)), lambda key, _: key in wanted)
+    )
+    await asyncio.sleep(0)  # it waits until the broker was tried
+    wanted.clear()
+    link.tried.set()
+    await request
+    assert venue.replaces == []
+    assert inputs == [ReplaceRejected("tb-1", "cancelled before it left", ts=7)]
