@@ -419,6 +419,31 @@ def test_what_happens_while_a_statement_is_on_its_way_is_no_difference(what: str
     rig.assert_same_books()
 
 
+@pytest.mark.parametrize("what", ["fill", "cancel", "submit"])
+def test_a_busy_account_that_moves_under_every_statement_is_no_difference(what: str) -> None:
+    """Something else moves each time, so even what is believed after three looks has to leave it
+    out."""
+    names = ("a", "b", "c")
+    rig = Bench(None, *names)
+    rig.tick(295)
+    rig.hold.add(RequestStatement)
+    for name in names:
+        order = None if what == "submit" else rig.buy(strategy=name)
+        rig.tick(5)
+        answer = rig.broker.statement(rig.asked[-1])
+        rig.tick()
+        if order is None:
+            rig.buy(strategy=name)
+        elif what == "fill":
+            rig.quote(100)
+        else:
+            rig.request_cancel(order)
+        rig.send(answer)
+    assert rig.reconciled > 1
+    assert [fact.differences for fact in rig.facts(Reconciled)] == [()] * rig.reconciled
+    assert rig.paused() == []
+
+
 @pytest.mark.parametrize("held", [SubmitOrder, CancelOrder])
 def test_requests_that_are_under_way_are_no_difference(held: type[Effect]) -> None:
     rig = Bench()
