@@ -427,13 +427,13 @@ def test_a_busy_account_that_moves_under_every_statement_is_no_difference(what: 
     rig = Bench(None, *names)
     rig.tick(295)
     rig.hold.add(RequestStatement)
-    for name in names:
+    for number, name in enumerate(names):
         order = None if what == "submit" else rig.buy(strategy=name)
         rig.tick(5)
         answer = rig.broker.statement(rig.asked[-1])
         rig.tick()
         if order is None:
-            rig.buy(strategy=name)
+            rig.buy(100 - number, strategy=name)
         elif what == "fill":
             rig.quote(100)
         else:
