@@ -37,7 +37,8 @@ class SignalRow(Struct, frozen=True):
 
 class PositionRow(Struct, frozen=True):
     """`mark` and `unrealised_pnl` are None while the symbol has no price: never 0. `stop_price` is
-    of the protective stop that is at the broker now, None where none is."""
+    of the protective stop that is at the broker now, None where none is; `unprotected` is how much
+    of the position has none. `not_flat` says why a position that is to be closed is not yet."""
 
     position: Position
     instrument: Instrument
@@ -45,6 +46,8 @@ class PositionRow(Struct, frozen=True):
     mark_source: str
     unrealised_pnl: Decimal | None
     stop_price: Decimal | None
+    unprotected: Decimal = Decimal(0)
+    not_flat: str = ""
 
 
 class LimitRow(Struct, frozen=True):

@@ -37,6 +37,7 @@ from engine.snapshot import (
 )
 from engine.wording import worded
 
+AT_VENUE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_REPLACE)
 SIGNALS_KEPT = 200
 LINES_KEPT = 500
 ORDERS_SHOWN = 300
@@ -194,6 +195,9 @@ class View:
 
     def _positions(self) -> tuple[PositionRow, ...]:
         rows: list[PositionRow] = []
+        desk = self._machine.desk
+        bare = desk.unprotected()
+        kept = {(n.position.strategy, n.position.symbol): n.reason for n in desk.not_flat()}
         for position in self._machine.portfolio.positions.values():
             market = self._machine.market.symbols.get(position.symbol)
             if not position.quantity or market is None:
@@ -202,13 +206,24 @@ class View:
             pnl = None if mark is None else position.unrealised_pnl(mark)
             stop = self._stop_price(position)
             source = market.mark_source
-            rows.append(PositionRow(position, market.instrument, mark, source, pnl, stop))
+            key = (position.strategy, position.symbol)
+            rows.append(
+                PositionRow(
+                    position,
+                    market.instrument,
+                    mark,
+                    source,
+                    pnl,
+                    stop,
+                    bare.get(key, Decimal(0)),
+                    kept.get(key, ""),
+                )
+            )
         return tuple(rows)
 
     def _stop_price(self, position: Position) -> Decimal | None:
         for order in self._machine.orders.open_orders(position.strategy, position.symbol):
-            protects = order.purpose is OrderPurpose.PROTECTIVE_STOP
-            if protects and order.state in (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED):
+            if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in AT_VENUE:
                 return order.stop_price
         return None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec import msgpack
+from msgspec.structs import replace
 
 from engine.core.events import (
     BrokerChanged,
@@ -14,12 +15,15 @@ from engine.core.events import (
     ConfirmLive,
     Pause,
     Record,
+    ReplaceOrder,
     Restored,
     ResumeSymbol,
     StoreChanged,
     StrategyState,
     SubmitOrder,
+    TripKillSwitch,
 )
+from engine.core.matching import CAPABILITIES
 from engine.core.model import (
     NANOS,
     Bar,
@@ -46,7 +50,7 @@ from engine.snapshot import (
     StrategyRow,
 )
 from engine.view import LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
-from tests.core.rig import ACME, COIN, Rig
+from tests.core.rig import ACME, AT_MARKET, COIN, Rig
 
 CASH = Decimal(100_000)
 FEED = FeedStatus("replay", "connected", "", 1.0, recorded=True)
@@ -107,6 +111,32 @@ def test_a_position_without_a_price_is_worth_nobody_knows_what() -> None:
     assert (row.mark, row.unrealised_pnl) == (None, None)
     assert strategy(snapshot).pnl is None
     assert {row.used for row in snapshot.limits if row.unit in ("%", "$")} == {None}
+
+
+def test_a_stop_that_is_smaller_than_its_position_does_not_look_whole() -> None:
+    picture = Picture(execution=AT_MARKET)
+    picture.rig.send(BrokerChanged("paper", True, capabilities=replace(CAPABILITIES, oco=False)))
+    picture.rig.buy()
+    picture.rig.quote(100, size=10)
+    (row,) = picture.take().positions
+    assert (row.stop_price, row.unprotected) == (98, 0)
+    picture.rig.hold = {ReplaceOrder}
+    picture.rig.quote(100, size=15)
+    (row,) = picture.take().positions
+    assert (row.position.quantity, row.stop_price, row.unprotected) == (25, 98, 15)
+    picture.rig.release()
+    (row,) = picture.take().positions
+    assert (row.stop_price, row.unprotected) == (98, 0)
+
+
+def test_a_position_that_is_to_be_closed_and_is_not_says_why() -> None:
+    picture = Picture(execution=AT_MARKET)
+    picture.rig.hold_position()
+    picture.rig.hold = {SubmitOrder}
+    picture.rig.send(TripKillSwitch(source="key", action=KillAction.FLATTEN))
+    (row,) = picture.take().positions
+    assert (row.stop_price, row.unprotected) == (None, row.position.quantity)
+    assert row.not_flat == "its exit is under way"
 
 
 def test_the_pnl_of_a_strategy_is_after_commission_and_over_all_its_symbols() -> None:

@@ -1,6 +1,7 @@
 """Keys on the desk: what each one sends, and what is refused and why."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -302,6 +303,19 @@ async def test_the_cancel_of_an_order_is_confirmed_with_a_letter() -> None:
         assert it.sent == []
         await it.press("y")
         assert it.sent == [RequestCancel(client_order_id="sma-btc-0007", author="console")]
+
+
+async def test_a_position_that_is_not_safe_says_so_in_words() -> None:
+    whole, small, bare = scripted.paper().positions
+    positions = (
+        replace(whole, not_flat="XNYS is closed: flatten again at the open"),
+        replace(small, unprotected=Decimal("0.05")),
+        replace(bare, stop_price=None, unprotected=bare.position.quantity),
+    )
+    async with desk(replace(scripted.paper(), positions=positions)) as it:
+        assert "NOT FLAT: XNYS is closed" in it.screen
+        assert "PART 36,849.4" in it.screen
+        assert "NONE" in it.screen
 
 
 async def test_to_cancel_a_protective_stop_is_warned_of() -> None:

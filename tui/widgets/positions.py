@@ -67,11 +67,17 @@ class Positions(LineTable[PositionRow]):
         rows = frame.snapshot.positions if frame.snapshot else ()
         gains = [row.unrealised_pnl for row in rows]
         total = None if any(gain is None for gain in gains) else sum(filter(None, gains))
-        return f"{len(rows)} · unrealised {format.money(total, signed=True)}" if rows else "flat"
+        if not rows:
+            return "flat"
+        kept = next((f" · NOT FLAT: {row.not_flat}" for row in rows if row.not_flat), "")
+        return f"{len(rows)} · unrealised {format.money(total, signed=True)}{kept}"
 
 
 def _stop(row: PositionRow) -> Cell:
-    """The price of the stop at the broker; a position without one says so."""
+    """The price of the stop at the broker; a position without one, or with one that is smaller,
+    says so."""
     if row.stop_price is None:
         return ("NONE", "warn")
+    if row.unprotected:
+        return (f"PART {format.price(row.stop_price, row.instrument)}", "warn")
     return (format.price(row.stop_price, row.instrument), "text")

@@ -229,13 +229,15 @@ class Protection:
         )
 
     def unprotected(self) -> dict[Key, Decimal]:
-        """How much of each position has no stop resting at its venue."""
+        """How much of each position has no stop resting at its venue; while a stop is being
+        replaced, the smaller of both counts."""
         bare: dict[Key, Decimal] = {}
         for key, position in self._context.portfolio.positions.items():
             stops = [
-                order.leaves
+                min(order.quantity, order.pending_quantity or order.quantity) - order.filled
                 for order in self._context.orders.open_orders(*key)
-                if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in SETTLED
+                if order.purpose is OrderPurpose.PROTECTIVE_STOP
+                and order.state in (*SETTLED, OrderState.PENDING_REPLACE)
             ]
             if (missing := self._context.closable(position) - sum(stops, ZERO)) > 0:
                 bare[key] = missing
