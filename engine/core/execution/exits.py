@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from engine.core.events import OrderEvent, OrderRejected, PositionNotFlat, Restored
 from engine.core.execution.context import Context, Key, closing_side
 from engine.core.execution.deadlines import Deadlines
-from engine.core.execution.rules import BASIS_POINT
+from engine.core.execution.rules import BASIS_POINT, HUNDRED
 from engine.core.model import NANOS, ZERO, Order, OrderPurpose, OrderType, Position, Side
 from engine.core.orders import client_order_id
 from engine.core.pauses import REFUSED_PAUSE
@@ -177,8 +177,19 @@ class Exits:
             bus.now,
             limit or context.portfolio.mark_price(position.symbol) or ZERO,
             limit,
+            stop_loss=self._stop_loss(position),
             cause=bus.cause,
         )
+
+    def _stop_loss(self, position: Position) -> Decimal | None:
+        """A short that is bought back too far, by an execution after a cancel, leaves a long
+        position: what protects that comes with the order."""
+        instrument = self._context.instrument(position.symbol)
+        mark = self._context.portfolio.mark_price(position.symbol)
+        if position.quantity > 0 or instrument is None or mark is None:
+            return None
+        distance = self._context.risk.limits_of(position.symbol).stop_loss_pct / HUNDRED
+        return max(instrument.price(mark * (1 - distance)), instrument.tick)
 
     def _limit(self, position: Position, exit_: Exit) -> Decimal | None:
         """The limit price of a first try, where one is set and a price is known; else the market's.
