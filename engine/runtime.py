@@ -77,7 +77,9 @@ from engine.view import View
 from engine.watchdog import Unwatched, Watchdog
 
 TICK_S = 0.25
-STOP_S = 5.0
+ANSWERS_S = 5.0
+FLUSH_S = 5.0
+"""How long a stop waits for the brokers, and then for the disk."""
 
 MakeFeed = Callable[[Settings, int | None, Collection[str]], Feed]
 MakeBrokers = Callable[
@@ -437,9 +439,11 @@ class Runtime:
             self.publish(EngineStopping(self._settings.on_stop, ts=self._now()))
         except Exception as error:
             log.error("open orders stay as they are", exc_info=error)
-        try:
-            async with asyncio.timeout(STOP_S):
+        with suppress(TimeoutError):  # a broker without an answer must not keep facts from the disk
+            async with asyncio.timeout(ANSWERS_S):
                 await self._in_flight.idle.wait()
+        try:
+            async with asyncio.timeout(FLUSH_S):
                 await self._writer.flush()
                 await saver.save()
                 log.info("audit head %s", await repository.audit_head())

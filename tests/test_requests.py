@@ -1,6 +1,7 @@
 """Several brokers at once, some of which do not answer: a real engine, each broker simulated."""
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -236,7 +237,7 @@ async def test_an_error_of_our_own_in_a_request_ends_the_engine(settings: Settin
 async def test_the_engine_stops_in_time_while_a_broker_never_answers(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.runtime.STOP_S", 0.2)
+    monkeypatch.setattr("engine.runtime.ANSWERS_S", 0.2)
     street = Street()
     settings = settings.model_copy(update={"submit_timeout_s": 3600.0})
     async with running(settings, street.parts) as session:
@@ -248,6 +249,8 @@ async def test_the_engine_stops_in_time_while_a_broker_never_answers(
             await session.stop()
     states = dict(rows(settings, "SELECT client_order_id, state FROM orders"))
     assert states[stops(snapshot)["CCC"].client_order_id] == "pending_cancel"
+    ((saved,),) = rows(settings, "SELECT value FROM bot_state WHERE key = 'market'")
+    assert json.loads(saved)["ts"] == session.runtime.machine.bus.now
 
 
 # --- one request to replace ----------------------------------------------------------------------

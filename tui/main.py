@@ -34,7 +34,7 @@ AUTHOR = "supervisor"
 STANDARD = (0, 1, 2)
 """Input, output and errors: Textual puts objects of its own in place of Python's names for them."""
 
-ENGINE_STOP_S = 10.0
+ENGINE_STOP_S = 15.0
 CONSOLE_STOP_S = 2.0
 RESTORE_MS = 300
 KILL_S = 10.0

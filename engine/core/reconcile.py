@@ -1,10 +1,10 @@
 """The books compared with what each broker says of the whole account.
 
-A statement is asked for when a broker is connected, and every few minutes. It is several answers,
-one after the other, while both sides move on; so a difference counts only where two statements in a
-row have it, and what moved since a statement was asked for is not compared with it. Executions that
-are missing here are taken in as if the venue had told them now; a statement that brings some is
-followed by another before anything is compared.
+A statement is asked for when a broker is connected, every few minutes, and when the engine stops.
+It is several answers, one after the other, while both sides move on; so a difference counts only
+where two statements in a row have it, and what moved since a statement was asked for is not
+compared with it. Executions that are missing here are taken in as if the venue had told them now; a
+statement that brings some is followed by another before anything is compared.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,6 +18,7 @@ from engine.core.events import (
     BrokerStatusChanged,
     ClockTick,
     Effect,
+    EngineStopping,
     ExecutionReport,
     PositionChanged,
     Reconciled,
@@ -124,6 +125,12 @@ class Reconciler:
         for name, account in self.accounts.items():
             asked, due = account.asked_ts, account.next_ts
             if (asked and event.ts - asked >= LOST_AFTER) or (due and event.ts >= due):
+                self._ask(name, account)
+
+    def on_stopping(self, _: EngineStopping) -> None:
+        """A last look: what a venue tells from now on is heard by the next session alone."""
+        for name, account in self.accounts.items():
+            if account.connected:
                 self._ask(name, account)
 
     def on_failed(self, event: StatementFailed) -> None:

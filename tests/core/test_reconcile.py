@@ -12,6 +12,7 @@ from engine.core.events import (
     BrokerChanged,
     CancelOrder,
     Effect,
+    EngineStopping,
     ExecutionReport,
     OrderAdopted,
     OrderNotFound,
@@ -39,6 +40,7 @@ from engine.core.model import (
     Position,
     Quote,
     Side,
+    StopAction,
 )
 from tests.core.rig import ACME, COIN, FREE, PLENTY, START, Rig
 
@@ -204,6 +206,25 @@ def test_the_books_are_compared_every_few_minutes_and_after_a_reconnect() -> Non
     rig.reconnect()
     assert rig.reconciled == 3
     assert all(fact.differences == () for fact in rig.facts(Reconciled))
+
+
+def test_a_fill_that_nobody_told_is_known_and_protected_before_the_engine_has_stopped() -> None:
+    rig = Bench()
+    order = rig.buy()
+    rig.fill_unheard(100)
+    rig.send(EngineStopping(StopAction.CANCEL_ENTRIES))
+    assert rig.state_of(order) is S.FILLED
+    assert rig.position().quantity == order.quantity
+    assert rig.of(OrderPurpose.PROTECTIVE_STOP)
+    rig.assert_same_books()
+
+
+def test_a_broker_that_is_away_is_not_asked_when_the_engine_stops() -> None:
+    rig = Bench()
+    rig.send(BrokerChanged("paper", False, "closed"))
+    before = len(rig.asked)
+    rig.send(EngineStopping(StopAction.KEEP))
+    assert len(rig.asked) == before
 
 
 def test_protection_and_exits_wait_for_the_comparison_and_follow_it() -> None:

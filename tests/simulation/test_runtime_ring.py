@@ -13,10 +13,11 @@ from engine.simulation.runtime import deaths, play, play_death
 from engine.simulation.runtime_world import Venue
 from engine.simulation.virtual_loop import Crash, Deadlock, VirtualLoop
 
-SEEDS = 8
+SEEDS = (*range(8), 1044)
+"""1044 once broke I8: a fill on its way at an orderly stop left its order open in the database."""
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_law_breaks(seed: int) -> None:
     outcome = play(seed)
     assert outcome.broken == ""
