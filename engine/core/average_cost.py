@@ -96,7 +96,6 @@ def _close(position: Position, fill: Fill, quantity: Decimal) -> tuple[Position,
         commission=position.commission + fill.commission,
         trip_pnl=position.trip_pnl + pnl,
         trip_commission=position.trip_commission + fill.commission,
-        stop_price=None if flat else position.stop_price,
     )
     return after, _round_trip(position, after, fill) if flat else None
 

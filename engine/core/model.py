@@ -426,7 +426,8 @@ class Position(Struct, frozen=True):
 
     `realised_pnl` (before commissions) and `commission` are sums over the position's whole life;
     the `trip` fields are of the round trip that is open, `opened_quantity` and `opened_notional`
-    what was bought (or sold short) in it.
+    what was bought (or sold short) in it. A flat position keeps its last `stop_price`: it counts
+    again where the venue takes back the execution that closed it.
     """
 
     strategy: str

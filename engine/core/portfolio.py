@@ -237,10 +237,10 @@ class Portfolio:
             position, _ = apply(now, reversing(fill))
             if correction is not None:
                 position, _ = apply(position, correction)
+                self._former[correction.execution_id] = correction
             self._former |= {entry.execution_id: entry for entry, _ in entries}
             entries.clear()  # what the position was before each does not hold any more
-        stop_price = now.stop_price if position.quantity else None
-        self.positions[key] = position = replace(position, stop_price=stop_price)
+        self.positions[key] = position = replace(position, stop_price=now.stop_price)
         self._resync()
         self._bus.publish(TradeReversed(fill, correction, position, self.cash, reason))
 

@@ -27,10 +27,12 @@ from engine.core.events import (
     StrategyState,
     SymbolPaused,
     SymbolResumed,
+    TradeReversed,
     TradingDayStarted,
 )
 from engine.core.model import Fill, FintracReport, Order, Position, Violation
 from engine.core.risk import HIGH_WATER_MARK
+from engine.store import ledger
 from engine.store.durable import (
     Breaker,
     KillSwitch,
@@ -110,7 +112,7 @@ class Database:
             day=self._day.day if self._day else "",
             day_equity=self._day.equity if self._day else None,
             peak_equity=self._peak,
-            fills=tuple(fills),
+            fills=tuple(ledger.standing(fills)),
             violations=tuple(self._violations),
             fintrac=tuple(self._reports.values()),
         )
@@ -121,8 +123,9 @@ class Database:
                 pass
             case OrderEvent(order=order):
                 self._orders[order.client_order_id] = order
-            case PositionChanged(position=position, fill=fill):
-                self._fills.setdefault(fill.execution_id, fill)
+            case PositionChanged(position=position) | TradeReversed(position=position):
+                for entry in ledger.entries_of(fact):
+                    self._fills.setdefault(entry.execution_id, entry)
                 self._positions[position.strategy, position.symbol] = position
             case SymbolPaused() | SymbolResumed():
                 self._pauses = pauses_after(self._pauses, fact)

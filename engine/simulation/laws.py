@@ -11,6 +11,9 @@ from math import isfinite, nan
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
+from engine.core.average_cost import REVERSED
 from engine.core.events import (
     AccountStatement,
     BarClosed,
@@ -143,6 +146,8 @@ class Laws:
         self.on: set[str] = set()
         self.losses: dict[str, int] = {}
         self.trips: dict[Key, Decimal] = {}
+        self.entries: dict[Key, list[tuple[Decimal, Decimal, Fill]]] = {}
+        self.reversed: set[str] = set()
         self.day_equity: Decimal | None = None
         self.kill: KillAction | None = None
         self.breaker = False
@@ -240,6 +245,9 @@ class Laws:
         self.orders = {order.client_order_id: order for order in event.orders}
         self.filled = {order.client_order_id: order.filled for order in event.orders}
         self.executions = set(event.execution_ids)
+        self.reversed = {
+            key.removesuffix(REVERSED) for key in self.executions if key.endswith(REVERSED)
+        }
         self.fills = {fill.execution_id: (fill.strategy, fill) for fill in event.fills}
         self.on = {state.strategy for state in event.strategies if state.enabled}
         self.losses = {state.strategy: state.losses for state in event.strategies}
@@ -271,30 +279,19 @@ class Laws:
         self.filled[client_order_id] = before + fill.quantity
         key = (order.strategy if order is not None else EXTERNAL, fill.symbol)
         self.cash += -fill.side.sign * fill.quantity * fill.price - fill.commission
-        if self.kill is KillAction.FLATTEN:
-            self.forced.add(key)
         self._hold(key, fill)
-        if not self.held[key]:
-            self.forced.discard(key)
+        self._force(key)
 
     def _hold(self, key: Key, fill: Fill) -> None:
-        """A round trip is from flat to flat: a fill that passes through zero ends one, with its
-        whole commission, and begins another."""
-        before = self.held.get(key, Decimal(0))
-        after = self.held[key] = before + fill.side.sign * fill.quantity
-        rest = after if before * after < 0 else Decimal(0)
-        gain = (before + rest - after) * fill.price - fill.commission
-        trip = self.trips.pop(key, Decimal(0)) + gain
-        if after and not rest:
-            self.trips[key] = trip
-            return
-        self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if trip < 0 else 0
-        if rest:
-            self.trips[key] = -rest * fill.price
+        before, trip = self.held.get(key, Decimal(0)), self.trips.get(key, Decimal(0))
+        self.entries.setdefault(key, []).append((before, trip, fill))
+        self.held[key], self.trips[key], ended = _carried(before, trip, fill)
+        if ended is not None:
+            self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if ended < 0 else 0
 
     def _reverse(self, event: TradeBusted) -> None:
         """An execution is as if it had never been, or had been another."""
-        if event.execution_id not in self.fills:
+        if event.execution_id not in self.fills or event.execution_id in self.reversed:
             return
         strategy, fill = self.fills[event.execution_id]
         correction = event.corrected
@@ -305,18 +302,45 @@ class Laws:
         if fill.symbol != event.symbol or not same or not _is_sound(correction or fill, None):
             return
         del self.fills[event.execution_id]
-        key = (strategy, fill.symbol)
-        entries = [(-1, fill)]
-        if correction is not None and correction.execution_id not in self.executions - {
-            event.execution_id
-        }:
-            entries.append((1, correction))
+        self.reversed.add(event.execution_id)
+        self.cash -= fill.cash_change
+        others = self.executions - {event.execution_id}
+        if correction is not None and correction.execution_id in others:
+            correction = None
+        if correction is not None:
             self.executions.add(correction.execution_id)
             self.fills[correction.execution_id] = (strategy, correction)
-        for sign, entry in entries:
-            signed = sign * entry.side.sign * entry.quantity
-            self.cash += -signed * entry.price - sign * entry.commission
-            self.held[key] = self.held.get(key, Decimal(0)) + signed
+            self.cash += correction.cash_change
+        self._restate((strategy, fill.symbol), fill, correction)
+
+    def _force(self, key: Key) -> None:
+        """While a kill flattens, what is held may be closed, whoever owns it."""
+        if not self.held[key]:
+            self.forced.discard(key)
+        elif self.kill is KillAction.FLATTEN:
+            self.forced.add(key)
+
+    def _restate(self, key: Key, fill: Fill, correction: Fill | None) -> None:
+        """Follow the position anew from before `fill`; one of a former session is bought or sold
+        back at its price. No loss is counted for it."""
+        corrected = [] if correction is None else [correction]
+        entries = self.entries.setdefault(key, [])
+        number = next((n for n, entry in enumerate(entries) if entry[2] == fill), None)
+        if number is None:
+            held, trip = self.held[key], self.trips.get(key, Decimal(0))
+            back = replace(fill, side=fill.side.opposite, commission=-fill.commission)
+            for entry in (back, *corrected):
+                held, trip, _ = _carried(held, trip, entry)
+            entries.clear()
+        else:
+            held, trip, _ = entries[number]
+            again = corrected + [entry for _, _, entry in entries[number + 1 :]]
+            del entries[number:]
+            for entry in again:
+                entries.append((held, trip, entry))
+                held, trip, _ = _carried(held, trip, entry)
+        self.held[key], self.trips[key] = held, trip
+        self._force(key)
 
     # --- what came out --------------------------------------------------------------------------
 
@@ -600,6 +624,18 @@ def is_cancelled_by(kill: KillAction | None, order: Order) -> bool:
         case KillAction.CANCEL:
             pass
     return order.purpose is not stays
+
+
+def _carried(before: Decimal, trip: Decimal, fill: Fill) -> tuple[Decimal, Decimal, Decimal | None]:
+    """The quantity and the money of the round trip after `fill`, and what the one that it ended
+    came to. A round trip is from flat to flat: a fill that passes through zero ends one, with its
+    whole commission, and begins another."""
+    after = before + fill.side.sign * fill.quantity
+    rest = after if before * after < 0 else Decimal(0)
+    trip += (before + rest - after) * fill.price - fill.commission
+    if after and not rest:
+        return after, trip, None
+    return after, -rest * fill.price, trip
 
 
 def _report_of(fill: Fill) -> ExecutionReport:

@@ -50,6 +50,7 @@ class Fault(StrEnum):
     BAD_QUOTE = "bad quote"
     SPIKE = "spike"
     BAD_BAR = "bad bar"
+    BUSTED = "trade bust"
     HAND_MADE = "hand-made order"  # rates from here on
     VENUE_DOWN = "venue down"
     FEED_SILENT = "feed silent"
@@ -77,6 +78,7 @@ RANGES: dict[Fault, tuple[float, float]] = {
     Fault.BAD_QUOTE: (0.01, 0.1),
     Fault.SPIKE: (0.005, 0.03),
     Fault.BAD_BAR: (0.05, 0.3),
+    Fault.BUSTED: (0.02, 0.2),
     Fault.HAND_MADE: (0.5, 3),
     Fault.VENUE_DOWN: (0.5, 3),
     Fault.FEED_SILENT: (0.5, 2),

@@ -35,6 +35,7 @@ def check_rest(world: World) -> None:
     law(not stale, "I16 stale", stale)
     _same_orders(world, host)
     _same_positions(world, host)
+    _same_cash(world, host)
     _one_order_each(world)
     if not host.killed:
         _protected(host)
@@ -57,6 +58,14 @@ def _same_positions(world: World, host: Host) -> None:
         held = sum((p.quantity for p in ours if p.symbol == symbol), Decimal(0))
         there = theirs.get(symbol, Decimal(0))
         law(held == there, "I8 positions", f"{symbol}: {held} here, {there} at the venue")
+
+
+def _same_cash(world: World, host: Host) -> None:
+    """All that the executions that stand made of the cash at the start."""
+    fills = [fill for venue in world.venues.values() for fill in venue.executions.values()]
+    there = sum((f.cash_change for f in fills), world.options.config.starting_cash)
+    here = host.machine.portfolio.cash
+    law(here == there, "I4", f"cash is {here} here, and {there} at the venues")
 
 
 def _one_order_each(world: World) -> None:

@@ -22,6 +22,7 @@ from engine.core.events import (
     RequestStatement,
     StatementFailed,
     SubmitFailed,
+    TradeBusted,
     VenueOrder,
 )
 from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
@@ -65,7 +66,9 @@ class Surroundings(Protocol):
 class Venue:
     """`cash` is what the account began with; None where the venue does not say.
 
-    `submits` counts the requests for each client order id, `accepted` the orders made of them.
+    `executions` are those that stand, `reported` all that there were, and `busts` what was taken
+    back of them, or corrected: with every answer it is told again. `submits` counts the requests
+    for each client order id, `accepted` the orders made of them.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class Venue:
         self.submits: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
         self.executions: dict[str, Fill] = {}
+        self.reported: dict[str, Fill] = {}
+        self.busts: list[TradeBusted] = []
         self.orders: dict[str, Order] = {}
         self.quotes: dict[str, Quote] = {}
         self._cash = cash
@@ -134,7 +139,7 @@ class Venue:
 
         def go_on(draft: Event) -> None:
             if isinstance(draft, AccountStatement):
-                self._request(lambda: [self._complete(draft, effect)], failed, failed, answer)
+                self._request(lambda: self._complete(draft, effect), failed, failed, answer)
             else:
                 answer(draft)
 
@@ -243,7 +248,7 @@ class Venue:
             return report
         price = instrument.price(self.quotes[order.symbol].mid)
         fill = Fill(f"{key}-last", key, order.symbol, order.side, quantity, price, ZERO, now)
-        self.executions[fill.execution_id] = fill
+        self._execute(fill)
         self._say(replace(report, state=S.PARTIALLY_FILLED, fill=fill))
         if quantity < leaves:
             return self._end(report)
@@ -251,7 +256,7 @@ class Venue:
         return CancelRejected(key, "too late")
 
     def _filled(self, key: str) -> Decimal:
-        own = (f.quantity for f in self.executions.values() if f.client_order_id == key)
+        own = (f.quantity for f in self.reported.values() if f.client_order_id == key)
         return sum(own, ZERO)
 
     def _end(self, report: ExecutionReport) -> ExecutionReport:
@@ -263,11 +268,13 @@ class Venue:
         report = self._ended.get(key) or self.exchange.find(key)
         if report is None or self._visible.get(key, 0) > self._schedule.now:
             return [OrderNotFound(key)]
-        fills = [f for f in self.executions.values() if f.client_order_id == key]
+        fills = [f for f in self.reported.values() if f.client_order_id == key]
+        ids = {fill.execution_id for fill in fills}
+        busts = [bust for bust in self.busts if bust.execution_id in ids]
         told = [
             ExecutionReport(key, S.PARTIALLY_FILLED, report.venue_order_id, fill) for fill in fills
         ]
-        return [*told, replace(report, fill=None)]
+        return [*told, *busts, replace(report, fill=None)]
 
     def _draft(self, effect: RequestStatement) -> AccountStatement:
         """The open orders that are visible by now."""
@@ -285,7 +292,7 @@ class Venue:
         )
         return AccountStatement(effect.broker, effect.asked_ts, listed, (), {})
 
-    def _complete(self, draft: AccountStatement, effect: RequestStatement) -> AccountStatement:
+    def _complete(self, draft: AccountStatement, effect: RequestStatement) -> list[Event]:
         fills = self.executions.values()
         positions = {
             symbol: sum((f.side.sign * f.quantity for f in fills if f.symbol == symbol), ZERO)
@@ -294,8 +301,8 @@ class Venue:
         cash = None
         if self._cash is not None:
             cash = self._cash + sum((fill.cash_change for fill in fills), ZERO)
-        known = tuple(fill for fill in fills if fill.ts >= effect.since)
-        return replace(draft, fills=known, positions=positions, cash=cash)
+        known = tuple(fill for fill in self.reported.values() if fill.ts >= effect.since)
+        return [replace(draft, fills=known, positions=positions, cash=cash), *self.busts]
 
     def _venue_order_id(self, key: str) -> str:
         report = self.exchange.find(key)
@@ -311,8 +318,36 @@ class Venue:
         self.quotes[quote.symbol] = quote
         for report in self.exchange.on_quote(quote):
             if report.fill is not None:
-                self.executions[report.fill.execution_id] = report.fill
+                self._execute(report.fill)
             self._say(report)
+
+    def _execute(self, fill: Fill) -> None:
+        self.executions[fill.execution_id] = self.reported[fill.execution_id] = fill
+        if self._chance(Fault.BUSTED):
+            delay = self._random.randint(MILLI, LATEST)
+            self._schedule.after(delay, lambda: self._bust(fill))
+
+    def _bust(self, fill: Fill) -> None:
+        """Take an execution back, or correct it; under an id of its own a correction may be taken
+        back too."""
+        del self.executions[fill.execution_id]
+        correction = self._correction(fill) if self._random.random() < 0.5 else None
+        if correction is not None:
+            self.executions[correction.execution_id] = correction
+            if correction.execution_id != fill.execution_id and self._random.random() < 0.3:
+                self._schedule.after(NANOS, lambda: self._bust(correction))
+        bust = TradeBusted(fill.execution_id, fill.symbol, correction, "erroneous")
+        self.busts.append(bust)
+        self._around.note(Fault.BUSTED)
+        self._say(bust)
+
+    def _correction(self, fill: Fill) -> Fill:
+        """At another price, or of a smaller quantity."""
+        instrument = self.instruments[fill.symbol]
+        price = instrument.price(fill.price * self._random.choice((Decimal("0.9"), Decimal("1.1"))))
+        quantity = instrument.quantity(fill.quantity / self._random.choice((1, 2)))
+        key = fill.execution_id + self._random.choice(("", "-c"))
+        return replace(fill, execution_id=key, price=price, quantity=quantity or fill.quantity)
 
     def make_by_hand(self) -> None:
         """Somebody sends an order from the venue's own pages: one that fills, or one that rests."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 
-from engine.core.average_cost import REVERSED
+from engine.core.average_cost import REVERSED, reversing
+from engine.core.events import PositionChanged, TradeReversed
 from engine.core.model import ZERO, Fill, Order, Position
 
 _EXACT_DIGITS = 100
@@ -14,6 +15,22 @@ def cash(opening: Decimal, fills: Iterable[Fill]) -> Decimal:
     """`opening` and what all `fills` add to it: exact, whatever the number of digits."""
     with localcontext(prec=_EXACT_DIGITS):
         return sum((fill.cash_change for fill in fills), opening)
+
+
+def entries_of(change: PositionChanged | TradeReversed) -> list[Fill]:
+    """What a change adds to the ledger; nothing is ever taken out of it."""
+    if isinstance(change, PositionChanged):
+        return [change.fill]
+    entries = [reversing(change.fill)]
+    return entries if change.correction is None else [*entries, change.correction]
+
+
+def standing(fills: Iterable[Fill]) -> list[Fill]:
+    """Those that the venue did not take back, without the entries that reverse those it did."""
+    fills = list(fills)
+    gone = {fill.execution_id for fill in fills if fill.execution_id.endswith(REVERSED)}
+    gone |= {key.removesuffix(REVERSED) for key in gone}
+    return [fill for fill in fills if fill.execution_id not in gone]
 
 
 def position_differences(positions: Iterable[Position], fills: Iterable[Fill]) -> list[str]:

@@ -22,7 +22,6 @@ from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from engine.core.average_cost import REVERSED, reversing
 from engine.core.compliance import FILLS_KEPT
 from engine.core.events import (
     Bracket,
@@ -394,19 +393,11 @@ async def _record_positions(connection: AsyncConnection, facts: Iterable[Event])
         return {}
     positions = {(c.position.strategy, c.position.symbol): c.position for c in changes}
     dialect = connection.dialect.name
-    fills = [asdict(fill) for change in changes for fill in _entries(change)]
+    fills = [asdict(fill) for change in changes for fill in ledger.entries_of(change)]
     await connection.execute(insert_new(dialect, models.Trade), fills)
     holdings = [asdict(position) for position in positions.values()]
     await connection.execute(upsert(dialect, models.Position), holdings)
     return {_CASH: changes[-1].cash}
-
-
-def _entries(change: PositionChanged | TradeReversed) -> list[Fill]:
-    """What a change adds to the ledger; nothing is ever taken out of it."""
-    if isinstance(change, PositionChanged):
-        return [change.fill]
-    entries = [reversing(change.fill)]
-    return entries if change.correction is None else [*entries, change.correction]
 
 
 async def _record_strategies(
@@ -478,7 +469,9 @@ async def _restored(
         day_start_ts = day.ts
     orders = await _orders_since(connection, day_start_ts)
     recent_ts = max((fill.ts for fill in fills), default=0) - FILLS_KEPT
-    recent = sorted((f for f in _standing(fills) if f.ts >= recent_ts), key=lambda fill: fill.ts)
+    recent = sorted(
+        (f for f in ledger.standing(fills) if f.ts >= recent_ts), key=lambda fill: fill.ts
+    )
     return Restored(
         cash=ledger.cash(opening, fills),
         orders=orders,
@@ -511,13 +504,6 @@ async def _orders_since(connection: AsyncConnection, ts: int | None) -> tuple[Or
     wanted = _IS_OPEN if ts is None else or_(_IS_OPEN, table.created_ts >= ts)
     rows = await connection.execute(select(table).where(wanted).order_by(table.created_ts))
     return tuple(Order(**row) for row in rows.mappings())
-
-
-def _standing(fills: Sequence[Fill]) -> list[Fill]:
-    """Those that the venue did not take back, without the entries that reverse those it did."""
-    gone = {fill.execution_id for fill in fills if fill.execution_id.endswith(REVERSED)}
-    gone |= {key.removesuffix(REVERSED) for key in gone}
-    return [fill for fill in fills if fill.execution_id not in gone]
 
 
 def _execution_ids(fills: Sequence[Fill], orders: set[str]) -> tuple[str, ...]:

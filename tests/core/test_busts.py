@@ -133,6 +133,16 @@ def test_a_former_sessions_execution_is_reversed_too() -> None:
     assert len(after.facts(TradeReversed)) == 1
 
 
+def test_the_correction_of_a_former_sessions_execution_may_be_taken_back_too() -> None:
+    rig = Rig()
+    fill, correction = execution(1, Side.BUY, 10, 100), execution(2, Side.BUY, 10, 99)
+    tell(rig, fill)
+    after = Rig(restored=rig.durable())
+    bust(after, fill, correction)
+    _, fact = bust(after, correction)
+    assert (fact.position.quantity, after.cash) == (0, CASH)
+
+
 def test_a_bust_of_nothing_that_is_known_is_said() -> None:
     rig = Rig()
     fill = execution(1, Side.BUY, 10, 100)
@@ -170,3 +180,14 @@ def test_what_is_held_after_a_bust_is_protected() -> None:
     stops = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
     assert [stop.leaves for stop in stops] == [20]
     assert rig.facts(Event)
+
+
+def test_a_position_that_a_bust_brings_back_is_under_its_stop_again() -> None:
+    rig = Rig()
+    stop_price = rig.hold_position(100).stop_price
+    rig.quote(90)
+    assert rig.position().quantity == 0
+    fill = [e.fill for e in rig.inputs if isinstance(e, ExecutionReport) and e.fill][-1]
+    bust(rig, fill)
+    (stop,) = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    assert (stop.leaves, stop.stop_price) == (rig.position().quantity, stop_price)

@@ -110,7 +110,7 @@ def test_a_position_from_flat_to_flat_is_a_round_trip_after_commission(books: Bo
     books.fill(Side.BUY, 10, 102, 1)
     books.fill(Side.SELL, 5, 104, 1)
     position = books.fill(Side.SELL, 15, 96, 2)
-    assert (position.quantity, position.cost, position.stop_price) == (0, 0, None)
+    assert (position.quantity, position.cost) == (0, 0)
     (fact,) = books.closed()
     trip = fact.round_trip
     assert (trip.side, trip.quantity, trip.entry_price, trip.exit_price) == (Side.BUY, 20, 101, 98)
