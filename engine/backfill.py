@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from engine.core.events import BarClosed
 from engine.core.model import Bar
 from engine.core.text import clean
+from engine.tasks import Tasks
 
 FETCH_S = 5.0
 
@@ -30,10 +31,9 @@ class Backfill:
     ) -> None:
         self._history = history
         self._admit = admit
-        self._failed = failed
         self._last: dict[str, int] = {}
         self._held: dict[str, list[BarClosed]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(failed)
 
     def holds(self, event: BarClosed) -> bool:
         """Whether `event` waits; then it is admitted later."""
@@ -47,10 +47,12 @@ class Backfill:
         if not event.live or not last or bar.start <= last:
             return False
         self._held[bar.symbol] = [event]
-        task = asyncio.create_task(self._fill(bar, last))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._tasks.start(self._fill(bar, last))
         return True
+
+    async def close(self) -> None:
+        """What is held back stays so."""
+        await self._tasks.close()
 
     async def _fill(self, bar: Bar, last: int) -> None:
         """Admit what is missing between `last` and `bar`, then what was held."""
@@ -69,8 +71,3 @@ class Backfill:
         for event in later:
             if not self.holds(event):
                 self._admit(event)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            self._failed(error)

@@ -6,7 +6,8 @@ no cancel waits behind a submit.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from engine.brokers.base import BaseBroker, InDoubt, NotSent
@@ -31,6 +32,7 @@ from engine.core.events import (
 from engine.core.model import Order, OrderState, OrderTerms
 from engine.core.text import clean
 from engine.ops.errors import UserError
+from engine.tasks import Tasks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -103,7 +105,7 @@ class BrokerLink:
     async def _connect(self) -> bool:
         """Whether there is nothing left to try."""
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with _deadline(self._deadline_s):
                 await self.broker.connect(self._heard)
         except UserError as error:
             self._set(False, clean(f"{error.message}; {error.remedy}"))
@@ -117,7 +119,7 @@ class BrokerLink:
 
     async def disconnect(self) -> None:
         try:
-            async with asyncio.timeout(DISCONNECT_S):
+            async with _deadline(DISCONNECT_S):
                 await self.broker.disconnect()
         except Exception as error:
             log.warning("%s did not disconnect in order", self.name, exc_info=error)
@@ -236,7 +238,7 @@ class BrokerLink:
     ) -> T:
         """The answer to a request. Raises what the broker does, TimeoutError past the deadline."""
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with _deadline(self._deadline_s):
                 answer = await request(*arguments, **named)
         except TimeoutError:
             self._hear(answered=False)
@@ -268,8 +270,7 @@ class Requests:
         self._venues = venues
         self._is_wanted = is_wanted
         self._in_flight = in_flight
-        self._failed = failed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(failed)
 
     def carry_out(self, effect: Effect) -> bool:
         """Start the request; False where the effect is none for a broker."""
@@ -309,9 +310,7 @@ class Requests:
 
     async def close(self) -> None:
         """Give up what is still under way, and disconnect."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await asyncio.gather(*(link.disconnect() for link in self._links.values()))
 
     def _link(self, order: Order) -> BrokerLink:
@@ -319,15 +318,21 @@ class Requests:
 
     def _start(self, request: Coroutine[Any, Any, None]) -> None:
         self._in_flight.begin()
-        task = asyncio.create_task(request)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._tasks.start(request).add_done_callback(lambda _: self._in_flight.end())
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._in_flight.end()
-        if not task.cancelled() and (error := task.exception()):
-            self._failed(error)
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncGenerator[None]:
+    """Raises TimeoutError after so long, and InDoubt where the broker's library gives its own work
+    up: that is a CancelledError too, and none that was meant for this task."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise InDoubt("the broker's library gave up") from error
 
 
 def _reason_of(error: Exception) -> str:

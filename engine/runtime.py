@@ -435,6 +435,7 @@ class Runtime:
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
+        await self._backfill.close()
         try:
             self.publish(EngineStopping(self._settings.on_stop, ts=self._now()))
         except Exception as error:

@@ -2,8 +2,11 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
+
+import pytest
 
 from engine.core.events import BarClosed, FeedChanged
 from engine.core.model import MINUTE, Bar
@@ -141,3 +144,41 @@ async def test_a_session_with_a_hole_replays_to_the_same_state(tmp_path: Path) -
     settings = script.session.settings
     again = replayed(settings, journals(settings)[0])
     assert again.state_hash() == script.session.runtime.machine.state_hash()
+
+
+async def test_a_fill_of_a_hole_that_is_cancelled_ends_the_engine(tmp_path: Path) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def history(script: Script, until: int) -> list[Bar]:
+        asked.set()
+        answer.wait()
+        return []
+
+    script = Script(tmp_path, history)
+    await script.__aenter__()
+    before = asyncio.all_tasks()
+    script.close(1, 4)
+    (filling,) = asyncio.all_tasks() - before
+    await asyncio.to_thread(asked.wait)
+    filling.cancel()
+    try:
+        with pytest.raises(RuntimeError, match="was cancelled"):
+            await script.session.until(lambda _: False)
+    finally:
+        answer.set()
+
+
+async def test_a_hole_that_is_being_filled_at_a_stop_stays_a_hole(tmp_path: Path) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def history(script: Script, until: int) -> list[Bar]:
+        asked.set()
+        answer.wait()
+        return []
+
+    async with Script(tmp_path, history) as script:
+        script.close(1, 4)
+        await asyncio.to_thread(asked.wait)
+    answer.set()
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+    assert script.session.runtime.machine.runner.runs["watching"].slots["S000"].seen == 1

@@ -44,8 +44,11 @@ KILL = TripKillSwitch(source="key", author="me")
 
 
 class Venue(PaperBroker):
-    """A simulated broker under a name of its own; while `deaf` it never answers. `cancels` are the
-    orders whose cancel reached it."""
+    """A simulated broker under a name of its own; while `deaf` it never answers.
+
+    `fault` is what becomes of its first submit: the answer "hangs", or the broker's library "gives
+    up". `cancels` are the orders whose cancel reached it.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,8 @@ class Venue(PaperBroker):
         self.name = name
         self.deaf = False
         self.refuses = ""
+        self.fault = ""
+        self.sending: asyncio.Task[object] | None = None
         self.cancels: list[str] = []
         self.submits: list[str] = []
         self.tell: Publish = lambda event: None
@@ -71,8 +76,15 @@ class Venue(PaperBroker):
 
     async def submit_order(self, order: Order) -> ExecutionReport:
         self.submits.append(order.symbol)
+        self.sending = asyncio.current_task()
         await self._hear()
-        return await super().submit_order(order)
+        fault, self.fault = self.fault, ""
+        answer = await super().submit_order(order)
+        if fault == "hangs":
+            await asyncio.Event().wait()
+        if fault == "gives up":
+            raise asyncio.CancelledError
+        return answer
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
         self.cancels.append(order.client_order_id)
@@ -95,6 +107,7 @@ class Street:
         self.venues: dict[str, Venue] = {}
         self._deaf = deaf
         self._refuses = refuses
+        self.fault = ""
         self.parts = Parts(feed=self._feed, brokers=self._brokers)
 
     def _feed(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
@@ -115,6 +128,7 @@ class Street:
             name = instrument.venue
             venue = self.venues[name] = Venue(name, (instrument,), settings, now)
             venue.deaf = name in self._deaf
+            venue.fault = self.fault
             venue.refuses = self._refuses if name == "south" else ""
             symbol = instrument.symbol
             mine = replace(
@@ -232,6 +246,32 @@ async def test_an_error_of_our_own_in_a_request_ends_the_engine(settings: Settin
     session.start()
     with pytest.raises(ZeroDivisionError):
         await session.until(lambda _: False)
+
+
+async def test_a_request_that_is_cancelled_by_another_ends_the_engine(settings: Settings) -> None:
+    street = Street()
+    settings = settings.model_copy(update={"submit_timeout_s": 3600.0})
+    street.fault = "hangs"
+    session = Session(settings, parts=street.parts)
+    session.start()
+    await session.until(lambda _: street.venues and street.venues["north"].sending)
+    sending = street.venues["north"].sending
+    assert sending is not None
+    sending.cancel()
+    with pytest.raises(RuntimeError, match="submit was cancelled"):
+        await session.until(lambda _: False)
+
+
+async def test_a_broker_that_gives_up_a_request_by_itself_leaves_the_order_in_doubt(
+    settings: Settings,
+) -> None:
+    street = Street()
+    street.fault = "gives up"
+    async with running(settings, street.parts) as session:
+        await session.until(lambda s: len(stops(s)) == 3)
+    doubts = rows(settings, "SELECT payload FROM audit_log WHERE kind = 'OrderInDoubt'")
+    reasons = [json.loads(payload)["order"]["reason"] for (payload,) in doubts]
+    assert reasons == ["the broker's library gave up"] * 3
 
 
 async def test_the_engine_stops_in_time_while_a_broker_never_answers(
