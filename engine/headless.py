@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from engine.core.events import TripKillSwitch
-from engine.health import tidy
+from engine.health import apart_from_start
 from engine.ops.lock import EngineLock
 from engine.ops.logging import start_logging
 from engine.ops.settings import Settings, load_settings
@@ -49,11 +49,8 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number, answer in answers.items():
         loop.add_signal_handler(number, answer)
-    tidying = asyncio.create_task(tidy())
-    try:
+    with apart_from_start():
         await runtime.run()
-    finally:
-        tidying.cancel()
 
 
 def _unseen(snapshot: Snapshot) -> None:

@@ -3,21 +3,30 @@
 import asyncio
 import gc
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 
 PULSE_S = 0.02
 PULSES_KEPT = 500
-TIDY_S = 5.0
+SETTLED_S = 5.0
+"""From then on a start makes nothing any more."""
 BEHIND_S = 0.05
 """A loop that is later than this does not follow."""
 
 
-async def tidy() -> None:
-    """Have Python's garbage collector look at what is new, and never again at what is still there:
-    to look through all that lives would stop the loop, and a kill, for a tenth of a second."""
-    while True:
-        gc.collect()
-        gc.freeze()
-        await asyncio.sleep(TIDY_S)
+@contextmanager
+def apart_from_start() -> Generator[None]:
+    """Keep Python's garbage collector from what a start makes and the engine keeps to its end: to
+    look through that would stop the loop, and a kill, for a tenth of a second. What comes later is
+    looked through in a few milliseconds, as the engine's values are none of its concern."""
+    gc.collect()
+    gc.freeze()
+    settled = asyncio.get_running_loop().call_later(SETTLED_S, gc.freeze)
+    try:
+        yield
+    finally:
+        settled.cancel()
+        gc.unfreeze()
 
 
 class Pulse:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.core.events import Command
-from engine.health import tidy
+from engine.health import apart_from_start
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
@@ -79,11 +79,8 @@ class EngineHost:
     async def _main(self) -> None:
         with self._guard:
             self._loop = asyncio.get_running_loop()
-        tidying = asyncio.create_task(tidy())
-        try:
+        with apart_from_start():
             await self._runtime.run()
-        finally:
-            tidying.cancel()
 
     def _run(self) -> None:
         try:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from engine.core.model import Instrument, KillAction, Mode, Order, Position, Quote, Side, Signal
 
 
-class QuoteRow(Struct, frozen=True):
+class QuoteRow(Struct, frozen=True, gc=False):
     """`last` is the last price (mid of the quote or close of a bar), None before any data came.
     `change_pct` is against the first price of the trading day. `ts` is the market time of the last
     data, 0 before any came: the age that is shown is the snapshot's `ts` less this. `stale` is True
@@ -26,7 +26,7 @@ class QuoteRow(Struct, frozen=True):
     stale: bool
 
 
-class SignalRow(Struct, frozen=True):
+class SignalRow(Struct, frozen=True, gc=False):
     """`outcome` is `order`, `blocked`, or empty while it is being decided; `note` says why."""
 
     seq: int
@@ -35,7 +35,7 @@ class SignalRow(Struct, frozen=True):
     note: str
 
 
-class PositionRow(Struct, frozen=True):
+class PositionRow(Struct, frozen=True, gc=False):
     """`mark` and `unrealised_pnl` are None while the symbol has no price: never 0. `stop_price` is
     of the protective stop that is at the broker now, None where none is; `unprotected` is how much
     of the position has none. `not_flat` says why a position that is to be closed is not yet."""
@@ -50,7 +50,7 @@ class PositionRow(Struct, frozen=True):
     not_flat: str = ""
 
 
-class LimitRow(Struct, frozen=True):
+class LimitRow(Struct, frozen=True, gc=False):
     """One limit of the risk settings. `used` is None where it is unknown; `unit` is `$`, `%` or
     empty for a count. `scope` names the strategy or symbol it is measured on, empty for the
     account. `setting` names the limit where it can be changed; with `least` more is tighter."""
@@ -65,7 +65,7 @@ class LimitRow(Struct, frozen=True):
     least: bool = False
 
 
-class StrategyRow(Struct, frozen=True):
+class StrategyRow(Struct, frozen=True, gc=False):
     """`state` is on, off, paused or failed; `note` says why. `warm` of `required` history
     bars have been seen, of the symbols that have data."""
 
@@ -82,7 +82,7 @@ class StrategyRow(Struct, frozen=True):
     last_signal: Side | None
 
 
-class LogLine(Struct, frozen=True):
+class LogLine(Struct, frozen=True, gc=False):
     """`level` is info, warning or error; `ts` is market time."""
 
     seq: int
@@ -91,7 +91,7 @@ class LogLine(Struct, frozen=True):
     text: str
 
 
-class KillStatus(Struct, frozen=True):
+class KillStatus(Struct, frozen=True, gc=False):
     """`phase` is armed, cancelling, flattening or complete; `open_orders` still wait for their
     cancel, `open_positions` to be closed by a kill that flattens. `action` is what the kill switch
     does, or would do by default."""
@@ -107,7 +107,7 @@ class KillStatus(Struct, frozen=True):
     open_positions: int = 0
 
 
-class BreakerStatus(Struct, frozen=True):
+class BreakerStatus(Struct, frozen=True, gc=False):
     """The circuit breaker: `failures` in a row of the `limit` at which it trips."""
 
     tripped: bool = False
@@ -116,7 +116,7 @@ class BreakerStatus(Struct, frozen=True):
     limit: int = 0
 
 
-class PausedRow(Struct, frozen=True):
+class PausedRow(Struct, frozen=True, gc=False):
     """No entry is made in `symbol` until the market's time is `until`, 0 for by hand."""
 
     symbol: str
@@ -124,14 +124,14 @@ class PausedRow(Struct, frozen=True):
     until: int
 
 
-class DeadManStatus(Struct, frozen=True):
+class DeadManStatus(Struct, frozen=True, gc=False):
     """Seconds until the dead-man's switch trips, and how many there are without a sign of life."""
 
     remaining: float
     limit: float
 
 
-class FeedStatus(Struct, frozen=True):
+class FeedStatus(Struct, frozen=True, gc=False):
     """`status` is connecting, connected, paused, disconnected or ended; `speed` 0 is as fast as
     possible, 1 real time."""
 
@@ -142,18 +142,18 @@ class FeedStatus(Struct, frozen=True):
     recorded: bool
 
 
-class BrokerStatus(Struct, frozen=True):
+class BrokerStatus(Struct, frozen=True, gc=False):
     name: str
     connected: bool
     note: str
 
 
-class StoreStatus(Struct, frozen=True):
+class StoreStatus(Struct, frozen=True, gc=False):
     available: bool
     note: str
 
 
-class Health(Struct, frozen=True):
+class Health(Struct, frozen=True, gc=False):
     """`lateness_ms` is the 99th percentile of the engine loop's delay in the last seconds."""
 
     lateness_ms: float
@@ -164,7 +164,7 @@ class Health(Struct, frozen=True):
     pid: int
 
 
-class LiveGate(Struct, frozen=True):
+class LiveGate(Struct, frozen=True, gc=False):
     """One condition of going live: what it is, whether it is met, what to do."""
 
     condition: str
@@ -172,7 +172,7 @@ class LiveGate(Struct, frozen=True):
     remedy: str
 
 
-class Snapshot(Struct, frozen=True):
+class Snapshot(Struct, frozen=True, gc=False):
     """`ts` is market time, `wall_ts` when the snapshot was taken, both nanoseconds UTC.
 
     Money is in `currency`; a number that is not known is None.

@@ -33,7 +33,7 @@ from engine.core.model import (
 )
 
 
-class Event(Struct, frozen=True, kw_only=True, tag=True):
+class Event(Struct, frozen=True, kw_only=True, tag=True, gc=False):
     ts: int = 0
     seq: int = 0
     cause: int = 0
@@ -152,7 +152,7 @@ class ChangedLimit(Struct, frozen=True):
     setting: str
 
 
-class Pause(Struct, frozen=True):
+class Pause(Struct, frozen=True, gc=False):
     """Why no entry is made in a symbol: until `until` (ns UTC), 0 for until it is resumed. Where it
     is `halted`, its venue stopped the trading, and no order at all is made in it."""
 
@@ -162,7 +162,7 @@ class Pause(Struct, frozen=True):
     halted: bool = False
 
 
-class Bracket(Struct, frozen=True):
+class Bracket(Struct, frozen=True, gc=False):
     """How a position is to be protected beyond a fixed stop: `stop_price` follows the best price at
     the distance `trail`; at `take_profit` the position is closed. None where that is not wanted."""
 
@@ -184,7 +184,7 @@ class Restored(Event, frozen=True):
     `orders` are all orders of today and all that are not final; `cash` is the sum of the ledger;
     `day_equity` is the equity at the start of the trading day `day` (ISO date) and
     `peak_equity` the high-water mark, each None where there is none yet. `fills` are the executions
-    of the last 30 days, oldest first; `violations` those of settlement in the last 12 months;
+    of the last 14 days, oldest first; `violations` those of settlement in the last 12 months;
     `fintrac` the reports that may still change.
     """
 
@@ -288,7 +288,7 @@ class TradeBusted(Event, frozen=True):
     reason: str = ""
 
 
-class VenueOrder(Struct, frozen=True):
+class VenueOrder(Struct, frozen=True, gc=False):
     """An order as a venue lists it, whoever made it; `client_order_id` is empty where it has none.
     `order` has purpose EXTERNAL; what is ours is found by its client order id."""
 
@@ -775,7 +775,7 @@ class LimitChanged(Event, frozen=True):
     setting: str = ""
 
 
-class Difference(Struct, frozen=True):
+class Difference(Struct, frozen=True, gc=False):
     """Something on which the venue and the books do not agree. `kind` is order, fill, position or
     cash; `ours` and `theirs` are as text, empty where there is none."""
 
@@ -830,7 +830,7 @@ class BrokerStatusChanged(Event, frozen=True):
 # --- effects -------------------------------------------------------------------------------------
 
 
-class Effect(Struct, frozen=True, tag=True):
+class Effect(Struct, frozen=True, tag=True, gc=False):
     pass
 
 

@@ -2,7 +2,8 @@
 
 Prices and quantities of orders, fills, positions and cash are `Decimal`; market data is float64.
 Times (`ts`) are integer nanoseconds since the Unix epoch, UTC. All values are immutable: a change
-makes a new value, so a snapshot may share them with the console's thread.
+makes a new value, so a snapshot may share them with the console's thread. None can hold what holds
+it, so Python's garbage collector need not look at them (`gc=False`).
 """
 
 from datetime import UTC, datetime
@@ -291,7 +292,7 @@ class Bar(Struct, frozen=True, gc=False):
         )
 
 
-class Signal(Struct, frozen=True):
+class Signal(Struct, frozen=True, gc=False):
     """What a strategy wants: to be long (`buy`) or out (`sell`).
 
     `strength` is in [0, 1]; `indicators` are the values that it rests on; `stop_price` is the
@@ -312,7 +313,7 @@ class Signal(Struct, frozen=True):
     trail: float | None = None
 
 
-class OrderTerms(Struct, frozen=True):
+class OrderTerms(Struct, frozen=True, gc=False):
     """What a replace may change of an order (FIX 35=G); `quantity` is the order's whole one."""
 
     quantity: Decimal
@@ -320,7 +321,7 @@ class OrderTerms(Struct, frozen=True):
     stop_price: Decimal | None = None
 
 
-class Order(Struct, frozen=True):
+class Order(Struct, frozen=True, gc=False):
     """An order and all that is known of it.
 
     `filled` is FIX CumQty, `avg_price` AvgPx, `leaves` LeavesQty. `reference_price` is the price at
@@ -398,7 +399,7 @@ class Order(Struct, frozen=True):
         return self.state not in FINAL_STATES
 
 
-class Fill(Struct, frozen=True):
+class Fill(Struct, frozen=True, gc=False):
     """One execution. `execution_id` is the venue's and is applied exactly once.
 
     `commission` is in the instrument's currency, positive when paid.
@@ -421,7 +422,7 @@ class Fill(Struct, frozen=True):
         return -self.side.sign * self.quantity * self.price - self.commission
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, gc=False):
     """A strategy's holding of a symbol. `quantity` is signed; `cost` is its signed cost basis.
 
     `realised_pnl` (before commissions) and `commission` are sums over the position's whole life;
@@ -451,7 +452,7 @@ class Position(Struct, frozen=True):
         return self.quantity * mark_price - self.cost
 
 
-class RoundTrip(Struct, frozen=True):
+class RoundTrip(Struct, frozen=True, gc=False):
     """A position from flat to flat. `pnl` is after commissions."""
 
     strategy: str
@@ -466,7 +467,7 @@ class RoundTrip(Struct, frozen=True):
     commission: Decimal
 
 
-class Violation(Struct, frozen=True):
+class Violation(Struct, frozen=True, gc=False):
     """A cash account sold what it had not paid for with settled money. `kind` is good_faith, or
     free_riding where it had not the money at all."""
 
@@ -476,7 +477,7 @@ class Violation(Struct, frozen=True):
     ts: int
 
 
-class FintracTransaction(Struct, frozen=True):
+class FintracTransaction(Struct, frozen=True, gc=False):
     """All executions of one order for virtual currency, from `first_ts` to `last_ts`.
 
     `amount` is quantity times price in `currency`, without commission. `rate` is in Canadian
@@ -500,7 +501,7 @@ class FintracTransaction(Struct, frozen=True):
         return None if self.rate is None else self.amount * self.rate
 
 
-class FintracReport(Struct, frozen=True):
+class FintracReport(Struct, frozen=True, gc=False):
     """An internal flag: what FINTRAC would be told of, were the account a reporting entity's.
 
     `amount_cad` is the sum of the transactions, None while one of them has no rate. `start_ts` and

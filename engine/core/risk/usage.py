@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """How much of a limit is used. `used` is None where it cannot be known, which is never within
     the limit. Where `below` is set, reaching the limit is too much already; where `least` is, it is
     what has to be reached. `setting` names the limit; `note` says instead of the numbers what is
