@@ -44,8 +44,9 @@ from engine.core.sessions import Calendars
 from engine.core.settlement import NEVER, Settlement
 from engine.core.text import clean
 
-FILLS_KEPT = 30 * DAY
-"""What is older than the newest execution by this much has settled, and does not change."""
+FILLS_KEPT = 14 * DAY
+"""What is older than the newest execution by this much has settled, is out of the five business
+days in which day trades count, and does not change."""
 YEAR = 366 * DAY
 HUNDRED = Decimal(100)
 
@@ -184,7 +185,7 @@ class Compliance:
         else:
             self._apply(fill, event.cash - fill.cash_change)
         self.fintrac.on_fill(fill, self._bus.now)
-        if fill.ts - self._fills[0].ts > 2 * FILLS_KEPT:
+        if fill.ts - self._fills[0].ts > FILLS_KEPT + DAY:
             self._forget(fill.ts - FILLS_KEPT)
 
     def on_reversed(self, event: TradeReversed) -> None:
@@ -249,7 +250,7 @@ class Compliance:
                 break
             self._cash += fill.cash_change
             self._held[fill.symbol] = self._held.get(fill.symbol, ZERO) + _signed(fill)
-        self.fintrac.forget(before, before - YEAR)
+        self.fintrac.forget(before)
 
 
 def _money(check: str, used: Decimal, limit: Decimal) -> Usage:

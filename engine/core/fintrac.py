@@ -142,9 +142,9 @@ class Fintrac:
                 rate_ts=known.rate_ts,
             )
 
-    def forget(self, before: int, incomplete_before: int) -> None:
-        """Let go of what ended before, and of reports that wait for a rate since
-        `incomplete_before`."""
+    def forget(self, before: int) -> None:
+        """Let go of what ended before. Reports that wait for a rate wait on in the database: each
+        start brings those of a year back."""
         self.transactions = {k: t for k, t in self.transactions.items() if t.last_ts >= before}
         self._windows = {
             start: kept
@@ -152,8 +152,7 @@ class Fintrac:
             if (kept := [key for key in window if key in self.transactions])
         }
         for name, report in list(self.reports.items()):
-            waits = report.status is FintracStatus.INCOMPLETE
-            if report.end_ts < (incomplete_before if waits else before):
+            if report.end_ts < before:
                 del self.reports[name], self._versions[name]
 
     # --- transactions ---------------------------------------------------------------------------

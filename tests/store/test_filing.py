@@ -76,21 +76,21 @@ async def test_old_reports_come_back_while_they_wait_for_a_rate(
 ) -> None:
     done = replace(COMPLETE, report_id="single:tb-2")
     await store.record([stamp(FintracFlagged(REPORT)), stamp(FintracFlagged(done))])
-    for days, ids in ((31, ["single:tb-1", "single:tb-2"]), (33, ["single:tb-1"]), (500, [])):
+    for days, ids in ((15, ["single:tb-1", "single:tb-2"]), (33, ["single:tb-1"]), (500, [])):
         fill = make_fill(f"x-{days}", ts=days * DAY)
         position = Position("sma_crossover", "BTC-USD")
         await store.record([stamp(PositionChanged(position, fill, CASH))])
         assert [r.report_id for r in (await store.restore(CASH, None)).fintrac] == ids
 
 
-async def test_executions_of_the_last_30_days_come_back_oldest_first(
+async def test_executions_of_the_last_14_days_come_back_oldest_first(
     store: Repository, stamp: Stamp, make_fill: MakeFill
 ) -> None:
-    fills = [make_fill(f"x-{day}", ts=day * DAY) for day in (40, 2, 11, 9)]
+    fills = [make_fill(f"x-{day}", ts=day * DAY) for day in (40, 2, 27, 25)]
     position = Position("sma_crossover", "BTC-USD")
     await store.record([stamp(PositionChanged(position, fill, CASH)) for fill in fills])
     restored = await store.restore(CASH, None)
-    assert [fill.execution_id for fill in restored.fills] == ["x-11", "x-40"]
+    assert [fill.execution_id for fill in restored.fills] == ["x-27", "x-40"]
     assert restored.fills == (fills[2], fills[0])
 
 
