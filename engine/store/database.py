@@ -35,6 +35,14 @@ async def open_database(place: Place) -> AsyncEngine:
         raise _unopened(place, error) from error
 
 
+async def transact(database: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    """What `work` makes of the database in one transaction; it is durable when this returns."""
+    if database.dialect.name == "sqlite":
+        return await sqlite.transact(database, work)
+    async with database.begin() as connection:
+        return await connection.run_sync(work)
+
+
 async def upgrade_database(place: Place) -> None:
     """Bring the database to this version's schema. Raises UserError as `open_database` does."""
     try:

@@ -8,8 +8,7 @@ for one batch of facts at most.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 from math import isfinite
@@ -18,9 +17,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, json
 from msgspec.structs import asdict
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import Connection, Select, delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.core.compliance import FILLS_KEPT
 from engine.core.events import (
@@ -51,7 +50,7 @@ from engine.ops.errors import UserError
 from engine.ops.lock import EngineLocked
 from engine.store import DuplicateIntent, StoreUnavailable, ledger, models
 from engine.store.audit import HEAD_KEY, RECORDED_HEAD, AuditHead, chained, head_of
-from engine.store.database import FAULTS, open_database, reason_of
+from engine.store.database import FAULTS, open_database, reason_of, transact
 from engine.store.durable import (
     Breaker,
     KillSwitch,
@@ -176,11 +175,15 @@ class Repository:
         Returns the client order ids that are new; the others were committed before. Where the
         server is lost while it commits, the rows are looked for: what is there then is these.
         """
+        rows = [asdict(order) for order in orders]
         new: frozenset[str] = frozenset()
+
+        def insert_intents(connection: Connection) -> None:
+            nonlocal new  # known where the commit itself fails, too
+            new = frozenset(connection.scalars(self._insert_intents, rows))
+
         try:
-            async with self._transaction() as connection:
-                rows = [asdict(order) for order in orders]
-                new = frozenset(await connection.scalars(self._insert_intents, rows))
+            await self._transact(insert_intents)
         except StoreUnavailable:
             if not (new and await self._has_orders(new)):
                 raise
@@ -194,35 +197,40 @@ class Repository:
         without its position.
         """
         tail, self._tail = self._tail, None  # not known where this fails half-way
-        async with self._transaction() as connection:
-            tail = tail or await self._read_tail(connection)
-            new = [fact for fact in facts if fact.seq > tail.seq]
-            values = await self._append_audit(connection, tail, new)
-            await _record_orders(connection, new)
-            values |= await _record_positions(connection, new)
-            await record_reports(connection, new)
-            await _record_strategies(connection, tail, new)
-            values |= await _bot_state_after(connection, new)
-            await _put(connection, values)
-        tail.seq = max((fact.seq for fact in new), default=tail.seq)
-        self._tail = tail
-        if any(isinstance(fact, TradingDayStarted) for fact in new):
+        tail = self._tail = await self._transact(lambda c: self._record(c, tail, facts))
+        if any(isinstance(fact, TradingDayStarted) for fact in facts):
             log.info("audit head %s", tail.head)
+
+    def _record(self, connection: Connection, tail: _Tail | None, facts: Sequence[Event]) -> _Tail:
+        """Write what is new of `facts`; the tail then."""
+        tail = tail or self._read_tail(connection)
+        new = [fact for fact in facts if fact.seq > tail.seq]
+        values = self._append_audit(connection, tail, new)
+        _record_orders(connection, new)
+        values |= _record_positions(connection, new)
+        record_reports(connection, new)
+        _record_strategies(connection, tail, new)
+        values |= _bot_state_after(connection, new)
+        _put(connection, values)
+        tail.seq = max((fact.seq for fact in new), default=tail.seq)
+        return tail
 
     async def save_equity(self, ts: int, equity: Decimal, cash: Decimal, peak: float) -> None:
         """Add a point to the equity curve, and keep the high-water mark where it is a number."""
-        async with self._transaction() as connection:
+
+        def save(connection: Connection) -> None:
             point = {"ts": ts, "equity": equity, "cash": cash}
-            await connection.execute(upsert(self._dialect, models.EquityCurve), point)
+            connection.execute(upsert(self._dialect, models.EquityCurve), point)
             if isfinite(peak):
-                await _put(connection, {_PEAK_EQUITY: peak})
+                _put(connection, {_PEAK_EQUITY: peak})
+
+        await self._transact(save)
 
     async def save_market_time(self, ts: int, marks: Mapping[str, float]) -> None:
         """Keep the market time and the mark prices, from which a replay goes on after a restart.
         A mark that is no finite number is no price, and is left out."""
         known = {symbol: mark for symbol, mark in marks.items() if isfinite(mark)}
-        async with self._transaction() as connection:
-            await _put(connection, {_MARKET: _Market(ts, known)})
+        await self._transact(lambda c: _put(c, {_MARKET: _Market(ts, known)}))
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -236,13 +244,11 @@ class Repository:
 
         Like every reading, raises UserError where a row holds what cannot be read.
         """
-        async with self._reading() as connection:
-            return await _restored(connection, starting_cash, day_start_ts)
+        return await self._read(lambda c: _restored(c, starting_cash, day_start_ts))
 
     async def last_market_ts(self) -> int | None:
         """The market time last saved; None before the first."""
-        async with self._reading() as connection:
-            market = _decode(await _bot_state(connection), _MARKET, _Market)
+        market = await self._read(lambda c: _decode(_bot_state(c), _MARKET, _Market))
         return market.ts if market else None
 
     async def ledger_check(self) -> list[str]:
@@ -250,81 +256,63 @@ class Repository:
 
         Empty where the ledger is whole. To be asked while no facts wait to be recorded.
         """
-        async with self._reading() as connection:
-            fills = await _all(connection, models.Trade, Fill)
-            positions = await _all(connection, models.Position, Position)
-            orders = await _all(connection, models.Order, Order)
-            state = await _bot_state(connection)
-            opening = _decode(state, _STARTING_CASH, Decimal) or ZERO
-            recorded = _decode(state, _CASH, Decimal)
-        differences: list[str] = []
-        if fills and recorded != (cash := ledger.cash(opening, fills)):
-            differences.append(f"cash is {recorded}, the executions make it {cash}")
-        differences += ledger.position_differences(positions, fills)
-        differences += ledger.order_differences(orders, fills)
-        return differences
+        return await self._read(_ledger_differences)
 
     async def orders(self, limit: int) -> list[Order]:
         """The newest orders, newest first."""
         newest = select(models.Order).order_by(models.Order.created_ts.desc()).limit(limit)
-        async with self._reading() as connection:
-            return [Order(**row) for row in (await connection.execute(newest)).mappings()]
+        return await self._read(lambda c: _rows(c, newest, Order))
 
     async def trades(self, limit: int) -> list[Fill]:
         """The newest executions, newest first."""
         newest = select(models.Trade).order_by(models.Trade.ts.desc()).limit(limit)
-        async with self._reading() as connection:
-            return [Fill(**row) for row in (await connection.execute(newest)).mappings()]
+        return await self._read(lambda c: _rows(c, newest, Fill))
 
     async def audit_head(self) -> AuditHead:
         """The newest row of the audit log."""
-        async with self._reading() as connection:
-            return head_of(await connection.scalar(RECORDED_HEAD))
+        return await self._read(lambda c: head_of(c.scalar(RECORDED_HEAD)))
 
     async def witnessed(self) -> Witnessed:
         """What a file outside is to keep of the database."""
-        async with self._reading() as connection:
-            return await _witnessed(connection)
+        return await self._read(_witnessed)
 
     async def doubt(self, seen: Witnessed) -> str:
         """How the database is not the one of which `seen` was kept; empty where it is."""
         audit = models.AuditLog
-        async with self._reading() as connection:
-            there = await _witnessed(connection)
-            digest = await connection.scalar(select(audit.hash).where(audit.id == seen.head.id))
-        return difference(seen, there, digest)
+        digest = select(audit.hash).where(audit.id == seen.head.id)
+        return await self._read(lambda c: difference(seen, _witnessed(c), c.scalar(digest)))
 
     async def save_bars(self, bars: Sequence[Bar], oldest: int) -> None:
         """Keep bars that the engine decided on, and let go of those that closed before `oldest`.
         A bar that is there already is replaced: the venue corrected it."""
-        async with self._transaction() as connection:
-            rows = {(bar.symbol, bar.interval, bar.ts): asdict(bar) for bar in bars}
+        rows = {(bar.symbol, bar.interval, bar.ts): asdict(bar) for bar in bars}
+
+        def save(connection: Connection) -> None:
             statement = upsert(self._dialect, models.MarketData)
-            await connection.execute(statement, list(rows.values()))
-            await connection.execute(delete(models.MarketData).where(models.MarketData.ts < oldest))
+            connection.execute(statement, list(rows.values()))
+            connection.execute(delete(models.MarketData).where(models.MarketData.ts < oldest))
+
+        await self._transact(save)
 
     async def bars(self, symbol: str, interval: int, limit: int) -> list[Bar]:
         """The newest bars of a symbol, oldest first."""
         table = models.MarketData
         chosen = (table.symbol == symbol) & (table.interval == interval)
         newest = select(table).where(chosen).order_by(table.ts.desc()).limit(limit)
-        async with self._reading() as connection:
-            rows = (await connection.execute(newest)).mappings().all()
-        return [Bar(**row) for row in reversed(rows)]
+        return (await self._read(lambda c: _rows(c, newest, Bar)))[::-1]
 
     async def _has_orders(self, client_order_ids: Collection[str]) -> bool:
         key = models.Order.client_order_id
         count = select(func.count()).where(key.in_(client_order_ids))
-        async with self._reading() as connection:
-            return await connection.scalar(count) == len(client_order_ids)
+        return await self._read(lambda c: c.scalar(count)) == len(client_order_ids)
 
     # --- transactions ---------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncGenerator[AsyncConnection]:
+    async def _transact(self, work: Callable[[Connection], T]) -> T:
+        """What `work` makes of the database in one transaction, which is durable then."""
         try:
-            async with asyncio.timeout(self._patience), self._database.begin() as connection:
-                yield connection
+            async with asyncio.timeout(self._patience):
+                return await transact(self._database, work)
         except IntegrityError:
             raise
         except EngineLocked as error:
@@ -332,11 +320,9 @@ class Repository:
         except FAULTS as error:
             raise StoreUnavailable(reason_of(error)) from error
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncGenerator[AsyncConnection]:
+    async def _read(self, work: Callable[[Connection], T]) -> T:
         try:
-            async with self._transaction() as connection:
-                yield connection
+            return await self._transact(work)
         except (ValueError, LookupError, msgspec.MsgspecError) as error:
             raise UserError(
                 f"the database {clean(str(self._database.url.database))} holds a value that cannot "
@@ -344,21 +330,19 @@ class Repository:
                 "restore it from a backup",
             ) from error
 
-    async def _read_tail(self, connection: AsyncConnection) -> "_Tail":
+    def _read_tail(self, connection: Connection) -> "_Tail":
         """The newest of this session that is recorded; a new session begins with the first."""
         audit = models.AuditLog
         if not self._session:
-            last = await connection.scalar(select(func.max(audit.session)))
+            last = connection.scalar(select(func.max(audit.session)))
             self._session = (last or 0) + 1
-        seq = await connection.scalar(
-            select(func.max(audit.seq)).where(audit.session == self._session)
-        )
-        head = head_of(await connection.scalar(RECORDED_HEAD))
-        states = await _strategy_states(connection)
+        seq = connection.scalar(select(func.max(audit.seq)).where(audit.session == self._session))
+        head = head_of(connection.scalar(RECORDED_HEAD))
+        states = _strategy_states(connection)
         return _Tail(-1 if seq is None else seq, head, {state.strategy: state for state in states})
 
-    async def _append_audit(
-        self, connection: AsyncConnection, tail: "_Tail", facts: Sequence[Event]
+    def _append_audit(
+        self, connection: Connection, tail: "_Tail", facts: Sequence[Event]
     ) -> dict[str, Any]:
         """Every fact goes to the audit log, but for refused data: a broken feed would fill the
         disk with it, and the journal has each piece. Returns what changes in `bot_state`."""
@@ -366,7 +350,7 @@ class Repository:
         if not told:
             return {}
         rows = chained(tail.head, self._session, told)
-        await connection.execute(_INSERT_AUDIT, [asdict(row) for row in rows])
+        connection.execute(_INSERT_AUDIT, [asdict(row) for row in rows])
         tail.head = rows[-1].head
         return {HEAD_KEY: tail.head}
 
@@ -374,7 +358,7 @@ class Repository:
 # --- recording -----------------------------------------------------------------------------------
 
 
-async def _record_orders(connection: AsyncConnection, facts: Iterable[Event]) -> None:
+def _record_orders(connection: Connection, facts: Iterable[Event]) -> None:
     """Each order as its last fact has it. OrderIntended makes no row: the row of an intent is
     `commit_intent`'s, which would otherwise take its own order for one committed before."""
     orders = {
@@ -384,25 +368,23 @@ async def _record_orders(connection: AsyncConnection, facts: Iterable[Event]) ->
     }
     if orders:
         statement = upsert(connection.dialect.name, models.Order, *_ORDER_PROGRESS)
-        await connection.execute(statement, [asdict(order) for order in orders.values()])
+        connection.execute(statement, [asdict(order) for order in orders.values()])
 
 
-async def _record_positions(connection: AsyncConnection, facts: Iterable[Event]) -> dict[str, Any]:
+def _record_positions(connection: Connection, facts: Iterable[Event]) -> dict[str, Any]:
     changes = [fact for fact in facts if isinstance(fact, PositionChanged | TradeReversed)]
     if not changes:
         return {}
     positions = {(c.position.strategy, c.position.symbol): c.position for c in changes}
     dialect = connection.dialect.name
     fills = [asdict(fill) for change in changes for fill in ledger.entries_of(change)]
-    await connection.execute(insert_new(dialect, models.Trade), fills)
+    connection.execute(insert_new(dialect, models.Trade), fills)
     holdings = [asdict(position) for position in positions.values()]
-    await connection.execute(upsert(dialect, models.Position), holdings)
+    connection.execute(upsert(dialect, models.Position), holdings)
     return {_CASH: changes[-1].cash}
 
 
-async def _record_strategies(
-    connection: AsyncConnection, tail: _Tail, facts: Iterable[Event]
-) -> None:
+def _record_strategies(connection: Connection, tail: _Tail, facts: Iterable[Event]) -> None:
     concerned = [(name, fact) for fact in facts if (name := strategy_of(fact))]
     if not concerned:
         return
@@ -412,62 +394,60 @@ async def _record_strategies(
         before = changed.get(name) or tail.strategies.get(name) or StrategyState(name, enabled=True)
         changed[name] = strategy_after(before, fact)
     rows = [asdict(state) for state in changed.values()]
-    await connection.execute(upsert(connection.dialect.name, models.StrategyState), rows)
+    connection.execute(upsert(connection.dialect.name, models.StrategyState), rows)
     tail.strategies |= changed
 
 
-async def _bot_state_after(connection: AsyncConnection, facts: Sequence[Event]) -> dict[str, Any]:
+def _bot_state_after(connection: Connection, facts: Sequence[Event]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for fact in facts:
         if isinstance(fact, TradingDayStarted) and isfinite(fact.equity):
             values[_TRADING_DAY] = fact
     if switches := [f for f in facts if isinstance(f, KillSwitch)]:
-        kill = _decode(await _bot_state(connection), _KILL_SWITCH, KillSwitchState)
+        kill = _decode(_bot_state(connection), _KILL_SWITCH, KillSwitchState)
         values[_KILL_SWITCH] = reduce(kill_after, switches, kill or KillSwitchState())
     if violated := [f.violation for f in facts if isinstance(f, SettlementViolated)]:
-        recorded = (await _bot_state(connection)).get(VIOLATIONS)
+        recorded = (_bot_state(connection)).get(VIOLATIONS)
         values[VIOLATIONS] = violations_after(recorded, violated)
     if moves := [f for f in facts if isinstance(f, Breaker)]:
-        breaker = _decode(await _bot_state(connection), _BREAKER, CircuitBreakerState)
+        breaker = _decode(_bot_state(connection), _BREAKER, CircuitBreakerState)
         values[_BREAKER] = reduce(breaker_after, moves, breaker or CircuitBreakerState())
     if changes := [f for f in facts if isinstance(f, LimitChanged)]:
-        limits = _decode(await _bot_state(connection), _LIMITS, tuple[ChangedLimit, ...])
+        limits = _decode(_bot_state(connection), _LIMITS, tuple[ChangedLimit, ...])
         values[_LIMITS] = reduce(limits_after, changes, limits or ())
         for change in changes:
             if change.name == HIGH_WATER_MARK:
                 values[_PEAK_EQUITY] = float(change.after)
     if pauses := [f for f in facts if isinstance(f, SymbolPaused | SymbolResumed)]:
-        paused = _decode(await _bot_state(connection), _PAUSES, tuple[Pause, ...])
+        paused = _decode(_bot_state(connection), _PAUSES, tuple[Pause, ...])
         values[_PAUSES] = reduce(pauses_after, pauses, paused or ())
     if changes := [f for f in facts if isinstance(f, BracketChanged)]:
-        brackets = _decode(await _bot_state(connection), _BRACKETS, tuple[Bracket, ...])
+        brackets = _decode(_bot_state(connection), _BRACKETS, tuple[Bracket, ...])
         values[_BRACKETS] = reduce(brackets_after, changes, brackets or ())
     return values
 
 
-async def _put(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+def _put(connection: Connection, values: Mapping[str, Any]) -> None:
     rows = [{"key": key, "value": json.encode(value).decode()} for key, value in values.items()]
     if rows:
-        await connection.execute(upsert(connection.dialect.name, models.BotState), rows)
+        connection.execute(upsert(connection.dialect.name, models.BotState), rows)
 
 
 # --- restoring -----------------------------------------------------------------------------------
 
 
-async def _restored(
-    connection: AsyncConnection, starting_cash: Decimal, day_start_ts: int | None
-) -> Restored:
-    state = await _bot_state(connection)
+def _restored(connection: Connection, starting_cash: Decimal, day_start_ts: int | None) -> Restored:
+    state = _bot_state(connection)
     day = _decode(state, _TRADING_DAY, TradingDayStarted)
     market = _decode(state, _MARKET, _Market)
     opening = _decode(state, _STARTING_CASH, Decimal)
     if opening is None:
         opening = starting_cash
-        await _put(connection, {_STARTING_CASH: opening})
-    fills = await _all(connection, models.Trade, Fill)
+        _put(connection, {_STARTING_CASH: opening})
+    fills = _rows(connection, select(models.Trade), Fill)
     if day_start_ts is None and day is not None:
         day_start_ts = day.ts
-    orders = await _orders_since(connection, day_start_ts)
+    orders = _orders_since(connection, day_start_ts)
     recent_ts = max((fill.ts for fill in fills), default=0) - FILLS_KEPT
     recent = sorted(
         (f for f in ledger.standing(fills) if f.ts >= recent_ts), key=lambda fill: fill.ts
@@ -475,10 +455,10 @@ async def _restored(
     return Restored(
         cash=ledger.cash(opening, fills),
         orders=orders,
-        positions=tuple(await _all(connection, models.Position, Position)),
+        positions=tuple(_rows(connection, select(models.Position), Position)),
         marks=market.marks if market else {},
         execution_ids=_execution_ids(fills, {order.client_order_id for order in orders}),
-        strategies=tuple(await _strategy_states(connection)),
+        strategies=tuple(_strategy_states(connection)),
         kill=_decode(state, _KILL_SWITCH, KillSwitchState) or KillSwitchState(),
         breaker=_decode(state, _BREAKER, CircuitBreakerState) or CircuitBreakerState(),
         limits=_decode(state, _LIMITS, tuple[ChangedLimit, ...]) or (),
@@ -489,21 +469,21 @@ async def _restored(
         peak_equity=_decode(state, _PEAK_EQUITY, float),
         fills=tuple(recent),
         violations=tuple(violations_of(state.get(VIOLATIONS))),
-        fintrac=await reports_since(connection, recent_ts),
+        fintrac=reports_since(connection, recent_ts),
     )
 
 
-async def _witnessed(connection: AsyncConnection) -> Witnessed:
-    head = head_of(await connection.scalar(RECORDED_HEAD))
-    return Witnessed(head, await connection.scalar(ORDERS) or 0)
+def _witnessed(connection: Connection) -> Witnessed:
+    head = head_of(connection.scalar(RECORDED_HEAD))
+    return Witnessed(head, connection.scalar(ORDERS) or 0)
 
 
-async def _orders_since(connection: AsyncConnection, ts: int | None) -> tuple[Order, ...]:
+def _orders_since(connection: Connection, ts: int | None) -> tuple[Order, ...]:
     """Orders that are not final, and those created since `ts`, oldest first."""
     table = models.Order
     wanted = _IS_OPEN if ts is None else or_(_IS_OPEN, table.created_ts >= ts)
-    rows = await connection.execute(select(table).where(wanted).order_by(table.created_ts))
-    return tuple(Order(**row) for row in rows.mappings())
+    query = select(table).where(wanted).order_by(table.created_ts)
+    return tuple(_rows(connection, query, Order))
 
 
 def _execution_ids(fills: Sequence[Fill], orders: set[str]) -> tuple[str, ...]:
@@ -512,9 +492,9 @@ def _execution_ids(fills: Sequence[Fill], orders: set[str]) -> tuple[str, ...]:
     return tuple(fill.execution_id for fill in sorted(kept, key=lambda fill: fill.ts))
 
 
-async def _bot_state(connection: AsyncConnection) -> dict[str, str]:
+def _bot_state(connection: Connection) -> dict[str, str]:
     table = models.BotState
-    rows = await connection.execute(select(table.key, table.value))
+    rows = connection.execute(select(table.key, table.value))
     return {row.key: row.value for row in rows}
 
 
@@ -522,12 +502,25 @@ def _decode(state: Mapping[str, str], key: str, kind: type[T]) -> T | None:
     return json.decode(state[key], type=kind) if key in state else None
 
 
-async def _strategy_states(connection: AsyncConnection) -> list[StrategyState]:
-    rows = await connection.execute(select(models.StrategyState))
+def _strategy_states(connection: Connection) -> list[StrategyState]:
+    rows = connection.execute(select(models.StrategyState))
     return [msgspec.convert(dict(row), StrategyState) for row in rows.mappings()]
 
 
-async def _all(
-    connection: AsyncConnection, table: type[models.Base], kind: Callable[..., T]
-) -> list[T]:
-    return [kind(**row) for row in (await connection.execute(select(table))).mappings()]
+def _rows(connection: Connection, query: Select[Any], kind: Callable[..., T]) -> list[T]:
+    return [kind(**row) for row in connection.execute(query).mappings()]
+
+
+def _ledger_differences(connection: Connection) -> list[str]:
+    fills = _rows(connection, select(models.Trade), Fill)
+    positions = _rows(connection, select(models.Position), Position)
+    orders = _rows(connection, select(models.Order), Order)
+    state = _bot_state(connection)
+    opening = _decode(state, _STARTING_CASH, Decimal) or ZERO
+    recorded = _decode(state, _CASH, Decimal)
+    differences: list[str] = []
+    if fills and recorded != (cash := ledger.cash(opening, fills)):
+        differences.append(f"cash is {recorded}, the executions make it {cash}")
+    differences += ledger.position_differences(positions, fills)
+    differences += ledger.order_differences(orders, fills)
+    return differences
