@@ -55,7 +55,8 @@ class OrderReports(OrderMoves):
             return
         venue_order_id = clean(event.venue_order_id)
         if venue_order_id and not order.venue_order_id:
-            order = self._change(order, venue_order_id=venue_order_id)
+            order = replace(order, venue_order_id=venue_order_id)  # alone it is no answer
+            self._keep(order)
             if order.state is S.PENDING_CANCEL and event.state not in FINAL_STATES:
                 self._ask_to_cancel(order)  # it was in flight when it was cancelled
         if event.terms is not None:

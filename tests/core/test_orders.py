@@ -327,6 +327,13 @@ def test_a_submit_without_an_answer_is_in_doubt_after_the_time_out(rig: Rig, sen
     assert effects_of(effects, SubmitOrder) == []
 
 
+def test_a_venues_id_alone_is_no_answer_to_a_submit(rig: Rig, sent: Order) -> None:
+    rig.tick(3)
+    rig.report(sent, S.INTENDED)
+    rig.tick(2)
+    assert rig.state_of(sent) is S.IN_DOUBT
+
+
 def test_a_submit_that_failed_without_an_answer_is_in_doubt(rig: Rig, doubted: Order) -> None:
     (fact,) = rig.facts(OrderInDoubt)
     assert fact.order.reason == "connection reset"
