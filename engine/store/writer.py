@@ -85,14 +85,15 @@ class StoreWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not self._intents:
-                await self._pause()
             await self._write_all()
             if not (self._batches or self._saving):
                 self._idle.set()
 
     async def _pause(self) -> None:
-        """Facts wait a moment: an intent often follows, and would wait for them."""
+        """Facts wait a moment, unless they are many: an intent often follows, and would wait for
+        them; and what an order brings about goes to the disk at once."""
+        if self._waiting >= BATCH:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(PAUSE_S):
                 while not self._intents:
@@ -114,8 +115,10 @@ class StoreWriter:
 
     async def _write_all(self) -> None:
         while self._intents or self._batches or self._saving or (self._bars and self._bars_due):
-            while self._intents:
+            await self._pause()
+            if self._intents:
                 await self._commit()
+                continue
             written = await self._record() if self._batches else await self._save_bars()
             if not written:
                 asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
