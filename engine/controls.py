@@ -49,6 +49,7 @@ def _limit(setting: str, *checks: str, facts: Facts = ()) -> Control:
 
 CONTROLS = (
     Control("kill switch", ("kill_action", "kill_switch"), facts=(e.KillSwitchTriggered,)),
+    Control("kill of a part", ("kill_action",), facts=(e.PartKilled,)),
     Control(
         "circuit breaker",
         ("circuit_breaker_failures", "circuit_breaker_kills"),

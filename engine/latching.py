@@ -3,12 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
-from engine.core.events import KillFileChanged, KillSwitchState, TripKillSwitch
+from msgspec import structs
+
+from engine.core.events import KillFileChanged, KillPart, KillSwitchState, TripKillSwitch
+from engine.core.model import Part
 from engine.core.text import clean
-from engine.ops.latch import KillLatch, Seen
+from engine.ops.latch import KillLatch, KillRequest, Seen
 
 LOOK_S = 0.25
+SOURCE = "tradebot kill"
 
 log = logging.getLogger(__name__)
 
@@ -16,20 +21,22 @@ log = logging.getLogger(__name__)
 class LatchKeeper:
     """`durable` says whether the file is as the switch is.
 
-    `kill` answers the machine's switch, `publish` gives the machine an input, `tell` shows the
-    operator an error. The file is written in the order of the changes; what fails is tried again at
-    each look.
+    `kill` answers the machine's switch, `unknown` why there is no such part of the trading,
+    `publish` gives the machine an input, `tell` shows the operator an error. The file is written in
+    the order of the changes; what fails is tried again at each look.
     """
 
     def __init__(
         self,
         latch: KillLatch,
         kill: Callable[[], KillSwitchState],
-        publish: Callable[[KillFileChanged | TripKillSwitch], None],
+        unknown: Callable[[Part], str],
+        publish: Callable[[KillFileChanged | KillPart | TripKillSwitch], None],
         tell: Callable[[str], None],
     ) -> None:
         self._latch = latch
         self._kill = kill
+        self._unknown = unknown
         self._publish = publish
         self._by_hand = False
         self._tell = tell
@@ -84,14 +91,19 @@ class LatchKeeper:
             self._by_hand = seen.by_hand
             self._publish(KillFileChanged(seen.by_hand, str(self._latch.files.by_hand)))
         for path, request in seen.requests.items():
-            trip = TripKillSwitch(
-                author=request.author,
-                source="tradebot kill",
-                reason=request.reason,
-                action=request.action,
-            )
+            self._answer(path, request).add_done_callback(_forget)
+
+    def _answer(self, path: Path, request: KillRequest) -> "asyncio.Future[None]":
+        author, reason, action, part = structs.astuple(request)
+        trip = TripKillSwitch(author=author, source=SOURCE, reason=reason, action=action)
+        if part is None:
             self._publish(trip)
-            self._latch.answer(path).add_done_callback(_forget)
+            return self._latch.answer(path)
+        refused = self._unknown(part)
+        self._publish(
+            KillPart(part=part, author=author, source=SOURCE, reason=reason, action=action)
+        )
+        return self._latch.refuse(path, refused) if refused else self._latch.answer(path)
 
     def _trip(self, source: str, reason: str = "") -> None:
         self._publish(TripKillSwitch(source=source, reason=reason))

@@ -277,6 +277,7 @@ class Runtime:
         self._latching = LatchKeeper(
             self._latch,
             lambda: self.machine.safety.kill,
+            self.machine.parts.unknown,
             self._publish_now,
             lambda text: self._view.line("error", text),
         )

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from engine.core.events import KilledPart
 from engine.core.model import Instrument, KillAction, Mode, Order, Position, Quote, Side, Signal
 
 
@@ -124,6 +125,15 @@ class PausedRow(Struct, frozen=True, gc=False):
     until: int
 
 
+class KilledPartRow(Struct, frozen=True, gc=False):
+    """A strategy, symbol or broker that is killed by itself. `open_orders` still wait for their
+    cancel, `open_positions` to be closed by a kill that flattens."""
+
+    killed: KilledPart
+    open_orders: int
+    open_positions: int
+
+
 class DeadManStatus(Struct, frozen=True, gc=False):
     """Seconds until the dead-man's switch trips, and how many there are without a sign of life."""
 
@@ -204,3 +214,4 @@ class Snapshot(Struct, frozen=True, gc=False):
     dry_run: bool = False
     dead_man: DeadManStatus | None = None
     paused: tuple[PausedRow, ...] = ()
+    killed_parts: tuple[KilledPartRow, ...] = ()

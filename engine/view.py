@@ -13,7 +13,16 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
-from engine.core.model import NANOS, Order, OrderPurpose, OrderState, Position
+from engine.core.model import (
+    NANOS,
+    KillAction,
+    Order,
+    OrderPurpose,
+    OrderState,
+    Part,
+    Position,
+    Scope,
+)
 from engine.core.risk import RiskLimits, Usage
 from engine.core.safety import is_cancelled_by
 from engine.core.strategy import Run
@@ -23,6 +32,7 @@ from engine.snapshot import (
     DeadManStatus,
     FeedStatus,
     Health,
+    KilledPartRow,
     KillStatus,
     LimitRow,
     LiveGate,
@@ -115,12 +125,24 @@ class View:
             dry_run=bool(machine.safety.dry_run),
             dead_man=self._dead_man(),
             paused=self._paused(),
+            killed_parts=self._killed_parts(),
         )
 
     def _paused(self) -> tuple[PausedRow, ...]:
         pauses = self._machine.pauses
         shown = {**pauses.paused, **pauses.halted}
         return tuple(PausedRow(p.symbol, p.reason, p.until) for p in shown.values())
+
+    def _killed_parts(self) -> tuple[KilledPartRow, ...]:
+        parts = self._machine.parts
+        rows: list[KilledPartRow] = []
+        for killed in parts.killed.values():
+            held = 0
+            if killed.action is KillAction.FLATTEN:
+                positions = self._machine.portfolio.positions.items()
+                held = sum(bool(p.quantity) and parts.is_in(killed.part, *k) for k, p in positions)
+            rows.append(KilledPartRow(killed, len(parts.unwanted(killed.part)), held))
+        return tuple(rows)
 
     def _settle(self, strategy: str, symbol: str, side: str, outcome: str, note: str) -> None:
         """Say what became of the newest signal that this is about."""
@@ -238,6 +260,8 @@ class View:
         state, note = "on" if run.enabled else "off", run.note
         if run.failed:
             state = "failed"
+        elif run.enabled and Part(Scope.STRATEGY, run.name) in machine.parts.killed:
+            state = "killed"
         elif run.enabled and losses >= machine.risk.limits.max_consecutive_losses:
             state, note = "paused", f"{losses} losses in a row"
         sides = [slot.last_side for slot in run.slots.values() if slot.last_side]

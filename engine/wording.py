@@ -153,6 +153,14 @@ def _safety(fact: e.Event) -> Worded | None:
             return ERROR, f"KILL SWITCH tripped by {by}{_KILL_ACTIONS[fact.action]}{because}"
         case e.KillSwitchRearmed():
             return WARNING, f"kill switch re-armed by {fact.author}"
+        case e.PartKilled():
+            by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
+            because = f": {fact.reason}" if fact.reason else ""
+            what = f"{fact.part.scope} {clean(fact.part.name)}"
+            return ERROR, f"KILLED {what} by {by}{_KILL_ACTIONS[fact.action]}{because}"
+        case e.PartRearmed():
+            what = f"{fact.part.scope} {clean(fact.part.name)}"
+            return WARNING, f"{what} re-armed by {fact.author}"
         case e.LawBroken():
             return ERROR, f"law {fact.law} is broken: {fact.reason}"
         case e.CommandRefused():

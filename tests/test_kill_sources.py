@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, TripKillSwitch
-from engine.core.model import KillAction, Mode
-from engine.ops.latch import KillRequest, write_private
+from engine.core.model import KillAction, Mode, Part, Scope
+from engine.ops.latch import KillRequest, refusal_of, write_private
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
@@ -100,6 +100,24 @@ async def test_a_request_trips_with_its_author_reason_and_action_and_is_taken_aw
     assert fact["action"] == "keep_stops"
 
 
+async def test_a_request_kills_a_part_and_one_that_there_is_not_is_refused(
+    settings: Settings,
+) -> None:
+    async with running(settings) as session:
+        await session.until(holds)
+        strategy = session.snapshots[-1].strategies[0].name
+        part = Part(Scope.STRATEGY, strategy)
+        path = ask(settings, author="ann", part=part)
+        snapshot = await session.until(lambda s: bool(s.killed_parts) and not path.exists())
+        assert (snapshot.killed_parts[0].killed.part, snapshot.kill.tripped) == (part, False)
+        wrong = ask(settings, part=Part(Scope.SYMBOL, "ACNE"))
+        await session.until(lambda _: not wrong.exists())
+        assert refusal_of(wrong).read_text().startswith("there is no symbol ACNE: name one of ")
+    async with running(settings) as session:
+        snapshot = await session.until(lambda s: s.feed.status == "connected")
+        assert [row.killed.part for row in snapshot.killed_parts] == [part]
+
+
 async def test_a_request_that_cannot_be_read_is_one_to_stop(settings: Settings) -> None:
     async with running(settings) as session:
         await session.until(holds)
@@ -158,7 +176,14 @@ def test_the_command_waits_until_the_engine_says_that_it_tripped(tmp_path: Path)
         done = tradebot_kill(folder, "--json", "--action", "flatten", "--timeout", "20")
         assert (done.returncode, done.stderr) == (0, "")
         answer = json.loads(done.stdout)
-        assert answer == {"mode": "paper", "tripped": True, "pid": process.pid, "request": None}
+        assert answer == {
+            "mode": "paper",
+            "tripped": True,
+            "pid": process.pid,
+            "part": None,
+            "refused": None,
+            "request": None,
+        }
         wait_for((folder / "paper.kill_switch").exists)
         again = tradebot_kill(folder, "--timeout", "20")
         assert again.stdout == f"the kill switch is tripped (MODE=paper, pid {process.pid})\n"
@@ -167,6 +192,30 @@ def test_the_command_waits_until_the_engine_says_that_it_tripped(tmp_path: Path)
     kills = trips(Settings(data_dir=folder))
     assert [fact["source"] for fact in kills] == ["tradebot kill"] * 2
     assert [fact["action"] for fact in kills] == ["flatten"] * 2
+
+
+def test_a_part_is_killed_by_the_command_and_a_name_that_nothing_has_is_refused(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "var"
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        done = tradebot_kill(folder, "--broker", "paper", "--timeout", "20")
+        assert done.stdout == f"broker paper is killed (MODE=paper, pid {process.pid})\n"
+        wrong = tradebot_kill(folder, "--broker", "papier", "--timeout", "20")
+        assert (wrong.returncode, wrong.stdout) == (5, "")
+        assert wrong.stderr == "there is no broker papier: name one of paper\n"
+        process.terminate()
+        process.wait(30)
+    assert trips(Settings(data_dir=folder)) == []
+    assert list(folder.glob("*.refused")) == []
+
+
+def test_two_parts_at_once_are_none(tmp_path: Path) -> None:
+    done = tradebot_kill(tmp_path, "--broker", "paper", "--symbol", "ACME")
+    assert done.returncode == 2
+    assert "name one of --strategy, --symbol and --broker" in done.stderr
+    assert list(tmp_path.glob("*kill_request")) == []
 
 
 def test_without_an_engine_the_next_one_starts_tripped(tmp_path: Path) -> None:

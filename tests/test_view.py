@@ -13,7 +13,9 @@ from engine.core.events import (
     CancelOrder,
     ClockTick,
     ConfirmLive,
+    KillPart,
     Pause,
+    RearmPart,
     Record,
     ReplaceOrder,
     Restored,
@@ -33,7 +35,9 @@ from engine.core.model import (
     OrderPurpose,
     OrderState,
     OrderType,
+    Part,
     Position,
+    Scope,
     Side,
 )
 from engine.core.risk import RiskLimits
@@ -323,6 +327,20 @@ def test_a_paused_symbol_is_shown_until_it_is_resumed() -> None:
     assert picture.take().paused == (PausedRow("ACME", "positions differ", 0),)
     picture.rig.send(ResumeSymbol(symbol="ACME", author="me"))
     assert picture.take().paused == ()
+
+
+def test_a_killed_part_is_shown_with_what_is_left_to_do() -> None:
+    picture = Picture()
+    picture.rig.hold_position()
+    picture.rig.void = {CancelOrder}
+    part = Part(Scope.STRATEGY, "puppet")
+    picture.rig.send(KillPart(part=part, source="key", action=KillAction.FLATTEN))
+    snapshot = picture.take()
+    (row,) = snapshot.killed_parts
+    assert (row.killed.part, row.open_orders, row.open_positions) == (part, 1, 1)
+    assert [row.state for row in snapshot.strategies] == ["killed"]
+    picture.rig.send(RearmPart(part=part, word="REARM"))
+    assert picture.take().killed_parts == ()
 
 
 def test_a_limit_names_its_setting_where_it_is_the_settings_own_value() -> None:

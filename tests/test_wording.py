@@ -18,8 +18,10 @@ from engine.core.model import (
     OrderPurpose,
     OrderState,
     OrderType,
+    Part,
     Position,
     RoundTrip,
+    Scope,
     Side,
     Signal,
     Violation,
@@ -253,6 +255,12 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "error",
         "KILL SWITCH tripped by key me: test",
     ),
+    (
+        e.PartKilled(Part(Scope.SYMBOL, "ACME"), "tradebot kill", "news", "ann"),
+        "error",
+        "KILLED symbol ACME by tradebot kill ann: news",
+    ),
+    (e.PartRearmed(Part(Scope.BROKER, "paper"), "ann"), "warning", "broker paper re-armed by ann"),
     (e.KillSwitchTriggered("file", ""), "error", "KILL SWITCH tripped by file"),
     (
         e.KillSwitchTriggered("key", action=KillAction.FLATTEN, reason=""),

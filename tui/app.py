@@ -296,9 +296,12 @@ class Console(App[None], inherit_bindings=False):
     def action_rearm(self) -> None:
         if self._refused("rearm"):
             return
-        from tui.screens.safety import RearmDialog
+        from tui.screens.safety import RearmDialog, RearmPartDialog
 
-        self.push_screen(RearmDialog(self.frame, self.clock, self.send))
+        snapshot = self.frame.snapshot
+        killed = snapshot is not None and snapshot.kill.tripped
+        dialog = RearmDialog if killed else RearmPartDialog
+        self.push_screen(dialog(self.frame, self.clock, self.send))
 
     def action_kill_choices(self) -> None:
         if self.desk.too_small:

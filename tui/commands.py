@@ -43,11 +43,11 @@ ACTIONS = (
     Action(
         "kill-choices",
         "K",
-        "Kill with a choice: what is cancelled, kept, closed",
+        "Kill with a choice: all or a part; what is cancelled, kept, closed",
         "Safety",
         call="kill_choices",
     ),
-    Action("rearm", "R", "Re-arm the kill switch", "Safety", "re-arm", 1),
+    Action("rearm", "R", "Re-arm the kill switch, or a part", "Safety", "re-arm", 1),
     Action("breaker", "B", "Reset the circuit breaker", "Safety"),
     Action("mode", "m", "Paper or live; confirm live", "Safety", "mode", 4),
     Action("cancel", "x", "Cancel the selected order", "Safety", "cancel", 1, scope="orders"),
@@ -132,7 +132,7 @@ def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
         return ""
     if snapshot is None:
         return "the engine is still starting"
-    if action.id == "rearm" and not snapshot.kill.tripped:
+    if action.id == "rearm" and not (snapshot.kill.tripped or snapshot.killed_parts):
         return "the kill switch is ready: there is nothing to re-arm"
     if action.id == "breaker" and not snapshot.breaker.tripped:
         return "the circuit breaker is ready: there is nothing to reset"

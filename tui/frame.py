@@ -6,7 +6,7 @@ Everything here is pure; `now` is a monotonic clock in seconds that the app is g
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from engine.core.model import Instrument, KillAction, Mode
-from engine.snapshot import KillStatus, Snapshot
+from engine.snapshot import KilledPartRow, KillStatus, Snapshot
 from tui import format
 
 LOST_AFTER = 1.0
@@ -114,6 +114,9 @@ class ShowsFrame(Protocol):
     def show(self, frame: Frame) -> None: ...
 
 
+READY = ("kill ready", "good")
+
+
 def kill_words(frame: Frame) -> tuple[str, str]:
     """The state of the kill switch in a few words, and its style."""
     if frame.kill_wait is not None:
@@ -122,7 +125,10 @@ def kill_words(frame: Frame) -> tuple[str, str]:
         return f"kill {format.DASH}", "dim"
     kill = frame.snapshot.kill
     if not kill.tripped:
-        return (f"kill {format.DASH}", "stale") if frame.lost else ("kill ready", "good")
+        if frame.lost:
+            return f"kill {format.DASH}", "stale"
+        killed = len(frame.snapshot.killed_parts)
+        return (f"KILLED {format.plural(killed, 'part')}", "alarm") if killed else READY
     if kill.phase == "complete":
         return "KILLED", "alarm"
     if kill.phase == "flattening":
@@ -144,7 +150,7 @@ def kill_story(frame: Frame) -> str:
     parts = [f"KILLED by {kill.source}"]
     if kill.reason:
         parts[0] += f": {kill.reason}"
-    parts.append(_kill_progress(kill))
+    parts.append(progress(kill, kill.action))
     if not kill.durable:
         parts.append("NOT ON DISK YET")
     if frame.kill_delay is not None:
@@ -160,12 +166,20 @@ _DONE = {
 }
 
 
-def _kill_progress(kill: KillStatus) -> str:
-    if kill.phase == "cancelling":
+def progress(kill: KillStatus | KilledPartRow, action: KillAction) -> str:
+    """How far a kill that does `action` has come."""
+    if kill.open_orders:
         return f"cancelling, {format.plural(kill.open_orders, 'order')} still open"
-    if kill.phase == "flattening":
+    if kill.open_positions:
         return f"flattening, {format.plural(kill.open_positions, 'position')} still held"
-    return _DONE[kill.action]
+    return _DONE[action]
+
+
+def _part_story(row: KilledPartRow) -> str:
+    killed = row.killed
+    because = f": {killed.reason}" if killed.reason else ""
+    done = progress(row, killed.action)
+    return f"KILLED {killed.part} by {killed.source}{because} · {done} (R re-arms)"
 
 
 def alerts(frame: Frame) -> list[tuple[str, str]]:
@@ -184,6 +198,7 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     if snapshot is None:
         return found
     found += _switches(frame, snapshot)
+    found += [(_part_story(row), "alarm") for row in snapshot.killed_parts]
     if not snapshot.store.available:
         found.append((f"DATABASE OUT OF REACH: {snapshot.store.note}", "alarm"))
     found += [

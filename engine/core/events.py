@@ -23,6 +23,7 @@ from engine.core.model import (
     Order,
     OrderState,
     OrderTerms,
+    Part,
     Position,
     Quote,
     RoundTrip,
@@ -135,6 +136,16 @@ class KillSwitchState(Struct, frozen=True):
     action: KillAction = KillAction.CANCEL
 
 
+class KilledPart(Struct, frozen=True, gc=False):
+    """One strategy, symbol or broker that is killed by itself; fields as in `KillSwitchState`."""
+
+    part: Part
+    source: str
+    reason: str
+    ts: int
+    action: KillAction
+
+
 class CircuitBreakerState(Struct, frozen=True):
     """`failures` are in a row; `ts` is when it tripped."""
 
@@ -205,6 +216,7 @@ class Restored(Event, frozen=True):
     fintrac: tuple[FintracReport, ...] = ()
     pauses: tuple[Pause, ...] = ()
     brackets: tuple[Bracket, ...] = ()
+    killed_parts: tuple[KilledPart, ...] = ()
 
 
 class EngineStarted(Event, frozen=True):
@@ -351,6 +363,22 @@ class KillFileChanged(Event, frozen=True):
 class RearmKillSwitch(Command, frozen=True):
     """`word` must be REARM: a slip of the finger does not re-arm."""
 
+    word: str
+
+
+class KillPart(Command, frozen=True):
+    """Kill one strategy, symbol or broker; the rest trades on. Fields as in `TripKillSwitch`."""
+
+    part: Part
+    source: str
+    reason: str = ""
+    action: KillAction | None = None
+
+
+class RearmPart(Command, frozen=True):
+    """`word` must be REARM."""
+
+    part: Part
     word: str
 
 
@@ -710,6 +738,21 @@ class KillSwitchTriggered(Event, frozen=True):
     action: KillAction = KillAction.CANCEL
 
 
+class PartKilled(Event, frozen=True):
+    """One strategy, symbol or broker is killed, or was killed again; `action` is what is done."""
+
+    part: Part
+    source: str
+    reason: str
+    author: str = ""
+    action: KillAction = KillAction.CANCEL
+
+
+class PartRearmed(Event, frozen=True):
+    part: Part
+    author: str
+
+
 class KillSwitchRearmed(Event, frozen=True):
     author: str
 
@@ -908,6 +951,8 @@ Input = (
     | TripKillSwitch
     | KillFileChanged
     | RearmKillSwitch
+    | KillPart
+    | RearmPart
     | ToggleStrategy
     | RequestMode
     | RequestCancel

@@ -38,6 +38,7 @@ from engine.core.events import (
     IntentCommitted,
     IntentFailed,
     KillFileChanged,
+    KillPart,
     KillSwitchRearmed,
     KillSwitchTriggered,
     LateFill,
@@ -61,11 +62,14 @@ from engine.core.events import (
     OrderReplaced,
     OrderReplaceRejected,
     OrderSubmitted,
+    PartKilled,
+    PartRearmed,
     PositionChanged,
     PositionClosed,
     QuoteUpdate,
     RatePublished,
     RearmKillSwitch,
+    RearmPart,
     Reconciled,
     Record,
     ReplaceRejected,
@@ -97,6 +101,7 @@ from engine.core.execution.rules import ExecutionRules
 from engine.core.market import Market
 from engine.core.model import NANOS, Instrument, Mode, OrderPurpose, StopAction
 from engine.core.orders import OrderBook
+from engine.core.parts import KilledParts
 from engine.core.pauses import Pauses
 from engine.core.portfolio import Portfolio
 from engine.core.reconcile import Reconciler
@@ -168,6 +173,14 @@ class Machine:
             visibility_lag=config.visibility_lag,
         )
         self.safety = Safety(bus, self.orders, config.safety, config.mode)
+        self.parts = KilledParts(
+            bus,
+            self.orders,
+            self.portfolio,
+            config.instruments,
+            [setup.name for setup in config.strategies],
+            config.safety.kill_action,
+        )
         self.risk = Risk(
             bus,
             config.limits,
@@ -204,6 +217,7 @@ class Machine:
                 self.risk,
                 self.safety,
                 self.runner,
+                self.parts,
                 self.pauses,
                 self.calendars,
                 config.execution,
@@ -247,6 +261,7 @@ class Machine:
             "desk": self.desk.state(),
             "pauses": [*self.pauses.paused.values(), *self.pauses.halted.values()],
             "kill": self.safety.kill,
+            "killed_parts": list(self.parts.killed.values()),
             "kill_file": self.safety.kill_file,
             "accounts": self.reconciler.accounts,
             "stopping": self._stopping,
@@ -289,7 +304,7 @@ class Machine:
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker
         books = (portfolio, compliance, runner, risk, orders)
-        for part in (*books, self.pauses, desk, safety, breaker):
+        for part in (*books, self.pauses, desk, safety, self.parts, breaker):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
         bus.subscribe(EngineStarted, breaker.on_started)
@@ -315,6 +330,7 @@ class Machine:
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)
         bus.subscribe(OrderAdopted, safety.on_adopted)
+        bus.subscribe(OrderAdopted, self.parts.on_adopted)
         for settled_fact in (OrderAccepted, OrderReplaced, OrderReplaceRejected):
             bus.subscribe(settled_fact, desk.on_order_settled)
         bus.subscribe(DuplicateRefused, desk.on_duplicate)
@@ -343,6 +359,10 @@ class Machine:
         bus.subscribe(RearmKillSwitch, safety.on_rearm)
         bus.subscribe(KillSwitchTriggered, desk.on_killed)
         bus.subscribe(KillSwitchRearmed, desk.on_resumed)
+        bus.subscribe(KillPart, self.parts.on_kill)
+        bus.subscribe(RearmPart, self.parts.on_rearm)
+        bus.subscribe(PartKilled, desk.on_part_killed)
+        bus.subscribe(PartRearmed, desk.on_resumed)
         bus.subscribe(RequestMode, safety.live.on_mode)
         bus.subscribe(ConfirmLive, safety.live.on_confirm)
         bus.subscribe(LiveConfirmed, desk.on_resumed)

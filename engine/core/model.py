@@ -137,6 +137,25 @@ class KillAction(StrEnum):
     FLATTEN = "flatten"
 
 
+class Scope(StrEnum):
+    """What a part of the trading is named by."""
+
+    STRATEGY = "strategy"
+    SYMBOL = "symbol"
+    BROKER = "broker"
+
+
+class Part(Struct, frozen=True, gc=False):
+    """A part of the trading that can be killed by itself: one strategy, one symbol, or one broker,
+    by its `name`."""
+
+    scope: Scope
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.name}"
+
+
 class StopAction(StrEnum):
     """What becomes of open orders when the engine stops in order: they all stay; entries are
     cancelled, and what protects or closes a position stays; all are cancelled. What others made at

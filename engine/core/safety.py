@@ -1,7 +1,6 @@
 """The kill switch, and what else stands against an order."""
 
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -194,8 +193,7 @@ class Safety:
         self._bus.publish(KillSwitchTriggered(source, reason, author, self.kill.action))
 
     def _cancel_all(self) -> None:
-        """Largest notional first: rate limits may make the last ones wait."""
-        for order in sorted(self._orders.open.values(), key=_notional, reverse=True):
+        for order in largest_first(self._orders.open.values()):
             if is_cancelled_by(self.kill.action, order):
                 self._orders.cancel(order.client_order_id, "kill switch")
 
@@ -243,5 +241,6 @@ def is_cancelled_by(action: KillAction, order: Order) -> bool:
             return order.purpose is not OrderPurpose.EXIT
 
 
-def _notional(order: Order) -> Decimal:
-    return order.worst_notional
+def largest_first(orders: Iterable[Order]) -> list[Order]:
+    """In the order in which they are cancelled: rate limits may make the last ones wait."""
+    return sorted(orders, key=lambda order: order.worst_notional, reverse=True)

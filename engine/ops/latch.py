@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from engine.core.model import KillAction
+from engine.core.model import KillAction, Part
 from engine.ops.files import make_private_folder, open_private
 
 T = TypeVar("T")
@@ -20,11 +20,13 @@ LONGEST_REQUEST = 4096
 
 
 class KillRequest(Struct, frozen=True):
-    """What another program asks of the engine; `action` None is the default of the settings."""
+    """What another program asks of the engine; `action` None is the default of the settings, `part`
+    None is to kill everything."""
 
     author: str = ""
     reason: str = ""
     action: KillAction | None = None
+    part: Part | None = None
 
 
 class KillFiles(NamedTuple):
@@ -71,11 +73,25 @@ class KillLatch:
         """Remove `request`, after what was asked before: whoever made it sees that it was taken."""
         return self._run(partial(request.unlink, missing_ok=True))
 
+    def refuse(self, request: Path, reason: str) -> "asyncio.Future[None]":
+        """As `answer`, and leave the reason where whoever made it looks."""
+        return self._run(partial(_refuse, request, reason))
+
     def close(self) -> None:
         self._executor.shutdown(wait=False)
 
     def _run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def refusal_of(request: Path) -> Path:
+    """The file that says why `request` was refused."""
+    return request.with_suffix(".refused")
+
+
+def _refuse(request: Path, reason: str) -> None:
+    write_private(refusal_of(request), reason.encode())
+    request.unlink(missing_ok=True)
 
 
 def read_request(path: Path) -> KillRequest:

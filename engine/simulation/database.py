@@ -15,11 +15,14 @@ from engine.core.events import (
     Event,
     FintracFlagged,
     FintracUpdated,
+    KilledPart,
     KillSwitchState,
     KillSwitchTriggered,
     LimitChanged,
     OrderEvent,
     OrderIntended,
+    PartKilled,
+    PartRearmed,
     Pause,
     PositionChanged,
     Restored,
@@ -39,6 +42,7 @@ from engine.store.durable import (
     brackets_after,
     breaker_after,
     kill_after,
+    killed_parts_after,
     limits_after,
     pauses_after,
     strategy_after,
@@ -67,6 +71,7 @@ class Database:
         self._peak: float | None = None
         self._pauses: tuple[Pause, ...] = ()
         self._brackets: tuple[Bracket, ...] = ()
+        self._killed_parts: tuple[KilledPart, ...] = ()
         self._violations: list[Violation] = []
         self._reports: dict[str, FintracReport] = {}
 
@@ -109,6 +114,7 @@ class Database:
             limits=self._limits,
             pauses=self._pauses,
             brackets=self._brackets,
+            killed_parts=self._killed_parts,
             day=self._day.day if self._day else "",
             day_equity=self._day.equity if self._day else None,
             peak_equity=self._peak,
@@ -129,6 +135,8 @@ class Database:
                 self._positions[position.strategy, position.symbol] = position
             case SymbolPaused() | SymbolResumed():
                 self._pauses = pauses_after(self._pauses, fact)
+            case PartKilled() | PartRearmed():
+                self._killed_parts = killed_parts_after(self._killed_parts, fact)
             case BracketChanged():
                 self._brackets = brackets_after(self._brackets, fact)
             case SettlementViolated(violation=violation):

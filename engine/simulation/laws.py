@@ -41,6 +41,8 @@ from engine.core.events import (
     OrderRejected,
     OrderReplaced,
     OrderReplaceRejected,
+    PartKilled,
+    PartRearmed,
     PositionChanged,
     QueryOrder,
     QuoteUpdate,
@@ -70,7 +72,9 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     OrderState,
+    Part,
     Quote,
+    Scope,
     utc,
 )
 from engine.simulation.limit_laws import LimitLaws
@@ -150,6 +154,7 @@ class Laws:
         self.reversed: set[str] = set()
         self.day_equity: Decimal | None = None
         self.kill: KillAction | None = None
+        self.killed_parts: dict[Part, KillAction] = {}
         self.breaker = False
         self.limits = LimitLaws(config)
         self.previous: dict[str, float] = {}
@@ -255,7 +260,8 @@ class Laws:
         self.breaker, self.failures = event.breaker.tripped, event.breaker.failures
         self.paused = {pause.symbol for pause in event.pauses if not pause.halted}
         self.halted = {pause.symbol for pause in event.pauses if pause.halted}
-        self.forced = set(self.held) if self.kill is KillAction.FLATTEN else set()
+        self.killed_parts = {k.part: k.action for k in event.killed_parts}
+        self.forced = {key for key in self.held if KillAction.FLATTEN in self._kills(*key)}
         if event.day_equity is not None:
             self.day_equity = Decimal(repr(event.day_equity))
 
@@ -317,7 +323,7 @@ class Laws:
         """While a kill flattens, what is held may be closed, whoever owns it."""
         if not self.held[key]:
             self.forced.discard(key)
-        elif self.kill is KillAction.FLATTEN:
+        elif KillAction.FLATTEN in self._kills(*key):
             self.forced.add(key)
 
     def _restate(self, key: Key, fill: Fill, correction: Fill | None) -> None:
@@ -371,6 +377,18 @@ class Laws:
                 doubts = [o for o in self.orders.values() if o.state is S.IN_DOUBT]
                 law(not doubts, "no re-arm in doubt", doubts)
                 self.kill = None
+            case PartKilled():
+                before = self.killed_parts.get(fact.part)
+                weaker = before is not None and fact.action in WEAKER[before]
+                law(not weaker, "I5: the kill of a part does less than it did", fact)
+                self.killed_parts[fact.part] = fact.action
+                self.forced |= {
+                    key
+                    for key, held in self.held.items()
+                    if held and KillAction.FLATTEN in self._kills(*key)
+                }
+            case PartRearmed():
+                del self.killed_parts[fact.part]
             case BrokerStatusChanged():
                 self.live[fact.broker] = fact.live
                 self.reconciled.discard(fact.broker)
@@ -439,8 +457,19 @@ class Laws:
             if order.state in UNSETTLED:
                 law(ts - self.heard.get(key, 0) <= DEADLINE, "I17", order)
 
-    def _flattens(self, order: Order) -> bool:
-        return self.kill is KillAction.FLATTEN and order.purpose is OrderPurpose.EXIT
+    def _kills(self, strategy: str, symbol: str) -> set[KillAction]:
+        """What the kill switch, and those of the parts that this is of, do."""
+        venues = {i.symbol: i.venue for i in self.config.instruments}
+        names = (strategy, symbol, venues.get(symbol))
+        parts = {Part(scope, name) for scope, name in zip(Scope, names, strict=True) if name}
+        actions = {self.killed_parts[part] for part in parts & self.killed_parts.keys()}
+        return actions | ({self.kill} if self.kill is not None else set())
+
+    def _may_leave(self, order: Order) -> bool:
+        """Whether no kill stands against an order; one that flattens lets exits."""
+        kills = self._kills(order.strategy, order.symbol)
+        flattens = self.kill in (None, KillAction.FLATTEN) and KillAction.FLATTEN in kills
+        return not kills or (flattens and order.purpose is OrderPurpose.EXIT)
 
     def _replacing(self, effect: ReplaceOrder) -> None:
         """A replace asks for no more than the limits leave, of an order that works."""
@@ -448,7 +477,7 @@ class Laws:
         shrinks = order.purpose is not OrderPurpose.ENTRY and (
             effect.terms.quantity < order.quantity
         )
-        law(self.kill is None or shrinks or self._flattens(order), "I5", order)
+        law(shrinks or self._may_leave(order), "I5", order)
         law(order.state is S.PENDING_REPLACE, "I7", order)
         law(order.pending_terms == effect.terms, "I6", effect)
         law(effect.terms.quantity > order.filled, "I7", effect)
@@ -483,7 +512,7 @@ class Laws:
         key = order.client_order_id
         law(key in self.committed, "I1", order)
         law(key not in self.sent, "I2", order)
-        law(self.kill is None or self._flattens(order), "I5", order)
+        law(self._may_leave(order), "I5", order)
         law(not self.config.safety.dry_run, "dry run", order)
         self._may_be_live(order)
         if self.config.reconcile_every:
@@ -600,6 +629,8 @@ class Laws:
         law(state["cash"] == self.cash, "I4", (state["cash"], self.cash))
         kill = state["kill"]
         law((kill.action if kill.tripped else None) is self.kill, "I5", kill)
+        parts = {k.part: k.action for k in state["killed_parts"]}
+        law(parts == self.killed_parts, "I5: killed parts", parts)
         law(state["breaker"].tripped == self.breaker, "circuit breaker", state["breaker"])
         most = self.config.safety.breaker_failures
         law(self.breaker or self.failures < most, "circuit breaker", self.failures)
@@ -607,8 +638,14 @@ class Laws:
             key = order.client_order_id
             law(order.filled == self.filled.get(key, 0), "I3", order)
             law(order.state is self.orders[key].state, "every move is a fact", order)
-            if order.state not in ENDED and is_cancelled_by(self.kill, order):
+            kills = self._kills(order.strategy, order.symbol)
+            if order.state not in ENDED and is_cancelled_by(_strongest(kills), order):
                 law(key in self.asked, "I5: no cancel", order)
+
+
+def _strongest(kills: set[KillAction]) -> KillAction | None:
+    """The one of `kills` that does most."""
+    return max(kills, key=lambda kill: len(WEAKER[kill]), default=None)
 
 
 def is_cancelled_by(kill: KillAction | None, order: Order) -> bool:

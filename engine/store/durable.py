@@ -11,10 +11,13 @@ from engine.core.events import (
     CircuitBreakerState,
     CircuitBreakerTripped,
     Event,
+    KilledPart,
     KillSwitchRearmed,
     KillSwitchState,
     KillSwitchTriggered,
     LimitChanged,
+    PartKilled,
+    PartRearmed,
     Pause,
     PositionClosed,
     SignalGenerated,
@@ -74,6 +77,19 @@ def kill_after(kill: KillSwitchState, fact: KillSwitch) -> KillSwitchState:
     if kill.tripped:
         return replace(kill, action=fact.action)
     return KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
+
+
+def killed_parts_after(
+    killed: tuple[KilledPart, ...], fact: PartKilled | PartRearmed
+) -> tuple[KilledPart, ...]:
+    """The parts that are killed by themselves, after `fact`; as with the kill switch, the first
+    kill counts."""
+    others = tuple(k for k in killed if k.part != fact.part)
+    if isinstance(fact, PartRearmed):
+        return others
+    known = [replace(k, action=fact.action) for k in killed if k.part == fact.part]
+    first = KilledPart(fact.part, fact.source, fact.reason, fact.ts, fact.action)
+    return (*others, *(known or [first]))
 
 
 def breaker_after(state: CircuitBreakerState, fact: Breaker) -> CircuitBreakerState:

@@ -29,10 +29,13 @@ from engine.core.events import (
     CircuitBreakerState,
     DataRefused,
     Event,
+    KilledPart,
     KillSwitchState,
     LimitChanged,
     OrderEvent,
     OrderIntended,
+    PartKilled,
+    PartRearmed,
     Pause,
     PositionChanged,
     Restored,
@@ -57,6 +60,7 @@ from engine.store.durable import (
     brackets_after,
     breaker_after,
     kill_after,
+    killed_parts_after,
     limits_after,
     pauses_after,
     strategy_after,
@@ -89,6 +93,7 @@ _KILL_SWITCH = "kill_switch"
 _BREAKER = "circuit_breaker"
 _LIMITS = "limits"
 _PAUSES = "pauses"
+_KILLED_PARTS = "killed_parts"
 _BRACKETS = "brackets"
 _TRADING_DAY = "trading_day"
 _PEAK_EQUITY = "peak_equity"
@@ -421,6 +426,9 @@ def _bot_state_after(connection: Connection, facts: Sequence[Event]) -> dict[str
     if pauses := [f for f in facts if isinstance(f, SymbolPaused | SymbolResumed)]:
         paused = _decode(_bot_state(connection), _PAUSES, tuple[Pause, ...])
         values[_PAUSES] = reduce(pauses_after, pauses, paused or ())
+    if kills := [f for f in facts if isinstance(f, PartKilled | PartRearmed)]:
+        killed = _decode(_bot_state(connection), _KILLED_PARTS, tuple[KilledPart, ...])
+        values[_KILLED_PARTS] = reduce(killed_parts_after, kills, killed or ())
     if changes := [f for f in facts if isinstance(f, BracketChanged)]:
         brackets = _decode(_bot_state(connection), _BRACKETS, tuple[Bracket, ...])
         values[_BRACKETS] = reduce(brackets_after, changes, brackets or ())
@@ -464,6 +472,7 @@ def _restored(connection: Connection, starting_cash: Decimal, day_start_ts: int 
         limits=_decode(state, _LIMITS, tuple[ChangedLimit, ...]) or (),
         pauses=_decode(state, _PAUSES, tuple[Pause, ...]) or (),
         brackets=_decode(state, _BRACKETS, tuple[Bracket, ...]) or (),
+        killed_parts=_decode(state, _KILLED_PARTS, tuple[KilledPart, ...]) or (),
         day=day.day if day else "",
         day_equity=day.equity if day else None,
         peak_equity=_decode(state, _PEAK_EQUITY, float),

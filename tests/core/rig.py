@@ -363,6 +363,7 @@ class Rig:
             limits=self._changed_limits(),
             pauses=tuple(state["pauses"]),
             brackets=tuple(state["desk"]["brackets"]),
+            killed_parts=tuple(state["killed_parts"]),
             day=state["day"][0],
             day_equity=state["day"][1],
             peak_equity=state["day"][2],

@@ -28,6 +28,7 @@ from engine.core.events import (
     DataRefused,
     Event,
     FillQuarantined,
+    KilledPart,
     KillSwitchRearmed,
     KillSwitchState,
     KillSwitchTriggered,
@@ -37,6 +38,8 @@ from engine.core.events import (
     OrderFilled,
     OrderIntended,
     OrderSubmitted,
+    PartKilled,
+    PartRearmed,
     PositionChanged,
     PositionClosed,
     Restored,
@@ -62,8 +65,10 @@ from engine.core.model import (
     OrderPurpose,
     OrderState,
     OrderType,
+    Part,
     Position,
     RoundTrip,
+    Scope,
     Side,
     Signal,
 )
@@ -432,6 +437,24 @@ async def test_the_kill_switch_stays_as_it_was(
     for batch in [stamped] if together else [[fact] for fact in stamped]:
         await store.record(batch)
     assert (await restart(store, place)).kill == state
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
+async def test_the_parts_that_are_killed_stay_so_each_as_it_was_killed_first(
+    store: Repository, place: Place, stamp: Stamp, together: bool
+) -> None:
+    symbol, broker = Part(Scope.SYMBOL, "ACME"), Part(Scope.BROKER, "paper")
+    facts = [
+        PartKilled(symbol, "key", "panic", "ann", KillAction.STOP),
+        PartKilled(broker, "key", "panic", "ann"),
+        PartKilled(symbol, "tradebot kill", "all out", "bob", KillAction.FLATTEN),
+        PartRearmed(broker, "ann"),
+    ]
+    stamped = [stamp(fact) for fact in facts]
+    for batch in [stamped] if together else [[fact] for fact in stamped]:
+        await store.record(batch)
+    killed = KilledPart(symbol, "key", "panic", 1, KillAction.FLATTEN)
+    assert (await restart(store, place)).killed_parts == (killed,)
 
 
 async def test_limits_that_were_changed_stay_so(

@@ -7,7 +7,11 @@ from decimal import Decimal
 from msgspec.structs import replace
 from textual.pilot import Pilot
 
-from engine.core.events import Command, SignOfLife
+from engine.core.events import (
+    Command,
+    KilledPart,
+    SignOfLife,
+)
 from engine.core.model import (
     NANOS,
     AssetClass,
@@ -18,8 +22,10 @@ from engine.core.model import (
     OrderPurpose,
     OrderState,
     OrderType,
+    Part,
     Position,
     Quote,
+    Scope,
     Side,
     Signal,
 )
@@ -29,6 +35,7 @@ from engine.snapshot import (
     DeadManStatus,
     FeedStatus,
     Health,
+    KilledPartRow,
     KillStatus,
     LimitRow,
     LiveGate,
@@ -416,6 +423,19 @@ def flattening() -> Snapshot:
     return replace(paper(), kill=kill)
 
 
+def parts_killed() -> Snapshot:
+    """A strategy whose orders are still being cancelled, and a symbol that is done."""
+    strategy = KilledPart(
+        Part(Scope.STRATEGY, "sma_crossover"), "console", "chosen: cancel", TS, KillAction.CANCEL
+    )
+    symbol = KilledPart(Part(Scope.SYMBOL, "SPY"), "tradebot kill", "", TS, KillAction.CANCEL)
+    return replace(
+        paper(),
+        strategies=(replace(STRATEGIES[0], state="killed"), *STRATEGIES[1:]),
+        killed_parts=(KilledPartRow(strategy, 2, 0), KilledPartRow(symbol, 0, 0)),
+    )
+
+
 def hostile() -> Snapshot:
     """Every text from outside tries to move the cursor, to be markup, to turn the line around."""
     evil = "[red]x[/] \x1b[2J\x1b]0;t\x07\u202egnp.\u200b\x9b31m\r\n[@click=app.quit]q"
@@ -447,6 +467,11 @@ def hostile() -> Snapshot:
         live_gate=(LiveGate(evil, False, evil),),
         breaker=BreakerStatus(True, evil, 5, 5),
         paused=(PausedRow(evil, evil, 0),),
+        killed_parts=(
+            KilledPartRow(
+                KilledPart(Part(Scope.SYMBOL, evil), evil, evil, TS, KillAction.CANCEL), 1, 0
+            ),
+        ),
     )
 
 

@@ -6,13 +6,20 @@ from textual import events
 from engine.core.events import (
     AskOrder,
     ChangeLimit,
+    KillPart,
     MarkOrder,
+    RearmPart,
     ResetCircuitBreaker,
     ResumeSymbol,
     SignOfLife,
     TripKillSwitch,
 )
-from engine.core.model import KillAction, OrderState
+from engine.core.model import (
+    KillAction,
+    OrderState,
+    Part,
+    Scope,
+)
 from engine.snapshot import BreakerStatus, DeadManStatus
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
@@ -285,3 +292,72 @@ async def test_a_dry_run_is_on_every_screen(size: tuple[int, int]) -> None:
             assert is_open(it)
             assert "DRY RUN" in it.screen
             await it.press("escape")
+
+
+# --- a part --------------------------------------------------------------------------------------
+
+STRATEGY = Part(Scope.STRATEGY, "sma_crossover")
+
+
+def kill_part(part: Part, action: KillAction) -> KillPart:
+    reason = f"chosen: {action.replace('_', ' ')}"
+    return KillPart(part=part, source="console", reason=reason, author="console", action=action)
+
+
+async def test_a_part_is_named_by_how_it_begins_and_killed_with_a_letter() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", seconds=0.5)
+        await it.press("p", seconds=0.5)
+        assert "strategy  sma_crossover, mean_reversion, breakout" in it.screen
+        await it.press(*"sma", "enter", seconds=0.5)
+        assert "Only the strategy sma_crossover" in it.screen
+        assert "(as ctrl+k does)" not in it.screen
+        await it.press("enter", "k", seconds=0.5)
+        assert it.sent == [kill_part(STRATEGY, KillAction.KEEP_STOPS)]
+        assert "KILL REQUESTED" not in it.screen
+
+
+async def test_the_choices_of_a_part_count_what_is_of_it() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", "p", *"aapl", "enter", seconds=0.5)
+        assert "orders cancelled: 1 open, worth 4,830.82 USD, 1 protective stop" in it.screen
+        assert "positions closed at market: 1 open, worth 4,933.62 USD" in it.screen
+
+
+async def test_a_name_of_nothing_or_of_several_chooses_none() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", "p", *"zz", "enter", seconds=0.5)
+        assert "nothing is called so" in it.screen
+        await it.press(*"s", "enter", seconds=0.5)
+        assert "that may be strategy sma_crossover or symbol SPY" in it.screen
+        assert it.sent == []
+
+
+async def test_to_flatten_a_part_asks_for_a_word() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", "p", *"aapl", "enter", "f", seconds=0.5)
+        assert "Held: 29 AAPL." in it.screen
+        await it.press(*"FLATTEN", "enter", seconds=0.5)
+        assert it.sent == [kill_part(Part(Scope.SYMBOL, "AAPL"), KillAction.FLATTEN)]
+
+
+async def test_killed_parts_are_shown_wherever_they_are() -> None:
+    async with desk(scripted.parts_killed()) as it:
+        assert "KILLED 2 parts" in it.screen
+        assert "KILLED strategy sma_crossover by console" in it.screen
+        assert "■ KILLED" in it.screen
+        assert "KILL " in it.screen
+
+
+async def test_each_killed_part_is_rearmed_by_itself_with_a_typed_word() -> None:
+    async with desk(scripted.parts_killed()) as it:
+        await it.press("R", "tab", *"REARM", "enter", seconds=0.5)
+        part = Part(Scope.SYMBOL, "SPY")
+        assert it.sent == [RearmPart(part=part, word="REARM", author="console")]
+
+
+async def test_where_nothing_is_killed_nothing_is_rearmed() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("R")
+        assert not is_open(it)
+        assert "there is nothing to re-arm" in it.screen

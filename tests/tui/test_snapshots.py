@@ -69,6 +69,7 @@ LESS_SEEN = {
     "mode-live": (scripted.live, "m"),
     "quit-live": (scripted.live, "q"),
     "quit-starting": (lambda: None, "q"),
+    "rearm-part": (scripted.parts_killed, "R"),
     "strategy-on-live": (scripted.live, "s", "down", "space"),
 }
 
@@ -89,6 +90,8 @@ def test_less_seen_dialog(snap_compare: Compare, dialog: str) -> None:
 
 
 SECOND = {
+    "kill-part": (scripted.paper, "K", "p"),
+    "kill-one": (scripted.paper, "K", "p", *"sma", "enter"),
     "flatten": (scripted.live, "K", "f"),
     "mark": (scripted.paper, "3", "home", "down", "enter", "b"),
     "loosen": (scripted.paper, "5", "home", "down", "down", "down", "enter", *"1500", "enter"),
@@ -107,6 +110,7 @@ STATES = {
     "unconfirmed": scripted.unconfirmed,
     "held-back": scripted.held_back,
     "flattening": scripted.flattening,
+    "parts-killed": scripted.parts_killed,
     "live": scripted.live,
     "cancelling": scripted.cancelling,
     "killed": scripted.killed,

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from textual.binding import Binding
 
-from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, ToggleStrategy
+from engine.core.events import RearmKillSwitch, RearmPart, ResetCircuitBreaker, ToggleStrategy
 from engine.core.model import Order
 from engine.snapshot import Snapshot
 from tui import format
 from tui.commands import AUTHOR
-from tui.frame import Frame
+from tui.frame import Frame, progress
 from tui.screens.dialog import BLANK, Dialog, Send, paragraph
 from tui.widgets.lines import Line
 
@@ -96,6 +96,47 @@ class RearmDialog(Dialog):
             return
         self.dismiss()
         self.send(RearmKillSwitch(word=self.word, author=AUTHOR), "re-arm: sent to the engine")
+
+
+class RearmPartDialog(Dialog):
+    """Of several killed parts the first is asked about; tab goes to the next."""
+
+    TITLE = "Re-arm a part"
+    word = "REARM"
+    BINDINGS: ClassVar = [Binding("tab", "next", "The next part", id="next-part", priority=True)]
+
+    def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
+        super().__init__(frame, clock, send)
+        rows = frame.snapshot.killed_parts if frame.snapshot else ()
+        self._part = rows[0].killed.part if rows else None
+
+    def lines(self, frame: Frame) -> list[Line]:
+        rows = frame.snapshot.killed_parts if frame.snapshot else ()
+        text: list[Line] = []
+        for row in rows:
+            killed, chosen = row.killed, row.killed.part == self._part
+            by = f"killed by {killed.source} at {format.clock(killed.ts)} UTC {killed.reason}"
+            sign = "▸ " if chosen else "  "
+            text.append(((f"{sign}{killed.part}", "strong" if chosen else "text"),))
+            text += paragraph(by, indent="    ")
+            text += paragraph(progress(row, killed.action), "warn", indent="    ")
+        more: list[Line] = [(("tab", "key"), (" chooses another part.", "text"))]
+        return [*text, BLANK, *(more if len(rows) > 1 else []), typed_word(self.word)]
+
+    def action_next(self) -> None:
+        rows = self.frame.snapshot.killed_parts if self.frame.snapshot else ()
+        known = [row.killed.part for row in rows]
+        if known:
+            here = known.index(self._part) if self._part in known else -1
+            self._part = known[(here + 1) % len(known)]
+            self.show(self.frame)
+
+    def confirmed(self) -> None:
+        if self._part is None:
+            return
+        self.dismiss()
+        command = RearmPart(part=self._part, word=self.word, author=AUTHOR)
+        self.send(command, f"re-arm {self._part}: sent to the engine")
 
 
 class BreakerDialog(Dialog):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.message import Message
 
+from engine.core.model import Scope
 from engine.snapshot import QuoteRow
 from tui import commands, format
 from tui.frame import Frame
@@ -32,6 +33,7 @@ class Quotes(LineTable[QuoteRow]):
     )
     empty = "no symbols yet"
     _paused: frozenset[str] = frozenset()
+    _killed: frozenset[str] = frozenset()
 
     @dataclass
     class ResumeAsked(Message):
@@ -48,6 +50,8 @@ class Quotes(LineTable[QuoteRow]):
             return ()
         self._now = frame.snapshot.ts
         self._paused = frozenset(row.symbol for row in frame.snapshot.paused)
+        parts = [row.killed.part for row in frame.snapshot.killed_parts]
+        self._killed = frozenset(part.name for part in parts if part.scope is Scope.SYMBOL)
         return frame.snapshot.quotes
 
     def row_id(self, row: QuoteRow) -> Hashable:
@@ -78,6 +82,8 @@ class Quotes(LineTable[QuoteRow]):
     def _state(self, row: QuoteRow) -> str:
         if row.stale:
             return "STALE"
+        if row.instrument.symbol in self._killed:
+            return "KILL"
         return "PAUSE" if row.instrument.symbol in self._paused else ""
 
     def note(self, frame: Frame) -> str:

@@ -17,6 +17,7 @@ _STATES = {
     "on": ("● on", "good"),
     "off": ("○ off", "dim"),
     "paused": ("‖ PAUSED", "warn"),
+    "killed": ("■ KILLED", "down"),
     "failed": ("✗ FAILED", "down"),
 }
 

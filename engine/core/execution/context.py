@@ -19,6 +19,7 @@ from engine.core.model import (
     Side,
 )
 from engine.core.orders import OrderBook
+from engine.core.parts import KilledParts
 from engine.core.pauses import Pauses
 from engine.core.portfolio import Portfolio
 from engine.core.risk import Risk
@@ -41,6 +42,7 @@ class Context:
     risk: Risk
     safety: Safety
     runner: StrategyRunner
+    parts: KilledParts
     pauses: Pauses
     calendars: Calendars
     rules: ExecutionRules
@@ -57,11 +59,26 @@ class Context:
     def capabilities(self, symbol: str) -> Capabilities:
         return self.orders.capabilities_of(self.venue(symbol))
 
-    def objection(self, symbol: str) -> str:
-        """Why no order in `symbol` may leave now; empty text where nothing stands against it."""
+    def objection(self, key: Key) -> str:
+        """Why no order may leave now; empty text where nothing stands against it."""
+        _, symbol = key
         if self.pauses.is_halted(symbol):
             return self.pauses.objection(symbol)
-        return self.safety.objection(self.venue(symbol))
+        return self.safety.objection(self.venue(symbol)) or self.parts.objection(*key)
+
+    def entry_objection(self, key: Key) -> str:
+        """Why no new risk may be taken now, pauses and limits aside."""
+        _, symbol = key
+        return self.safety.entry_objection(self.venue(symbol)) or self.parts.objection(*key)
+
+    def exit_objection(self, key: Key) -> str:
+        """Why an order that is to close a position, whatever its strategy wants, may not leave."""
+        _, symbol = key
+        if self.pauses.is_halted(symbol):
+            return self.pauses.objection(symbol)
+        reason = self.safety.exit_objection(self.venue(symbol))
+        flattening = self.safety.is_flattening
+        return reason or ("" if flattening else self.parts.exit_objection(*key))
 
     def closable(self, position: Position) -> Decimal:
         """How much of a position its account still has: others may have closed it at the venue.

@@ -22,6 +22,7 @@ from engine.core.events import (
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
+    PartKilled,
     Restored,
     SignalBlocked,
     SignalGenerated,
@@ -38,7 +39,7 @@ from engine.core.execution.entries import Entries
 from engine.core.execution.exits import Exits, NotFlat
 from engine.core.execution.protection import Protection
 from engine.core.execution.rules import StrategyOff, SymbolHalted
-from engine.core.model import EXTERNAL, Order, OrderPurpose, Position, Side, Signal
+from engine.core.model import EXTERNAL, KillAction, Order, OrderPurpose, Position, Side, Signal
 
 
 class Desk:
@@ -184,12 +185,19 @@ class Desk:
         """Safety has asked for the cancels. A kill that flattens closes every position, as soon as
         nothing that rests stands in the way; asked for again, it tries again at once."""
         if self._context.safety.is_flattening:
-            self.flatten(event.reason or event.source)
+            self._flatten(event.reason or event.source, list(self._portfolio.positions))
 
-    def flatten(self, reason: str) -> None:
-        """Close every position, reduce-only, until all are flat."""
-        for key, position in list(self._portfolio.positions.items()):
-            if position.quantity:
+    def on_part_killed(self, event: PartKilled) -> None:
+        """As `on_killed`, for the positions of a part."""
+        if event.action is KillAction.FLATTEN:
+            is_in, positions = self._context.parts.is_in, list(self._portfolio.positions)
+            mine = [key for key in positions if is_in(event.part, *key)]
+            self._flatten(event.reason or event.source, mine)
+
+    def _flatten(self, reason: str, keys: list[Key]) -> None:
+        """Close positions, reduce-only, until all are flat."""
+        for key in keys:
+            if self._portfolio.position(*key).quantity:
                 self.exits.force(key, reason)
                 self.exits.hurry(key)
                 self._tend(key)
@@ -259,14 +267,14 @@ class Desk:
     def _forces(self, position: Position) -> str:
         """Why a position is to be flat whatever its strategy wants; empty text where it is not."""
         context, strategy = self._context, position.strategy
-        if context.safety.is_flattening:
+        if context.safety.is_flattening or context.parts.flattens(strategy, position.symbol):
             return "kill switch"
         off = strategy in context.runner.runs and not context.runner.is_on(strategy)
         closes = context.rules.on_strategy_off is StrategyOff.FLATTEN
         return "its strategy is off" if off and closes else ""
 
     def _protect(self, position: Position, resting: list[Order]) -> None:
-        if position.quantity < 0 or self._context.objection(position.symbol):
+        if position.quantity < 0 or self._context.objection((position.strategy, position.symbol)):
             self.protection.trim(position, resting)
         else:
             self.protection.tend(position, resting)
@@ -282,7 +290,7 @@ class Desk:
             return ""
         key = (order.strategy, order.symbol)
         resting = is_resting(order)
-        reason = self._context.objection(order.symbol) if resting else self.exits.objection(key)
+        reason = self._context.objection(key) if resting else self.exits.objection(key)
         held = self._context.closable(self._portfolio.position(*key))
         if not reason and worst_closed(self._context.closing_orders(key)) > held:
             return "open orders would close more than is held"
@@ -291,7 +299,7 @@ class Desk:
     def _entry_objection(self, order: Order) -> str:
         context = self._context
         return (
-            context.safety.entry_objection(context.venue(order.symbol))
+            context.entry_objection((order.strategy, order.symbol))
             or context.pauses.objection(order.symbol)
             or ("" if context.runner.is_on(order.strategy) else "the strategy is off")
             or context.risk.objection(order)

@@ -63,7 +63,7 @@ class Entries:
 
     def _objection(self, signal: Signal) -> Blocked | None:
         context, symbol = self._context, signal.symbol
-        if reason := context.safety.entry_objection(context.venue(symbol)):
+        if reason := context.entry_objection((signal.strategy, symbol)):
             return "stop", reason
         if reason := context.pauses.objection(symbol):
             return "paused", reason
@@ -185,7 +185,7 @@ class Entries:
 
     def _chase_objection(self, order: Order) -> str:
         context = self._context
-        if reason := context.safety.entry_objection(context.venue(order.symbol)):
+        if reason := context.entry_objection((order.strategy, order.symbol)):
             return reason
         if reason := context.pauses.objection(order.symbol):
             return reason

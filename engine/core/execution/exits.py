@@ -120,15 +120,13 @@ class Exits:
 
     def objection(self, key: Key) -> str:
         """Why an exit may not leave; empty text where nothing stands against it."""
-        context, (strategy, symbol) = self._context, key
+        context, (strategy, _) = self._context, key
         exit_ = self.wanted.get(key)
         if exit_ is None or not exit_.forced:
             takes_profit = exit_ is not None and exit_.purpose is OrderPurpose.TAKE_PROFIT
             off = "" if takes_profit or context.runner.is_on(strategy) else "the strategy is off"
-            return context.objection(symbol) or off
-        if context.pauses.is_halted(symbol):
-            return context.pauses.objection(symbol)
-        return context.safety.exit_objection(context.venue(symbol))
+            return context.objection(key) or off
+        return context.exit_objection(key)
 
     def _closed(self, symbol: str) -> str:
         instrument = self._context.instrument(symbol)

@@ -323,7 +323,7 @@ class Protection:
         key, symbol = (position.strategy, position.symbol), position.symbol
         if self._context.capabilities(symbol).oco or key in self._exits.wanted:
             return
-        if not self._context.objection(symbol):
+        if not self._context.objection(key):
             self._context.bus.publish(TargetReached(*key, target, price))
 
     def _trail(self, bracket: Bracket, trail: Decimal, price: Decimal) -> None:
