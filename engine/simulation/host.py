@@ -16,6 +16,7 @@ from engine.core.events import (
     BrokerChanged,
     CancelOrder,
     ClockTick,
+    CommandRefused,
     CommitIntent,
     Effect,
     EngineStarted,
@@ -24,6 +25,9 @@ from engine.core.events import (
     KillSwitchRearmed,
     KillSwitchTriggered,
     LawBroken,
+    LimitChanged,
+    LiveConfirmed,
+    OrderCanceled,
     OrderSubmitted,
     QueryOrder,
     Record,
@@ -90,7 +94,11 @@ class Host:
         tripped = self._database.killed or self._database.latched
         self.publish(restored)
         for name, venue in self._wire.venues.items():
-            self.publish(BrokerChanged(name, venue.up, capabilities=venue.capabilities))
+            self.publish(
+                BrokerChanged(
+                    name, venue.up, live=venue.options.live, capabilities=venue.capabilities
+                )
+            )
         if self._database.latched and not restored.kill.tripped:
             self.publish(TripKillSwitch(source="file"))
         known = {state.strategy for state in restored.strategies}
@@ -168,6 +176,15 @@ class Host:
             self.seen[f"blocked by {fact.check}"] += 1
         elif isinstance(fact, OrderSubmitted):
             self.seen[f"submit {fact.order.purpose}"] += 1
+            self.seen[f"submit in {self._options.config.mode} mode"] += 1
+        elif isinstance(fact, LimitChanged):
+            self.seen[f"limit {'loosened' if fact.loosened else 'tightened'}"] += 1
+        elif isinstance(fact, LiveConfirmed):
+            self.seen["live confirmed"] += 1
+        elif isinstance(fact, CommandRefused):
+            self.seen[f"{fact.command} refused"] += 1
+        elif isinstance(fact, OrderCanceled) and self._options.config.safety.dry_run:
+            self.seen["not sent in a dry run"] += 1
         if Net.LATCH in self._options.nets_off:
             return
         if isinstance(fact, KillSwitchTriggered):

@@ -77,7 +77,7 @@ from engine.core.model import (
     Scope,
     utc,
 )
-from engine.simulation.limit_laws import LimitLaws
+from engine.simulation.limit_laws import LimitLaws, Violation
 
 S = OrderState
 
@@ -112,14 +112,6 @@ DEADLINE = 5 * NANOS
 """Within it an order is asked about whose state is not settled (I17)."""
 
 Key = tuple[str, str]
-
-
-class Violation(AssertionError):
-    """A law does not hold; `law` is its name."""
-
-    def __init__(self, law: str, what: object) -> None:
-        super().__init__(f"{law}: {what}")
-        self.law = law
 
 
 def law(holds: object, name: str, what: object) -> None:

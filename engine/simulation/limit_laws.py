@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     AccountStatement,
+    ChangeLimit,
     Event,
     LimitChanged,
     OrderIntended,
@@ -26,6 +27,17 @@ from engine.core.risk import HIGH_WATER_MARK
 
 Key = tuple[str, str]
 
+NO_LIMIT_AT_0 = ("max_position_notional", "max_order_notional", "throttle_orders")
+FLOORS = ("min_signal_strength", "cool_down_s")
+
+
+class Violation(AssertionError):
+    """A law does not hold; `law` is its name."""
+
+    def __init__(self, law: str, what: object) -> None:
+        super().__init__(f"{law}: {what}")
+        self.law = law
+
 
 class LimitLaws:
     """Follows the limits in force and what they count; `broken` names the first that an entry that
@@ -41,6 +53,7 @@ class LimitLaws:
         self._strength: dict[tuple[str, str, int], float] = {}
         self._power: dict[str, tuple[int, Fraction]] = {}
         self._asks: dict[str, float] = {}
+        self._asked_with = ""
 
     # --- following ------------------------------------------------------------------------------
 
@@ -48,6 +61,8 @@ class LimitLaws:
         match event:
             case QuoteUpdate(quote=quote) if quote.is_sound and not quote.is_stub:
                 self._asks[quote.symbol] = quote.ask
+            case ChangeLimit():
+                self._asked_with = event.word
             case Restored():
                 for change in event.limits:
                     if change.setting == _text(getattr(self._config.limits, change.name)):
@@ -62,6 +77,7 @@ class LimitLaws:
     def note(self, fact: Event) -> None:
         match fact:
             case LimitChanged() if fact.name != HIGH_WATER_MARK:
+                self._may_change(fact)
                 self._set(fact.name, fact.after)
             case SignalGenerated(signal=signal):
                 self._strength[signal.strategy, signal.symbol, fact.ts] = signal.strength
@@ -75,6 +91,15 @@ class LimitLaws:
                 self._messages.append((fact.ts, venue))
             case _:
                 pass
+
+    def _may_change(self, fact: LimitChanged) -> None:
+        """More is allowed only where the word was typed; of what has no limit, all is."""
+        before, after = Decimal(fact.before), Decimal(fact.after)
+        if fact.name in NO_LIMIT_AT_0:
+            before, after = (value or Decimal("Infinity") for value in (before, after))
+        loosens = after < before if fact.name in FLOORS else after > before
+        if loosens and self._asked_with != "LOOSEN":
+            raise Violation("limits loosened", fact)
 
     def _set(self, name: str, text: str) -> None:
         value: Any = Decimal(text) if text[:1].isdigit() else text == "true"

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     AskOrder,
+    ChangeLimit,
     Command,
+    ConfirmLive,
     MarkOrder,
     RearmKillSwitch,
     RequestCancel,
@@ -30,6 +32,21 @@ AUTHOR = "operator"
 LONGEST_WAIT = 10 * NANOS
 SURE_AFTER = 10 * NANOS
 LOOK_AGAIN = 7_000_000
+LIMITS = {
+    "max_position_size_pct": ("1", "10", "25"),
+    "max_position_notional": ("2000", "9000", "0"),
+    "max_order_notional": ("1500", "4000", "0"),
+    "max_trades_per_day": ("2", "30", "1.5"),
+    "max_consecutive_losses": ("1", "4"),
+    "max_exposure_pct": ("10", "50", "101"),
+    "max_open_positions": ("1", "3", "-1"),
+    "min_signal_strength": ("0.9", "0.1", "NaN"),
+    "price_collar_pct": ("0.5", "3"),
+    "cool_down_s": ("10", "0"),
+    "throttle_orders": ("2", "20", "0"),
+    "max_leverage": ("0.2", "2"),
+    "nonsense": ("1",),
+}
 
 
 class Operator:
@@ -74,6 +91,10 @@ class Operator:
     def rearm(self) -> None:
         self._send(RearmKillSwitch(word="REARM", author=AUTHOR))
 
+    def confirm_live(self) -> None:
+        if self._world.options.config.mode is Mode.LIVE:
+            self._send(ConfirmLive(word="LIVE", author=AUTHOR))
+
     def switch_all_off(self) -> None:
         for setup in self._world.options.config.strategies:
             self._send(ToggleStrategy(strategy=setup.name, enabled=False, author=AUTHOR))
@@ -84,7 +105,9 @@ class Operator:
         if host is None:
             return
         actions = [self._toggle, self._toggle, self._mode, self.rearm, self._reset]
-        actions += [self._resume] * 3
+        actions += [self._resume, self._change_limit] * 3
+        if self._world.options.config.mode is Mode.LIVE:
+            actions += [self._try_live] * 8
         if orders := host.open_orders:
             order = self._random.choice(orders)
             actions += [lambda: self._cancel(order), lambda: self._ask(order)]
@@ -108,6 +131,16 @@ class Operator:
     def _resume(self) -> None:
         symbol = self._random.choice(self._world.options.config.instruments).symbol
         self._send(ResumeSymbol(symbol=symbol, author=AUTHOR))
+
+    def _try_live(self) -> None:
+        word = self._random.choice(("LIVE", "LIVE", "live", ""))
+        self._send(ConfirmLive(word=word, author=AUTHOR))
+
+    def _change_limit(self) -> None:
+        """A limit to any value, sound or not, with or without the word that loosening asks for."""
+        name, values = self._random.choice(list(LIMITS.items()))
+        value, word = self._random.choice(values), self._random.choice(("LOOSEN", "loosen", ""))
+        self._send(ChangeLimit(name=name, value=value, word=word, author=AUTHOR))
 
     def _mode(self) -> None:
         self._send(RequestMode(mode=self._random.choice(list(Mode)), author=AUTHOR))

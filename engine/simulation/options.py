@@ -24,6 +24,7 @@ from engine.core.model import (
     Idempotency,
     Instrument,
     KillAction,
+    Mode,
     OrderType,
 )
 from engine.core.risk import RiskLimits
@@ -107,11 +108,15 @@ HEALING = frozenset({Net.QUERIES, Net.STATEMENTS})
 class VenueOptions(Struct, frozen=True):
     """`idempotency` is for how long the venue refuses a client order id that it had, `lag` how long
     at most an order that it accepted is missing in its answers (ns). With `repeats` it says again
-    what nobody heard while the line was down."""
+    what nobody heard while the line was down; with `oco` it links orders; `live` is a real account.
+    """
 
     name: str
     idempotency: Idempotency
+    order_types: tuple[OrderType, ...]
     can_replace: bool
+    oco: bool
+    live: bool
     repeats: bool
     lag: int
     size: float
@@ -130,17 +135,24 @@ class Options(Struct, frozen=True):
     nets_off: tuple[Net, ...] = ()
 
 
+NO_TRAIL = tuple(kind for kind in OrderType if kind is not OrderType.TRAILING_STOP)
+NO_STOPS = (OrderType.MARKET, OrderType.LIMIT)
+
 STRATEGIES = ("amber", "brisk", "raiser", "storm", "garbage")
 
 
 def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
     """The options of `seed`: the same ones, always."""
     random = Random(f"options {seed}")
+    mode = Mode.LIVE if random.random() < 0.15 else Mode.PAPER
     venues = tuple(
         VenueOptions(
             name,
             random.choice(list(Idempotency)),
+            random.choice((tuple(OrderType),) * 6 + (NO_TRAIL,) * 3 + (NO_STOPS,)),
             random.random() < 0.7,
+            random.random() < 0.7,
+            (random.random() < 0.95) == (mode is Mode.LIVE),
             random.random() < 0.5,
             random.choice((0, 0, 1, 5, 30)) * NANOS,
             random.choice((7.5, 40.0, 1e6)),
@@ -158,13 +170,15 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         length=random.randint(40, 120) * NANOS,
         tick=random.choice((NANOS // 2, NANOS)),
         venues=venues,
-        config=_config(random, [venue.name for venue in venues], nets_off),
+        config=_config(random, [venue.name for venue in venues], mode, nets_off),
         faults=faults,
         nets_off=nets_off,
     )
 
 
-def _config(random: Random, venues: list[str], nets_off: tuple[Net, ...]) -> MachineConfig:
+def _config(
+    random: Random, venues: list[str], mode: Mode, nets_off: tuple[Net, ...]
+) -> MachineConfig:
     kinds = (
         ("ACME", AssetClass.STOCK, "0.01", "1"),
         ("COIN", AssetClass.CRYPTO, "0.01", "0.00000001"),
@@ -189,13 +203,22 @@ def _config(random: Random, venues: list[str], nets_off: tuple[Net, ...]) -> Mac
             )
             for name in sorted({"amber", *names})
         ),
+        mode=mode,
         limits=_limits(random),
         execution=_execution(random),
-        safety=SafetyRules(
-            random.choice(list(KillAction)), random.choice((1, 2, 3, 5)), random.random() < 0.3
-        ),
+        safety=_safety(random),
         reconcile_every=every if Net.STATEMENTS not in nets_off else 0,
         stale_after=random.choice((5, 10, 30)) * NANOS,
+    )
+
+
+def _safety(random: Random) -> SafetyRules:
+    return SafetyRules(
+        random.choice(list(KillAction)),
+        random.choice((1, 2, 3, 5)),
+        random.random() < 0.3,
+        allow_live=random.random() < 0.8,
+        dry_run=random.random() < 0.04,
     )
 
 
@@ -205,6 +228,7 @@ def _execution(random: Random) -> ExecutionRules:
         entry_timeout=random.choice((5, 15)) * NANOS,
         entry_on_timeout=random.choice(list(EntryTimeout)),
         partial_remainder=random.choice(list(PartialRemainder)),
+        exit_order_type=random.choice((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT)),
         on_strategy_off=random.choice(list(StrategyOff)),
         on_stop_refused=random.choice(list(StopRefused)),
         on_halt=random.choice(list(SymbolHalted)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from engine.core.model import EXTERNAL, NANOS, OrderPurpose, OrderState, Position
+from engine.core.model import EXTERNAL, NANOS, Mode, OrderPurpose, OrderState, Position
 from engine.simulation.laws import law
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def check_rest(world: World) -> None:
     _same_positions(world, host)
     _same_cash(world, host)
     _one_order_each(world)
+    _nothing_sent_that_must_not(world)
     if not host.killed:
         _protected(host)
 
@@ -74,6 +75,18 @@ def _one_order_each(world: World) -> None:
             law(times == 1, "I21", f"{key} was sent {times} times")
         for key, times in venue.accepted.items():
             law(times == 1, "I2", f"{key} was accepted {times} times")
+
+
+def _nothing_sent_that_must_not(world: World) -> None:
+    """The venues' own count: a dry run sends nothing, and a real account gets an order in live mode
+    alone, which no other account does."""
+    config = world.options.config
+    is_live = config.mode is Mode.LIVE
+    for venue in world.venues.values():
+        if venue.submits:
+            law(not config.safety.dry_run, "dry run", venue.submits)
+            law(venue.options.live == is_live, "I11", venue.submits)
+            law(config.safety.allow_live or not is_live, "I11", venue.submits)
 
 
 def _protected(host: Host) -> None:

@@ -29,6 +29,7 @@ CHECKS = (
     "flat",
     "message_rate",
     "open_positions",
+    "order_type",
     "paused",
     "position",
     "position_notional",
@@ -39,6 +40,17 @@ CHECKS = (
     "stale",
     "stop",
     "trades_per_day",
+)
+
+
+MOMENTS = (
+    "submit in live mode",
+    "live confirmed",
+    "ConfirmLive refused",
+    "limit tightened",
+    "limit loosened",
+    "ChangeLimit refused",
+    "not sent in a dry run",
 )
 
 
@@ -55,6 +67,7 @@ def pairs() -> list[str]:
         *met,
         *(f"submit {purpose}" for purpose in PURPOSES),
         *map("blocked by {}".format, CHECKS),
+        *MOMENTS,
     ]
 
 

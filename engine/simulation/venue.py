@@ -41,6 +41,7 @@ from engine.core.model import (
     Quote,
     Side,
 )
+from engine.simulation.laws import law
 from engine.simulation.options import Fault, VenueOptions
 from engine.simulation.schedule import Schedule
 
@@ -105,6 +106,8 @@ class Venue:
         """What the venue says that it can do."""
         return replace(
             CAPABILITIES,
+            order_types=self.options.order_types,
+            oco=self.options.oco,
             replace=self.options.can_replace,
             idempotency=self.options.idempotency,
             visibility_lag=self.options.lag,
@@ -188,6 +191,7 @@ class Venue:
     # --- the venue ------------------------------------------------------------------------------
 
     def _take(self, order: Order) -> Event:
+        self._must_take(order)
         key = order.client_order_id
         known = key in self.orders
         is_open = known and key in self.open_orders()
@@ -225,7 +229,14 @@ class Venue:
             )
             self._say(self._end(replace(report, state=state, reason="by the venue")))
 
+    def _must_take(self, order: Order) -> None:
+        """Nothing is asked of a venue that it said it cannot do."""
+        able = self.options
+        law(order.type in able.order_types, "capabilities", order)
+        law(able.oco or not order.oco_group, "capabilities", order)
+
     def _replace(self, key: str, terms: OrderTerms) -> Event:
+        law(self.options.can_replace, "capabilities", key)
         return self.exchange.replace(key, terms, self._schedule.now)
 
     def _cancel(self, key: str) -> Event:

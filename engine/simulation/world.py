@@ -126,6 +126,7 @@ class World:
         for venue in self.venues.values():
             self._back(venue)
         self.schedule.after(0, self._start)
+        self._every(5 * NANOS, self.operator.confirm_live)
         if self.random.random() < 0.5:
             self.operator.rearm_soon()
 
@@ -287,4 +288,5 @@ class World:
 
     def _tell_line(self, venue: Venue) -> None:
         if self.host is not None:
-            self.host.publish(BrokerChanged(venue.options.name, venue.up, "simulated"))
+            options = venue.options
+            self.host.publish(BrokerChanged(options.name, venue.up, "simulated", options.live))
