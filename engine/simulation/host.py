@@ -34,6 +34,7 @@ from engine.core.events import (
     ReplaceOrder,
     ReplaceRejected,
     RequestStatement,
+    SettlementViolated,
     SignalBlocked,
     SubmitFailed,
     SubmitOrder,
@@ -179,6 +180,8 @@ class Host:
             self.seen[f"submit in {self._options.config.mode} mode"] += 1
         elif isinstance(fact, LimitChanged):
             self.seen[f"limit {'loosened' if fact.loosened else 'tightened'}"] += 1
+        elif isinstance(fact, SettlementViolated):
+            self.seen["settlement violated"] += 1
         elif isinstance(fact, LiveConfirmed):
             self.seen["live confirmed"] += 1
         elif isinstance(fact, CommandRefused):

@@ -50,6 +50,7 @@ from engine.core.events import (
     Record,
     ReplaceOrder,
     Restored,
+    SettlementViolated,
     StrategyFailed,
     StrategyToggled,
     SubmitOrder,
@@ -77,6 +78,7 @@ from engine.core.model import (
     Scope,
     utc,
 )
+from engine.simulation.cash_laws import CashLaws
 from engine.simulation.limit_laws import LimitLaws, Violation
 
 S = OrderState
@@ -149,6 +151,8 @@ class Laws:
         self.killed_parts: dict[Part, KillAction] = {}
         self.breaker = False
         self.limits = LimitLaws(config)
+        self.settlement = CashLaws(config)
+        self.violated: set[str] = set()
         self.previous: dict[str, float] = {}
         self.failures = 0
         self.live: dict[str, bool] = {}
@@ -246,6 +250,9 @@ class Laws:
             key.removesuffix(REVERSED) for key in self.executions if key.endswith(REVERSED)
         }
         self.fills = {fill.execution_id: (fill.strategy, fill) for fill in event.fills}
+        self.violated = {violation.client_order_id for violation in event.violations}
+        self.settlement.violated |= self.violated
+        self._settle()
         self.on = {state.strategy for state in event.strategies if state.enabled}
         self.losses = {state.strategy: state.losses for state in event.strategies}
         self.kill = event.kill.action if event.kill.tripped else None
@@ -279,6 +286,7 @@ class Laws:
         self.cash += -fill.side.sign * fill.quantity * fill.price - fill.commission
         self._hold(key, fill)
         self._force(key)
+        self._settle()
 
     def _hold(self, key: Key, fill: Fill) -> None:
         before, trip = self.held.get(key, Decimal(0)), self.trips.get(key, Decimal(0))
@@ -311,6 +319,9 @@ class Laws:
             self.cash += correction.cash_change
         self._restate((strategy, fill.symbol), fill, correction)
 
+    def _settle(self) -> None:
+        self.settlement.follow(fill for _, fill in self.fills.values())
+
     def _force(self, key: Key) -> None:
         """While a kill flattens, what is held may be closed, whoever owns it."""
         if not self.held[key]:
@@ -339,6 +350,7 @@ class Laws:
                 held, trip, _ = _carried(held, trip, entry)
         self.held[key], self.trips[key] = held, trip
         self._force(key)
+        self._settle()
 
     # --- what came out --------------------------------------------------------------------------
 
@@ -357,6 +369,8 @@ class Laws:
                 if offered := self.offered.pop(fill.execution_id, None):
                     self._execute(_report_of(offered), offered)
                 law(fill.execution_id in self.executions, "I3", fill)
+            case SettlementViolated(violation=violation):
+                self.violated.add(violation.client_order_id)
             case Reconciled():
                 self.reconciled.add(fact.broker)
             case KillSwitchTriggered():
@@ -588,6 +602,8 @@ class Laws:
         prices = (self.previous.get(order.symbol, nan), self.marks[order.symbol])
         broken = self.limits.broken(order, gross, equity, prices, entries)
         law(not broken, f"I6 {broken}", order)
+        broken = self.settlement.broken(order, entries, self.ts)
+        law(not broken, "settlement", (broken, order))
 
     # --- books ----------------------------------------------------------------------------------
 
@@ -619,6 +635,9 @@ class Laws:
         held = {(p.strategy, p.symbol): p.quantity for p in state["positions"] if p.quantity}
         law(held == {key: q for key, q in self.held.items() if q}, "I3", (held, self.held))
         law(state["cash"] == self.cash, "I4", (state["cash"], self.cash))
+        settlement = self.settlement
+        law(settlement.now_violated <= self.violated, "violations", settlement.now_violated)
+        law(self.violated <= settlement.violated, "violations", self.violated)
         kill = state["kill"]
         law((kill.action if kill.tripped else None) is self.kill, "I5", kill)
         parts = {k.part: k.action for k in state["killed_parts"]}

@@ -3,12 +3,15 @@
 Each seed switches about half of the faults off: a run with every fault on explores little.
 """
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from engine.core.compliance import ComplianceRules
 from engine.core.execution.rules import (
     EntryTimeout,
     ExecutionRules,
@@ -20,12 +23,15 @@ from engine.core.execution.rules import (
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.model import (
     NANOS,
+    ZERO,
+    AccountType,
     AssetClass,
     Idempotency,
     Instrument,
     KillAction,
     Mode,
     OrderType,
+    nanos,
 )
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
@@ -127,6 +133,7 @@ class Options(Struct, frozen=True):
     Without DEDUPE the venue tells everything more than once."""
 
     seed: int
+    start: int
     length: int
     tick: int
     venues: tuple[VenueOptions, ...]
@@ -137,6 +144,11 @@ class Options(Struct, frozen=True):
 
 NO_TRAIL = tuple(kind for kind in OrderType if kind is not OrderType.TRAILING_STOP)
 NO_STOPS = (OrderType.MARKET, OrderType.LIMIT)
+
+START = nanos(datetime(2024, 3, 4, 15, 0, tzinfo=UTC))
+"""A Monday, 10:00 in New York. Stocks settle two days later."""
+MIDNIGHT = nanos(datetime(2024, 6, 4, 3, 59, 20, tzinfo=UTC))
+"""A Monday, 40 s before the day is over in New York. Stocks settle on the next."""
 
 STRATEGIES = ("amber", "brisk", "raiser", "storm", "garbage")
 
@@ -167,6 +179,7 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         faults[Fault.REPEATED] = 1.0
     return Options(
         seed,
+        start=random.choice((START, START, START, MIDNIGHT)),
         length=random.randint(40, 120) * NANOS,
         tick=random.choice((NANOS // 2, NANOS)),
         venues=venues,
@@ -191,6 +204,7 @@ def _config(
     )
     symbols = tuple(instrument.symbol for instrument in instruments)
     every = random.choice((10, 30)) * NANOS
+    compliance = _compliance(random)
     names = random.sample(STRATEGIES, random.choice((1, 2, 3)))
     return MachineConfig(
         "simulation",
@@ -204,12 +218,18 @@ def _config(
             for name in sorted({"amber", *names})
         ),
         mode=mode,
-        limits=_limits(random),
+        limits=_limits(random, compliance.account_type),
         execution=_execution(random),
         safety=_safety(random),
+        compliance=compliance,
         reconcile_every=every if Net.STATEMENTS not in nets_off else 0,
         stale_after=random.choice((5, 10, 30)) * NANOS,
     )
+
+
+def _compliance(random: Random) -> ComplianceRules:
+    account_type = AccountType.CASH if random.random() < 0.25 else AccountType.MARGIN
+    return ComplianceRules(account_type, random.choice((0, 2)), commission_pct=Decimal("0.1"))
 
 
 def _safety(random: Random) -> SafetyRules:
@@ -235,8 +255,8 @@ def _execution(random: Random) -> ExecutionRules:
     )
 
 
-def _limits(random: Random) -> RiskLimits:
-    return RiskLimits(
+def _limits(random: Random, account_type: AccountType) -> RiskLimits:
+    limits = RiskLimits(
         max_position_size_pct=Decimal(random.choice((5, 20))),
         max_trades_per_day=random.choice((4, 20, 200)),
         max_consecutive_losses=random.choice((2, 3, 50)),
@@ -254,4 +274,13 @@ def _limits(random: Random) -> RiskLimits:
         throttle_orders=random.choice((3, 10, 0)),
         max_open_positions=random.choice((2, 20)),
         max_messages_per_second=random.choice((3, 50)),
+    )
+    if account_type is not AccountType.CASH:
+        return limits
+    return replace(  # so much that the settled cash is soon used up
+        limits,
+        max_position_size_pct=Decimal(random.choice((45, 90))),
+        max_exposure_pct=Decimal(100),
+        max_position_notional=ZERO,
+        max_order_notional=ZERO,
     )

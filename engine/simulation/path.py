@@ -2,17 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from math import nan
 from random import Random
 
 from msgspec.structs import replace
 
-from engine.core.model import NANOS, Bar, Instrument, Quote, nanos
+from engine.core.model import NANOS, Bar, Instrument, Quote
 from engine.simulation.options import Fault
-
-START = nanos(datetime(2024, 3, 4, 15, 0, tzinfo=UTC))
-"""A Monday, 10:00 in New York."""
 
 BAR = 15 * NANOS
 BARS_KEPT = 20

@@ -35,6 +35,7 @@ CHECKS = (
     "position_notional",
     "position_size",
     "price_collar",
+    "settled_cash",
     "signal_strength",
     "size",
     "stale",
@@ -51,6 +52,7 @@ MOMENTS = (
     "limit loosened",
     "ChangeLimit refused",
     "not sent in a dry run",
+    "settlement violated",
 )
 
 
@@ -83,5 +85,6 @@ RARE = frozenset(
         "canceled by the venue while killed",
         "blocked by daily_loss",
         "blocked by message_rate",
+        "settlement violated",
     }
 )

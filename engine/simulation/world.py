@@ -15,7 +15,7 @@ from engine.simulation.database import Database
 from engine.simulation.host import Crash, Host
 from engine.simulation.operator import Operator
 from engine.simulation.options import HEALING, Fault, Net, Options
-from engine.simulation.path import BAR, START, Path
+from engine.simulation.path import BAR, Path
 from engine.simulation.rest import check_rest
 from engine.simulation.schedule import Schedule
 from engine.simulation.venue import Venue
@@ -36,7 +36,7 @@ class World:
     def __init__(self, options: Options, database: Database | None = None) -> None:
         self.options = options
         self.random = Random(options.seed)
-        self.schedule = Schedule(START)
+        self.schedule = Schedule(options.start)
         self.seen: Counter[str] = Counter()
         self.calm = False
         self.database = database or Database(options.config.starting_cash)
