@@ -16,7 +16,16 @@ from engine.core.events import (
     VenueOrder,
 )
 from engine.core.matching import CAPABILITIES, ExchangeRules, SimulatedExchange
-from engine.core.model import ZERO, Fill, Instrument, Order, OrderState, OrderTerms
+from engine.core.model import (
+    ZERO,
+    Fill,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    OrderType,
+)
 from engine.core.sessions import Calendars
 
 FILLS_KEPT = 10_000
@@ -51,7 +60,7 @@ class PaperBroker(BaseBroker):
     def restore(self, restored: Restored) -> None:
         """Go on with the orders that are open, what is held, and the cash."""
         orders = (o for o in restored.orders if o.is_open and o.state is not OrderState.INTENDED)
-        self._exchange.restore(orders, self._now())
+        self._exchange.restore(orders, self._now(), _trailed(restored))
         self._cash = restored.cash
         for position in restored.positions:
             self._hold(position.symbol, position.quantity)
@@ -107,6 +116,19 @@ class PaperBroker(BaseBroker):
 
     def _hold(self, symbol: str, quantity: Decimal) -> None:
         self._positions[symbol] = self._positions.get(symbol, ZERO) + quantity
+
+
+def _trailed(restored: Restored) -> dict[str, Decimal]:
+    """Where the trailing stops had got to: the desk follows the price with the same trail, and its
+    brackets are durable (to a step, which is a twentieth of the trail)."""
+    stops = {(b.strategy, b.symbol): b.stop_price for b in restored.brackets}
+    return {
+        order.client_order_id: stop
+        for order in restored.orders
+        if order.type is OrderType.TRAILING_STOP
+        and order.purpose is OrderPurpose.PROTECTIVE_STOP
+        and (stop := stops.get((order.strategy, order.symbol))) is not None
+    }
 
 
 def _nowhere(event: Event) -> None:

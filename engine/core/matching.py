@@ -20,7 +20,7 @@ then stops: the worse of the possible orders.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from msgspec import Struct, structs
@@ -96,10 +96,16 @@ class SimulatedExchange:
 
     # --- orders ---------------------------------------------------------------------------------
 
-    def restore(self, orders: Iterable[Order], now: int) -> None:
-        """Take back the open orders of a former session."""
+    def restore(
+        self, orders: Iterable[Order], now: int, trailed: Mapping[str, Decimal] | None = None
+    ) -> None:
+        """Take back the open orders of a former session. `trailed` is how far the stops of trailing
+        stops had followed the price, by client order id."""
         for order in orders:
             self._rest(order, now)
+            if trailed and order.client_order_id in trailed:
+                resting = self._resting[order.symbol][order.client_order_id]
+                resting.go_on_from(float(trailed[order.client_order_id]))
 
     def submit(self, order: Order, now: int) -> ExecutionReport:
         """Accept or reject. A client order id that is known gets its former answer again."""

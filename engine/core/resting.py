@@ -66,6 +66,11 @@ class Resting:
         if self.trail is None or terms.stop_price != before:
             self.stop = _float(terms.stop_price)
 
+    def go_on_from(self, stop: float) -> None:
+        """A trailing stop had followed the price to `stop` before."""
+        if self.trail is not None:
+            self._move(stop)
+
     # --- prices ---------------------------------------------------------------------------------
 
     def within(self, price: float) -> bool:
@@ -114,12 +119,12 @@ class Resting:
         """Let the stop of a trailing stop follow `price`, where that is better than any before."""
         if self.trail is None:
             return
-        if self.buys:
-            stop = price + self.trail
-            self.stop = stop if self.stop is None else min(self.stop, stop)
-        else:
-            stop = price - self.trail
-            self.stop = stop if self.stop is None else max(self.stop, stop)
+        self._move(price + self.trail if self.buys else price - self.trail)
+
+    def _move(self, stop: float) -> None:
+        """Nearer to the price, never away from it."""
+        better = min if self.buys else max
+        self.stop = stop if self.stop is None else better(self.stop, stop)
 
     def _touch_in(self, bar: Bar) -> float | None:
         """Where `bar` touches the stop: at the stop, or at the open where it gaps.

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from engine.brokers.paper import PaperBroker
 from engine.core.events import (
     BarClosed,
+    Bracket,
     CancelRejected,
     Event,
     ExecutionReport,
@@ -123,3 +124,28 @@ async def test_it_takes_back_the_orders_that_had_left(
     broker.on_market(QUOTE)
     executed = [e.fill.quantity for e in heard if isinstance(e, ExecutionReport) and e.fill]
     assert executed == ([] if known is None else [10 - filled])
+
+
+async def test_a_trailing_stop_goes_on_from_where_it_had_got_to(
+    broker: PaperBroker, heard: list[Event]
+) -> None:
+    stop = replace(
+        ORDER,
+        side=Side.SELL,
+        type=OrderType.TRAILING_STOP,
+        purpose=OrderPurpose.PROTECTIVE_STOP,
+        stop_price=Decimal(95),
+        trail=Decimal(5),
+        state=OrderState.ACCEPTED,
+    )
+    bracket = Bracket("s", "ACME", Decimal(105), trail=Decimal(5))
+    await broker.connect(heard.append)
+    broker.restore(Restored(Decimal(0), orders=(stop,), brackets=(bracket,)))
+    broker.on_market(QuoteUpdate(Quote("ACME", START, 106, 107, 100, 100), ts=START))
+    assert heard == []
+    (listed,) = await broker.get_open_orders()
+    assert listed.order.terms == stop.terms, "what was asked for is the same"
+    broker.on_market(QuoteUpdate(Quote("ACME", START, 104, 105, 100, 100), ts=START))
+    (report,) = heard
+    assert isinstance(report, ExecutionReport)
+    assert report.state is OrderState.FILLED
