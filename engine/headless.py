@@ -9,6 +9,7 @@ import click
 
 from engine.core.events import TripKillSwitch
 from engine.health import apart_from_start
+from engine.ops import signals
 from engine.ops.lock import EngineLock
 from engine.ops.logging import start_logging
 from engine.ops.settings import Settings, load_settings
@@ -49,6 +50,7 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number, answer in answers.items():
         loop.add_signal_handler(number, answer)
+    signals.release()
     with apart_from_start():
         await runtime.run()
 

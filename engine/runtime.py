@@ -131,14 +131,24 @@ class Runtime:
 
         Raises UserError where something outside stands in the way of a start.
         """
-        repository = await self._parts.repository(Place.of(self._settings))
         try:
-            restored = await self._prepared(repository)
-            with self._watchdog:
-                await self._trade(repository, restored)
+            repository = await self._parts.repository(Place.of(self._settings))
+            try:
+                restored = await self._prepared(repository)
+                with self._watchdog:
+                    await self._trade(repository, restored)
+            finally:
+                await repository.close()
         finally:
+            await self._latch_what_was_not_heard()
             self._latch.close()
-            await repository.close()
+
+    async def _latch_what_was_not_heard(self) -> None:
+        """Where there was no start, the next engine starts killed."""
+        for command in self._early or ():
+            if isinstance(command, TripKillSwitch):
+                with suppress(OSError):
+                    await self._latch.set(f"{command.source}: {command.reason}")
 
     def stop(self) -> None:
         self._stop.set()
@@ -326,8 +336,8 @@ class Runtime:
     def _is_wanted(self, client_order_id: str, state: OrderState) -> bool:
         return self.machine.orders.is_wanted(client_order_id, state)
 
-    async def _start(self, restored: Restored) -> None:
-        """Brokers, warm-up, then trade; the data flow from then on."""
+    def _hear_the_operator(self, restored: Restored) -> None:
+        """What was asked for before the engine was there; also where it is to stop at once."""
         self._requests.announce()
         self._trip_if_asked()
         self._reset_if_asked()
@@ -335,6 +345,9 @@ class Runtime:
         early, self._early = self._early or [], None
         for command in early:
             self.command(command)
+
+    async def _start(self) -> None:
+        """Brokers, warm-up, then trade; the data flow from then on."""
         await self._requests.tried()
         with suppress(TimeoutError):  # a broker without an answer is not traded with, and shown
             async with asyncio.timeout(2 * self._settings.submit_timeout_s):
@@ -393,12 +406,14 @@ class Runtime:
     async def _trade(self, repository: Repository, restored: Restored) -> None:
         """Run all tasks until stop; one that fails ends them all: half-blind is not traded."""
         saver = Saver(repository, self.machine, self._now, self._witness)
-        writer = asyncio.create_task(self._writer.run())
+        services = [
+            asyncio.create_task(service)
+            for service in (self._writer.run(), self._requests.connect())
+        ]
         duties = [
             asyncio.create_task(duty)
             for duty in (
-                self._requests.connect(),
-                self._start(restored),
+                self._start(),
                 self._tick(),
                 self._latching.watch(),
                 saver.run(),
@@ -409,15 +424,16 @@ class Runtime:
             )
         ]
         try:
+            self._hear_the_operator(restored)
             while not self._stop.is_set():
-                running = [writer, *(duty for duty in duties if not duty.done())]
+                running = [task for task in (*services, *duties) if not task.done()]
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
             if self._error is not None:
                 raise self._error
         finally:
-            await self._wind_down(duties, writer, saver, repository)
+            await self._wind_down(duties, services, saver, repository)
 
     def _fail(self, error: BaseException) -> None:
         """A task that nobody waits for has failed."""
@@ -427,7 +443,7 @@ class Runtime:
     async def _wind_down(
         self,
         duties: list[asyncio.Task[Any]],
-        writer: asyncio.Task[None],
+        services: list[asyncio.Task[None]],
         saver: Saver,
         repository: Repository,
     ) -> None:
@@ -451,8 +467,9 @@ class Runtime:
                 log.info("audit head %s", await repository.audit_head())
         except (TimeoutError, StoreUnavailable) as error:
             log.error("stopped before all was on disk: %s", clean(str(error)))
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
+        for service in services:
+            service.cancel()
+        await asyncio.gather(*services, return_exceptions=True)
         await self._requests.close()
         state_hash = self.machine.state_hash()
         self._journal.close(state_hash)

@@ -20,7 +20,7 @@ WITHIN_S = 30
 def engine(folder: Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
     environment = {"DATA_DIR": str(folder), "REPLAY_SPEED": "3600", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-c", "from engine.cli import main; main()", "run"],
+        [sys.executable, "-m", "engine", "run"],
         env=os.environ | environment | settings,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,6 +74,48 @@ def test_a_lost_terminal_changes_nothing_and_the_kill_signal_trips(folder: Path)
         wait_for(lambda: "KillSwitchTriggered" in facts(folder))
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
+
+
+def holds_signals(pid: int) -> bool:
+    """Whether the process has just begun, and answers no signal yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (held,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+    return bool(int(held, 16) >> (signal.SIGUSR1 - 1) & 1)
+
+
+def test_a_kill_while_the_program_is_still_loaded_is_not_lost(folder: Path) -> None:
+    with engine(folder) as process:
+        wait_for(lambda: holds_signals(process.pid))
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGHUP)
+        wait_for((folder / "paper.kill_switch").exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN_S) == 0
+    assert facts(folder).count("KillSwitchTriggered") == 1
+    assert "OrderSubmitted" not in facts(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_in_order_while_it_is_still_loaded_and_keeps_the_kill(
+    folder: Path, number: signal.Signals
+) -> None:
+    with engine(folder) as process:
+        wait_for(lambda: holds_signals(process.pid))
+        process.send_signal(number)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(WITHIN_S) == 0
+        assert process.communicate()[1] == ""
+    assert logged(folder, "stopped: state")
+    assert (folder / "paper.kill_switch").exists()
+    assert "KillSwitchTriggered" in facts(folder)
+
+
+def test_a_kill_of_an_engine_that_cannot_start_is_for_the_next_one(folder: Path) -> None:
+    with engine(folder, SYMBOLS="NOPE") as process:
+        wait_for(lambda: holds_signals(process.pid))
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(WITHIN_S) == 2
+    assert (folder / "paper.kill_switch").read_text() == "signal: SIGUSR1\n"
 
 
 def test_a_second_one_is_refused_with_what_to_do(folder: Path) -> None:

@@ -29,6 +29,7 @@ ARROWS = {
         "engine.ops.errors",
         "engine.ops.logging",
         "engine.ops.settings",
+        "engine.ops.signals",
     ),
 }
 OURS = {"engine", "strategies", "tui", "tests"}

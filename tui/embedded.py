@@ -32,12 +32,18 @@ class EmbeddedEngine:
         self._starter = threading.Thread(target=self._start, name="engine-start", daemon=True)
 
     def start(self) -> None:
-        self._starter.start()
+        with self._guard:
+            if not self._stopped:
+                self._starter.start()
 
     def stop(self, timeout: float) -> bool:
-        """Have the engine stop in order, and wait; False where it has not ended in `timeout` s."""
+        """Have the engine stop in order, and wait; False where it has not ended in `timeout` s.
+
+        A command that still waits for the engine, as a kill may, is given to it before."""
         with self._guard:
             self._stopped = True
+            if self._waiting and self._starter.ident is None:
+                self._starter.start()
         if self._starter.ident is not None:
             self._starter.join(timeout)
         if self._starter.is_alive():
@@ -80,7 +86,7 @@ class EmbeddedEngine:
 
         host = EngineHost(settings)
         with self._guard:
-            if self._stopped:
+            if self._stopped and not self._waiting:
                 return
             for command in self._waiting:
                 host.send(command)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from engine import __version__
 from engine.core.events import TripKillSwitch
 from engine.core.text import clean
+from engine.ops import signals
 from tui.embedded import EmbeddedEngine
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ class Supervisor:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_end_signal)
         signal.signal(signal.SIGUSR1, self._on_kill_signal)
+        if signals.take(signal.SIGUSR1):  # before a signal that ends all
+            self._kill("signal", "SIGUSR1")
+        signals.release()
         threading.Thread(target=self._watch_terminal, name="terminal", daemon=True).start()
         try:
             self.console.run()

@@ -18,10 +18,11 @@ from time import monotonic
 import pytest
 
 from tests.terminal import Terminal
+from tests.test_headless import holds_signals, wait_for
 from tui.screens.dialog import GRACE
 
 ROOT = Path(__file__).parents[2]
-MAIN = "import sys; from tui.main import main; sys.exit(main())"
+MAIN = "import sys; from tui.__main__ import main; sys.exit(main())"
 COMMAND = [sys.executable, "-c", MAIN]
 LEFT = b"\x1b[?1049l"
 """The alternate screen was left."""
@@ -245,6 +246,25 @@ def test_a_signal_trips_the_kill_switch(start: Start) -> None:
     terminal.wait_for("kill ready")
     terminal.process.send_signal(signal.SIGUSR1)
     terminal.wait_for("KILLED by signal: SIGUSR1")
+
+
+def test_a_kill_while_the_program_is_still_loaded_is_not_lost(start: Start) -> None:
+    terminal = start()
+    wait_for(lambda: holds_signals(terminal.process.pid))
+    terminal.process.send_signal(signal.SIGUSR1)
+    terminal.wait_for("KILLED by signal: SIGUSR1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_ends_while_it_is_still_loaded_and_keeps_the_kill(
+    number: int, start: Start, tmp_path: Path
+) -> None:
+    terminal = start()
+    wait_for(lambda: holds_signals(terminal.process.pid))
+    terminal.process.send_signal(number)
+    terminal.process.send_signal(signal.SIGUSR1)
+    assert terminal.wait() == 128 + number
+    assert (tmp_path / "var" / "paper.kill_switch").exists()
 
 
 def test_a_kill_before_the_engine_is_there_is_the_first_that_it_gets(start: Start) -> None:
