@@ -214,9 +214,31 @@ def test_progress_goes_to_the_terminal_and_json_to_the_file() -> None:
     assert f"{document['bars']:,} bars in ".encode() in shown
 
 
-def test_ctrl_c_ends_the_run_without_a_report() -> None:
-    process, end = on_a_terminal("-s", "sma_crossover", "--symbol", "BTC-PERP")
-    read_until(end, b"sma_crossover")
+WAITING = """
+import os
+import signal
+
+from engine.core.strategy import Strategy
+
+
+class Waiting(Strategy):
+    def on_bar(self, bar, history):
+        os.write(2, b"it waits at a bar")
+        signal.pause()
+
+
+STRATEGY_NAME = "waiting"
+STRATEGY_CLASS = Waiting
+"""
+
+
+def test_ctrl_c_ends_the_run_without_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    monkeypatch.setenv("STRATEGIES_DIR", str(tmp_path))
+    process, end = on_a_terminal("-s", "waiting", "--symbol", "BTC-PERP")
+    read_until(end, b"it waits at a bar")
     process.send_signal(signal.SIGINT)
     said = read_until(end)
     os.close(end)
