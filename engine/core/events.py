@@ -129,11 +129,14 @@ class StrategyState(Struct, frozen=True):
 
 
 class KillSwitchState(Struct, frozen=True):
+    """`ts` is when it tripped, `flatten_ts` when everything was last asked to be flat (ns UTC)."""
+
     tripped: bool = False
     source: str = ""
     reason: str = ""
     ts: int = 0
     action: KillAction = KillAction.CANCEL
+    flatten_ts: int = 0
 
 
 class KilledPart(Struct, frozen=True, gc=False):

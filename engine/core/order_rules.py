@@ -52,7 +52,7 @@ def terms_fault(order: Order, terms: OrderTerms, instrument: Instrument) -> str:
             return fault
     price = terms.limit_price or terms.stop_price or order.reference_price
     notional = terms.quantity * price
-    if notional < instrument.min_notional:
+    if price and notional < instrument.min_notional:  # without a price only its venue knows
         return f"notional {notional.normalize():f} is below the minimum {instrument.min_notional}"
     return ""
 

@@ -190,6 +190,8 @@ class Safety:
         elif STRENGTH.index(action) > STRENGTH.index(self.kill.action):
             self.kill = replace(self.kill, action=action)
             self._cancel_all()
+        if self.is_flattening:
+            self.kill = replace(self.kill, flatten_ts=self._bus.now)
         self._bus.publish(KillSwitchTriggered(source, reason, author, self.kill.action))
 
     def _cancel_all(self) -> None:

@@ -29,6 +29,7 @@ from engine.core.events import (
     SymbolPaused,
     SymbolResumed,
 )
+from engine.core.model import KillAction
 from engine.core.risk import HIGH_WATER_MARK
 
 KillSwitch = KillSwitchTriggered | KillSwitchRearmed
@@ -74,9 +75,11 @@ def kill_after(kill: KillSwitchState, fact: KillSwitch) -> KillSwitchState:
     have it do more."""
     if isinstance(fact, KillSwitchRearmed):
         return KillSwitchState()
-    if kill.tripped:
-        return replace(kill, action=fact.action)
-    return KillSwitchState(True, fact.source, fact.reason, fact.ts, fact.action)
+    if not kill.tripped:
+        kill = KillSwitchState(True, fact.source, fact.reason, fact.ts)
+    flattens = fact.action is KillAction.FLATTEN
+    flatten_ts = fact.ts if flattens else kill.flatten_ts
+    return replace(kill, action=fact.action, flatten_ts=flatten_ts)
 
 
 def killed_parts_after(

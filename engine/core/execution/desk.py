@@ -155,6 +155,7 @@ class Desk:
         if it were switched off now."""
         self._started = True
         self.entries.restore()
+        self.exits.restore()
         strategies = {o.strategy: None for o in self._orders.open.values()}
         for strategy in strategies:
             if not self._context.runner.is_on(strategy):
@@ -205,6 +206,9 @@ class Desk:
     def on_toggled(self, event: StrategyToggled) -> None:
         if not event.enabled:
             self._withdraw(event.strategy, "the strategy was switched off")
+        else:
+            for key in self._held_by(event.strategy):
+                self._tend(key)
 
     def on_failed(self, event: StrategyFailed) -> None:
         self._withdraw(event.strategy, "the strategy failed")
@@ -217,9 +221,13 @@ class Desk:
             mine = [o for o in self._orders.open.values() if o.strategy == strategy]
             self.entries.withdraw(mine, reason)
         if rule is StrategyOff.FLATTEN:
-            for key, position in list(self._portfolio.positions.items()):
-                if key[0] == strategy and position.quantity:
-                    self._tend(key)
+            for key in self._held_by(strategy):
+                self.exits.hurry(key)
+                self._tend(key)
+
+    def _held_by(self, strategy: str) -> list[Key]:
+        positions = self._portfolio.positions.items()
+        return [key for key, position in positions if key[0] == strategy and position.quantity]
 
     def on_paused(self, event: SymbolPaused) -> None:
         """A pause lets no entry fill; at a halt, open orders are handled as the rules say."""
@@ -228,7 +236,8 @@ class Desk:
             return
         mine = [o for o in self._orders.open.values() if o.symbol == event.symbol]
         if rule is SymbolHalted.CANCEL:
-            self._context.cancel(mine, event.reason)
+            ours = [o for o in mine if o.purpose is not OrderPurpose.EXTERNAL]
+            self._context.cancel(ours, event.reason)
         else:
             self.entries.withdraw(mine, event.reason)
 
@@ -257,7 +266,9 @@ class Desk:
         if len(resting) < len(closing) or not self._started:
             return  # an exit is at work; or the warm-up is not over
         if reason := self._forces(position):
-            self.exits.force(key, reason)
+            self.exits.force(key, reason, self._context.safety.kill.flatten_ts)
+        else:
+            self.exits.let_be(key)
         if self.exits.is_due(position):
             self._context.cancel(resting, "makes way for the exit")
             if resting or self.exits.send(position):

@@ -10,7 +10,16 @@ from engine.core.events import OrderEvent, OrderRejected, PositionNotFlat, Resto
 from engine.core.execution.context import Context, Key, closing_side
 from engine.core.execution.deadlines import Deadlines
 from engine.core.execution.rules import BASIS_POINT, HUNDRED
-from engine.core.model import NANOS, ZERO, Order, OrderPurpose, OrderType, Position, Side
+from engine.core.model import (
+    NANOS,
+    ZERO,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Position,
+    Side,
+)
 from engine.core.orders import client_order_id
 from engine.core.pauses import REFUSED_PAUSE
 
@@ -27,7 +36,9 @@ class Exit(Struct, frozen=True):
     One that is `forced` goes on until the position is flat, whether its strategy is on or off. A
     `short`, which only an execution after a confirmed cancel can have made, is bought back. `order`
     is the last order that was made for it; `attempt` counts those that did not close it, and the
-    next leaves from `after` on (ns UTC). `problem` is why it is not closed yet.
+    next leaves from `after` on (ns UTC). It was `asked` for at that time (ns UTC): where its market
+    has closed since, one that is forced leaves only if that is set. `problem` is why it is not
+    closed yet.
     """
 
     ts: int
@@ -37,6 +48,7 @@ class Exit(Struct, frozen=True):
     order: str = ""
     attempt: int = 0
     after: int = 0
+    asked: int = 0
     problem: str = ""
 
 
@@ -63,17 +75,31 @@ class Exits:
         if key not in self.wanted:
             self.wanted[key] = Exit(ts, purpose)
 
-    def force(self, key: Key, reason: str) -> None:
-        """Close the position whatever its strategy wants, again and again until it is flat."""
-        before = self.wanted.get(key)
+    def force(self, key: Key, reason: str, asked: int = 0) -> None:
+        """Close the position whatever its strategy wants, again and again until it is flat. It was
+        `asked` for at that time, by default now."""
+        before, now = self.wanted.get(key), self._context.bus.now
         if before is None or not before.forced:
             order = before.order if before is not None else ""
-            self.wanted[key] = Exit(self._context.bus.now, forced=True, order=order, problem=reason)
+            self.wanted[key] = Exit(
+                now, forced=True, order=order, asked=asked or now, problem=reason
+            )
 
     def hurry(self, key: Key) -> None:
-        """The operator asked again: what waits for its time leaves now."""
+        """It was asked for again: what waits for its time leaves now, and a limit makes way for an
+        order at the market."""
         if (exit_ := self.wanted.get(key)) is not None:
-            self.wanted[key] = replace(exit_, after=0)
+            self.wanted[key] = replace(exit_, after=0, asked=self._context.bus.now)
+        for order in self._context.closing_orders(key):
+            if _is_limited(order):
+                self._hurry(order)
+
+    def let_be(self, key: Key) -> None:
+        """Nothing wants the position flat any more: one that waits to be asked for again is not
+        wanted."""
+        exit_ = self.wanted.get(key)
+        if exit_ is not None and exit_.after == NEVER:
+            del self.wanted[key]
 
     def drop(self, key: Key) -> None:
         """The position is closed."""
@@ -93,6 +119,15 @@ class Exits:
                 if side is Side.SELL and position.quantity:
                     self.wanted[state.strategy, symbol] = Exit(position.opened_ts)
 
+    def restore(self) -> None:
+        """Go on with the limit exits of a former session; one that is being cancelled makes way."""
+        for order in self._context.orders.open.values():
+            if _is_limited(order) and order.state is not OrderState.PENDING_CANCEL:
+                key = (order.strategy, order.symbol)
+                exit_ = self.wanted.get(key) or Exit(order.created_ts)
+                self.wanted[key] = replace(exit_, order=order.client_order_id)
+                self.deadlines.watch(order)
+
     # --- leaving --------------------------------------------------------------------------------
 
     def is_due(self, position: Position) -> bool:
@@ -108,10 +143,7 @@ class Exits:
             exit_ = self.wanted[key] = Exit(position.opened_ts, short=True)
         if exit_.after > self._context.bus.now:
             return False
-        reason = self._closed(position.symbol) if exit_.forced else ""
-        if reason:
-            armed = self._context.rules.flatten_at_open
-            self._postpone(key, reason, after=self._next_open(position.symbol) if armed else NEVER)
+        if exit_.forced and not self._is_in_session(key, exit_):
             return False
         if reason := self.objection(key):
             self._explain(key, reason)
@@ -128,23 +160,23 @@ class Exits:
             return context.objection(key) or off
         return context.exit_objection(key)
 
-    def _closed(self, symbol: str) -> str:
-        instrument = self._context.instrument(symbol)
+    def _is_in_session(self, key: Key, exit_: Exit) -> bool:
+        """Whether the market is open, and is not open anew since the exit was asked for; if not,
+        the exit waits for the open, or to be asked for again."""
+        instrument, calendars = self._context.instrument(key[1]), self._context.calendars
         if instrument is None:
-            return ""
-        now = self._context.bus.now
-        is_open = self._context.calendars.is_open(instrument.calendar, now)
-        if is_open:
-            return ""
+            return True
+        calendar, now = instrument.calendar, self._context.bus.now
         armed = self._context.rules.flatten_at_open
-        what = "leaves at the open" if armed else "flatten again at the open"
-        return f"{instrument.calendar} is closed: {what}"
-
-    def _next_open(self, symbol: str) -> int:
-        instrument = self._context.instrument(symbol)
-        now = self._context.bus.now
-        calendar = instrument.calendar if instrument is not None else ""
-        return self._context.calendars.next_open(calendar, now) or NEVER
+        if not calendars.is_open(calendar, now):
+            what = "leaves at the open" if armed else "flatten again at the open"
+            after = calendars.next_open(calendar, now) if armed else NEVER
+            self._postpone(key, f"{calendar} is closed: {what}", after or NEVER)
+            return False
+        if not armed and 0 < calendars.next_open(calendar, exit_.asked) <= now:
+            self._postpone(key, f"{calendar} was closed since: flatten again", NEVER)
+            return False
+        return True
 
     def send(self, position: Position) -> bool:
         """Make the order that closes the position. False where it was made before."""
@@ -190,12 +222,14 @@ class Exits:
         return max(instrument.price(mark * (1 - distance)), instrument.tick)
 
     def _limit(self, position: Position, exit_: Exit) -> Decimal | None:
-        """The limit price of a first try, where one is set and a price is known; else the market's.
-        `entry_offset_bps` is as far from the touch, to the other side."""
+        """The limit price of a first try, where one is set and a price is known; else the market's,
+        as at a target, which is reached. `entry_offset_bps` is as far from the touch, to the other
+        side."""
         context, symbol = self._context, position.symbol
         instrument = context.instrument(symbol)
         if (
             context.rules.exit_order_type is not OrderType.LIMIT
+            or exit_.purpose is not OrderPurpose.EXIT
             or exit_.forced
             or exit_.attempt
             or position.quantity < 0
@@ -279,3 +313,8 @@ class Exits:
             "wanted": [[*key, exit_] for key, exit_ in self.wanted.items()],
             "due": self.deadlines.due,
         }
+
+
+def _is_limited(order: Order) -> bool:
+    """Whether an exit waits for its price."""
+    return order.purpose is OrderPurpose.EXIT and order.type is OrderType.LIMIT
