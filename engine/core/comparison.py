@@ -44,7 +44,7 @@ class Books(Struct, frozen=True):
 
 class Finding(Struct, frozen=True):
     """A difference. `gap` is what must be the same in a second statement for it to count; `heal` is
-    done about it then, and with `pauses` its symbol is paused."""
+    done about it then, and with `pauses` the symbol that it is about is paused."""
 
     difference: Difference
     gap: str
@@ -74,7 +74,7 @@ class Comparison:
             return
         what = f"cash is {ours} here and {theirs} at {self._broker}"
         difference = Difference("cash", "", str(ours), str(theirs), what)
-        self._add("cash", Finding(difference, str(theirs - ours), pauses=False))
+        self._add("cash", Finding(difference, _gap(theirs, ours)))
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -186,12 +186,12 @@ class Comparison:
             name = clean(symbol)
             what = f"{name}: {here} held here, {there} at {self._broker}"
             difference = Difference("position", name, str(here), str(there), what)
-            self._add(f"position {name}", Finding(difference, str(there - here)))
+            self._add(f"position {name}", Finding(difference, _gap(there, here)))
 
     def _is_moving(self, symbol: str) -> bool:
         seq, ts = self._books.moved.get(symbol, (0, 0))
         lag = self._books.orders.capabilities_of(self._broker).visibility_lag
-        recent = bool(ts) and self._statement.asked_ts - ts < lag
+        recent = self._statement.asked_ts - ts < lag
         return symbol in self._unanswered or seq > self._asked_seq or recent
 
     def _add(self, key: str, finding: Finding) -> None:
@@ -201,6 +201,11 @@ class Comparison:
 def key_of(order_id: str, venue_order_id: str) -> str:
     """The client order id of an order that the venue names; one of our making where it has none."""
     return clean(order_id) or client_order_id(EXTERNAL, clean(venue_order_id))
+
+
+def _gap(theirs: Decimal, ours: Decimal) -> str:
+    """The same text for the same number, however many zeros it comes with."""
+    return str((theirs - ours).normalize())
 
 
 def _named(order: Order) -> str:

@@ -20,6 +20,8 @@ from engine.core.events import (
     QueryOrder,
     Reconciled,
     ReconcileFailed,
+    ReplaceOrder,
+    RequestReplace,
     RequestStatement,
     Restored,
     SignalBlocked,
@@ -28,7 +30,7 @@ from engine.core.events import (
     SymbolPaused,
     VenueOrder,
 )
-from engine.core.matching import SimulatedExchange
+from engine.core.matching import CAPABILITIES, SimulatedExchange
 from engine.core.model import (
     EXTERNAL,
     NANOS,
@@ -301,9 +303,57 @@ def test_an_order_that_is_not_ours_is_adopted_and_its_symbol_paused() -> None:
     assert kinds(fact) == [("order", "ACME", "", "sell 3 ACME at 120")]
     (adopted,) = rig.facts(OrderAdopted)
     assert (adopted.order.venue_order_id, adopted.order.leaves) == ("V-7", 3)
+    assert adopted.order.client_order_id.startswith("tb-"), "it has a name of ours"
     assert rig.paused() == ["ACME"]
     assert rig.compare().differences == ()
     assert len(rig.facts(OrderAdopted)) == 1
+
+
+@pytest.mark.parametrize(("filled", "state"), [(0, S.ACCEPTED), (1, S.PARTIALLY_FILLED)])
+def test_it_is_adopted_as_far_as_it_is_filled(filled: int, state: OrderState) -> None:
+    rig = Bench(Broker(ACME=filled), audited=False)  # the laws know no execution of it
+    rig.broker.foreign.append(replace(HAND_MADE, filled=Decimal(filled)))
+    rig.compare()
+    assert [fact.order.state for fact in rig.facts(OrderAdopted)] == [state]
+
+
+def test_an_order_of_ours_is_known_by_the_venues_id_alone() -> None:
+    rig = Bench()
+    rig.hold_position()
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.report(stop, S.ACCEPTED)
+    rig.exchange.cancel(stop.client_order_id, rig.now)
+    rig.broker.foreign.append(replace(rig.now_of(stop), client_order_id=""))
+    assert rig.compare().differences == ()
+
+
+def test_an_order_without_any_id_is_none_of_ours() -> None:
+    rig = Bench(instruments=(ACME, COIN))
+    rig.hold.add(SubmitOrder)
+    assert rig.buy(symbol="COIN").venue_order_id == ""
+    rig.broker.foreign.append(replace(HAND_MADE, venue_order_id=""))
+    assert [kind for kind, *_ in kinds(rig.compare())] == ["order"]
+    assert len(rig.facts(OrderAdopted)) == 1
+
+
+def test_a_broker_is_not_asked_of_what_is_at_another() -> None:
+    rig = Bench(
+        instruments=(ACME, replace(COIN, venue="kraken")), void=[RequestStatement], started=False
+    )
+    for asked in rig.asked:
+        rig.send(AccountStatement(asked.broker, asked.asked_ts, (), (), {}))
+    rig.start()
+    rig.hold_position(50, symbol="COIN")
+    for _ in range(2):
+        rig.tick(300)
+        paper = next(asked for asked in reversed(rig.asked) if asked.broker == "paper")
+        rig.send(AccountStatement("paper", paper.asked_ts, (), (), {}))
+    assert [(f.broker, f.differences) for f in rig.facts(Reconciled)] == [
+        ("paper", ()),
+        ("kraken", ()),
+        ("paper", ()),
+        ("paper", ()),
+    ]
 
 
 def test_an_order_of_a_symbol_that_is_not_known_is_told_and_not_adopted() -> None:
@@ -363,9 +413,25 @@ def test_an_order_that_was_given_up_and_works_there_is_taken_on_and_cancelled() 
     rig.tick(40)
     rig.send(OrderNotFound(order.client_order_id))
     assert rig.state_of(order) is S.ABANDONED
+    rig.void.add(CancelOrder)
     rig.compare()
+    assert rig.state_of(order) is S.PENDING_CANCEL, "its cancel is asked for until it is confirmed"
+    rig.void.clear()
+    rig.tick()
     assert rig.state_of(order) is S.CANCELED
     assert rig.exchange.open_orders() == []
+
+
+def test_more_that_is_filled_without_an_execution_is_asked_about() -> None:
+    rig = Bench()
+    order = rig.buy()
+    rig.exchange.cancel(order.client_order_id, rig.now)
+    rig.broker.foreign.append(replace(rig.now_of(order), filled=Decimal(9)))
+    before = rig.count(QueryOrder)
+    (difference,) = rig.compare().differences
+    assert (difference.kind, difference.ours, difference.theirs) == ("fill", "0", "9")
+    assert rig.count(QueryOrder) == before + 1
+    assert rig.paused() == ["ACME"]
 
 
 def test_terms_that_were_changed_by_hand_are_asked_about() -> None:
@@ -408,6 +474,38 @@ def test_cash_that_differs_by_more_than_a_cent_is_told_and_pauses_nothing() -> N
     rig.broker.cash = rig.cash - 25
     assert kinds(rig.compare()) == [("cash", "", "100000", "99975")]
     assert rig.paused() == []
+
+
+def test_cash_is_not_compared_while_an_order_moves() -> None:
+    rig = Bench(void=[QueryOrder])
+    rig.lost.add(SubmitOrder)
+    order = rig.buy()
+    rig.tick(5)
+    rig.exchange.cancel(order.client_order_id, rig.now)
+    rig.broker.foreign.append(replace(order, client_order_id="", venue_order_id="V-1"))
+    rig.broker.cash = rig.cash - 4_900
+    assert rig.compare().differences == ()
+
+
+@pytest.mark.parametrize("what", ["cash", "position"])
+def test_a_difference_that_stays_while_both_sides_move_is_the_same(what: str) -> None:
+    rig = Bench()
+    rig.buy()
+    rig.broker.positions["ACME"] = Decimal(5 if what == "position" else 0)
+    off = Decimal(-25 if what == "cash" else 0)
+    rig.tick(295)
+    rig.hold.add(RequestStatement)
+    rig.tick(5)
+    before = rig.reconciled
+    for filled in (False, True):
+        if filled:
+            rig.quote(100)
+            rig.tick(60)
+        asked = rig.asked[-1]
+        rig.broker.cash = rig.cash + off
+        rig.send(rig.broker.statement(asked))
+    assert rig.reconciled == before + 1, "two that say the same are believed"
+    assert [kind for kind, *_ in kinds(rig.facts(Reconciled)[-1])] == [what]
 
 
 # --- races ---------------------------------------------------------------------------------------
@@ -465,17 +563,83 @@ def test_a_busy_account_that_moves_under_every_statement_is_no_difference(what: 
     assert rig.paused() == []
 
 
-@pytest.mark.parametrize("held", [SubmitOrder, CancelOrder])
+def lagging(rig: Bench, seconds: int) -> None:
+    """The venue's positions are as old as that."""
+    able = replace(CAPABILITIES, visibility_lag=seconds * NANOS)
+    rig.send(BrokerChanged("paper", True, capabilities=able))
+
+
+@pytest.mark.parametrize(("after", "told"), [(29, []), (30, ["position"])])
+def test_a_position_that_may_not_show_yet_is_no_difference(after: int, told: list[str]) -> None:
+    rig = Bench()
+    lagging(rig, 30)
+    rig.buy()
+    rig.hold.add(RequestStatement)
+    rig.tick(298 - after)
+    rig.quote(100)
+    rig.tick(after)
+    for _ in range(3):
+        rig.send(replace(rig.broker.statement(rig.asked[-1]), positions={}))
+    assert [kind for kind, *_ in kinds(rig.facts(Reconciled)[-1])] == told
+
+
+def test_an_execution_that_the_venues_clock_dates_back_is_no_difference() -> None:
+    """It is told after the statement was made, with a time before it was asked for."""
+    names = ("a", "b", "c")
+    rig = Bench(None, *names)
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    for name in names:
+        order = rig.buy(strategy=name, stop_price=50.0)
+        answer = replace(rig.broker.statement(rig.asked[-1]), orders=())
+        rig.exchange.cancel(order.client_order_id, rig.now)
+        fill = Fill(name, order.client_order_id, "ACME", Side.BUY, order.quantity, Decimal(100),
+                    Decimal(0), rig.now - 60 * NANOS)  # fmt: skip
+        rig.report(order, S.FILLED, fill=rig.broker.book(fill))
+        rig.send(answer)
+    assert rig.reconciled > 1
+    assert [fact.differences for fact in rig.facts(Reconciled)] == [()] * rig.reconciled
+
+
+@pytest.mark.parametrize("what", ["ended", "new", "nothing"])
+def test_what_is_left_out_is_looked_at_again_soon(what: str) -> None:
+    rig = Bench()
+    order = rig.buy() if what == "ended" else None
+    rig.tick(295)
+    rig.hold.add(RequestStatement)
+    rig.tick(5)
+    answer = rig.broker.statement(rig.asked[-1])
+    rig.tick()
+    if order is not None:
+        rig.request_cancel(order)
+    elif what == "new":
+        rig.buy()
+    before = len(rig.asked)
+    rig.send(answer)
+    assert rig.facts(Reconciled)[-1].differences == ()
+    rig.tick(2)
+    assert len(rig.asked) == before + (what != "nothing")
+
+
+@pytest.mark.parametrize("held", [SubmitOrder, CancelOrder, ReplaceOrder])
 def test_requests_that_are_under_way_are_no_difference(held: type[Effect]) -> None:
     rig = Bench()
     if held is CancelOrder:
         order = rig.buy()
         rig.hold.add(held)
         rig.request_cancel(order)
+    elif held is ReplaceOrder:
+        rig.hold_position()
+        stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+        rig.lost.add(held)  # the venue has it
+        terms = replace(stop.terms, stop_price=Decimal(90))
+        rig.send(RequestReplace(client_order_id=stop.client_order_id, terms=terms))
+        rig.void.add(QueryOrder)
     else:
         rig.hold.add(held)
         rig.buy()
     rig.compare()
+    rig.void.clear()
     rig.release()
     rig.tick(5)
     assert [fact.differences for fact in rig.facts(Reconciled)] == [()] * rig.reconciled
