@@ -135,8 +135,7 @@ class Runtime:
             repository = await self._parts.repository(Place.of(self._settings))
             try:
                 restored = await self._prepared(repository)
-                with self._watchdog:
-                    await self._trade(repository, restored)
+                await self._trade(repository, restored)
             finally:
                 await repository.close()
         finally:
@@ -425,11 +424,12 @@ class Runtime:
         ]
         try:
             self._hear_the_operator(restored)
-            while not self._stop.is_set():
-                running = [task for task in (*services, *duties) if not task.done()]
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            with self._watchdog:
+                while not self._stop.is_set():
+                    running = [task for task in (*services, *duties) if not task.done()]
+                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
             if self._error is not None:
                 raise self._error
         finally:

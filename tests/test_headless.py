@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,14 +14,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WITHIN_S = 30
+STOPS_WITHIN_S = 10
+
+
+SHIPPED = ("-m", "engine")
 
 
 @contextmanager
-def engine(folder: Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def engine(
+    folder: Path, program: Sequence[str] = SHIPPED, **settings: str
+) -> Iterator[subprocess.Popen[str]]:
     environment = {"DATA_DIR": str(folder), "REPLAY_SPEED": "3600", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-m", "engine", "run"],
+        [sys.executable, *program, "run"],
         env=os.environ | environment | settings,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
@@ -62,6 +69,54 @@ def test_it_stops_in_order_when_asked(folder: Path, number: signal.Signals) -> N
         assert process.wait(WITHIN_S) == 0
         assert process.communicate()[1] == ""
     assert logged(folder, "stopped: state")
+
+
+MUTE = """
+import asyncio, engine.build
+from engine.brokers.paper import PaperBroker
+
+class Mute(PaperBroker):
+    async def submit_order(self, order):
+        print(order.client_order_id, flush=True)
+        if %r:
+            return await super().submit_order(order)
+        await asyncio.Event().wait()
+
+engine.build.PaperBroker = Mute
+from engine.__main__ import main
+main()
+"""
+"""A venue that names each submit that it gets, and answers none, or all."""
+
+
+def states(folder: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(folder / "paper.db")) as connection:
+        return dict(connection.execute("SELECT client_order_id, state FROM orders").fetchall())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("timeout", ["2", "60"], ids=["doubted before", "still waited for"])
+def test_it_stops_in_time_while_a_submit_has_no_answer_and_it_is_not_sent_again(
+    folder: Path, number: signal.Signals, timeout: str
+) -> None:
+    settings = {"SUBMIT_TIMEOUT_S": timeout, "ON_STOP": "keep"}
+    with engine(folder, ("-c", MUTE % False), **settings) as process:
+        assert process.stdout is not None
+        sent = process.stdout.readline().strip()
+        process.send_signal(number)
+        asked = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(WITHIN_S) == 0
+        assert time.monotonic() - asked < STOPS_WITHIN_S
+        assert process.communicate() == ("", "")
+    assert states(folder)[sent] in ("submitted", "in_doubt")
+    assert logged(folder, "engine.runtime audit head"), "all is on disk"
+    assert not logged(folder, "CRITICAL")
+    with engine(folder, ("-c", MUTE % True)) as process:
+        wait_for(lambda: states(folder)[sent] not in ("submitted", "in_doubt"))
+        process.send_signal(number)
+        assert process.wait(WITHIN_S) == 0
+        assert sent not in process.communicate()[0].split()
 
 
 def test_a_lost_terminal_changes_nothing_and_the_kill_signal_trips(folder: Path) -> None:

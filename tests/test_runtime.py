@@ -27,8 +27,13 @@ from engine.core.events import (
     Event,
     ExecutionReport,
     IntentCommitted,
+    OrderFilled,
+    OrderIntended,
+    OrderSubmitted,
+    QuoteUpdate,
     RearmKillSwitch,
     RequestCancel,
+    Restored,
     ToggleStrategy,
     TripKillSwitch,
 )
@@ -43,6 +48,7 @@ from engine.research.result import BacktestRequest
 from engine.runtime import Runtime
 from engine.snapshot import Snapshot
 from engine.store import sqlite, writer
+from engine.store.repository import Repository
 from tests.session import Session, journals, ledger_check, replayed, rows, running, zigzag
 
 ENTRY = OrderPurpose.ENTRY
@@ -554,6 +560,50 @@ async def test_a_kill_overtakes_a_submit_that_waits_for_its_turn(
     await session.stop()
     assert sent == []
     assert rows(settings, "SELECT state FROM orders") == [("canceled",)]
+
+
+@pytest.mark.parametrize(
+    ("fact", "left"), [(QuoteUpdate, 0), (OrderIntended, 0), (OrderSubmitted, 0), (OrderFilled, 1)]
+)
+async def test_an_error_in_a_subscriber_stops_trading_and_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fact: type[Event],
+    left: int,
+) -> None:
+    """F81. Not even the order leaves that the same event was about to send."""
+    sent: list[str] = []
+
+    class Watched(PaperBroker):
+        async def submit_order(self, order: Order) -> ExecutionReport:
+            sent.append(order.client_order_id)
+            return await super().submit_order(order)
+
+    class Broken(Runtime):
+        async def _trade(self, repository: Repository, restored: Restored) -> None:
+            self.machine.bus.subscribe(fact, fail)
+            await super()._trade(repository, restored)
+
+    def fail(event: Event) -> None:
+        raise ZeroDivisionError("half of a decision")
+
+    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
+    settings = zigzag(tmp_path)
+    session = Session(settings, Broken)
+    session.start()
+    snapshot = await session.until(tripped)
+    assert said(snapshot, "internal error: ZeroDivisionError: half of a decision")
+    assert snapshot.kill.source == "broken law"
+    later = snapshot.ts + 20 * MINUTE
+    snapshot = await session.until(lambda s: s.ts > later)
+    await session.stop()
+    assert len(sent) == left
+    assert snapshot.kill.phase == "complete"
+    assert [r.exc_info[0] for r in caplog.records if r.exc_info][:1] == [ZeroDivisionError]
+    async with running(settings) as again:
+        assert tripped(await again.until(lambda s: s.feed.status == "connected"))
+    assert len(sent) == left
 
 
 async def test_a_cancel_without_an_answer_is_asked_again(

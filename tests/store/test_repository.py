@@ -19,6 +19,8 @@ from msgspec.structs import replace
 
 from engine.core.bus import Bus
 from engine.core.events import (
+    Bracket,
+    BracketChanged,
     ChangedLimit,
     CircuitBreakerCounted,
     CircuitBreakerReset,
@@ -40,6 +42,7 @@ from engine.core.events import (
     OrderSubmitted,
     PartKilled,
     PartRearmed,
+    Pause,
     PositionChanged,
     PositionClosed,
     Restored,
@@ -50,6 +53,8 @@ from engine.core.events import (
     StrategyResumed,
     StrategyState,
     StrategyToggled,
+    SymbolPaused,
+    SymbolResumed,
     TradeReversed,
     TradingDayStarted,
 )
@@ -420,7 +425,14 @@ TRIPPED = KillSwitchState(True, "key", "panic", 1)
                 KillSwitchTriggered("key", "panic"),
                 KillSwitchTriggered("cli", "all out", action=KillAction.FLATTEN),
             ],
-            replace(TRIPPED, action=KillAction.FLATTEN),
+            replace(TRIPPED, action=KillAction.FLATTEN, flatten_ts=2),
+        ),
+        (
+            [
+                KillSwitchTriggered("key", "panic", action=KillAction.FLATTEN),
+                KillSwitchTriggered("key", "again", action=KillAction.FLATTEN),
+            ],
+            replace(TRIPPED, action=KillAction.FLATTEN, flatten_ts=2),
         ),
     ],
 )
@@ -475,6 +487,96 @@ async def test_limits_that_were_changed_stay_so(
         ChangedLimit("extended_hours", "true", "false"),
     )
     assert restored.peak_equity == 99_000.5
+
+
+BTC_PAUSE = Pause("BTC-USD", "rejected", 9_000)
+BTC_HALT = Pause("BTC-USD", "halted: news", halted=True)
+ETH_PAUSE = Pause("ETH-USD", "a split")
+
+
+def paused(pause: Pause) -> SymbolPaused:
+    return SymbolPaused(pause.symbol, pause.reason, pause.until, pause.halted)
+
+
+@pytest.mark.parametrize(
+    ("facts", "pauses"),
+    [
+        ([paused(BTC_PAUSE)], (BTC_PAUSE,)),
+        ([paused(BTC_PAUSE), paused(ETH_PAUSE)], (BTC_PAUSE, ETH_PAUSE)),
+        ([paused(BTC_PAUSE), paused(replace(BTC_PAUSE, until=0))], (replace(BTC_PAUSE, until=0),)),
+        ([paused(BTC_PAUSE), paused(BTC_HALT)], (BTC_PAUSE, BTC_HALT)),
+        ([paused(BTC_PAUSE), paused(BTC_HALT), SymbolResumed("BTC-USD")], (BTC_HALT,)),
+        (
+            [paused(BTC_PAUSE), paused(BTC_HALT), SymbolResumed("BTC-USD", halted=True)],
+            (BTC_PAUSE,),
+        ),
+        ([paused(BTC_PAUSE), SymbolResumed("ETH-USD", "ann")], (BTC_PAUSE,)),
+        ([paused(BTC_PAUSE), SymbolResumed("BTC-USD", "ann")], ()),
+    ],
+)
+async def test_pauses_and_halts_stay_until_they_end(
+    store: Repository,
+    place: Place,
+    stamp: Stamp,
+    facts: list[Event],
+    pauses: tuple[Pause, ...],
+) -> None:
+    stamped = [stamp(fact) for fact in facts]
+    await store.record(stamped[:1])
+    await store.record(stamped[1:])
+    assert (await restart(store, place)).pauses == pauses
+
+
+BTC_BRACKET = Bracket("a", "BTC-USD", Decimal("41000.50"), Decimal("52000"), Decimal("1500.25"))
+ETH_BRACKET = Bracket("a", "ETH-USD", None, Decimal("4000.000000001"))
+OTHERS_BRACKET = Bracket("b", "BTC-USD", Decimal(1), None, Decimal(2))
+MOVED = replace(BTC_BRACKET, stop_price=Decimal("43000.75"))
+
+
+@pytest.mark.parametrize(
+    ("brackets", "left"),
+    [
+        ([BTC_BRACKET], (BTC_BRACKET,)),
+        ([BTC_BRACKET, MOVED], (MOVED,)),
+        ([BTC_BRACKET, ETH_BRACKET, OTHERS_BRACKET], (BTC_BRACKET, ETH_BRACKET, OTHERS_BRACKET)),
+        ([BTC_BRACKET, OTHERS_BRACKET, Bracket("a", "BTC-USD")], (OTHERS_BRACKET,)),
+        ([BTC_BRACKET, Bracket("a", "BTC-USD"), MOVED], (MOVED,)),
+        ([Bracket("a", "BTC-USD")], ()),
+    ],
+)
+async def test_brackets_stay_as_long_as_their_positions(
+    store: Repository,
+    place: Place,
+    stamp: Stamp,
+    brackets: list[Bracket],
+    left: tuple[Bracket, ...],
+) -> None:
+    """To the last digit: a stop that followed the price is where it was."""
+    stamped = [stamp(BracketChanged(bracket)) for bracket in brackets]
+    await store.record(stamped[:1])
+    await store.record(stamped[1:])
+    assert (await restart(store, place)).brackets == left
+
+
+async def test_what_a_batch_that_failed_said_of_pauses_and_brackets_is_not_kept(
+    store: Repository, place: Place, database: Database, stamp: Stamp
+) -> None:
+    await store.record([stamp(paused(BTC_PAUSE)), stamp(BracketChanged(BTC_BRACKET))])
+    async with database.locked():
+        with pytest.raises(StoreUnavailable):
+            await store.record([stamp(SymbolResumed("BTC-USD")), stamp(BracketChanged(MOVED))])
+    restored = await restart(store, place)
+    assert (restored.pauses, restored.brackets) == ((BTC_PAUSE,), (BTC_BRACKET,))
+
+
+async def test_a_pause_that_cannot_be_read_is_the_users_to_mend(
+    store: Repository, place: Place, database: Database, stamp: Stamp
+) -> None:
+    await store.record([stamp(paused(BTC_PAUSE))])
+    await store.close()
+    database.edit("UPDATE bot_state SET value = '[1]' WHERE key = 'pauses'")
+    with pytest.raises(UserError, match="holds a value that cannot be read"):
+        await restored_from(place)
 
 
 @pytest.mark.parametrize(
