@@ -54,7 +54,8 @@ class PositionRow(Struct, frozen=True, gc=False):
 class LimitRow(Struct, frozen=True, gc=False):
     """One limit of the risk settings. `used` is None where it is unknown; `unit` is `$`, `%` or
     empty for a count. `scope` names the strategy or symbol it is measured on, empty for the
-    account. `setting` names the limit where it can be changed; with `least` more is tighter."""
+    account. `setting` names the limit where it can be changed; with `least` more is tighter. An
+    unknown `limit` is NaN. What is `past` is of the last order that was checked."""
 
     tier: str
     name: str
@@ -64,6 +65,7 @@ class LimitRow(Struct, frozen=True, gc=False):
     unit: str
     setting: str = ""
     least: bool = False
+    past: bool = False
 
 
 class StrategyRow(Struct, frozen=True, gc=False):
@@ -215,3 +217,4 @@ class Snapshot(Struct, frozen=True, gc=False):
     dead_man: DeadManStatus | None = None
     paused: tuple[PausedRow, ...] = ()
     killed_parts: tuple[KilledPartRow, ...] = ()
+    settled_cash: Decimal | None = None

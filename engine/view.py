@@ -126,6 +126,7 @@ class View:
             dead_man=self._dead_man(),
             paused=self._paused(),
             killed_parts=self._killed_parts(),
+            settled_cash=machine.compliance.settled_cash(),
         )
 
     def _paused(self) -> tuple[PausedRow, ...]:
@@ -311,4 +312,5 @@ def _limit(usage: Usage, limits: RiskLimits) -> LimitRow:
         usage.unit,
         name if own else "",
         usage.least,
+        usage.past,
     )

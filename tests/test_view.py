@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from math import isnan
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from engine.core.events import (
+    AccountStatement,
     BrokerChanged,
     CancelOrder,
+    ChangeLimit,
     ClockTick,
     ConfirmLive,
     KillPart,
@@ -348,6 +351,70 @@ def test_a_limit_names_its_setting_where_it_is_the_settings_own_value() -> None:
     assert limit(snapshot, "daily_loss").setting == "max_daily_loss"
     assert limit(snapshot, "leverage").setting == "max_leverage"
     assert limit(snapshot, "buying_power").setting == ""
+
+
+def test_the_limits_of_one_order_show_what_the_last_one_came_to() -> None:
+    limits = RiskLimits(max_order_notional=Decimal(4000), min_price=Decimal(5))
+    picture = Picture("puppet", limits=limits)
+    before = [row for row in picture.take().limits if row.past]
+    assert [(row.name, row.used, row.limit) for row in before] == [
+        ("order_notional", None, 4000),
+        ("price_collar", None, 5),
+        ("min_price", None, 5),
+        ("signal_strength", None, 0.7),
+    ]
+    picture.rig.quote(100)
+    picture.rig.signal(Side.BUY, 101, strength=0.75)
+    picture.rig.send(ChangeLimit(name="max_order_notional", value="3900"))
+    after = {row.name: row for row in picture.take().limits if row.past}
+    order = picture.rig.last(OrderPurpose.ENTRY)
+    worst = order.quantity * order.reference_price
+    assert (after["order_notional"].used, after["order_notional"].limit) == (float(worst), 3900)
+    assert after["price_collar"].used == pytest.approx(1)
+    assert (after["min_price"].used, after["min_price"].least) == (101, True)
+    assert (after["signal_strength"].used, after["signal_strength"].scope) == (0.75, "puppet")
+
+
+def test_how_often_a_strategy_made_orders_of_late_is_shown_against_the_throttle() -> None:
+    picture = Picture(limits=RiskLimits(throttle_orders=4))
+    assert limit(picture.take(), "repeated_orders", "puppet").used == 0
+    picture.rig.buy()
+    assert limit(picture.take(), "repeated_orders", "puppet") == LimitRow(
+        "strategy", "repeated_orders", "puppet", 1, 4, "", "throttle_orders"
+    )
+    picture.rig.tick(10)
+    assert limit(picture.take(), "repeated_orders", "puppet").used == 0
+    none = Picture(limits=RiskLimits(throttle_orders=0)).take()
+    assert "repeated_orders" not in {row.name for row in none.limits}
+
+
+def test_buying_power_is_what_the_venue_says_less_what_was_taken_since() -> None:
+    picture = Picture()
+    unknown = limit(picture.take(), "venue_buying_power", "paper")
+    assert (unknown.used, isnan(unknown.limit)) == (None, True)
+    power = AccountStatement(
+        "paper", picture.rig.now, (), (), {}, buying_power=Decimal(60_000), ts=picture.rig.now
+    )
+    picture.rig.send(power)
+    order = picture.rig.buy()
+    row = limit(picture.take(), "venue_buying_power", "paper")
+    assert (row.used, row.limit) == (float(order.worst_notional), 60_000)
+    later = AccountStatement("paper", picture.rig.now, (), (), {})
+    picture.rig.send(later)
+    assert limit(picture.take(), "venue_buying_power", "paper").used is None
+
+
+def test_settled_cash_is_without_what_sales_brought_today() -> None:
+    picture = Picture()
+    picture.rig.hold_position(100)
+    picture.rig.signal(Side.SELL)
+    picture.rig.quote(100)
+    snapshot = picture.take()
+    assert (snapshot.cash, snapshot.settled_cash) == (CASH, CASH - 4900)
+
+
+def test_messages_are_counted_from_the_first() -> None:
+    assert limit(Picture().take(), "message_rate", "paper").used == 0
 
 
 def test_store_and_feed_show_their_trouble() -> None:

@@ -81,16 +81,27 @@ def arrow(text: str) -> str:
 def used_of(used: float | None, limit: float, unit: str) -> str:
     """A limit and how much of it is used, in its unit: `$`, `%` or a count."""
     sign = unit if unit == "$" else ""
-    places = 1 if unit == "%" else 0
     known = used is not None and isfinite(used)
+    places = 1 if unit == "%" else _places(used if known else None, limit, unit)
     head = f"{sign}{number(used, places)}" if known else DASH
-    return f"{head}/{sign}{number(limit, places)}{'%' if unit == '%' else ''}"
+    tail = f"{sign}{number(limit, places)}{'%' if unit == '%' else ''}" if isfinite(limit) else DASH
+    return f"{head}/{tail}"
 
 
-def used_share(used: float | None, limit: float) -> float | None:
-    """How much of a limit is used; None while that is not known."""
+def _places(used: float | None, limit: float, unit: str) -> int:
+    """Cents only where they matter."""
+    if unit == "$":
+        return 2 if limit < 100 else 0
+    return 0 if all(float(n).is_integer() for n in (limit, used or 0)) else 2
+
+
+def used_share(used: float | None, limit: float, *, least: bool = False) -> float | None:
+    """How much of a limit is used; None while that is not known. Where it is the `least` that has
+    to be there, all of it is used by just so much."""
     if used is None or not isfinite(used) or not isfinite(limit):
         return None
+    if least:
+        used, limit = limit, used
     if limit <= 0:
         return 0.0 if used <= 0 else 1.0
     return max(0.0, used / limit)

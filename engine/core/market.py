@@ -62,6 +62,7 @@ class Market:
         self._bus = bus
         self._stale_after = stale_after
         self.symbols = {i.symbol: SymbolMarket(i, history) for i in instruments}
+        self.venues = tuple(dict.fromkeys(m.instrument.venue for m in self.symbols.values()))
         self.refused = 0
         self._refusing: dict[str, None] = {}
 

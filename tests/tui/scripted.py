@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from math import nan
 
 from msgspec.structs import replace
 from textual.pilot import Pilot
@@ -260,6 +261,9 @@ LIMITS = (
     LimitRow("strategy", "consecutive_losses", "sma_crossover", 1.0, 3.0, ""),
     LimitRow("position", "position_size", "AAPL", 4.92, 5.0, "%"),
     LimitRow("position", "position_size", "BTC-USD", 5.0, 5.0, "%"),
+    LimitRow("account", "venue_buying_power", "paper", None, nan, "$"),
+    LimitRow("strategy", "signal_strength", "sma_crossover", 0.75, 0.7, "", least=True, past=True),
+    LimitRow("position", "price_collar", "SPY", 0.02, 5.0, "%", past=True),
 )
 
 STRATEGIES = (
@@ -364,6 +368,7 @@ def paper() -> Snapshot:
         log=LOG,
         live_gate=GATE,
         health=Health(0.4, 0, 0, 12_345, TS, 4242),
+        settled_cash=Decimal("83612.02"),
     )
 
 
@@ -483,6 +488,7 @@ def empty() -> Snapshot:
         equity=None,
         cash=None,
         day_pnl=None,
+        settled_cash=None,
         feed=FeedStatus("replay", "connecting", "", 1.0, recorded=True),
         quotes=(QuoteRow(AAPL, None, None, None, None, 0, stale=True),),
         signals=(),

@@ -65,10 +65,21 @@ def test_compact(value: float, text: str) -> None:
         (4.92, 5, "%", "4.9/5.0%"),
         (16, 20, "", "16/20"),
         (None, 15, "%", "—/15.0%"),
+        (0.75, 0.7, "", "0.75/0.70"),
+        (0.118, 1, "×", "0.12/1.00"),
+        (12.5, 5, "$", "$12.50/$5.00"),
+        (None, float("nan"), "$", "—/—"),
     ],
 )
 def test_limits(used: float | None, limit: float, unit: str, text: str) -> None:
     assert format.used_of(used, limit, unit) == text
+
+
+def test_of_what_has_to_be_there_all_is_used_by_just_so_much() -> None:
+    assert format.used_share(1.4, 0.7, least=True) == 0.5
+    assert format.used_share(0.5, 0.7, least=True) == pytest.approx(1.4)
+    assert format.used_share(0.0, 5.0, least=True) == 1.0
+    assert format.used_share(0.0, 0.0, least=True) == 0.0
 
 
 def test_the_bar_of_a_limit_shows_its_use_by_thickness() -> None:

@@ -18,7 +18,7 @@ BAR = 8
 
 class Risk(LineTable[LimitRow]):
     """Every limit as used/limit, as a bar and in per cent. What is near its limit comes first, the
-    account's own limits before those of strategies and positions."""
+    account's own limits before those of strategies and positions, those of one order last."""
 
     BINDINGS: ClassVar = commands.bindings("risk")
     columns = (
@@ -49,11 +49,12 @@ class Risk(LineTable[LimitRow]):
         return row.tier, row.name, row.scope
 
     def cells(self, row: LimitRow) -> Line:
-        share = format.used_share(row.used, row.limit)
-        style = format.share_style(share)
+        share = _share(row)
+        style = "dim" if row.past else format.share_style(share)
         full = share is not None and share >= 1
+        last = "last: " if row.past else ""
         return (
-            (f"{format.words(row.name)} {row.scope}".strip(), "text"),
+            (f"{last}{format.words(row.name)} {row.scope}".strip(), "text"),
             (format.used_of(row.used, row.limit, row.unit), style),
             ("━━FULL━━" if full else format.bar(share, BAR), style),
             (format.share(share), style),
@@ -61,11 +62,15 @@ class Risk(LineTable[LimitRow]):
 
     def note(self, frame: Frame) -> str:
         rows = frame.snapshot.limits if frame.snapshot else ()
-        shares = [format.used_share(row.used, row.limit) for row in rows]
+        shares = [_share(row) for row in rows if not row.past]
         full = sum(share is not None and share >= 1 for share in shares)
         return f"{full} FULL of {len(rows)}" if full else format.plural(len(rows), "limit")
 
 
-def _weight(row: LimitRow) -> tuple[bool, bool]:
-    share = format.used_share(row.used, row.limit)
-    return share is None or share < format.NEAR_LIMIT, row.tier != "account"
+def _share(row: LimitRow) -> float | None:
+    return format.used_share(row.used, row.limit, least=row.least)
+
+
+def _weight(row: LimitRow) -> tuple[bool, bool, bool]:
+    share = _share(row)
+    return row.past, share is None or share < format.NEAR_LIMIT, row.tier != "account"

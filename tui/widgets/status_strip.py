@@ -56,6 +56,7 @@ class StatusStrip(Lines):
             (0, (kill_words(frame),)),
             (1, breaker_words(frame)),
             (3, cash(frame)),
+            (4, settled(frame)),
         ]
         room = width - length(right) - 2
         return spread(((" ", "text"), *fit(parts, room - 1)), (*right, (" ", "text")), width)
@@ -114,6 +115,12 @@ def equity(frame: Frame) -> Line:
 def cash(frame: Frame) -> Line:
     value = frame.snapshot.cash if frame.snapshot else None
     return ("cash ", "dim"), (format.money(value), _unless_lost(frame, "text"))
+
+
+def settled(frame: Frame) -> Line:
+    """Cash less what sales brought that has not settled yet."""
+    value = frame.snapshot.settled_cash if frame.snapshot else None
+    return ("settled ", "dim"), (format.money(value), _unless_lost(frame, "text"))
 
 
 def day_pnl(frame: Frame) -> Line:

@@ -17,6 +17,7 @@ from engine.core.risk.limits import HUNDRED, RiskLimits
 from engine.core.risk.usage import Usage
 
 MESSAGES_KEPT = 10_000
+UNKNOWN = Decimal("NaN")
 _CLASS_CHECKS = {c: (f"{c}_exposure", f"{c}_max_exposure_pct") for c in AssetClass}
 
 
@@ -59,13 +60,25 @@ class AccountTier:
         usages = [self._messages(venue, self._rate(venue, now) + 1, limits)]
         if venue in self.statements:
             asked, power = self.statements[venue]
-            spent = sum((_spent(o) for o in self._since(venue, asked, order)), ZERO)
+            spent = sum(map(_spent, self._since(venue, asked, order)), ZERO)
             usages.append(Usage("account", "venue_buying_power", venue, spent, power, "$"))
         return usages
 
     def rates(self, limits: RiskLimits, now: int) -> list[Usage]:
         """The messages of the last second to each venue."""
-        return [self._messages(venue, self._rate(venue, now), limits) for venue in self.messages]
+        return [self._messages(v, self._rate(v, now), limits) for v in self._market.venues]
+
+    def powers(self) -> list[Usage]:
+        """What each venue lets be bought, and what of it was taken since it said so; unknown where
+        it does not say."""
+        usages: list[Usage] = []
+        for venue in self._market.venues:
+            spent, power = None, UNKNOWN
+            if venue in self.statements:
+                asked, power = self.statements[venue]
+                spent = sum(map(_spent, self._since(venue, asked)), ZERO)
+            usages.append(Usage("account", "venue_buying_power", venue, spent, power, "$"))
+        return usages
 
     # --- facts ----------------------------------------------------------------------------------
 
@@ -93,7 +106,7 @@ class AccountTier:
     def _rate(self, venue: str, now: int) -> Decimal:
         return Decimal(sum(ts > now - NANOS for ts in self.messages.get(venue, ())))
 
-    def _since(self, venue: str, asked: int, more: Order) -> list[Order]:
+    def _since(self, venue: str, asked: int, *more: Order) -> list[Order]:
         """Orders that the statement cannot have counted: the ones made since, and `more`."""
         made = {
             order.client_order_id: order
@@ -102,7 +115,7 @@ class AccountTier:
             and order.purpose in RISK_TAKING
             and self._venue(order.symbol) == venue
         }
-        return list((made | {more.client_order_id: more}).values())
+        return list((made | {order.client_order_id: order for order in more}).values())
 
     def _class(self, symbol: str) -> AssetClass | None:
         market = self._market.symbols.get(symbol)

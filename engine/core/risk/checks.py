@@ -9,6 +9,8 @@ from decimal import Decimal
 from math import nan
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine.core.bus import Bus
 from engine.core.events import (
     ChangedLimit,
@@ -64,6 +66,7 @@ class Risk:
         self.position = PositionTier(market, calendars, limits)
         self.strategy = StrategyTier(bus, trip_breaker)
         self.account = AccountTier(market, orders)
+        self._last: tuple[Order, dict[str, Decimal | None]] | None = None
         self.watch = LossWatch(bus, portfolio, limits, day_zone, self._on_day)
 
     @property
@@ -113,15 +116,29 @@ class Risk:
 
     def standing(self, strategies: Iterable[str]) -> list[Usage]:
         """The limits as they stand: the account's, those of `strategies`, and the size of every
-        symbol that is held or has open entries, in one pass."""
-        limits, books = self.limits, self._measure()
+        symbol that is held or has open entries, in one pass; and those of single orders."""
+        limits, books, now = self.limits, self._measure(), self._bus.now
         return [
             *self.watch.losses(books.equity),
             *self.account.standing(books, limits),
-            *self.account.rates(limits, self._bus.now),
+            *self.account.rates(limits, now),
+            *self.account.powers(),
             *(usage for name in strategies for usage in self.strategy.standing(name, limits)),
+            *(usage for name in strategies for usage in self.strategy.repeats(name, limits, now)),
             *(usage for symbol in books.symbols() for usage in self.position.size(symbol, books)),
+            *self._of_last_order(),
         ]
+
+    def _of_last_order(self) -> list[Usage]:
+        """The limits of single orders, each with what the last one that was checked came to."""
+        order, used = self._last or (None, dict[str, Decimal | None]())
+        symbol = order.symbol if order is not None else ""
+        strategy = order.strategy if order is not None else ""
+        limits = [
+            *self.position.of_one_order(symbol),
+            self.strategy.strength(strategy, None, self.limits),
+        ]
+        return [replace(u, used=used.get(u.check), past=True) for u in limits]
 
     def _measure(self, more: Order | None = None) -> Books:
         return measure(self._portfolio, self._orders.open.values(), more)
@@ -145,8 +162,10 @@ class Risk:
         """Check a new entry, made from `signal`, against every limit, publish each check, and
         return the first that fails."""
         failed: Usage | None = None
-        usages = self.strategy.new(order, self.limits, signal.strength, self._bus.now)
-        for usage in [*self._usage(order, counted=False), *usages]:
+        usages = self._usage(order, counted=False)
+        usages += self.strategy.new(order, self.limits, signal.strength, self._bus.now)
+        self._last = order, {usage.check: usage.used for usage in usages}
+        for usage in usages:
             used = nan if usage.used is None else float(usage.used)
             self._bus.publish(
                 RiskChecked(

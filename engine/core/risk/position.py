@@ -4,6 +4,8 @@ from decimal import Decimal
 from math import isfinite
 from operator import attrgetter
 
+from msgspec.structs import replace
+
 from engine.core.market import Market, SymbolMarket
 from engine.core.model import MINUTE, ZERO, AssetClass, Instrument, Order, Side, utc
 from engine.core.risk.books import Books
@@ -56,29 +58,36 @@ class PositionTier:
     def usages(self, order: Order, books: Books, now: int) -> list[Usage]:
         """Every limit of this tier that `order` must keep; `books` have it in them."""
         market = self._market.symbols[order.symbol]
-        limits, own = self._limits, self.of(order.symbol)
+        used = {
+            "price_collar": self._away(order, market),
+            "order_notional": order.quantity * order.reference_price,
+            "min_price": _decimal(market.mark),
+        }
         usages = self.size(order.symbol, books)
-        if limits.max_order_notional:
-            used, most = order.quantity * order.reference_price, limits.max_order_notional
-            name = "max_order_notional"
-            usages.append(
-                Usage("position", "order_notional", order.symbol, used, most, "$", setting=name)
-            )
-        usages.append(self._collar(order, market, own))
-        if own.min_price:
-            price, least, name = _decimal(market.mark), own.min_price, "min_price"
-            usages.append(
-                Usage("position", name, order.symbol, price, least, "$", least=True, setting=name)
-            )
+        usages += [replace(u, used=used[u.check]) for u in self.of_one_order(order.symbol)]
         if order.side is Side.SELL:
             usages.append(_short(market.instrument))
         if market.instrument.calendar != ALWAYS_OPEN:
-            usages.append(self._hours(market, limits.extended_hours, now))
+            usages.append(self._hours(market, self._limits.extended_hours, now))
         return usages
 
-    def _collar(self, order: Order, market: SymbolMarket, own: PositionLimits) -> Usage:
+    def of_one_order(self, symbol: str) -> list[Usage]:
+        """The limits of a single order in `symbol`, without what it would use."""
+        limits, own = self._limits, self.of(symbol)
+        usages: list[Usage] = []
+        if limits.max_order_notional:
+            most, name = limits.max_order_notional, "max_order_notional"
+            usages.append(_of_order("order_notional", symbol, most, "$", name))
+        collar, name = own.price_collar_pct, "price_collar_pct"
+        usages.append(_of_order("price_collar", symbol, collar, "%", name))
+        if own.min_price:
+            least = _of_order("min_price", symbol, own.min_price, "$", "min_price")
+            usages.append(replace(least, least=True))
+        return usages
+
+    def _away(self, order: Order, market: SymbolMarket) -> Decimal | None:
         """How far the order's prices, or what a market order would pay, are from the last price,
-        and from the one before it: a lone print far off is not traded on."""
+        and from the one before it, in percent: a lone print far off is not traded on."""
         asked = [price for price in (order.limit_price, order.stop_price) if price is not None]
         if not asked:
             buys = order.side is Side.BUY
@@ -91,16 +100,7 @@ class PositionTier:
             for price in asked
             for base in bases
         ]
-        used = None if None in away else max(filter(None, away), default=ZERO)
-        return Usage(
-            "position",
-            "price_collar",
-            order.symbol,
-            used,
-            own.price_collar_pct,
-            "%",
-            setting="price_collar_pct",
-        )
+        return None if None in away else max(filter(None, away), default=ZERO)
 
     def _hours(self, market: SymbolMarket, extended: bool, now: int) -> Usage:
         """Whether the market is open. What is decided on daily bars is for the next session."""
@@ -114,6 +114,10 @@ class PositionTier:
             note = f"{instrument.calendar} is closed, and {when}"
         closed = ZERO if is_open else Decimal(1)
         return Usage("position", "market_hours", instrument.symbol, closed, ZERO, "", note=note)
+
+
+def _of_order(check: str, symbol: str, limit: Decimal, unit: str, setting: str) -> Usage:
+    return Usage("position", check, symbol, None, limit, unit, setting=setting)
 
 
 def _short(instrument: Instrument) -> Usage:

@@ -49,11 +49,8 @@ class StrategyTier:
 
     def new(self, order: Order, limits: RiskLimits, strength: float, now: int) -> list[Usage]:
         """The limits of a signal of `strength` that is about to make an order."""
-        rated, least = Decimal(repr(strength)), limits.min_signal_strength
-        name, scope = "min_signal_strength", order.strategy
-        usages = [
-            Usage("strategy", "signal_strength", scope, rated, least, "", least=True, setting=name)
-        ]
+        scope = order.strategy
+        usages = [self.strength(scope, Decimal(repr(strength)), limits)]
         since = self.cooling.get((order.strategy, order.symbol))
         if limits.cool_down_s and since is not None:
             waited, name = Decimal(now - since) / NANOS, "cool_down_s"
@@ -64,6 +61,31 @@ class StrategyTier:
                 )
             )  # fmt: skip
         return usages
+
+    def strength(self, strategy: str, rated: Decimal | None, limits: RiskLimits) -> Usage:
+        """How strong a signal has to be."""
+        least, name = limits.min_signal_strength, "min_signal_strength"
+        return Usage(
+            "strategy", "signal_strength", strategy, rated, least, "", least=True, setting=name
+        )
+
+    def repeats(self, strategy: str, limits: RiskLimits, now: int) -> list[Usage]:
+        """The most orders that the strategy made in one symbol within the throttle's time."""
+        if not limits.throttle_orders:
+            return []
+        since = now - int(limits.throttle_seconds * NANOS)
+        most = max(
+            (
+                sum(ts > since for ts in times)
+                for (name, _), times in self.recent.items()
+                if name == strategy
+            ),
+            default=0,
+        )
+        limit, name = Decimal(limits.throttle_orders), "throttle_orders"
+        return [
+            Usage("strategy", "repeated_orders", strategy, Decimal(most), limit, "", setting=name)
+        ]
 
     # --- facts ----------------------------------------------------------------------------------
 

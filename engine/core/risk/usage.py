@@ -9,7 +9,7 @@ class Usage(Struct, frozen=True, gc=False):
     """How much of a limit is used. `used` is None where it cannot be known, which is never within
     the limit. Where `below` is set, reaching the limit is too much already; where `least` is, it is
     what has to be reached. `setting` names the limit; `note` says instead of the numbers what is
-    wrong, where they would not tell."""
+    wrong, where they would not tell. What is `past` is of the last order that was checked."""
 
     tier: str
     check: str
@@ -21,6 +21,7 @@ class Usage(Struct, frozen=True, gc=False):
     least: bool = False
     setting: str = ""
     note: str = ""
+    past: bool = False
 
     @property
     def within(self) -> bool:
