@@ -5,16 +5,18 @@ import gc
 import threading
 from pathlib import Path
 
+import pytest
+
 from engine.brokers.paper import FILLS_KEPT
 from engine.core.bus import TRACE_LENGTH
-from engine.core.events import QuoteUpdate
+from engine.core.events import ExecutionReport, OrderAdopted, PositionChanged, QuoteUpdate
 from engine.core.market import REFUSALS_KEPT
 from engine.core.matching import ANSWERS_KEPT
-from engine.core.model import Quote
+from engine.core.model import OrderPurpose, OrderState, Quote, Side
 from engine.core.orders import FINAL_ORDERS_KEPT
 from engine.core.portfolio import ENTRIES_KEPT, EXECUTIONS_KEPT
 from engine.view import LINES_KEPT, SIGNALS_KEPT
-from tests.bench.soak import open_files
+from tests.bench.soak import open_files, unfinished_files
 from tests.core.rig import Rig
 from tests.session import running, zigzag
 from tests.week import Week, sizes
@@ -83,6 +85,25 @@ def test_names_that_nobody_knows_are_forgotten_again() -> None:
     assert rig.machine.market.refused == REFUSALS_KEPT + 100
 
 
+def test_an_execution_is_known_when_its_order_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.core.order_moves.FINAL_ORDERS_KEPT", 1)
+    rig = Rig("puppet")
+    rig.hold_position()
+    entry = rig.last(OrderPurpose.ENTRY)
+    told = ExecutionReport(
+        entry.client_order_id, OrderState.FILLED, fill=rig.facts(PositionChanged)[0].fill
+    )
+    rig.signal(Side.SELL)
+    rig.quote(100)
+    assert entry.client_order_id not in rig.orders
+    before = rig.machine.state()["positions"]
+    rig.send(told)
+    assert rig.machine.state()["positions"] == before
+    assert rig.facts(OrderAdopted) == []
+
+
 async def test_a_session_leaves_no_task_no_thread_and_no_file(tmp_path: Path) -> None:
     settings = zigzag(tmp_path)
 
@@ -95,3 +116,4 @@ async def test_a_session_leaves_no_task_no_thread_and_no_file(tmp_path: Path) ->
     await one()  # the loop's own threads for blocking work stay
     first = await one()
     assert await one() == first
+    assert unfinished_files(tmp_path) == []

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.ops.lock import EngineLock
+from tests.bench.soak import unfinished_files
+
 ROOT = Path(__file__).parents[1]
 WITHIN_S = 30
 STOPS_WITHIN_S = 10
@@ -31,6 +34,7 @@ def engine(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         try:
             yield process
@@ -117,6 +121,19 @@ def test_it_stops_in_time_while_a_submit_has_no_answer_and_it_is_not_sent_again(
         process.send_signal(number)
         assert process.wait(WITHIN_S) == 0
         assert sent not in process.communicate()[0].split()
+
+
+def test_what_was_stopped_leaves_no_process_no_lock_and_no_unfinished_file(folder: Path) -> None:
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        assert unfinished_files(folder) != [], "a running one has a write-ahead log"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN_S) == 0
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    assert unfinished_files(folder) == []
+    with EngineLock(folder / "paper.lock"):
+        pass
 
 
 def test_a_lost_terminal_changes_nothing_and_the_kill_signal_trips(folder: Path) -> None:

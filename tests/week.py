@@ -40,7 +40,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import MINUTE, NANOS, Bar, Fill, OrderState, Quote, Side
+from engine.core.model import DAY, MINUTE, NANOS, Bar, Fill, OrderState, Quote, Side
 from engine.feeds.recordings import Recordings
 from engine.ops.settings import Settings
 from engine.simulation.process_account import STRATEGIES
@@ -51,6 +51,8 @@ T = TypeVar("T")
 
 STEP = NANOS // 16
 """Between two quotes; ten million of them are a week."""
+LONGEST = 60 * DAY
+"""For so long the sessions of the exchanges are known."""
 ODD = 0.002
 
 
@@ -67,7 +69,7 @@ class Week:
         recordings = Recordings(None)
         instruments = [recordings.instrument(symbol) for symbol in recordings.symbols]
         self.start = self.now = 1_709_562_600 * NANOS  # a Monday, 09:30 in New York
-        tables = session_tables(instruments, self.start, self.start + 14 * 86_400 * NANOS)
+        tables = session_tables(instruments, self.start, self.start + LONGEST)
         kinds = plugins(settings).kinds
         config = machine_config(settings, instruments, tuple(kinds), tables)
         self.machine = Machine(config, kinds)
@@ -87,12 +89,12 @@ class Week:
             self.send(ToggleStrategy(strategy=name, enabled=True, author="week"))
         self.send(EngineStarted(ts=self.now))
 
-    def run(self, quotes: int) -> None:
-        """Let so many quotes come, with their bars and ticks."""
+    def run(self, quotes: int, step: int = STEP) -> None:
+        """Let so many quotes come, one every `step` ns, with their bars and ticks."""
         symbols = list(self.prices)
         random, second, minute = self.random, self.now // NANOS, self.now // MINUTE
         for number in range(quotes):
-            self.now += STEP
+            self.now += step
             symbol = symbols[number % len(symbols)]
             self.prices[symbol] *= 1 + random.uniform(-0.0005, 0.0005)
             self.quote(symbol, round(self.prices[symbol], 2))

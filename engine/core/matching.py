@@ -27,6 +27,7 @@ from msgspec import Struct, structs
 
 from engine.core.events import CancelRejected, ExecutionReport, ReplaceRejected, VenueOrder
 from engine.core.model import (
+    FINAL_STATES,
     ZERO,
     Bar,
     Capabilities,
@@ -48,6 +49,7 @@ from engine.core.sessions import Calendars
 CENT_FRACTION = Decimal("0.00000001")
 BASIS_POINT = Decimal("0.0001")
 ANSWERS_KEPT = 10_000
+"""Last answers to orders that rest no more; those to orders that rest are all kept."""
 NEVER = 2**63
 
 
@@ -224,7 +226,9 @@ class SimulatedExchange:
         )
         self._answers[client_order_id] = report
         if len(self._answers) > ANSWERS_KEPT:
-            self._answers.popitem(last=False)
+            oldest, answer = self._answers.popitem(last=False)
+            if answer.state not in FINAL_STATES:
+                self._answers[oldest] = answer
         return report
 
     # --- market data ----------------------------------------------------------------------------

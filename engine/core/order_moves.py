@@ -27,6 +27,8 @@ from engine.core.order_graph import (
 S = OrderState
 
 FINAL_ORDERS_KEPT = 2_000
+"""Of one that is forgotten the database still knows the id, so no second order is made of its
+decision, and the ledger its executions."""
 
 _UNKNOWN = Capabilities()
 

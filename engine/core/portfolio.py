@@ -27,6 +27,8 @@ from engine.core.model import ZERO, Fill, Position
 from engine.core.text import clean
 
 EXECUTIONS_KEPT = 200_000
+"""Ids by which an execution that is told again is known. A venue tells again those of a day: of its
+stream's last minutes, or since the end of the last session."""
 ENTRIES_KEPT = 200
 """Of each position, the executions that can be taken out again exactly."""
 

@@ -31,6 +31,7 @@ from engine.core.model import (
     Side,
     nanos,
 )
+from tests.week import sizes
 
 from .rig import Rig
 from .test_settlement import restored
@@ -364,6 +365,7 @@ def test_what_is_over_is_forgotten(account: Account) -> None:
     kept = FILLS_KEPT // day + 2
     assert len(fintrac.transactions) <= 2 * kept
     assert sum(r.status is COMPLETE for r in fintrac.reports.values()) <= kept
+    assert 0 < sizes(account.machine.compliance, "kept")["kept._fills"] <= 2 * kept
     assert 0 < sum(r.status is INCOMPLETE for r in fintrac.reports.values()) <= 2 * kept
 
 

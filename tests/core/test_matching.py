@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.events import CancelRejected, ExecutionReport
-from engine.core.matching import ExchangeRules, SimulatedExchange
+from engine.core.matching import ANSWERS_KEPT, ExchangeRules, SimulatedExchange
 from engine.core.model import (
     MINUTE,
     Bar,
@@ -85,6 +85,19 @@ def fills(reports: list[ExecutionReport]) -> list[Fill]:
 
 def prices(reports: list[ExecutionReport]) -> list[Decimal]:
     return [fill.price for fill in fills(reports)]
+
+
+def test_an_order_that_rests_is_known_however_many_came_after_it() -> None:
+    venue = exchange()
+    venue.submit(order(kind=STOP, stop=200, key="tb-rests"), NOON)
+    for number in range(ANSWERS_KEPT + 10):
+        venue.submit(order(symbol="NOPE", key=f"tb-{number}"), NOON)
+    answer = venue.find("tb-rests")
+    assert answer is not None
+    assert answer.state is S.ACCEPTED
+    assert venue.submit(order(kind=STOP, stop=200, key="tb-rests"), NOON) == answer
+    assert len(venue.open_orders()) == 1
+    assert venue.find("tb-0") is None
 
 
 # --- market --------------------------------------------------------------------------------------
