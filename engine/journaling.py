@@ -19,18 +19,20 @@ log = logging.getLogger(__name__)
 
 
 class JournalKeeper:
-    """Writes the journal of this session into `folder`. A disk that fails, or a journal that has
-    reached its bound, stops nothing; `tell` is told, once. Raises UserError where the journal
-    cannot be made."""
+    """Writes the journal of this session into `folder`, `max_mb` megabytes at most. A disk that
+    fails, or a journal that has reached its bound, stops nothing; `tell` is told, once. Raises
+    UserError where the journal cannot be made."""
 
-    def __init__(self, folder: Path, header: JournalHeader, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, header: JournalHeader, max_mb: int, tell: Callable[[str], None]
+    ) -> None:
         self._tell = tell
         self._problem = ""
         make_private_folder(folder)
         for old in sorted(folder.glob("*.journal"))[: -JOURNALS_KEPT + 1]:
             old.unlink()
         name = f"{utc(header.started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
-        self._writer = JournalWriter(folder / name, header)
+        self._writer = JournalWriter(folder / name, header, max_mb)
 
     def append(self, event: Event) -> None:
         self._writer.append(event)

@@ -302,6 +302,7 @@ class Runtime:
                 f"tradebot {__version__}",
                 {name: fingerprint(kind) for name, kind in found.kinds.items()},
             ),
+            settings.journal_max_mb,
             lambda text: self._view.line("error", text),
         )
         self.publish(restored)
@@ -466,7 +467,8 @@ class Runtime:
                 await saver.save()
                 log.info("audit head %s", await repository.audit_head())
         except (TimeoutError, StoreUnavailable) as error:
-            log.error("stopped before all was on disk: %s", clean(str(error)))
+            reason = clean(str(error)) or f"{self._writer.waiting} facts wait after {FLUSH_S:g} s"
+            log.error("stopped before all was on disk: %s", reason)
         for service in services:
             service.cancel()
         await asyncio.gather(*services, return_exceptions=True)

@@ -41,6 +41,7 @@ BOUNDS = {
     "_refusing": REFUSALS_KEPT,
     "_signals": SIGNALS_KEPT,
     "_trace": TRACE_LENGTH,
+    "bars": HISTORY * SYMBOLS,
     "broker._fills": FILLS_KEPT,
     "compliance._fills": A_MONTH,
     "fintrac._versions": A_MONTH,

@@ -154,6 +154,8 @@ class Settings(BaseSettings):
     """folder of the database, the journal, the lock and the log; relative to the current folder"""
     database_url: Annotated[SecretStr, AfterValidator(_server)] = SecretStr("")
     """address of a PostgreSQL database, postgresql+asyncpg://...; empty means a file in DATA_DIR"""
+    journal_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    """megabytes (2^20 bytes) of a session's journal; what comes after them cannot be replayed"""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = "info"
     """least weight of what is logged: debug, info, warning or error"""
 

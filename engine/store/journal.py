@@ -29,8 +29,9 @@ BUFFER = 64 * 1024
 BACKLOG = 16 * 1024 * 1024
 """Bytes that wait in memory while the disk fails; then the journal ends."""
 
-JOURNAL_BYTES = 1024**3
-"""The most that the journal of one session holds, about seven million quotes; then it ends."""
+MB = 1024**2
+MAX_MB = 1024
+"""About seven million quotes."""
 
 _FRAME = struct.Struct("<II")
 
@@ -61,16 +62,17 @@ class JournalWriter:
 
     `append` is for the engine's hot path: it never raises and leaves the disk to `flush`. A full
     or failing disk is told by `flush`; what waits then goes out when the disk is back. Where more
-    than BACKLOG bytes wait, where the file would have more than JOURNAL_BYTES, or where an input
-    cannot be encoded, the journal ends before the first input that it cannot hold: what it has is
-    a true beginning of the session, and every later `flush` says that it ended.
+    than BACKLOG bytes wait, where the file would have more than `max_mb` megabytes, or where an
+    input cannot be encoded, the journal ends before the first input that it cannot hold: what it
+    has is a true beginning of the session, and every later `flush` says that it ended.
     """
 
-    def __init__(self, path: Path, header: JournalHeader) -> None:
+    def __init__(self, path: Path, header: JournalHeader, max_mb: int = MAX_MB) -> None:
         """Raises UserError where the file is there or cannot be made."""
         self._encode = msgpack.Encoder().encode
         self._buffer = bytearray()
         self._size = 0
+        self._max_mb = max_mb
         self._failure = ""
         self._ended = ""
         try:
@@ -91,8 +93,11 @@ class JournalWriter:
         except Exception as error:  # whatever it is, it must not reach the engine's loop
             self._ended = f"{type(event).__name__} cannot be encoded: {error}"
             return
-        if self._size + _FRAME.size + len(payload) > JOURNAL_BYTES:
-            self._ended = f"it has reached its bound of {JOURNAL_BYTES} bytes"
+        if self._size + _FRAME.size + len(payload) > self._max_mb * MB:
+            self._ended = (
+                f"it has reached its bound of {self._max_mb} MB (JOURNAL_MAX_MB); what comes now "
+                "cannot be replayed, and the next start begins another"
+            )
             return
         self._add(payload)
         if len(self._buffer) >= BUFFER:

@@ -146,7 +146,7 @@ async def _played(folder: Path) -> tuple[int, Snapshot]:
 
     def show(snapshot: Snapshot) -> None:
         last[:] = [snapshot]
-        if snapshot.feed.status == "ended":
+        if snapshot.feed.status == "ended" and not snapshot.health.queue:
             end.set()
 
     with EngineLock(settings.lock_path), apart_from_start():

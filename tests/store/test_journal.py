@@ -239,14 +239,14 @@ def test_an_input_that_cannot_be_encoded_ends_the_journal_and_raises_nothing(pat
 def test_a_journal_ends_at_its_bound_and_is_a_true_beginning(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.store.journal.JOURNAL_BYTES", 10_000)
-    writer = JournalWriter(path, HEADER)
+    monkeypatch.setattr("engine.store.journal.MB", 5_000)
+    writer = JournalWriter(path, HEADER, max_mb=2)
     events = [TripKillSwitch("key", "x" * 1_000, seq=number) for number in range(200)]
     for event in events:
         writer.append(event)
     writer.append(ClockTick())  # would fit, and does not follow
     writer.end("state")
-    with pytest.raises(StoreUnavailable, match="bound of 10000 bytes"):
+    with pytest.raises(StoreUnavailable, match=r"bound of 2 MB \(JOURNAL_MAX_MB\)"):
         writer.close()
     assert path.stat().st_size <= 10_000
     reader = JournalReader(path)
