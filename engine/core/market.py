@@ -127,6 +127,12 @@ class Market:
             return quote.bid
         return market.mark
 
+    def is_lone_print(self, symbol: str, most_pct: float) -> bool:
+        """Whether the last price is further from the one before it than `most_pct` percent: one
+        that nothing has confirmed yet."""
+        market = self.symbols[symbol]
+        return not abs(market.mark - market.previous) <= market.previous * most_pct / 100
+
     def start_day(self, start: int) -> None:
         """Changes refer to the first price of each symbol from `start` (ns UTC) on."""
         for market in self.symbols.values():

@@ -470,6 +470,7 @@ def test_a_change_outlives_restarts_until_the_setting_is_changed() -> None:
 def test_the_drawdown_can_be_measured_anew_from_todays_equity() -> None:
     rig = Rig("puppet", restored=holding(100), limits=limits(max_drawdown_pct=10))
     rig.quote(200)
+    rig.quote(200)
     rig.quote(90)
     assert rig.killed
     rig.send(change("high_water_mark", "equity"))

@@ -181,6 +181,17 @@ def test_a_bars_close_is_a_price_too() -> None:
     assert len(rig.of(TARGET)) == 1
 
 
+def test_a_lone_print_far_off_reaches_no_target_and_the_next_one_does() -> None:
+    rig = able(Rig())
+    rig.hold_position(take_profit=106)
+    rig.quote(107)
+    rig.quote(100)
+    assert rig.submits(TARGET) == []
+    rig.quote(107)
+    rig.quote(107)
+    assert len(rig.submits(TARGET)) == 1
+
+
 def test_the_stop_is_gone_before_the_target_leaves() -> None:
     rig = able(Rig())
     rig.hold_position(take_profit=110)
@@ -210,6 +221,7 @@ def test_a_target_is_the_positions_not_the_strategys() -> None:
     rig.toggle(enabled=False)
     rig.quote(110)
     rig.quote(110)
+    rig.quote(110)
     assert rig.position().quantity == 0
 
 
@@ -230,6 +242,7 @@ def test_a_target_is_there_after_a_restart() -> None:
     rig = able(Rig())
     rig.hold_position(take_profit=110)
     after = able(Rig(restored=rig.durable(), exchange=rig.exchange, now=rig.now))
+    after.quote(110)
     after.quote(110)
     after.quote(110)
     assert after.position().quantity == 0
@@ -296,6 +309,17 @@ def test_more_bought_does_not_move_it_back() -> None:
     rig.quote(105, size=0.5)
     rig.quote(105, size=10)
     assert resting(rig) == [(STOP, 20, d(103))]
+
+
+def test_a_stop_does_not_follow_a_lone_print_far_off() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    rig.quote(107)
+    rig.quote(100)
+    assert resting(rig) == [(STOP, 49, d(98))]
+    rig.quote(107)
+    rig.quote(107)
+    assert resting(rig) == [(STOP, 49, d(105))]
 
 
 def test_where_the_venue_has_trailing_stops_it_does_the_following() -> None:

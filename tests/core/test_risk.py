@@ -389,6 +389,7 @@ def test_the_daily_loss_in_percent_trips_at_its_limit() -> None:
 def test_the_drawdown_is_from_the_highest_equity_of_all_days() -> None:
     rig = Rig(restored=holding(100), limits=limits(max_drawdown_pct=10))
     rig.quote(200)
+    rig.quote(200)
     assert rig.machine.risk.peak_equity == 110_000
     rig.now += DAY
     rig.quote(100)
@@ -398,8 +399,21 @@ def test_the_drawdown_is_from_the_highest_equity_of_all_days() -> None:
     assert breaches(rig) == [("drawdown", 10, 10)]
 
 
+def test_a_lone_print_far_off_makes_no_peak_and_the_next_one_does() -> None:
+    rig = Rig(restored=holding(100), limits=limits(max_drawdown_pct=10))
+    rig.quote(100)
+    rig.quote(1000)
+    rig.quote(100)
+    assert rig.machine.risk.peak_equity == 100_000
+    assert not rig.killed
+    rig.quote(110)
+    rig.quote(110)
+    assert rig.machine.risk.peak_equity == 101_000
+
+
 def test_the_highest_equity_outlives_a_restart() -> None:
     rig = Rig(restored=holding(100), limits=limits(max_drawdown_pct=10))
+    rig.quote(200)
     rig.quote(200)
     rig.quote(100)
     after = Rig("puppet", restored=rig.durable(), limits=rig.config.limits)

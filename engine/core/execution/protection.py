@@ -306,7 +306,11 @@ class Protection:
             self._follow(event.bar.symbol, event.bar.close)
 
     def _follow(self, symbol: str, price: float) -> None:
-        """`price` is what the position would be sold at."""
+        """`price` is what the position would be sold at. A lone print far off moves and triggers
+        nothing: the collar says how far that is."""
+        collar = self._context.risk.limits_of(symbol).price_collar_pct
+        if self._context.market.is_lone_print(symbol, float(collar)):
+            return
         exact = Decimal(repr(price))
         for key in self._watched[symbol]:
             bracket = self.brackets[key]

@@ -67,7 +67,7 @@ class Risk:
         self.strategy = StrategyTier(bus, trip_breaker)
         self.account = AccountTier(market, orders)
         self._last: tuple[Order, dict[str, Decimal | None]] | None = None
-        self.watch = LossWatch(bus, portfolio, limits, day_zone, self._on_day)
+        self.watch = LossWatch(bus, portfolio, limits, day_zone, self._is_sure, self._on_day)
 
     @property
     def day(self) -> str:
@@ -230,6 +230,14 @@ class Risk:
         self.watch.use(limits)
 
     # --- facts ----------------------------------------------------------------------------------
+
+    def _is_sure(self) -> bool:
+        held = [p.symbol for p in self._portfolio.positions.values() if p.quantity]
+        return not any(
+            symbol in self._market.symbols
+            and self._market.is_lone_print(symbol, float(self.limits_of(symbol).price_collar_pct))
+            for symbol in held
+        )
 
     def _on_day(self, is_new: bool) -> None:
         start = self.watch.day.start

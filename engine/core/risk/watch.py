@@ -25,6 +25,7 @@ ROUNDING = 1e-9
 class LossWatch:
     """Publishes a breach of the account's loss limits in the event that crosses it.
 
+    `is_sure` says whether no price of what is held is a lone print far off: such a one is no peak.
     `on_day` is called when a trading day starts; its argument says whether it is a new one, and not
     the one that a former session began.
     """
@@ -35,11 +36,13 @@ class LossWatch:
         portfolio: Portfolio,
         limits: RiskLimits,
         day_zone: str,
+        is_sure: Callable[[], bool],
         on_day: Callable[[bool], None],
     ) -> None:
         self._bus = bus
         self._portfolio = portfolio
         self._limits = limits
+        self._is_sure = is_sure
         self._on_day = on_day
         self.day = TradingDay(day_zone)
         self._restored_day = ""
@@ -143,8 +146,9 @@ class LossWatch:
 
     def _watch(self, equity: float) -> None:
         if equity > self.peak_equity:
-            self.peak_equity = equity
-            self._set_floor()
+            if self._is_sure():
+                self.peak_equity = equity
+                self._set_floor()
             return
         for usage in self.losses(self._portfolio.equity()):
             if usage.used is not None and not usage.within:
