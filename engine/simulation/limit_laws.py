@@ -28,7 +28,9 @@ from engine.core.risk import HIGH_WATER_MARK
 Key = tuple[str, str]
 
 NO_LIMIT_AT_0 = ("max_position_notional", "max_order_notional", "throttle_orders")
-FLOORS = ("min_signal_strength", "cool_down_s")
+FLOORS = ("min_signal_strength", "cool_down_s", "min_price", "crypto_min_price", "throttle_seconds")
+TIGHT = {"stop_loss_required": "true", "extended_hours": "false"}
+"""The limits that are on or off, each with its tight value."""
 
 
 class Violation(AssertionError):
@@ -94,12 +96,16 @@ class LimitLaws:
 
     def _may_change(self, fact: LimitChanged) -> None:
         """More is allowed only where the word was typed; of what has no limit, all is."""
+        if self._loosens(fact) and self._asked_with != "LOOSEN":
+            raise Violation("limits loosened", fact)
+
+    def _loosens(self, fact: LimitChanged) -> bool:
+        if fact.name in TIGHT:
+            return fact.after != TIGHT[fact.name]
         before, after = Decimal(fact.before), Decimal(fact.after)
         if fact.name in NO_LIMIT_AT_0:
             before, after = (value or Decimal("Infinity") for value in (before, after))
-        loosens = after < before if fact.name in FLOORS else after > before
-        if loosens and self._asked_with != "LOOSEN":
-            raise Violation("limits loosened", fact)
+        return after < before if fact.name in FLOORS else after > before
 
     def _set(self, name: str, text: str) -> None:
         value: Any = Decimal(text) if text[:1].isdigit() else text == "true"
