@@ -78,16 +78,15 @@ class OrderReports(OrderMoves):
 
     # --- orders that are not ours ---------------------------------------------------------------
 
-    def adopt(self, order: Order) -> bool:
-        """Take on an order at the venue that is not ours. False where its id is known."""
+    def adopt(self, order: Order) -> None:
+        """Take on an order at the venue that is not ours, unless its id is known."""
         if order.client_order_id in self.orders:
-            return False
+            return
         order = replace(
             order, strategy=EXTERNAL, purpose=OrderPurpose.EXTERNAL, updated_ts=self._bus.now
         )
         self._keep(order)
         self._bus.publish(OrderAdopted(order))
-        return True
 
     def _external(self, event: ExecutionReport) -> Order | None:
         """The order of an execution that is not ours, taken on as external; None without a sound
@@ -104,9 +103,8 @@ class OrderReports(OrderMoves):
         venue_order_id = clean(event.venue_order_id)
         key = clean(event.client_order_id)
         key = key or client_order_id(EXTERNAL, venue_order_id or fill.execution_id)
-        if key not in self.orders:
-            terms = event.terms if event.terms and are_sound(event.terms) else None
-            self.adopt(_order_of(fill, key, venue_order_id, terms))
+        terms = event.terms if event.terms and are_sound(event.terms) else None
+        self.adopt(_order_of(fill, key, venue_order_id, terms))
         return self.orders[key]
 
     # --- terms ----------------------------------------------------------------------------------

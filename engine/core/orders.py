@@ -97,18 +97,17 @@ class OrderBook(OrderReports):
         finally:
             self.open[client_order_id] = order
 
-    def replace(self, client_order_id: str, terms: OrderTerms, reason: str) -> bool:
-        """Have an order that works at the venue changed to `terms`. False where that cannot be now.
+    def replace(self, client_order_id: str, terms: OrderTerms, reason: str) -> None:
+        """Have an order that works at the venue changed to `terms`, unless that cannot be now.
 
         Until the venue says what the order asks for, it counts at the worse of both.
         """
         if self.replace_objection(client_order_id, terms):
-            return False
+            return
         order = _pending(self.open[client_order_id], terms)
         order = self._move(order, S.PENDING_REPLACE, reason=reason)
         self._asked[client_order_id] = self._bus.now
         self._emit(ReplaceOrder(order, terms))
-        return True
 
     def ask(self, client_order_id: str) -> bool:
         """Ask the venue about an open order now. False where no such order has left."""

@@ -259,6 +259,23 @@ def test_an_exit_that_was_signalled_before_the_end_is_carried_out_after_the_rest
     assert rig.of(STOP) == []
 
 
+@pytest.mark.parametrize("quantity", [49, 0])
+def test_what_was_not_to_be_closed_before_the_end_is_not_closed_after(quantity: int) -> None:
+    held = Position(
+        "puppet", "ACME", Decimal(quantity), Decimal(4900), opened_ts=1, stop_price=Decimal(98)
+    )
+    last = Side.BUY if quantity else Side.SELL
+    state = StrategyState("puppet", True, last_signals={"ACME": last})
+    rig = Rig(
+        restored=Restored(CASH, positions=(held,), strategies=(state,), marks={"ACME": 100.0})
+    )
+    if not quantity:
+        rig.hold_position()
+    rig.tick()
+    assert rig.submits(EXIT) == []
+    assert [left for left, _ in stops(rig)] == [49]
+
+
 # --- stops ---------------------------------------------------------------------------------------
 
 

@@ -555,9 +555,11 @@ def test_one_that_is_rejected_is_the_markets_after_five_minutes() -> None:
 def test_a_strategy_that_wants_to_be_long_again_ends_an_exit_that_waits() -> None:
     rig = limited()
     rig.hold_position()
+    rig.void = {SubmitOrder}
     rig.report(sell(rig), S.REJECTED, reason="collar")
     rig.signal(Side.BUY)
     rig.tick(300)
+    assert rig.position().quantity == 49
     assert len(exits(rig)) == 1
 
 
@@ -606,6 +608,6 @@ def test_a_restart_goes_on_with_a_limit_exit(lost: set[type[Any]]) -> None:
     after.quote(99.5, size=0.5)
     after.tick(30)
     assert after.state_of(first) is S.CANCELED
-    assert [order.quantity for order in after.submits(EXIT)] == [49]
+    assert [(o.type, o.quantity) for o in after.submits(EXIT)] == [(OrderType.MARKET, 49)]
     after.quote(99.5)
     assert (after.position().quantity, after.open) == (0, [])

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.core.events import (
+    BrokerChanged,
     CancelOrder,
     CancelRejected,
     CommandRefused,
@@ -38,7 +40,18 @@ from engine.core.events import (
     SubmitFailed,
     SubmitOrder,
 )
-from engine.core.model import EXTERNAL, Order, OrderPurpose, OrderState, Side
+from engine.core.matching import CAPABILITIES
+from engine.core.model import (
+    EXTERNAL,
+    NANOS,
+    Fill,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Side,
+)
 from engine.core.orders import FINAL_ORDERS_KEPT, client_order_id
 from tests.core.rig import BOUNDED, Rig, effects_of, facts_of
 
@@ -153,6 +166,20 @@ def test_a_decision_that_the_database_knows_makes_no_second_order(rig: Rig) -> N
     assert [f.order.client_order_id for f in rig.facts(DuplicateRefused)] == [order.client_order_id]
     rig.release()
     assert rig.submits() == []
+
+
+def test_a_decision_that_is_known_here_makes_no_second_order(rig: Rig) -> None:
+    for side in (Side.BUY, Side.SELL, Side.BUY):
+        rig.wish(side, ts=1)
+        rig.quote(100)
+        rig.hold = {CommitIntent}
+    assert len(rig.of(OrderPurpose.ENTRY)) == 1
+
+
+def test_an_answer_about_an_intent_that_has_left_changes_nothing(rig: Rig, resting: Order) -> None:
+    for duplicate in (True, False):
+        rig.send(IntentFailed(resting.client_order_id, "late", duplicate=duplicate))
+        assert rig.state_of(resting) is S.ACCEPTED
 
 
 def test_a_rejected_order_says_why_in_harmless_text(rig: Rig, sent: Order) -> None:
@@ -285,6 +312,44 @@ def test_an_execution_of_an_order_that_is_not_ours_is_external(rig: Rig) -> None
     assert rig.report("tb-nobody", S.ACCEPTED) == []
 
 
+def test_executions_that_name_no_order_are_of_the_one_with_the_venues_id() -> None:
+    rig = Rig(audited=False)  # the laws know orders by our id alone
+    rig.quote(100)
+    nameless = replace(Rig().buy(), client_order_id="")
+    for execution_id in ("x-1", "x-2"):
+        rig.fill(nameless, 10, execution_id=execution_id)
+    (adopted,) = rig.facts(OrderAdopted)
+    assert adopted.order.client_order_id == client_order_id(EXTERNAL, "venue-")
+    assert rig.position(EXTERNAL).quantity == 20
+
+
+def test_an_execution_that_counted_makes_no_second_order_under_another_name(rig: Rig) -> None:
+    order = Rig().buy()
+    rig.fill(order, 10, execution_id="x-1")
+    rig.fill(replace(order, client_order_id="tb-other"), 10, execution_id="x-1")
+    assert [f.order.client_order_id for f in rig.facts(OrderAdopted)] == [order.client_order_id]
+
+
+@pytest.mark.parametrize(
+    ("terms", "kind", "quantity"),
+    [
+        (None, OrderType.MARKET, 10),
+        (OrderTerms(Decimal(30), Decimal(101)), OrderType.LIMIT, 30),
+        (OrderTerms(Decimal(30)), OrderType.MARKET, 30),
+        (OrderTerms(Decimal("NaN"), Decimal(101)), OrderType.MARKET, 10),
+    ],
+)
+def test_an_external_order_is_what_the_venue_says_of_it(
+    rig: Rig, terms: OrderTerms | None, kind: OrderType, quantity: int
+) -> None:
+    order = Rig().buy()
+    fill = Fill("x-1", "", "ACME", Side.BUY, Decimal(10), Decimal(100), Decimal(0), rig.now)
+    rig.report(order, S.PARTIALLY_FILLED, fill=fill, terms=terms)
+    (adopted,) = rig.facts(OrderAdopted)
+    assert (adopted.order.type, adopted.order.quantity) == (kind, quantity)
+    assert adopted.order.limit_price == (Decimal(101) if kind is OrderType.LIMIT else None)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"symbol": "NOPE"}, {"price": Decimal(0)}, {"quantity": Decimal("NaN")}], ids=str
 )
@@ -347,6 +412,19 @@ def test_a_submit_that_never_left_is_not_in_doubt(rig: Rig, sent: Order) -> None
     assert rig.state_of(sent) is S.CANCELED
 
 
+@pytest.mark.parametrize("in_doubt", [True, False])
+def test_a_failed_submit_of_an_order_that_the_venue_has_changes_nothing(
+    rig: Rig, resting: Order, in_doubt: bool
+) -> None:
+    rig.send(SubmitFailed(resting.client_order_id, in_doubt, "no answer in time"))
+    assert rig.state_of(resting) is S.ACCEPTED
+    rig.fill(resting, 49, state=S.FILLED)
+    rig.send(SubmitFailed(resting.client_order_id, in_doubt, "no answer in time"))
+    rig.send(SubmitFailed("tb-nobody", in_doubt, "no answer in time"))
+    assert rig.state_of(resting) is S.FILLED
+    assert not rig.killed
+
+
 def test_an_order_in_doubt_is_asked_about_again_and_again(rig: Rig, doubted: Order) -> None:
     asked = sum(len(effects_of(rig.tick(0.25), QueryOrder)) for _ in range(40))
     assert asked == 5, "every two seconds"
@@ -387,6 +465,23 @@ def test_not_found_is_believed_only_after_the_venues_lag(rig: Rig, doubted: Orde
 def test_not_found_right_after_the_submit_means_nothing(rig: Rig, sent: Order) -> None:
     assert rig.send(OrderNotFound(sent.client_order_id)) == []
     assert rig.state_of(sent) is S.SUBMITTED
+
+
+def test_not_found_is_believed_only_of_an_order_that_is_asked_about(rig: Rig, sent: Order) -> None:
+    rig.now += 60 * NANOS  # no tick: nobody looked yet
+    rig.send(OrderNotFound(sent.client_order_id))
+    rig.send(OrderNotFound("tb-nobody"))
+    assert rig.state_of(sent) is S.SUBMITTED
+    assert not rig.killed
+
+
+def test_a_venue_that_needs_longer_to_show_an_order_is_waited_for(rig: Rig, doubted: Order) -> None:
+    able = replace(CAPABILITIES, visibility_lag=90 * NANOS)
+    rig.send(BrokerChanged("paper", True, capabilities=able))
+    for seconds, state in ((89, S.IN_DOUBT), (1, S.ABANDONED)):
+        rig.tick(seconds)
+        rig.send(OrderNotFound(doubted.client_order_id))
+        assert rig.state_of(doubted) is state
 
 
 def test_an_open_order_that_the_venue_no_longer_knows_is_in_doubt(rig: Rig, resting: Order) -> None:
@@ -576,6 +671,14 @@ def test_a_cancel_that_was_pending_is_asked_again(rig: Rig, resting: Order) -> N
     cancel(rig, resting)
     after = restarted(rig)
     assert asked_at_start(after) == {CancelOrder: [resting.client_order_id]}
+
+
+def test_an_order_that_had_ended_is_not_asked_about(rig: Rig, resting: Order) -> None:
+    rig.fill(resting, 49, state=S.FILLED)
+    rig.report(rig.last(OrderPurpose.PROTECTIVE_STOP), S.CANCELED)
+    ended = tuple(order for order in rig.durable().orders if not order.is_open)
+    after = Rig(restored=Restored(CASH, orders=ended), void=VENUE, started=False)
+    assert (len(ended), after.count(QueryOrder)) == (2, 0)
 
 
 def test_an_order_that_had_ended_stays_so_and_its_id_is_taken(rig: Rig, sent: Order) -> None:

@@ -14,6 +14,7 @@ from engine.core.events import (
     Effect,
     EngineStopping,
     ExecutionReport,
+    FillQuarantined,
     OrderAdopted,
     OrderNotFound,
     PositionChanged,
@@ -24,6 +25,7 @@ from engine.core.events import (
     RequestReplace,
     RequestStatement,
     Restored,
+    ResumeSymbol,
     SignalBlocked,
     StatementFailed,
     SubmitOrder,
@@ -243,7 +245,125 @@ def test_protection_and_exits_wait_for_the_comparison_and_follow_it() -> None:
     assert len(rig.of(OrderPurpose.PROTECTIVE_STOP)) == 2
 
 
+def test_a_broker_that_is_away_is_not_asked() -> None:
+    rig = Bench()
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    before = len(rig.asked)
+    rig.send(BrokerChanged("paper", False, "closed"))
+    rig.tick(400)
+    assert len(rig.asked) == before
+
+
+def test_an_answer_to_what_was_asked_before_a_reconnect_is_not_compared() -> None:
+    rig = Bench()
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    first = rig.broker.statement(rig.asked[-1])
+    rig.tick()
+    rig.reconnect()
+    second = rig.broker.statement(rig.asked[-1])
+    assert first.asked_ts < second.asked_ts
+    before = rig.reconciled
+    rig.send(StatementFailed("paper", first.asked_ts, "closed"))
+    rig.send(StatementFailed("nobody", second.asked_ts, "closed"))
+    rig.send(replace(first, positions={"ACME": Decimal(777)}))
+    assert rig.reconciled == before
+    assert rig.facts(ReconcileFailed) == []
+    rig.send(second)
+    assert rig.reconciled == before + 1
+    assert rig.facts(Reconciled)[-1].differences == ()
+
+
+def test_a_statement_that_brings_news_is_followed_by_another_before_it_is_compared() -> None:
+    rig = Bench()
+    rig.buy()
+    rig.fill_unheard(100)
+    before = len(rig.asked)
+    rig.compare()
+    assert len(rig.asked) == before + 2
+
+
+def test_of_differences_that_are_never_the_same_the_third_is_believed() -> None:
+    rig = Bench()
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    before = rig.reconciled
+    for off in (10, 20, 30):
+        assert rig.reconciled == before
+        rig.broker.cash = rig.cash - off
+        rig.send(rig.broker.statement(rig.asked[-1]))
+    assert rig.reconciled == before + 1
+    assert kinds(rig.facts(Reconciled)[-1]) == [("cash", "", "100000", "99970")]
+
+
+def test_a_venue_with_ever_more_news_is_asked_three_times_in_a_row_and_then_later() -> None:
+    rig = Bench()
+    rig.hold.add(RequestStatement)
+    rig.tick(300)
+    before = len(rig.asked)
+    for number in range(3):
+        rig.broker.book(
+            Fill(
+                f"x-{number}", "hand", "ACME", Side.BUY, Decimal(1), Decimal(9), Decimal(0), rig.now
+            )
+        )
+        rig.send(rig.broker.statement(rig.asked[-1]))
+    assert len(rig.asked) == before + 2
+    rig.tick()
+    assert len(rig.asked) == before + 2
+    rig.tick()
+    assert len(rig.asked) == before + 3
+
+
 # --- executions ----------------------------------------------------------------------------------
+
+
+def test_an_execution_is_of_ours_by_the_venues_id_alone() -> None:
+    rig = Bench(audited=False)  # the laws know orders by our id alone
+    order = rig.buy()
+    rig.report(order, S.ACCEPTED)
+    rig.exchange.cancel(order.client_order_id, rig.now)
+    rig.broker.book(
+        Fill("x-1", "", "ACME", Side.BUY, order.quantity, Decimal(100), Decimal(0), rig.now,
+             venue_order_id=rig.now_of(order).venue_order_id)
+    )  # fmt: skip
+    rig.compare()
+    assert rig.state_of(order) is S.FILLED
+    assert rig.facts(OrderAdopted) == []
+
+
+def test_an_execution_of_ours_does_not_wait_for_an_answer_about_another() -> None:
+    rig = Bench(None, "one", "two", void=[QueryOrder])
+    entry = rig.buy(strategy="one", stop_price=50.0)
+    rig.quote(100, size=20)
+    rig.request_cancel(entry)
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.lost.add(SubmitOrder)
+    other = rig.buy(strategy="two", stop_price=50.0)
+    rig.tick(5)
+    assert rig.state_of(other) is S.IN_DOUBT
+    rig.broker.book(
+        Fill("x-1", stop.client_order_id, "ACME", Side.SELL, Decimal(5), Decimal(50), Decimal(0),
+             rig.now)
+    )  # fmt: skip
+    rig.compare()
+    assert rig.now_of(stop).filled == 5
+
+
+@pytest.mark.parametrize(("quantity", "symbol"), [(-1, "ACME"), (5, "OTHER")])
+def test_an_execution_that_cannot_be_taken_in_is_news_once_at_most(
+    quantity: int, symbol: str
+) -> None:
+    rig = Bench()
+    fill = Fill("x-1", "h", symbol, Side.BUY, Decimal(quantity), Decimal(9), Decimal(0), rig.now)
+    rig.broker.fills.append(fill)
+    known = symbol == "ACME"
+    rig.compare()
+    rig.compare()
+    assert len(rig.facts(FillQuarantined)) == known
+    assert len(rig.asked) == 3 + known
+    assert rig.reconciled == 3
 
 
 def test_an_execution_that_nobody_told_is_applied_once_by_whatever_way_it_comes() -> None:
@@ -347,7 +467,7 @@ def test_a_broker_is_not_asked_of_what_is_at_another() -> None:
     for _ in range(2):
         rig.tick(300)
         paper = next(asked for asked in reversed(rig.asked) if asked.broker == "paper")
-        rig.send(AccountStatement("paper", paper.asked_ts, (), (), {}))
+        rig.send(AccountStatement("paper", paper.asked_ts, (), (), {}, Decimal(7)))
     assert [(f.broker, f.differences) for f in rig.facts(Reconciled)] == [
         ("paper", ()),
         ("kraken", ()),
@@ -456,7 +576,12 @@ def test_a_split_is_told_pauses_the_symbol_once_and_is_no_trade() -> None:
     assert kinds(rig.compare()) == [("position", "ACME", str(held), str(2 * held))]
     assert rig.paused() == ["ACME"]
     assert kinds(rig.compare()) == [("position", "ACME", str(held), str(2 * held))]
+    rig.send(ResumeSymbol(symbol="ACME", author="me"))
+    rig.compare()
     assert rig.paused() == ["ACME"]  # known: a person who resumed it is not asked again
+    rig.broker.positions["ACME"] = 3 * held
+    rig.compare()
+    assert rig.paused() == ["ACME", "ACME"]
     assert rig.position().quantity == held
     assert len(rig.facts(PositionChanged)) == before
 
