@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -46,8 +47,8 @@ KILL = TripKillSwitch(source="key", author="me")
 class Venue(PaperBroker):
     """A simulated broker under a name of its own; while `deaf` it never answers.
 
-    `fault` is what becomes of its first submit: the answer "hangs", or the broker's library "gives
-    up". `cancels` are the orders whose cancel reached it.
+    `fault` is what becomes of its first submit: the line "loses" it, the answer "hangs", or the
+    broker's library "gives up". `cancels` are the orders whose cancel reached it.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class Venue(PaperBroker):
         self.sending = asyncio.current_task()
         await self._hear()
         fault, self.fault = self.fault, ""
+        if fault == "loses":
+            raise InDoubt("connection lost on the way")
         answer = await super().submit_order(order)
         if fault == "hangs":
             await asyncio.Event().wait()
@@ -140,14 +143,18 @@ class Street:
         return self.venues
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    made = zigzag(tmp_path, sells=False, submit_timeout_s=0.2, replay_speed=600)
+def settings_of(folder: Path, closes: Sequence[float], **other: Any) -> Settings:
+    made = zigzag(folder, sells=False, submit_timeout_s=0.2, **other)
     for symbol in VENUES:
-        record(tmp_path / "data", symbol, CLOSES)
-    for file in (tmp_path / "data").glob("ACME*"):
+        record(folder / "data", symbol, closes)
+    for file in (folder / "data").glob("ACME*"):
         file.unlink()
     return made
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_of(tmp_path, CLOSES, replay_speed=600)
 
 
 def stops(snapshot: Snapshot, state: OrderState = OrderState.ACCEPTED) -> dict[str, Order]:
@@ -272,6 +279,17 @@ async def test_a_broker_that_gives_up_a_request_by_itself_leaves_the_order_in_do
     doubts = rows(settings, "SELECT payload FROM audit_log WHERE kind = 'OrderInDoubt'")
     reasons = [json.loads(payload)["order"]["reason"] for (payload,) in doubts]
     assert reasons == ["the broker's library gave up"] * 3
+
+
+async def test_a_doubt_that_comes_with_the_end_of_the_recording_is_resolved(tmp_path: Path) -> None:
+    street = Street()
+    street.fault = "loses"
+    settings = settings_of(tmp_path, CLOSES[:3], replay_speed=0, in_doubt_lag_s=0.5)
+    async with running(settings, street.parts) as session:
+        snapshot = await session.until(
+            lambda s: [o.state for o in s.orders] == [OrderState.ABANDONED] * 3
+        )
+    assert snapshot.feed.status == "ended"
 
 
 async def test_the_engine_stops_in_time_while_a_broker_never_answers(

@@ -27,8 +27,7 @@ class Feed(Protocol):
 
     @property
     def span(self) -> tuple[int, int]:
-        """The first and the last time (ns UTC) that its clock will show; now, where it cannot be
-        known."""
+        """The first and the last time (ns UTC) of its data; now, where it cannot be known."""
         ...
 
     @property

@@ -50,7 +50,7 @@ class ReplayClock:
 
     Market time goes no further than `hold_at` allows, which a feed sets to its next event: so the
     events of a recording have the same times at every speed, however late the engine is. With speed
-    0 (as fast as possible) it is there at once.
+    0 (as fast as possible) it is there at once. `run_on` lets it go once there is no next event.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class ReplayClock:
     ) -> None:
         self.speed = speed
         self.paused = False
+        self._runs_on = False
         self._wall = wall
         self._market = self._limit = start
         self._anchor = wall()
@@ -66,9 +67,10 @@ class ReplayClock:
         if self.paused:
             return self._market
         limit = max(self._limit, self._market)
-        if not self.speed:
-            return limit
-        return min(limit, self._market + int((self._wall() - self._anchor) * self.speed))
+        passed = self._market + int((self._wall() - self._anchor) * self.speed)
+        if self._runs_on:
+            return passed
+        return min(limit, passed) if self.speed else limit
 
     def hold_at(self, ts: int) -> None:
         """Let market time run up to `ts`."""
@@ -91,6 +93,12 @@ class ReplayClock:
     def set_speed(self, speed: float) -> None:
         self.advance_to(self.now())
         self.speed = speed
+
+    def run_on(self) -> None:
+        """Go on as `wall` does, without a limit: what has a deadline must reach it."""
+        self.set_speed(1)
+        self.resume()
+        self._runs_on = True
 
     def wall_until(self, ts: int) -> int | None:
         """Nanoseconds of `wall` until market time reaches `ts`; None while it stands still."""

@@ -67,6 +67,7 @@ class ReplayFeed:
 
     `speed` is a multiple of real time, 0 for as fast as possible. What became known up to `start`
     is `history`. Where no symbol has data for more than an hour, time is skipped, and said so.
+    After the end market time goes on in real time, so that an order in doubt is asked about again.
     `wall` is the monotonic clock (ns) that the speed refers to.
     """
 
@@ -89,6 +90,7 @@ class ReplayFeed:
         self.instruments = tuple(map(recordings.instrument, self._symbols))
         self._publish: Publish | None = None
         self._steered = asyncio.Event()
+        self._ended = False
 
     @property
     def span(self) -> tuple[int, int]:
@@ -111,10 +113,15 @@ class ReplayFeed:
             await self._play(values, publish, ready)
         finally:
             self._publish = None
+        self._ended = True
         publish(FeedChanged(self.name, "ended", self._end_of(values), ts=self.clock.now()))
+        self.clock.run_on()
 
     def steer(self, action: str, speed: float) -> None:
-        """Pause, resume, or play at `speed` from now on. Raises UserError for anything else."""
+        """Pause, resume, or play at `speed` from now on. Raises UserError for anything else, and
+        after the end."""
+        if self._ended:
+            raise UserError("The recording has ended", _REMEDY)
         was_paused = self.clock.paused
         match action:
             case "pause":

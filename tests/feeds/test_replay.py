@@ -467,13 +467,36 @@ def test_a_start_after_the_end_says_what_there_is(
     ]
 
 
-def test_after_the_end_time_stands_and_nothing_more_is_said(small: Player) -> None:
-    small.play(START, 60)
-    count = len(small.events)
-    small.feed.steer("pause", 0)
-    small.feed.steer("resume", 0)
-    assert len(small.events) == count
-    assert small.feed.clock.now() == START + 600 * NANOS
+@pytest.mark.parametrize("speed", [0, 60])
+def test_after_the_end_time_is_real_and_cannot_be_steered(small: Player, speed: float) -> None:
+    loop = small.virtual.loop
+    feed = ReplayFeed(small.recordings, ["X"], START, speed, loop.nanoseconds)
+
+    async def play_on() -> None:
+        await feed.run(small.events.append)
+        await asyncio.sleep(90)
+
+    small.virtual.run(play_on())
+    for action in ("pause", "speed"):
+        with pytest.raises(UserError, match="The recording has ended"):
+            feed.steer(action, 0)
+    assert (changes(small.events)[-1][0], small.events[-1].ts) == ("ended", START + 600 * NANOS)
+    assert feed.clock.now() == START + 690 * NANOS
+
+
+def test_time_is_real_after_the_end_of_nothing_while_it_was_paused(
+    virtual: VirtualTime, samples: Recordings
+) -> None:
+    start = at("2020-01-01T00:00:00")
+    feed = ReplayFeed(samples, ["AAPL"], start, 60, virtual.loop.nanoseconds)
+    feed.steer("pause", 0)
+
+    async def play_on() -> None:
+        await feed.run(lambda event: None)
+        await asyncio.sleep(5)
+
+    virtual.run(play_on())
+    assert feed.clock.now() == start + 5 * NANOS
 
 
 def test_a_cancelled_replay_stops_and_does_not_say_that_it_ended(small: Player) -> None:
