@@ -56,7 +56,7 @@ from engine.store.repository import Repository
 
 LIVES = 3
 MINUTES, SHORT_MINUTES = 600, 120
-STEPS = 6_000
+STEPS = 3_000
 """At the latest so many steps after its start an engine dies; some end their recording before."""
 KILLED = 0.2
 LONGEST_S = 10.0
@@ -167,7 +167,7 @@ class _Row:
             random = self._random
             at_call = random.random() < 0.3
             moment = random.randrange(1, STEPS)
-            self.live(Death(call=moment // 8) if at_call else Death(step=moment))
+            self.live(Death(call=moment // 25) if at_call else Death(step=moment))
         self._rest()
 
     def play_death(self, death: Death) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from engine.brokers.base import Balance, InDoubt, NotSent, Publish
@@ -83,21 +84,26 @@ class Disk:
         power.calls += 1
         await power.wait(DISK_S)
         now = asyncio.get_running_loop().time()
-        if power.happens(0.002):
+        if power.happens(0.01):
             self._out_until = now + power.random.uniform(0, OUTAGE_S)
         if power.calls == power.die_at:
             power.die()
             await asyncio.Event().wait()
         if may_fail and now < self._out_until:
-            raise sqlite3.OperationalError("disk I/O error")
+            raise _fault("disk I/O error")
         if not power.on:
-            raise sqlite3.OperationalError("the power is off")
+            raise _fault("the power is off")
         return work()
 
     def _connect(self, database: str, **options: Any) -> "_Inline":
         connection = _Inline(lambda: sqlite3.connect(database, **options), self.call)
         self._connections.append(connection)
         return connection
+
+
+def _fault(reason: str) -> OperationalError:
+    """As SQLAlchemy tells it, within which the call is made."""
+    return OperationalError(None, None, sqlite3.OperationalError(reason))
 
 
 class _Inline(aiosqlite.Connection):
@@ -120,7 +126,7 @@ class _Inline(aiosqlite.Connection):
         return self
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        may_fail = fn.__name__ in ("execute", "executemany", "commit")
+        may_fail = fn.__name__ in ("execute", "executemany", "commit", "_in_transaction")
         return await self._call(lambda: fn(*args, **kwargs), may_fail=may_fail)
 
     async def close(self) -> None:

@@ -30,7 +30,7 @@ def test_a_seed_is_the_same_session_again() -> None:
     assert first.digest != other.digest
 
 
-@pytest.mark.parametrize(("kind", "every"), [("call", 41), ("step", 151)])
+@pytest.mark.parametrize(("kind", "every"), [("call", 7), ("step", 151)])
 def test_whenever_it_dies_nothing_is_lost(kind: str, every: int) -> None:
     """Up to the death that comes after the session; every single one is for the nightly run."""
     died = 0
