@@ -29,6 +29,7 @@ from engine.core.events import (
     LiveConfirmed,
     OrderCanceled,
     OrderSubmitted,
+    PositionNotFlat,
     QueryOrder,
     Record,
     ReplaceOrder,
@@ -182,6 +183,8 @@ class Host:
             self.seen[f"limit {'loosened' if fact.loosened else 'tightened'}"] += 1
         elif isinstance(fact, SettlementViolated):
             self.seen["settlement violated"] += 1
+        elif isinstance(fact, PositionNotFlat) and "closed" in fact.reason:
+            self.seen["not flat, as the market is closed"] += 1
         elif isinstance(fact, LiveConfirmed):
             self.seen["live confirmed"] += 1
         elif isinstance(fact, CommandRefused):

@@ -527,12 +527,26 @@ class Laws:
         self.sent[key] = order
         law(order.strategy in self.on or self._acts_while_off(order), "I10", order)
         law(order.symbol not in self.halted, "halted", order)
+        self._in_hours(order)
         if order.purpose is OrderPurpose.ENTRY:
             law(not self.breaker, "circuit breaker", order)
             law(order.symbol not in self.paused, "paused", order)
             self._within_limits(order)
         else:
             self._reduces(order)
+
+    def _in_hours(self, order: Order) -> None:
+        """No entry leaves while its market is closed; nor is anything closed by force then."""
+        kills = self._kills(order.strategy, order.symbol)
+        forced = KillAction.FLATTEN in kills or order.strategy not in self.on
+        forced = forced and order.purpose is OrderPurpose.EXIT
+        decided = order.created_ts if forced else self.ts
+        if order.purpose is OrderPurpose.ENTRY or forced:
+            (calendar,) = (i.calendar for i in self.config.instruments if i.symbol == order.symbol)
+            for table in self.config.calendars:
+                sessions = zip(table.opens, table.closes, strict=True)
+                is_open = any(opens <= decided < closes for opens, closes in sessions)
+                law(is_open or table.name != calendar, "closed", order)
 
     def _may_be_live(self, order: Order) -> None:
         """I11: a real account gets an order where all was asked for, and only then does any leave

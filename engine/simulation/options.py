@@ -22,6 +22,8 @@ from engine.core.execution.rules import (
 )
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.model import (
+    DAY,
+    MINUTE,
     NANOS,
     ZERO,
     AccountType,
@@ -31,10 +33,12 @@ from engine.core.model import (
     KillAction,
     Mode,
     OrderType,
+    TimeInForce,
     nanos,
 )
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
+from engine.core.sessions import ALWAYS_OPEN, SessionTable
 
 
 class Fault(StrEnum):
@@ -156,6 +160,9 @@ STRATEGIES = ("amber", "brisk", "raiser", "storm", "garbage")
 def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
     """The options of `seed`: the same ones, always."""
     random = Random(f"options {seed}")
+    start = random.choice((START, START, START, MIDNIGHT))
+    closes = start == START and random.random() < 0.4
+    calendars = _closing(random) if closes else ()
     mode = Mode.LIVE if random.random() < 0.15 else Mode.PAPER
     venues = tuple(
         VenueOptions(
@@ -179,19 +186,24 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         faults[Fault.REPEATED] = 1.0
     return Options(
         seed,
-        start=random.choice((START, START, START, MIDNIGHT)),
+        start=start,
         length=random.randint(40, 120) * NANOS,
         tick=random.choice((NANOS // 2, NANOS)),
         venues=venues,
-        config=_config(random, [venue.name for venue in venues], mode, nets_off),
+        config=_config(random, [venue.name for venue in venues], mode, calendars, nets_off),
         faults=faults,
         nets_off=nets_off,
     )
 
 
 def _config(
-    random: Random, venues: list[str], mode: Mode, nets_off: tuple[Net, ...]
+    random: Random,
+    venues: list[str],
+    mode: Mode,
+    calendars: tuple[SessionTable, ...],
+    nets_off: tuple[Net, ...],
 ) -> MachineConfig:
+    stocks = calendars[0].name if calendars else ALWAYS_OPEN
     kinds = (
         ("ACME", AssetClass.STOCK, "0.01", "1"),
         ("COIN", AssetClass.CRYPTO, "0.01", "0.00000001"),
@@ -199,7 +211,14 @@ def _config(
         ("DUST", AssetClass.CRYPTO, "0.0001", "0.001"),
     )[: random.choice((1, 2, 3, 4))]
     instruments = tuple(
-        Instrument(symbol, kind, Decimal(tick), Decimal(lot), venue=random.choice(venues))
+        Instrument(
+            symbol,
+            kind,
+            Decimal(tick),
+            Decimal(lot),
+            venue=random.choice(venues),
+            calendar=stocks if kind is AssetClass.STOCK else ALWAYS_OPEN,
+        )
         for symbol, kind, tick, lot in kinds
     )
     symbols = tuple(instrument.symbol for instrument in instruments)
@@ -221,10 +240,20 @@ def _config(
         limits=_limits(random, compliance.account_type),
         execution=_execution(random),
         safety=_safety(random),
+        calendars=calendars,
         compliance=compliance,
         reconcile_every=every if Net.STATEMENTS not in nets_off else 0,
         stale_after=random.choice((5, 10, 30)) * NANOS,
     )
+
+
+def _closing(random: Random) -> tuple[SessionTable, ...]:
+    """An exchange that closes in the middle of it, opens again, and is there on the next days."""
+    close = START + random.randint(10, 40) * NANOS
+    again = close + random.randint(10, 40) * NANOS
+    opens = (START - MINUTE, again, *(START + day * DAY for day in (1, 2, 3)))
+    closes = (close, *(START + day * DAY + DAY // 4 for day in (0, 1, 2, 3)))
+    return (SessionTable("floor", "America/New_York", opens, closes),)
 
 
 def _compliance(random: Random) -> ComplianceRules:
@@ -248,6 +277,8 @@ def _execution(random: Random) -> ExecutionRules:
         entry_timeout=random.choice((5, 15)) * NANOS,
         entry_on_timeout=random.choice(list(EntryTimeout)),
         partial_remainder=random.choice(list(PartialRemainder)),
+        entry_time_in_force=random.choice((TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC)),
+        flatten_at_open=random.random() < 0.5,
         exit_order_type=random.choice((OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT)),
         on_strategy_off=random.choice(list(StrategyOff)),
         on_stop_refused=random.choice(list(StopRefused)),

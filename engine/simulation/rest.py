@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from engine.core.model import EXTERNAL, NANOS, Mode, OrderPurpose, OrderState, Position
+from engine.core.model import EXTERNAL, NANOS, KillAction, Mode, OrderPurpose, OrderState, Position
 from engine.simulation.laws import law
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def check_rest(world: World) -> None:
     _nothing_sent_that_must_not(world)
     if not host.killed:
         _protected(host)
+    _said_not_flat(host)
 
 
 def _same_orders(world: World, host: Host) -> None:
@@ -108,6 +109,17 @@ def _protected(host: Host) -> None:
         left = _left_by_others(host, position)
         wanted = [left] if left else []
         law(list(closing.values()) == wanted, "protected", f"{position} by {closing}")
+
+
+def _said_not_flat(host: Host) -> None:
+    """What a kill that flattens left, the operator is told of, with a reason."""
+    kill = host.machine.safety.kill
+    if kill.tripped and kill.action is KillAction.FLATTEN:
+        told = {(p.position.strategy, p.position.symbol) for p in host.machine.desk.not_flat()}
+        for position in host.machine.portfolio.positions.values():
+            key = (position.strategy, position.symbol)
+            if position.quantity and _left_by_others(host, position):
+                law(key in told, "not flat", position)
 
 
 def _left_by_others(host: Host, position: Position) -> Decimal:

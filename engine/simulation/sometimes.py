@@ -27,6 +27,7 @@ CHECKS = (
     "daily_loss",
     "exposure",
     "flat",
+    "market_hours",
     "message_rate",
     "open_positions",
     "order_type",
@@ -53,6 +54,7 @@ MOMENTS = (
     "ChangeLimit refused",
     "not sent in a dry run",
     "settlement violated",
+    "not flat, as the market is closed",
 )
 
 
@@ -86,5 +88,7 @@ RARE = frozenset(
         "blocked by daily_loss",
         "blocked by message_rate",
         "settlement violated",
+        "blocked by market_hours",
+        "not flat, as the market is closed",
     }
 )

@@ -41,6 +41,7 @@ from engine.core.model import (
     Quote,
     Side,
 )
+from engine.core.sessions import Calendars
 from engine.simulation.laws import law
 from engine.simulation.options import Fault, VenueOptions
 from engine.simulation.schedule import Schedule
@@ -77,12 +78,13 @@ class Venue:
         options: VenueOptions,
         instruments: Iterable[Instrument],
         cash: Decimal | None,
+        calendars: Calendars,
         around: Surroundings,
     ) -> None:
         self.options = options
         self.instruments = {i.symbol: i for i in instruments}
         rules = ExchangeRules(Decimal("0.1"), Decimal(1), Decimal(50))
-        self.exchange = SimulatedExchange(self.instruments.values(), rules)
+        self.exchange = SimulatedExchange(self.instruments.values(), rules, calendars)
         self.up = True
         self.submits: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()

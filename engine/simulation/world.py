@@ -11,6 +11,7 @@ from random import Random
 
 from engine.core.events import BarClosed, BrokerChanged, Event, HaltChanged, QuoteUpdate
 from engine.core.model import MINUTE, NANOS, Quote
+from engine.core.sessions import Calendars
 from engine.simulation.database import Database
 from engine.simulation.host import Crash, Host
 from engine.simulation.operator import Operator
@@ -43,10 +44,13 @@ class World:
         self.lives: list[Host] = []
         self.host: Host | None = None
         self.operator = Operator(self)
+        self.calendars = Calendars(options.config.calendars)
         instruments = options.config.instruments
         cash = options.config.starting_cash if len(options.venues) == 1 else None
         self.venues = {
-            venue.name: Venue(venue, [i for i in instruments if i.venue == venue.name], cash, self)
+            venue.name: Venue(
+                venue, [i for i in instruments if i.venue == venue.name], cash, self.calendars, self
+            )
             for venue in options.venues
         }
         self.paths = [Path(i, self.random, self.chance) for i in instruments]
@@ -172,7 +176,7 @@ class World:
         quote = path.quote(self.schedule.now, size)
         gap = 3 * NANOS if self.calm else self.random.randint(NANOS // 5, 4 * NANOS)
         self.schedule.after(gap, lambda: self._quote(path))  # first: the process may crash at it
-        if not path.halted:
+        if not path.halted and self._is_open(path):
             venue.on_quote(quote)
             self._feed(path, quote)
 
@@ -182,8 +186,12 @@ class World:
 
     def _bar(self, path: Path) -> None:
         for bar in path.bar(self.schedule.now):
-            if self.host is not None and self.schedule.now >= self._silent_until:
+            silent = self.schedule.now < self._silent_until or not self._is_open(path)
+            if self.host is not None and not silent:
                 self.host.publish(BarClosed(bar))
+
+    def _is_open(self, path: Path) -> bool:
+        return self.calendars.is_open(path.instrument.calendar, self.schedule.now)
 
     def hear(self, event: Event) -> bool:
         """The stream of a venue: False where no process listens."""
