@@ -7,47 +7,24 @@ the two.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.core.events import (
-    Bracket,
-    BracketChanged,
-    ChangedLimit,
-    CircuitBreakerState,
     Event,
     FintracFlagged,
     FintracUpdated,
-    KilledPart,
-    KillSwitchState,
+    KillSwitchRearmed,
     KillSwitchTriggered,
-    LimitChanged,
     OrderEvent,
     OrderIntended,
-    PartKilled,
-    PartRearmed,
-    Pause,
     PositionChanged,
     Restored,
-    SettlementViolated,
     StrategyState,
-    SymbolPaused,
-    SymbolResumed,
     TradeReversed,
-    TradingDayStarted,
 )
-from engine.core.model import Fill, FintracReport, Order, Position, Violation
-from engine.core.risk import HIGH_WATER_MARK
+from engine.core.model import Fill, FintracReport, Order, Position
 from engine.store import ledger
-from engine.store.durable import (
-    Breaker,
-    KillSwitch,
-    brackets_after,
-    breaker_after,
-    kill_after,
-    killed_parts_after,
-    limits_after,
-    pauses_after,
-    strategy_after,
-    strategy_of,
-)
+from engine.store.durable import AccountState, account_after, strategy_after, strategy_of
 
 
 class Database:
@@ -58,21 +35,13 @@ class Database:
         self.intents: dict[str, Order] = {}
         self.latched = False
         self.killed = False
-        self.kill = KillSwitchState()
-        self._breaker = CircuitBreakerState()
-        self._limits: tuple[ChangedLimit, ...] = ()
         self._cash = starting_cash
+        self._account = AccountState()
         self._orders: dict[str, Order] = {}
         self._fills: dict[str, Fill] = {}
         self._positions: dict[tuple[str, str], Position] = {}
         self._strategies: dict[str, StrategyState] = {}
-        self._day: TradingDayStarted | None = None
         self._marks: dict[str, float] = {}
-        self._peak: float | None = None
-        self._pauses: tuple[Pause, ...] = ()
-        self._brackets: tuple[Bracket, ...] = ()
-        self._killed_parts: tuple[KilledPart, ...] = ()
-        self._violations: list[Violation] = []
         self._reports: dict[str, FintracReport] = {}
 
     def commit_intent(self, order: Order) -> bool:
@@ -87,15 +56,19 @@ class Database:
         """Record facts, all of them."""
         for fact in facts:
             self._record(fact)
+        self._account = replace(self._account, **account_after(self._account, facts))
 
     def save(self, marks: Mapping[str, float], peak: float) -> None:
         """What is saved every few seconds: mark prices and the high-water mark."""
         self._marks = {symbol: mark for symbol, mark in marks.items() if mark == mark}
-        self._peak = peak if peak == peak else self._peak
+        if peak == peak:
+            self._account = replace(self._account, peak_equity=peak)
 
     def restore(self) -> Restored:
         """The durable state at the start of a session."""
-        since = self._day.ts if self._day else None
+        account = self._account
+        day = account.trading_day
+        since = day.ts if day else None
         orders = [
             order
             for order in sorted(self._orders.values(), key=lambda o: o.created_ts)
@@ -109,17 +82,17 @@ class Database:
             marks=self._marks,
             execution_ids=tuple(fill.execution_id for fill in fills),
             strategies=tuple(self._strategies.values()),
-            kill=self.kill,
-            breaker=self._breaker,
-            limits=self._limits,
-            pauses=self._pauses,
-            brackets=self._brackets,
-            killed_parts=self._killed_parts,
-            day=self._day.day if self._day else "",
-            day_equity=self._day.equity if self._day else None,
-            peak_equity=self._peak,
+            kill=account.kill_switch,
+            breaker=account.circuit_breaker,
+            limits=account.limits,
+            pauses=account.pauses,
+            brackets=account.brackets,
+            killed_parts=account.killed_parts,
+            day=day.day if day else "",
+            day_equity=day.equity if day else None,
+            peak_equity=account.peak_equity,
             fills=tuple(ledger.standing(fills)),
-            violations=tuple(self._violations),
+            violations=account.violations,
             fintrac=tuple(self._reports.values()),
         )
 
@@ -133,28 +106,12 @@ class Database:
                 for entry in ledger.entries_of(fact):
                     self._fills.setdefault(entry.execution_id, entry)
                 self._positions[position.strategy, position.symbol] = position
-            case SymbolPaused() | SymbolResumed():
-                self._pauses = pauses_after(self._pauses, fact)
-            case PartKilled() | PartRearmed():
-                self._killed_parts = killed_parts_after(self._killed_parts, fact)
-            case BracketChanged():
-                self._brackets = brackets_after(self._brackets, fact)
-            case SettlementViolated(violation=violation):
-                self._violations.append(violation)
             case FintracFlagged(report=report) | FintracUpdated(report=report):
                 self._reports[report.report_id] = report
-            case TradingDayStarted() if fact.equity == fact.equity:
-                self._day = fact
+            case KillSwitchTriggered() | KillSwitchRearmed():
+                self.killed = isinstance(fact, KillSwitchTriggered)
             case _:
                 pass
-        if isinstance(fact, KillSwitch):
-            self.killed = isinstance(fact, KillSwitchTriggered)
-            self.kill = kill_after(self.kill, fact)
-        elif isinstance(fact, Breaker):
-            self._breaker = breaker_after(self._breaker, fact)
-        elif isinstance(fact, LimitChanged):
-            self._limits = limits_after(self._limits, fact)
-            self._peak = float(fact.after) if fact.name == HIGH_WATER_MARK else self._peak
-        elif name := strategy_of(fact):
+        if name := strategy_of(fact):
             before = self._strategies.get(name) or StrategyState(name, enabled=True)
             self._strategies[name] = strategy_after(before, fact)

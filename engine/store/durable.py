@@ -1,7 +1,14 @@
 """What single facts make of the durable state. The database and the simulated one share it."""
 
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from math import isfinite
+from typing import Any, get_args
+
+from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.core.compliance import YEAR
 from engine.core.events import (
     Bracket,
     BracketChanged,
@@ -19,7 +26,9 @@ from engine.core.events import (
     PartKilled,
     PartRearmed,
     Pause,
+    PositionChanged,
     PositionClosed,
+    SettlementViolated,
     SignalGenerated,
     StrategyFailed,
     StrategyPaused,
@@ -28,12 +37,52 @@ from engine.core.events import (
     StrategyToggled,
     SymbolPaused,
     SymbolResumed,
+    TradeReversed,
+    TradingDayStarted,
 )
-from engine.core.model import KillAction
+from engine.core.model import KillAction, Violation
 from engine.core.risk import HIGH_WATER_MARK
 
 KillSwitch = KillSwitchTriggered | KillSwitchRearmed
 Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
+
+
+class Market(Struct, frozen=True):
+    """The market time (ns UTC) and the mark prices at it."""
+
+    ts: int
+    marks: dict[str, float]
+
+
+class AccountState(Struct, frozen=True):
+    """The single values of the account: each field is a key of `bot_state`, and is what it is here
+    while it has no row. Facts make them, as `account_after` says, but for `starting_cash` and
+    `market`, which are saved as they are."""
+
+    starting_cash: Decimal | None = None
+    cash: Decimal | None = None
+    trading_day: TradingDayStarted | None = None
+    peak_equity: float | None = None
+    market: Market | None = None
+    kill_switch: KillSwitchState = KillSwitchState()
+    circuit_breaker: CircuitBreakerState = CircuitBreakerState()
+    limits: tuple[ChangedLimit, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    brackets: tuple[Bracket, ...] = ()
+    killed_parts: tuple[KilledPart, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+
+def account_after(state: AccountState, facts: Iterable[Event]) -> dict[str, Any]:
+    """The fields of `state` that `facts` change, with their new values."""
+    changed: dict[str, Any] = {}
+    for fact in facts:
+        for name, fold in _FOLDS.get(type(fact), ()):
+            before = changed[name] if name in changed else getattr(state, name)
+            after = fold(before, fact)
+            if after is not before:
+                changed[name] = after
+    return changed
 
 
 def strategy_of(fact: Event) -> str:
@@ -129,3 +178,48 @@ def brackets_after(brackets: tuple[Bracket, ...], fact: BracketChanged) -> tuple
     new = fact.bracket
     others = tuple(b for b in brackets if (b.strategy, b.symbol) != (new.strategy, new.symbol))
     return others if new.is_empty else (*others, new)
+
+
+def violations_after(
+    violations: tuple[Violation, ...], fact: SettlementViolated
+) -> tuple[Violation, ...]:
+    """The violations of the last 12 months, after `fact`."""
+    new = fact.violation
+    return (*(v for v in violations if v.ts > new.ts - YEAR), new)
+
+
+def _cash_after(_: Decimal | None, fact: PositionChanged | TradeReversed) -> Decimal:
+    return fact.cash
+
+
+def _day_after(day: TradingDayStarted | None, fact: TradingDayStarted) -> TradingDayStarted | None:
+    return fact if isfinite(fact.equity) else day
+
+
+def _peak_after(peak: float | None, fact: LimitChanged) -> float | None:
+    return float(fact.after) if fact.name == HIGH_WATER_MARK else peak
+
+
+def _by_kind(
+    *folds: tuple[str, Any, Callable[[Any, Any], Any]],
+) -> dict[type[Event], list[tuple[str, Callable[[Any, Any], Any]]]]:
+    table: dict[type[Event], list[tuple[str, Callable[[Any, Any], Any]]]] = {}
+    for name, kinds, fold in folds:
+        for kind in get_args(kinds) or (kinds,):
+            table.setdefault(kind, []).append((name, fold))
+    return table
+
+
+_FOLDS = _by_kind(
+    ("cash", PositionChanged | TradeReversed, _cash_after),
+    ("trading_day", TradingDayStarted, _day_after),
+    ("peak_equity", LimitChanged, _peak_after),
+    ("kill_switch", KillSwitch, kill_after),
+    ("circuit_breaker", Breaker, breaker_after),
+    ("limits", LimitChanged, limits_after),
+    ("pauses", SymbolPaused | SymbolResumed, pauses_after),
+    ("brackets", BracketChanged, brackets_after),
+    ("killed_parts", PartKilled | PartRearmed, killed_parts_after),
+    ("violations", SettlementViolated, violations_after),
+)
+"""The fields that facts change, the kinds of these facts, and how, by the kind."""

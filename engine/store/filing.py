@@ -1,19 +1,15 @@
-"""What compliance has to remember: FINTRAC reports and violations of settlement."""
+"""The FINTRAC reports that compliance has to remember."""
 
 from collections.abc import Sequence
 
-from msgspec import json
 from msgspec.structs import asdict
 from sqlalchemy import Connection, or_, select
 
 from engine.core.compliance import YEAR
 from engine.core.events import Event, FintracFlagged, FintracUpdated
-from engine.core.model import FintracReport, FintracStatus, Violation
+from engine.core.model import FintracReport, FintracStatus
 from engine.store import models
 from engine.store.statements import upsert
-
-VIOLATIONS = "violations"
-"""The key of `bot_state`."""
 
 
 def record_reports(connection: Connection, facts: Sequence[Event]) -> None:
@@ -33,13 +29,3 @@ def reports_since(connection: Connection, ts: int) -> tuple[FintracReport, ...]:
     query = select(table).where(or_(table.end_ts >= ts, waits))
     rows = connection.execute(query.order_by(table.flagged_ts, table.report_id))
     return tuple(FintracReport(**row) for row in rows.mappings())
-
-
-def violations_after(recorded: str | None, new: Sequence[Violation]) -> list[Violation]:
-    """Those of the last 12 months, with the new ones."""
-    known = violations_of(recorded)
-    return [*(v for v in known if v.ts > new[-1].ts - YEAR), *new]
-
-
-def violations_of(recorded: str | None) -> list[Violation]:
-    return json.decode(recorded, type=list[Violation]) if recorded else []

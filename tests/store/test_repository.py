@@ -81,7 +81,8 @@ from engine.core.portfolio import Portfolio
 from engine.ops.errors import UserError
 from engine.store import DuplicateIntent, StoreUnavailable
 from engine.store.place import Place
-from engine.store.repository import EXECUTION_IDS_KEPT, Repository
+from engine.store.repository import Repository
+from engine.store.restoring import EXECUTION_IDS_KEPT
 
 from .conftest import Database, MakeFill, MakeOrder, Stamp
 
@@ -890,6 +891,7 @@ from engine.core.model import Mode
 from engine.store import StoreUnavailable
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.store.restoring import EXECUTION_IDS_KEPT
 
 async def main():
     store = await Repository.open(Place.in_file(Path(sys.argv[1]), Mode.PAPER))
@@ -930,6 +932,7 @@ from engine.core.events import OrderFilled, PositionChanged
 from engine.core.model import *
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.store.restoring import EXECUTION_IDS_KEPT
 from sqlalchemy import make_url
 
 async def main():
