@@ -726,7 +726,8 @@ class FintracFlagged(Event, frozen=True):
 
 
 class FintracUpdated(Event, frozen=True):
-    """A report that was flagged before has another amount, rate or status."""
+    """A report that was flagged before has another amount, rate or status. `report` has of its
+    transactions those alone that are new or changed (`engine.core.fintrac.updated`)."""
 
     report: FintracReport
 

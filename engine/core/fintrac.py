@@ -197,10 +197,12 @@ class Fintrac:
         )
         self._file(_name(single), single, now, corrected)
         start = self._window(transaction.first_ts)
-        members = (self.transactions[key] for key in self._windows[start])
-        window = tuple(member for member in members if member.quantity)
-        day = self._draft(FintracRule.DAY, window, start, start + WINDOW)
-        if len(window) > 1 or _name(day) in self.reports:
+        day = self._draft(FintracRule.DAY, (transaction,), start, start + WINDOW)
+        is_known = _name(day) in self.reports
+        if corrected or not is_known:
+            members = (self.transactions[key] for key in self._windows[start])
+            day = replace(day, transactions=tuple(member for member in members if member.quantity))
+        if is_known or len(day.transactions) > 1:
             self._file(_name(day), day, now, corrected)
 
     def _draft(
@@ -210,27 +212,37 @@ class Fintrac:
         return FintracReport("", rule, unjudged, self._conductor, start, end, 0, None, transactions)
 
     def _file(self, name: str, draft: FintracReport, now: int, corrected: bool = False) -> None:
-        """Flag what is to be flagged, or bring the report of that name up to date."""
-        status, amount = _worth(draft.transactions)
-        draft = replace(draft, status=status, amount_cad=amount)
+        """Flag what is to be flagged, or bring the report of that name up to date: then the draft
+        needs no more than the transactions that may have changed."""
         known = self.reports.get(name)
         if known is None:
-            if status is not FintracStatus.BELOW:
+            draft = _valued(draft, _total(draft.transactions))
+            if draft.status is not FintracStatus.BELOW:
                 self._flag(name, draft, now)
-        elif corrected and known.transactions != draft.transactions:
-            self._publish(FintracUpdated(replace(known, status=FintracStatus.CORRECTED)))
-            self._flag(name, replace(draft, corrects=known.report_id), now)
+        elif not corrected:
+            self._update(name, known, draft)
+        elif known.transactions != draft.transactions:
+            replaced = replace(known, status=FintracStatus.CORRECTED, transactions=())
+            self._publish(FintracUpdated(replaced))
+            draft = replace(draft, corrects=known.report_id)
+            self._flag(name, _valued(draft, _total(draft.transactions)), now)
+
+    def _update(self, name: str, known: FintracReport, draft: FintracReport) -> None:
+        """Tell what is new alone, and add it up alone: a window may have thousands of
+        transactions."""
+        recorded = {t.client_order_id: t for t in known.transactions}
+        told = tuple(t for t in draft.transactions if recorded.get(t.client_order_id) != t)
+        former = [recorded[t.client_order_id] for t in told if t.client_order_id in recorded]
+        whole = updated(known, replace(known, end_ts=draft.end_ts, transactions=told))
+        now, before, total = _total(told), _total(former), known.amount_cad
+        if total is None or now is None or before is None:
+            total = _total(whole.transactions)
         else:
-            changed = replace(
-                draft,
-                report_id=known.report_id,
-                conductor=known.conductor,
-                flagged_ts=known.flagged_ts,
-                corrects=known.corrects,
-            )
-            if changed != known:
-                self.reports[name] = changed
-                self._publish(FintracUpdated(changed))
+            total += now - before
+        changed = _valued(whole, total)
+        if changed != known:
+            self.reports[name] = changed
+            self._publish(FintracUpdated(replace(changed, transactions=told)))
 
     def _flag(self, name: str, draft: FintracReport, now: int) -> None:
         number = self._versions[name] = self._versions.get(name, 0) + 1
@@ -247,15 +259,26 @@ def _name(report: FintracReport) -> str:
     return f"24h:{utc(report.start_ts):%Y%m%dT%H%MZ}:{report.conductor}"
 
 
-def _worth(
-    transactions: Iterable[FintracTransaction],
-) -> tuple[FintracStatus, Decimal | None]:
-    """The sum in Canadian dollars, and what follows from it."""
+def updated(known: FintracReport, told: FintracReport) -> FintracReport:
+    """`known` after an update: that tells no transactions but the new and the changed ones."""
+    transactions = {t.client_order_id: t for t in (*known.transactions, *told.transactions)}
+    return replace(told, transactions=tuple(transactions.values()))
+
+
+def _total(transactions: Iterable[FintracTransaction]) -> Decimal | None:
+    """The sum in Canadian dollars; None where one of them has no rate."""
     total = ZERO
     for transaction in transactions:
         amount = transaction.amount_cad
         if amount is None:
-            return FintracStatus.INCOMPLETE, None
+            return None
         total += amount
-    complete = total >= THRESHOLD
-    return FintracStatus.COMPLETE if complete else FintracStatus.BELOW, total
+    return total
+
+
+def _valued(report: FintracReport, total: Decimal | None) -> FintracReport:
+    """With the sum, and what follows from it."""
+    status = FintracStatus.INCOMPLETE
+    if total is not None:
+        status = FintracStatus.COMPLETE if total >= THRESHOLD else FintracStatus.BELOW
+    return replace(report, status=status, amount_cad=total)

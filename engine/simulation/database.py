@@ -11,8 +11,6 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     Event,
-    FintracFlagged,
-    FintracUpdated,
     KillSwitchRearmed,
     KillSwitchTriggered,
     OrderEvent,
@@ -24,7 +22,13 @@ from engine.core.events import (
 )
 from engine.core.model import Fill, FintracReport, Order, Position
 from engine.store import ledger
-from engine.store.durable import AccountState, account_after, strategy_after, strategy_of
+from engine.store.durable import (
+    AccountState,
+    account_after,
+    reports_after,
+    strategy_after,
+    strategy_of,
+)
 
 
 class Database:
@@ -56,6 +60,7 @@ class Database:
         """Record facts, all of them."""
         for fact in facts:
             self._record(fact)
+        self._reports |= reports_after(self._reports, facts)
         self._account = replace(self._account, **account_after(self._account, facts))
 
     def save(self, marks: Mapping[str, float], peak: float) -> None:
@@ -106,8 +111,6 @@ class Database:
                 for entry in ledger.entries_of(fact):
                     self._fills.setdefault(entry.execution_id, entry)
                 self._positions[position.strategy, position.symbol] = position
-            case FintracFlagged(report=report) | FintracUpdated(report=report):
-                self._reports[report.report_id] = report
             case KillSwitchTriggered() | KillSwitchRearmed():
                 self.killed = isinstance(fact, KillSwitchTriggered)
             case _:

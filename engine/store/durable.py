@@ -1,6 +1,6 @@
 """What single facts make of the durable state. The database and the simulated one share it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import Any, get_args
@@ -18,6 +18,8 @@ from engine.core.events import (
     CircuitBreakerState,
     CircuitBreakerTripped,
     Event,
+    FintracFlagged,
+    FintracUpdated,
     KilledPart,
     KillSwitchRearmed,
     KillSwitchState,
@@ -40,7 +42,8 @@ from engine.core.events import (
     TradeReversed,
     TradingDayStarted,
 )
-from engine.core.model import KillAction, Violation
+from engine.core.fintrac import updated
+from engine.core.model import FintracReport, KillAction, Violation
 from engine.core.risk import HIGH_WATER_MARK
 
 KillSwitch = KillSwitchTriggered | KillSwitchRearmed
@@ -186,6 +189,21 @@ def violations_after(
     """The violations of the last 12 months, after `fact`."""
     new = fact.violation
     return (*(v for v in violations if v.ts > new.ts - YEAR), new)
+
+
+def reports_after(
+    reports: Mapping[str, FintracReport], facts: Iterable[Event]
+) -> dict[str, FintracReport]:
+    """The reports that `facts` flag or update, whole, by their ids; `reports` are those before."""
+    changed: dict[str, FintracReport] = {}
+    for fact in facts:
+        if isinstance(fact, FintracFlagged | FintracUpdated):
+            told = fact.report
+            known = changed.get(told.report_id) or reports.get(told.report_id)
+            if known is not None and isinstance(fact, FintracUpdated):
+                told = updated(known, told)
+            changed[told.report_id] = told
+    return changed
 
 
 def _cash_after(_: Decimal | None, fact: PositionChanged | TradeReversed) -> Decimal:

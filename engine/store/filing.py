@@ -6,19 +6,22 @@ from msgspec.structs import asdict
 from sqlalchemy import Connection, or_, select
 
 from engine.core.compliance import YEAR
-from engine.core.events import Event, FintracFlagged, FintracUpdated
+from engine.core.events import Event, FintracUpdated
 from engine.core.model import FintracReport, FintracStatus
 from engine.store import models
-from engine.store.statements import upsert
+from engine.store.durable import reports_after
+from engine.store.statements import upsert, values_of
 
 
 def record_reports(connection: Connection, facts: Sequence[Event]) -> None:
-    """Each report as its last fact has it."""
-    flags = [f.report for f in facts if isinstance(f, FintracFlagged | FintracUpdated)]
-    if flags:
-        rows = [asdict(report) for report in {flag.report_id: flag for flag in flags}.values()]
+    """Each report as its last fact leaves it."""
+    updated = [f.report.report_id for f in facts if isinstance(f, FintracUpdated)]
+    known = select(models.FintracReport).where(models.FintracReport.report_id.in_(updated))
+    before = values_of(connection, known, FintracReport) if updated else ()
+    after = reports_after({report.report_id: report for report in before}, facts)
+    if after:
         statement = upsert(connection.dialect.name, models.FintracReport)
-        connection.execute(statement, rows)
+        connection.execute(statement, [asdict(report) for report in after.values()])
 
 
 def reports_since(connection: Connection, ts: int) -> tuple[FintracReport, ...]:
@@ -27,5 +30,5 @@ def reports_since(connection: Connection, ts: int) -> tuple[FintracReport, ...]:
     table = models.FintracReport
     waits = (table.status == FintracStatus.INCOMPLETE) & (table.end_ts >= ts - YEAR)
     query = select(table).where(or_(table.end_ts >= ts, waits))
-    rows = connection.execute(query.order_by(table.flagged_ts, table.report_id))
-    return tuple(FintracReport(**row) for row in rows.mappings())
+    ordered = query.order_by(table.flagged_ts, table.report_id)
+    return tuple(values_of(connection, ordered, FintracReport))

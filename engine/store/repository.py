@@ -33,8 +33,8 @@ from engine.store.durable import Market
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.recording import Tail, next_session, read_tail, record
-from engine.store.restoring import restored, values_of
-from engine.store.statements import insert_new, upsert
+from engine.store.restoring import restored
+from engine.store.statements import insert_new, upsert, values_of
 from engine.store.witness import ORDERS, Witnessed, difference
 
 T = TypeVar("T")

@@ -1,10 +1,9 @@
 """The durable state at the start of a session."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, or_, select
 
 from engine.core.compliance import FILLS_KEPT
 from engine.core.events import Restored
@@ -13,8 +12,7 @@ from engine.store import ledger, models
 from engine.store.account_state import put, read_state
 from engine.store.filing import reports_since
 from engine.store.recording import strategy_states
-
-T = TypeVar("T")
+from engine.store.statements import values_of
 
 EXECUTION_IDS_KEPT = 30 * DAY
 """Executions this much older than the newest are restored only with their order."""
@@ -55,11 +53,6 @@ def restored(connection: Connection, starting_cash: Decimal, day_start_ts: int |
         violations=account.violations,
         fintrac=reports_since(connection, recent_ts),
     )
-
-
-def values_of(connection: Connection, query: Select[Any], kind: Callable[..., T]) -> list[T]:
-    """The rows that `query` finds, as values of `kind`."""
-    return [kind(**row) for row in connection.execute(query).mappings()]
 
 
 def _orders_since(connection: Connection, ts: int | None) -> tuple[Order, ...]:

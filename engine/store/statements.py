@@ -1,10 +1,15 @@
-"""Inserts that meet a row of the same key, in the words of each database."""
+"""Inserts that meet a row of the same key, in the words of each database; rows as values."""
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any, TypeVar
 
+from sqlalchemy import Connection, Select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.store.models import Base
+
+T = TypeVar("T")
 
 _INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -26,3 +31,8 @@ def upsert(dialect: str, model: type[Base], *updated: str) -> Insert:
     return statement.on_conflict_do_update(
         index_elements=key, set_={name: statement.excluded[name] for name in names}
     )
+
+
+def values_of(connection: Connection, query: Select[Any], kind: Callable[..., T]) -> list[T]:
+    """The rows that `query` finds, as values of `kind`."""
+    return [kind(**row) for row in connection.execute(query).mappings()]

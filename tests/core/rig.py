@@ -24,8 +24,6 @@ from engine.core.events import (
     EngineStarted,
     Event,
     ExecutionReport,
-    FintracFlagged,
-    FintracUpdated,
     IntentCommitted,
     LimitChanged,
     OrderNotFound,
@@ -67,7 +65,7 @@ from engine.core.model import (
 )
 from engine.core.strategy import Strategy
 from engine.simulation.laws import Laws
-from engine.store.durable import limits_after
+from engine.store.durable import limits_after, reports_after
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Effect)
@@ -373,11 +371,9 @@ class Rig:
         )
 
     def _reports(self) -> tuple[FintracReport, ...]:
-        """Every report as its last fact has it."""
+        """Every report as its last fact leaves it."""
         reports = {report.report_id: report for report in self._fintrac}
-        for fact in self.facts(Event):
-            if isinstance(fact, FintracFlagged | FintracUpdated):
-                reports[fact.report.report_id] = fact.report
+        reports |= reports_after(reports, self.facts(Event))
         return tuple(reports.values())
 
     def _changed_limits(self) -> tuple[ChangedLimit, ...]:

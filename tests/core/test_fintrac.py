@@ -31,6 +31,7 @@ from engine.core.model import (
     Side,
     nanos,
 )
+from engine.store.durable import reports_after
 from tests.week import sizes
 
 from .rig import Rig
@@ -97,9 +98,7 @@ class Account:
         effects = self.machine.process(event)
         facts = [effect.fact for effect in effects if isinstance(effect, Record)]
         self.facts += facts
-        for fact in facts:
-            if isinstance(fact, FintracFlagged | FintracUpdated):
-                self.rows[fact.report.report_id] = fact.report
+        self.rows |= reports_after(self.rows, facts)
 
     def flagged(self) -> list[tuple[FintracRule, FintracStatus, Decimal | None]]:
         return [(row.rule, row.status, row.amount_cad) for row in self.rows.values()]
@@ -235,6 +234,23 @@ def test_currencies_add_up_in_canadian_dollars(account: Account) -> None:
     assert account.flagged() == []
     account.buy("2000")
     assert account.flagged() == [(DAY, COMPLETE, Decimal(10_000))]
+
+
+def test_a_busy_day_tells_each_transaction_once(account: Account) -> None:
+    """The rows grow with the day; what is told of a fill does not."""
+    fills = [account.buy("100.01", ts=NOON + number) for number in range(5_000)]
+    (row,) = account.rows.values()
+    assert row.amount_cad == 5_000 * Decimal("100.01")
+    assert [t.client_order_id for t in row.transactions] == [f.client_order_id for f in fills]
+    told = [f.report for f in account.facts if isinstance(f, FintracFlagged | FintracUpdated)]
+    assert sum(len(report.transactions) for report in told) == 5_000
+    again = account.buy("0.01", order="tb-7", ts=NOON + 6_000)
+    last = [f for f in account.facts if isinstance(f, FintracUpdated)][-1]
+    (transaction,) = last.report.transactions
+    (row,) = account.rows.values()
+    assert row.transactions[6] == transaction
+    assert (transaction.amount, transaction.last_ts) == (Decimal("100.02"), again.ts)
+    assert row.amount_cad == 5_000 * Decimal("100.01") + Decimal("0.01")
 
 
 # --- rates ---------------------------------------------------------------------------------------

@@ -71,6 +71,22 @@ async def test_a_report_comes_back_as_its_last_fact_has_it(
     await again.close()
 
 
+async def test_an_update_leaves_the_transactions_that_it_does_not_tell(
+    store: Repository, stamp: Stamp
+) -> None:
+    (first,) = COMPLETE.transactions
+    second, third = (replace(first, client_order_id=name) for name in ("tb-2", "tb-3"))
+    dearer = replace(first, amount=Decimal(9_000))
+    whole = (dearer, second, third)
+    await store.record([stamp(FintracFlagged(COMPLETE))])
+    await store.record([stamp(FintracUpdated(replace(COMPLETE, transactions=(second,))))])
+    for transactions in ((dearer, third), ()):
+        update = replace(COMPLETE, amount_cad=Decimal(30_000), transactions=transactions)
+        await store.record([stamp(FintracUpdated(update))])
+        (report,) = (await store.restore(CASH, None)).fintrac
+        assert report == replace(update, transactions=whole)
+
+
 async def test_old_reports_come_back_while_they_wait_for_a_rate(
     store: Repository, stamp: Stamp, make_fill: MakeFill
 ) -> None:
