@@ -11,13 +11,12 @@ from msgspec.structs import replace
 from engine.cli import main
 from engine.controls import CONTROLS
 from engine.core import events as e
-from engine.core.model import NANOS, Side, Signal
+from engine.core.model import DAY, Side, Signal
 from engine.core.risk.limits import RiskLimits
 from engine.ops.settings import Settings, load_settings
 from engine.store.place import Place
 from engine.store.repository import Repository
 
-DAY = 86_400 * NANOS
 SIGNAL = Signal("puppet", "ACME", Side.BUY, 1, 100.0)
 
 

@@ -304,13 +304,13 @@ def test_what_the_kill_key_would_do_is_shown_before() -> None:
 def test_the_breaker_the_dry_run_and_the_dead_mans_switch_are_shown() -> None:
     rules = SafetyRules(breaker_failures=2, dead_man=60 * NANOS, dry_run=True)
     picture = Picture(safety=rules)
-    picture.rig.machine.safety.fail("no margin")
+    picture.rig.machine.safety.breaker.fail("no margin")
     picture.rig.send(ClockTick(uptime=20 * NANOS))
     snapshot = picture.take()
     assert snapshot.breaker == BreakerStatus(False, "", 1, 2)
     assert snapshot.dead_man == DeadManStatus(40.0, 60.0)
     assert snapshot.dry_run
-    picture.rig.machine.safety.fail("halted")
+    picture.rig.machine.safety.breaker.fail("halted")
     assert picture.take().breaker.tripped
     plain = Picture().take()
     assert (plain.dead_man, plain.dry_run) == (None, False)

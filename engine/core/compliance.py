@@ -27,6 +27,7 @@ from engine.core.fintrac import MIDNIGHT, Fintrac
 from engine.core.market import Market
 from engine.core.model import (
     DAY,
+    HUNDRED,
     ZERO,
     AccountType,
     DayTradeRule,
@@ -48,7 +49,6 @@ FILLS_KEPT = 14 * DAY
 """What is older than the newest execution by this much has settled, is out of the five business
 days in which day trades count, and does not change."""
 YEAR = 366 * DAY
-HUNDRED = Decimal(100)
 
 
 class ComplianceRules(Struct, frozen=True):
@@ -87,8 +87,7 @@ class Compliance:
         self._portfolio = portfolio
         self._orders = orders
         instruments = {symbol: m.instrument for symbol, m in market.symbols.items()}
-        is_cash = rules.account_type is AccountType.CASH
-        self.settlement = Settlement(instruments, calendars, is_cash)
+        self.settlement = Settlement(instruments, calendars, self.is_cash_account)
         self.day_trades = DayTrades(instruments, calendars)
         self.fintrac = Fintrac(bus.publish, instruments, rules.conductor, rules.window_start)
         self.violations: list[Violation] = []

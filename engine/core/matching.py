@@ -27,6 +27,7 @@ from msgspec import Struct, structs
 
 from engine.core.events import CancelRejected, ExecutionReport, ReplaceRejected, VenueOrder
 from engine.core.model import (
+    BASIS_POINT,
     FINAL_STATES,
     ZERO,
     Bar,
@@ -47,7 +48,6 @@ from engine.core.resting import Resting
 from engine.core.sessions import Calendars
 
 CENT_FRACTION = Decimal("0.00000001")
-BASIS_POINT = Decimal("0.0001")
 ANSWERS_KEPT = 10_000
 """Last answers to orders that rest no more; those to orders that rest are all kept."""
 NEVER = 2**63

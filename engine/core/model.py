@@ -16,6 +16,8 @@ from msgspec import Struct
 NANOS = 1_000_000_000
 MINUTE = 60 * NANOS
 DAY = 86_400 * NANOS
+HUNDRED = Decimal(100)
+BASIS_POINT = Decimal("0.0001")
 ZERO = Decimal(0)
 EXTERNAL = "external"
 """The strategy of what others did at the venue: its orders, fills and positions."""

@@ -66,10 +66,6 @@ class Portfolio:
     def position(self, strategy: str, symbol: str) -> Position:
         return self.positions.get((strategy, symbol)) or Position(strategy, symbol)
 
-    def net_quantity(self, symbol: str) -> Decimal:
-        """What the account holds of `symbol`, over all strategies."""
-        return sum((p.quantity for p in self.positions.values() if p.symbol == symbol), ZERO)
-
     def mark_price(self, symbol: str) -> Decimal | None:
         """The symbol's mark price, None while it has none."""
         market = self._market.symbols.get(symbol)
@@ -84,27 +80,6 @@ class Portfolio:
             return ZERO
         mark = self.mark_price(symbol)
         return None if mark is None else gross * mark
-
-    def notionals(self) -> dict[str, Decimal | None]:
-        """`notional` of every symbol that is held, in one pass."""
-        gross: dict[str, Decimal] = {}
-        for position in self.positions.values():
-            if position.quantity:
-                gross[position.symbol] = gross.get(position.symbol, ZERO) + abs(position.quantity)
-        notionals: dict[str, Decimal | None] = {}
-        for symbol, quantity in gross.items():
-            mark = self.mark_price(symbol)
-            notionals[symbol] = None if mark is None else quantity * mark
-        return notionals
-
-    def exposure(self) -> Decimal | None:
-        """Unsigned value of all positions; None where a held symbol has no price."""
-        total = ZERO
-        for notional in self.notionals().values():
-            if notional is None:
-                return None
-            total += notional
-        return total
 
     def equity(self) -> Decimal | None:
         """Cash and positions at mark prices; None where a held symbol has no price."""

@@ -129,14 +129,6 @@ class Safety:
 
     # --- circuit breaker ------------------------------------------------------------------------
 
-    def fail(self, reason: str) -> None:
-        """Count a failure of a venue."""
-        self.breaker.fail(reason)
-
-    def succeed(self) -> None:
-        """A venue did what it was asked: the count of failures starts anew."""
-        self.breaker.succeed()
-
     def trip_breaker(self, reason: str) -> None:
         """Let no entry leave until a person resets the circuit breaker."""
         self.breaker.trip(reason)

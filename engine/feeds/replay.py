@@ -8,14 +8,13 @@ from math import isfinite
 from operator import attrgetter
 
 from engine.core.events import BarClosed, FeedChanged, QuoteUpdate
-from engine.core.model import MINUTE, NANOS, Bar, Quote, utc
+from engine.core.model import DAY, MINUTE, NANOS, Bar, Quote, utc
 from engine.feeds.base import Publish
 from engine.feeds.clock import NanosecondSource, ReplayClock
 from engine.feeds.recordings import Recordings
 from engine.ops.errors import UserError
 
 HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 SKIP_AFTER = HOUR
 YIELD_EVERY = 500
 YIELD_AFTER = 5_000_000

@@ -13,14 +13,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from engine.core.model import NANOS, ZERO, AssetClass, Fill, RoundTrip
+from engine.core.model import DAY, ZERO, AssetClass, Fill, RoundTrip
 from engine.core.sessions import TradingDay
 from engine.research.result import BacktestResult
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
-DAY = 86_400 * NANOS
 YEAR = 365.25 * DAY
 
 # A deviation of daily returns below this is rounding of float64, not risk that was taken.

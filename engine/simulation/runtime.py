@@ -28,7 +28,7 @@ from sqlalchemy.exc import SAWarning
 from engine.brokers.base import BaseBroker
 from engine.build import exchange_rules
 from engine.core.events import Restored, ResumeSymbol, TripKillSwitch
-from engine.core.model import NANOS, Instrument
+from engine.core.model import DAY, Instrument
 from engine.core.sessions import Calendars
 from engine.feeds.base import Feed
 from engine.feeds.recordings import Recordings
@@ -65,7 +65,6 @@ LAST_S = 2.0
 PATIENCE_S = 60.0
 """Of virtual time, until the last engine has come to rest."""
 POLL_S, RESUME_S = 0.5, 2.0
-DAY = 86_400 * NANOS
 BORN = 20_000 * DAY
 
 

@@ -33,6 +33,7 @@ from engine.core.model import (
     Side,
 )
 from engine.core.portfolio import Portfolio
+from engine.core.risk.books import measure
 from tests.core.rig import ACME, BOUNDED, COIN, Rig
 
 CASH = Decimal(100_000)
@@ -143,7 +144,8 @@ def test_positions_are_of_one_strategy_and_the_account_has_their_sum(books: Book
     books.fill(Side.BUY, 10, 100, strategy="a")
     books.fill(Side.BUY, 5, 100, strategy="b")
     assert books.ledger.position("a", "ACME").quantity == 10
-    assert books.ledger.net_quantity("ACME") == 15
+    books.quote(100)
+    assert measure(books.ledger, ()).held == {"ACME": 1500}
     assert books.ledger.position("c", "ACME") == Position("c", "ACME")
 
 
@@ -199,7 +201,7 @@ def test_equity_is_cash_and_positions_at_their_marks(books: Books) -> None:
     books.quote(107.5)
     assert books.ledger.equity() == CASH + 75
     assert books.ledger.equity_estimate == 100_075
-    assert books.ledger.exposure() == 1075
+    assert measure(books.ledger, ()).exposure(["ACME"]) == 1075
     assert books.ledger.notional("ACME") == 1075
 
 
@@ -222,7 +224,7 @@ def test_the_estimate_follows_every_price_of_what_is_held(books: Books) -> None:
 def test_a_held_symbol_without_a_price_is_unknown_and_never_worth_nothing(books: Books) -> None:
     books.fill(Side.BUY, 10, 100)
     assert books.ledger.equity() is None
-    assert books.ledger.exposure() is None
+    assert measure(books.ledger, ()).exposure(["ACME"]) is None
     assert books.ledger.notional("ACME") is None
     assert isnan(books.ledger.equity_estimate)
     books.quote(100)
@@ -239,7 +241,7 @@ def test_a_held_symbol_that_the_feed_does_not_have_is_unknown_too(books: Books) 
 
 def test_what_is_not_held_is_worth_nothing_whatever_its_price(books: Books) -> None:
     assert books.ledger.notional("COIN") == 0
-    assert books.ledger.exposure() == 0
+    assert measure(books.ledger, ()).held == {}
     assert books.ledger.equity() == CASH
 
 

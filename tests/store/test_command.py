@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from engine.cli import main
 from engine.core.events import CommandRefused
-from engine.core.model import NANOS
+from engine.core.model import DAY
 from engine.ops.lock import EngineLock
 from engine.ops.settings import load_settings
 from engine.store.repository import Repository
@@ -21,7 +21,6 @@ from engine.store.repository import Repository
 from .conftest import Database
 from .test_schema import OLD
 
-DAY = 86_400 * NANOS
 FACTS = [
     CommandRefused("ToggleStrategy", reason, seq=number, ts=number * DAY)
     for number, reason in enumerate(["=1+1", "\x1b[31m\u202e", "Zürich", "last"])

@@ -12,7 +12,7 @@ from engine.core.events import (
     TradeReversed,
 )
 from engine.core.model import (
-    NANOS,
+    DAY,
     FintracReport,
     FintracRule,
     FintracStatus,
@@ -27,7 +27,6 @@ from engine.store.repository import Repository
 
 from .conftest import MakeFill, MakeOrder, Stamp
 
-DAY = 86_400 * NANOS
 CASH = Decimal(100_000)
 TRANSACTION = FintracTransaction(
     "tb-1",

@@ -6,13 +6,13 @@ from decimal import Decimal
 from engine.core.execution.context import Context, Key
 from engine.core.execution.deadlines import Deadlines
 from engine.core.execution.rules import (
-    BASIS_POINT,
-    HUNDRED,
     SLIPPAGE_ALLOWANCE,
     EntryTimeout,
     PartialRemainder,
 )
 from engine.core.model import (
+    BASIS_POINT,
+    HUNDRED,
     NANOS,
     Instrument,
     Order,

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from engine.core.events import OrderEvent, OrderRejected, PositionNotFlat, Restored
 from engine.core.execution.context import Context, Key, closing_side
 from engine.core.execution.deadlines import Deadlines
-from engine.core.execution.rules import BASIS_POINT, HUNDRED
 from engine.core.model import (
+    BASIS_POINT,
+    HUNDRED,
     NANOS,
     ZERO,
     Order,

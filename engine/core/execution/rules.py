@@ -7,9 +7,6 @@ from msgspec import Struct
 
 from engine.core.model import NANOS, ZERO, OrderType, TimeInForce
 
-HUNDRED = Decimal(100)
-BASIS_POINT = Decimal("0.0001")
-
 SLIPPAGE_ALLOWANCE = Decimal("0.005")
 """A market order counts against limits at a price this much worse than the touch."""
 

@@ -10,10 +10,10 @@ from engine.core.events import (
     OrderSubmitted,
 )
 from engine.core.market import Market
-from engine.core.model import NANOS, ZERO, AssetClass, Order
+from engine.core.model import HUNDRED, NANOS, ZERO, AssetClass, Order
 from engine.core.orders import OrderBook
 from engine.core.risk.books import RISK_TAKING, Books
-from engine.core.risk.limits import HUNDRED, RiskLimits
+from engine.core.risk.limits import RiskLimits
 from engine.core.risk.usage import Usage
 
 MESSAGES_KEPT = 10_000

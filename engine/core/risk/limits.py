@@ -6,9 +6,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.core.model import ZERO, AssetClass
+from engine.core.model import HUNDRED, ZERO, AssetClass
 
-HUNDRED = Decimal(100)
 HIGH_WATER_MARK = "high_water_mark"
 """Under this name the equity that the drawdown is measured from is reset."""
 _UNBOUNDED = Decimal(10**12)

@@ -7,13 +7,11 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from engine.core.market import Market, SymbolMarket
-from engine.core.model import MINUTE, ZERO, AssetClass, Instrument, Order, Side, utc
+from engine.core.model import DAY, HUNDRED, ZERO, AssetClass, Instrument, Order, Side, utc
 from engine.core.risk.books import Books
-from engine.core.risk.limits import HUNDRED, PositionLimits, RiskLimits
+from engine.core.risk.limits import PositionLimits, RiskLimits
 from engine.core.risk.usage import Usage
 from engine.core.sessions import ALWAYS_OPEN, Calendars
-
-DAY = 24 * 60 * MINUTE
 
 
 class PositionTier:

@@ -13,9 +13,9 @@ from engine.core.events import (
     Restored,
     TradingDayStarted,
 )
-from engine.core.model import ZERO
+from engine.core.model import HUNDRED, ZERO
 from engine.core.portfolio import Portfolio
-from engine.core.risk.limits import HUNDRED, RiskLimits
+from engine.core.risk.limits import RiskLimits
 from engine.core.risk.usage import Usage
 from engine.core.sessions import TradingDay
 
