@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from engine.core import events as e
 from engine.core.model import utc
 from engine.core.text import clean
-from engine.ops.options import first_instant, last_instant
+from engine.ops.options import FROM, TO
 from engine.ops.settings import Settings, env_text, load_settings
 from engine.store.database import read_database
 from engine.store.durable import limits_after
@@ -150,10 +150,8 @@ class Register:
 
 
 @click.command(short_help="List every control, its value, and when it last did its work.")
-@click.option(
-    "--from", "start", callback=first_instant, metavar="DATE", help="First day or time, UTC."
-)
-@click.option("--to", "end", callback=last_instant, metavar="DATE", help="Last day or time, UTC.")
+@FROM
+@TO
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def controls(start: int | None, end: int | None, as_json: bool) -> None:
     """List every control with the value in force, how often it was asked and stopped something in

@@ -14,11 +14,11 @@ from engine.core.events import (
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
 from engine.core.model import (
+    AT_VENUE,
     NANOS,
     KillAction,
     Order,
     OrderPurpose,
-    OrderState,
     Part,
     Position,
     Scope,
@@ -47,7 +47,6 @@ from engine.snapshot import (
 )
 from engine.wording import worded
 
-AT_VENUE = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_REPLACE)
 SIGNALS_KEPT = 200
 LINES_KEPT = 500
 ORDERS_SHOWN = 300

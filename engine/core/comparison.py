@@ -41,6 +41,14 @@ class Books(Struct, frozen=True):
     moved: Mapping[str, tuple[int, int]]
     emit: Callable[[Effect], None]
 
+    def by_venue_id(self) -> dict[str, Order]:
+        """The orders by the ids that their venues gave them."""
+        return {o.venue_order_id: o for o in self.orders.orders.values() if o.venue_order_id}
+
+    def unanswered(self) -> set[str]:
+        """The symbols in which an order has no answer: what a venue names may be that one's."""
+        return {order.symbol for order in self.orders.open.values() if order.state in UNANSWERED}
+
 
 class Finding(Struct, frozen=True):
     """A difference. `gap` is what must be the same in a second statement for it to count; `heal` is
@@ -63,7 +71,7 @@ class Comparison:
         self._broker = clean(statement.broker)
         self.findings: dict[str, Finding] = {}
         self.sure = True
-        self._unanswered = {o.symbol for o in books.orders.open.values() if o.state in UNANSWERED}
+        self._unanswered = books.unanswered()
         self._compare_orders()
         self._compare_positions()
 
@@ -80,7 +88,7 @@ class Comparison:
 
     def _compare_orders(self) -> None:
         orders = self._books.orders
-        known = {o.venue_order_id: o for o in orders.orders.values() if o.venue_order_id}
+        known = self._books.by_venue_id()
         listed: set[str] = set()
         for venue_order in self._statement.orders:
             theirs = venue_order.order

@@ -116,6 +116,8 @@ FINAL_STATES = frozenset(
         OrderState.ABANDONED,
     }
 )
+AT_VENUE = frozenset({OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED, OrderState.PENDING_REPLACE})
+"""States in which an order rests at its venue, and is not about to go."""
 
 
 class OrderPurpose(StrEnum):

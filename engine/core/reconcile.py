@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from engine.core.bus import Bus
-from engine.core.comparison import UNANSWERED, Books, Comparison
+from engine.core.comparison import Books, Comparison
 from engine.core.events import (
     AccountStatement,
     BrokerStatusChanged,
@@ -186,14 +186,13 @@ class Reconciler:
         """Take in the executions that are missing here; whether there were any. One without a known
         order waits while an order of ours in its symbol has no answer: it may be that one's."""
         books = self._books
-        waiting = {o.symbol for o in books.orders.open.values() if o.state in UNANSWERED}
+        waiting, by_venue = books.unanswered(), books.by_venue_id()
         refused, account.refused = account.refused, []
-        orders = books.orders.orders
-        by_venue = {o.venue_order_id: key for key, o in orders.items() if o.venue_order_id}
         has_news = False
         for fill in fills:
-            key = fill.client_order_id or by_venue.get(fill.venue_order_id, "")
-            known = key in orders
+            named = by_venue.get(fill.venue_order_id)
+            key = fill.client_order_id or (named.client_order_id if named else "")
+            known = key in books.orders.orders
             if books.portfolio.is_applied(fill.execution_id) or fill.symbol not in books.venues:
                 continue
             if not known and fill.symbol in waiting:

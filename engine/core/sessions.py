@@ -1,7 +1,7 @@
 """When markets trade, and the trading day: its boundaries are the market's, not the computer's."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -94,18 +94,14 @@ class Calendars:
         known = self._calendars.get(calendar)
         if known is None:
             return 0
-        closes = known.extended_closes if extended else known.closes
-        number = bisect_right(closes, ts)
-        return closes[number] if number < len(closes) else 0
+        return _first_after(known.extended_closes if extended else known.closes, ts)
 
     def next_open(self, calendar: str, ts: int, extended: bool = False) -> int:
         """The first open after `ts`; 0 where there is none, or none is known."""
         known = self._calendars.get(calendar)
         if known is None:
             return 0
-        opens = known.extended_opens if extended else known.opens
-        number = bisect_right(opens, ts)
-        return opens[number] if number < len(opens) else 0
+        return _first_after(known.extended_opens if extended else known.opens, ts)
 
     def session_date(self, calendar: str, ts: int) -> str:
         """ISO date of the session, extended hours included, that `ts` is in, or of the next one:
@@ -144,3 +140,9 @@ def _weekday(day: date, n: int) -> date:
         if day.weekday() < SATURDAY:
             n -= 1
     return day
+
+
+def _first_after(times: Sequence[int], ts: int) -> int:
+    """The first of sorted `times` after `ts`; 0 where there is none."""
+    number = bisect_right(times, ts)
+    return times[number] if number < len(times) else 0

@@ -18,6 +18,15 @@ def last_instant(_: click.Context, option: click.Parameter, text: str | None) ->
     return None if text is None else _moment(option, text, timedelta(days=1))
 
 
+FROM = click.option(
+    "--from", "start", callback=first_instant, metavar="DATE", help="First day or time, UTC."
+)
+TO = click.option(
+    "--to", "end", callback=last_instant, metavar="DATE", help="Last day or time, UTC."
+)
+"""The span of what a command writes, as its arguments `start` and `end`, ns UTC or None."""
+
+
 def _moment(option: click.Parameter, text: str, after_date: timedelta) -> int:
     """Nanoseconds UTC of a time, or of a date's midnight plus `after_date`."""
     try:

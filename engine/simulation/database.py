@@ -26,6 +26,7 @@ from engine.store.durable import (
     AccountState,
     account_after,
     reports_after,
+    restored_account,
     strategy_after,
     strategy_of,
 )
@@ -80,24 +81,14 @@ class Database:
             if order.is_open or (since is not None and order.created_ts >= since) or since is None
         ]
         fills = sorted(self._fills.values(), key=lambda fill: fill.ts)
-        return Restored(
-            cash=self._cash + sum((fill.cash_change for fill in fills), Decimal(0)),
+        return replace(
+            restored_account(account, ledger.cash(self._cash, fills)),
             orders=tuple(orders),
             positions=tuple(self._positions.values()),
             marks=self._marks,
             execution_ids=tuple(fill.execution_id for fill in fills),
             strategies=tuple(self._strategies.values()),
-            kill=account.kill_switch,
-            breaker=account.circuit_breaker,
-            limits=account.limits,
-            pauses=account.pauses,
-            brackets=account.brackets,
-            killed_parts=account.killed_parts,
-            day=day.day if day else "",
-            day_equity=day.equity if day else None,
-            peak_equity=account.peak_equity,
             fills=tuple(ledger.standing(fills)),
-            violations=account.violations,
             fintrac=tuple(self._reports.values()),
         )
 

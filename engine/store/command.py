@@ -19,7 +19,7 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.files import open_private
 from engine.ops.lock import EngineLock
-from engine.ops.options import first_instant, last_instant
+from engine.ops.options import FROM, TO
 from engine.ops.settings import load_settings
 from engine.store.audit import RECORDED_HEAD, AuditHead, AuditRow, Finding, head_of, verify
 from engine.store.database import read_database, upgrade_database
@@ -131,10 +131,8 @@ def _there(connection: Connection) -> Witnessed:
 
 @audit.command("export", short_help="Write the audit log as CSV or JSON lines.")
 @click.option("--format", "kind", type=click.Choice(["csv", "jsonl"]), required=True)
-@click.option(
-    "--from", "start", callback=first_instant, metavar="DATE", help="First day or time, UTC."
-)
-@click.option("--to", "end", callback=last_instant, metavar="DATE", help="Last day or time, UTC.")
+@FROM
+@TO
 @click.option(
     "-o",
     "--output",

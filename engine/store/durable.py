@@ -30,6 +30,7 @@ from engine.core.events import (
     Pause,
     PositionChanged,
     PositionClosed,
+    Restored,
     SettlementViolated,
     SignalGenerated,
     StrategyFailed,
@@ -74,6 +75,24 @@ class AccountState(Struct, frozen=True):
     brackets: tuple[Bracket, ...] = ()
     killed_parts: tuple[KilledPart, ...] = ()
     violations: tuple[Violation, ...] = ()
+
+
+def restored_account(account: AccountState, cash: Decimal) -> Restored:
+    """What a session is given of the account; the rest of it comes from rows of their own."""
+    day = account.trading_day
+    return Restored(
+        cash,
+        kill=account.kill_switch,
+        breaker=account.circuit_breaker,
+        limits=account.limits,
+        pauses=account.pauses,
+        brackets=account.brackets,
+        killed_parts=account.killed_parts,
+        day=day.day if day else "",
+        day_equity=day.equity if day else None,
+        peak_equity=account.peak_equity,
+        violations=account.violations,
+    )
 
 
 def account_after(state: AccountState, facts: Iterable[Event]) -> dict[str, Any]:

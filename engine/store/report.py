@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from engine.core.model import FintracReport, utc
 from engine.core.text import clean
-from engine.ops.options import first_instant, last_instant
+from engine.ops.options import FROM, TO
 from engine.ops.settings import load_settings
 from engine.store import models
 from engine.store.command import opened
@@ -33,10 +33,8 @@ def report() -> None:
 
 
 @report.command("fintrac", short_help="Large transactions in virtual currency.")
-@click.option(
-    "--from", "start", callback=first_instant, metavar="DATE", help="First day or time, UTC."
-)
-@click.option("--to", "end", callback=last_instant, metavar="DATE", help="Last day or time, UTC.")
+@FROM
+@TO
 @click.option(
     "--csv",
     "file",

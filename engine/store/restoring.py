@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, or_, select
 
 from engine.core.compliance import FILLS_KEPT
@@ -10,6 +11,7 @@ from engine.core.events import Restored
 from engine.core.model import DAY, FINAL_STATES, Fill, Order, OrderState, Position
 from engine.store import ledger, models
 from engine.store.account_state import put, read_state
+from engine.store.durable import restored_account
 from engine.store.filing import reports_since
 from engine.store.recording import strategy_states
 from engine.store.statements import values_of
@@ -33,24 +35,14 @@ def restored(connection: Connection, starting_cash: Decimal, day_start_ts: int |
     orders = _orders_since(connection, day_start_ts)
     recent_ts = max((fill.ts for fill in fills), default=0) - FILLS_KEPT
     standing = (fill for fill in ledger.standing(fills) if fill.ts >= recent_ts)
-    return Restored(
-        cash=ledger.cash(opening, fills),
+    return replace(
+        restored_account(account, ledger.cash(opening, fills)),
         orders=orders,
         positions=tuple(values_of(connection, select(models.Position), Position)),
         marks=market.marks if market else {},
         execution_ids=_execution_ids(fills, {order.client_order_id for order in orders}),
         strategies=tuple(strategy_states(connection)),
-        kill=account.kill_switch,
-        breaker=account.circuit_breaker,
-        limits=account.limits,
-        pauses=account.pauses,
-        brackets=account.brackets,
-        killed_parts=account.killed_parts,
-        day=day.day if day else "",
-        day_equity=day.equity if day else None,
-        peak_equity=account.peak_equity,
         fills=tuple(sorted(standing, key=lambda fill: fill.ts)),
-        violations=account.violations,
         fintrac=reports_since(connection, recent_ts),
     )
 

@@ -191,3 +191,18 @@ def test_a_position_that_a_bust_brings_back_is_under_its_stop_again() -> None:
     bust(rig, fill)
     (stop,) = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
     assert (stop.leaves, stop.stop_price) == (rig.position().quantity, stop_price)
+
+
+def test_what_others_sold_and_the_venue_took_back_is_under_the_stop_again() -> None:
+    """What others hold of the symbol is taken from what the stop of a strategy has to cover."""
+    rig = Rig()
+    held = rig.hold_position(100).quantity
+    sold = execution(1, Side.SELL, 10, 100)
+    tell(rig, sold)
+    rig.tick()
+    assert rig.position(EXTERNAL).quantity == -10
+    (stop,) = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    assert stop.leaves == held - 10
+    bust(rig, sold)
+    (stop,) = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    assert stop.leaves == held

@@ -107,14 +107,11 @@ class Desk:
         order = event.order
         if order.purpose is OrderPurpose.ENTRY:
             self.protection.on_entry_filled(order)
-        if self._portfolio.position(EXTERNAL, order.symbol).quantity:
-            self._tend_all(order.symbol)
-        else:
-            self._tend((order.strategy, order.symbol))
+        self._tend_with_others(order.strategy, order.symbol)
 
     def on_reversed(self, event: TradeReversed) -> None:
         """The venue took an execution back: protect what is held then."""
-        self._tend((event.position.strategy, event.position.symbol))
+        self._tend_with_others(event.position.strategy, event.position.symbol)
 
     def on_order_done(self, event: OrderEvent) -> None:
         order = event.order
@@ -245,6 +242,14 @@ class Desk:
         self._tend_all(event.symbol)
 
     # --- the one rule ---------------------------------------------------------------------------
+
+    def _tend_with_others(self, strategy: str, symbol: str) -> None:
+        """Tend what an execution changed: where others hold some of the symbol, or did, every
+        strategy's part of it."""
+        if strategy == EXTERNAL or self._portfolio.position(EXTERNAL, symbol).quantity:
+            self._tend_all(symbol)
+        else:
+            self._tend((strategy, symbol))
 
     def _tend_all(self, symbol: str) -> None:
         for key in list(self._portfolio.positions):

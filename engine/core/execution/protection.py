@@ -19,6 +19,7 @@ from engine.core.execution.context import Context, Key, closing_side, worst_clos
 from engine.core.execution.exits import TRY_AGAIN, Exits
 from engine.core.execution.rules import StopRefused
 from engine.core.model import (
+    AT_VENUE,
     ZERO,
     Order,
     OrderPurpose,
@@ -236,8 +237,7 @@ class Protection:
             stops = [
                 min(order.quantity, order.pending_quantity or order.quantity) - order.filled
                 for order in self._context.orders.open_orders(*key)
-                if order.purpose is OrderPurpose.PROTECTIVE_STOP
-                and order.state in (*SETTLED, OrderState.PENDING_REPLACE)
+                if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in AT_VENUE
             ]
             if (missing := self._context.closable(position) - sum(stops, ZERO)) > 0:
                 bare[key] = missing
