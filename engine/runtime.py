@@ -50,7 +50,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import DAY, NANOS, Instrument, OrderState
+from engine.core.model import DAY, NANOS, Instrument
 from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed
@@ -331,10 +331,7 @@ class Runtime:
             for name, broker in brokers.items()
         }
         venues = {instrument.symbol: instrument.venue for instrument in instruments}
-        return Requests(links, venues, self._is_wanted, self._in_flight, self._fail)
-
-    def _is_wanted(self, client_order_id: str, state: OrderState) -> bool:
-        return self.machine.orders.is_wanted(client_order_id, state)
+        return Requests(links, venues, self.machine.orders.is_wanted, self._in_flight, self._fail)
 
     def _hear_the_operator(self, restored: Restored) -> None:
         """What was asked for before the engine was there; also where it is to stop at once."""
