@@ -76,6 +76,7 @@ def main() -> None:
 for name, target, short_help in (
     ("audit", "engine.store.command:audit", "Verify and export the audit log."),
     ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
+    ("selfcheck", "engine.selfcheck:selfcheck", "The yearly report: audit log and controls."),
     ("controls", "engine.controls:controls", "List every control, and when it last worked."),
     ("kill", "engine.ops.kill:kill", "Trip the kill switch of the running engine."),
     ("replay", "engine.replay:replay", "Run a session again from its journal."),

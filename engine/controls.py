@@ -157,16 +157,25 @@ def controls(start: int | None, end: int | None, as_json: bool) -> None:
     """List every control with the value in force, how often it was asked and stopped something in
     a span of market time, and when last. A control that was never asked was never proved here."""
     settings = load_settings()
-    register, place = Register(), Place.of(settings)
-    if place.is_file and not place.file.exists():
+    place = Place.of(settings)
+    there = not place.is_file or place.file.exists()
+    if not there:
         click.echo(f"no engine has run yet: there is no {place.name}", err=True)
-    else:
-        read_database(place, partial(_read, register, start, end))
-    rows = [_row(control, settings, register) for control in CONTROLS]
+    rows = controls_of(settings, start, end, there=there)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        _print(rows)
+        print_controls(rows)
+
+
+def controls_of(
+    settings: Settings, start: int | None, end: int | None, *, there: bool = True
+) -> list[dict[str, Any]]:
+    """Every control as a plain row, from the audit log where one is `there`."""
+    register = Register()
+    if there:
+        read_database(Place.of(settings), partial(_read, register, start, end))
+    return [_row(control, settings, register) for control in CONTROLS]
 
 
 def _read(register: Register, start: int | None, end: int | None, connection: Connection) -> None:
@@ -191,7 +200,8 @@ def _row(control: Control, settings: Settings, register: Register) -> dict[str, 
             "stopped": use.stopped, "last": last}  # fmt: skip
 
 
-def _print(rows: Iterable[dict[str, Any]]) -> None:
+def print_controls(rows: Iterable[dict[str, Any]]) -> None:
+    """The rows as a table on the terminal."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table

@@ -1,6 +1,8 @@
 """`tradebot controls`: what was asked, what was stopped, and the value in force."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,36 @@ def test_before_the_first_start_there_are_values_alone(
     assert "no engine has run yet" in result.stderr
     assert "MAX_DAILY_LOSS=1000" in result.stdout.replace(" ", "")
     assert list(tmp_path.iterdir()) == []
+
+
+# --- the yearly report ---------------------------------------------------------------------------
+
+
+def selfcheck(*arguments: str) -> tuple[int, dict[str, Any]]:
+    result = CliRunner().invoke(main, ["selfcheck", "--json", *arguments])
+    return result.exit_code, json.loads(result.stdout)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_report_of_a_year_has_the_log_the_controls_and_what_was_never_asked() -> None:
+    status, report = selfcheck("--year", "1970")
+    assert (status, report["year"], report["audit"]["whole"]) == (0, 1970, True)
+    asked = {row["control"]: row["asked"] for row in report["controls"]}
+    assert asked["exposure"] == 2
+    assert "leverage" in report["never_asked"]
+    assert "exposure" not in report["never_asked"]
+    _, later = selfcheck("--year", "1971")
+    assert set(later["never_asked"]) == set(asked)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_report_on_a_broken_log_says_so_and_fails() -> None:
+    with closing(sqlite3.connect(Place.of(load_settings()).file)) as database:
+        database.execute("UPDATE audit_log SET payload = '{}' WHERE id = 2")
+        database.commit()
+    status, report = selfcheck("--year", "1970")
+    assert (status, report["audit"]["whole"]) == (1, False)
+    assert report["audit"]["findings"][0]["row"] == 2
+    text = CliRunner().invoke(main, ["selfcheck", "--year", "1970"]).stdout
+    assert "the audit log is broken" in text
+    assert "never asked: " in text

@@ -20,7 +20,7 @@ from engine.ops.errors import UserError
 from engine.ops.files import open_private
 from engine.ops.lock import EngineLock
 from engine.ops.options import FROM, TO
-from engine.ops.settings import load_settings
+from engine.ops.settings import Settings, load_settings
 from engine.store.audit import RECORDED_HEAD, AuditHead, AuditRow, Finding, head_of, verify
 from engine.store.database import read_database, upgrade_database
 from engine.store.export import ascii_json, write_csv, write_jsonl
@@ -70,10 +70,7 @@ def verify_log(ctx: click.Context, witness: AuditHead | None, as_json: bool) -> 
 
     Exit status: 0 the log is whole; 1 it is not; 2 it cannot be read.
     """
-    settings = load_settings()
-    seen = _seen(Witness(settings.head_path))  # before the database: it is never ahead of it
-    witness = witness or (seen.head if seen else None)
-    head, findings = read_database(Place.of(settings), partial(_verified, witness=witness))
+    head, findings = verified(load_settings(), witness)
     if as_json:
         found = [asdict(finding) for finding in findings]
         click.echo(json.dumps({"whole": not found, "head": str(head), "findings": found}))
@@ -84,6 +81,16 @@ def verify_log(ctx: click.Context, witness: AuditHead | None, as_json: bool) -> 
         click.echo(f"the audit log is whole: {head.id} rows, head {head}")
     if findings:
         ctx.exit(BROKEN)
+
+
+def verified(
+    settings: Settings, witness: AuditHead | None = None
+) -> tuple[AuditHead, list[Finding]]:
+    """The head of the audit log, and what is wrong with the chain, seen from the head that is kept
+    outside, or from `witness`."""
+    seen = _seen(Witness(settings.head_path))  # before the database: it is never ahead of it
+    witness = witness or (seen.head if seen else None)
+    return read_database(Place.of(settings), partial(_verified, witness=witness))
 
 
 def _seen(witness: Witness) -> Witnessed | None:
