@@ -20,7 +20,7 @@ from engine.core.events import (
     SymbolResumed,
 )
 from engine.core.execution.rules import SymbolHalted
-from engine.core.model import OrderPurpose, OrderState, OrderTerms, Side
+from engine.core.model import Fill, OrderPurpose, OrderState, OrderTerms, Side
 from tests.core.rig import ACME, AT_MARKET, COIN, Rig
 
 S = OrderState
@@ -108,8 +108,9 @@ def test_open_orders_in_a_halted_symbol_are_handled_as_set(
     elsewhere = rig.buy(50, symbol="COIN")
     order = rig.buy()
     rig.quote(100, size=20)
-    by_hand = replace(order, client_order_id="hand", quantity=Decimal(5))
-    rig.fill(by_hand, 1)
+    fill = Fill("x-1", "hand", "ACME", Side.BUY, Decimal(1), Decimal(99), Decimal(0), rig.now)
+    rig.report("hand", S.PARTIALLY_FILLED, fill=fill, terms=OrderTerms(Decimal(5), Decimal(99)))
+    assert rig.orders["hand"].is_open
     halt(rig)
     assert (rig.state_of(order), rig.state_of(rig.last(STOP))) == (entry, stop)
     assert rig.state_of(elsewhere) is others
