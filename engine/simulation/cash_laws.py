@@ -10,24 +10,27 @@ from decimal import Decimal
 from fractions import Fraction
 
 from engine.core.machine import MachineConfig
-from engine.core.model import AccountType, AssetClass, Fill, Order, OrderPurpose, Side, nanos
+from engine.core.model import DAY, AccountType, AssetClass, Fill, Order, OrderPurpose, Side, nanos
 
 NEVER = 2**63
 
 SETTLES = (
-    (datetime(2024, 3, 5, 5, tzinfo=UTC), datetime(2024, 3, 6, 5, tzinfo=UTC)),
-    (datetime(2024, 6, 4, 4, tzinfo=UTC), datetime(2024, 6, 4, 4, tzinfo=UTC)),
-    (datetime(2024, 6, 5, 4, tzinfo=UTC), datetime(2024, 6, 5, 4, tzinfo=UTC)),
+    (datetime(2024, 3, 4, 5, tzinfo=UTC), datetime(2024, 3, 6, 5, tzinfo=UTC)),
+    (datetime(2024, 3, 5, 5, tzinfo=UTC), datetime(2024, 3, 7, 5, tzinfo=UTC)),
+    (datetime(2024, 6, 3, 4, tzinfo=UTC), datetime(2024, 6, 4, 4, tzinfo=UTC)),
+    (datetime(2024, 6, 4, 4, tzinfo=UTC), datetime(2024, 6, 5, 4, tzinfo=UTC)),
+    (datetime(2024, 6, 5, 4, tzinfo=UTC), datetime(2024, 6, 6, 4, tzinfo=UTC)),
 )
-"""What is sold before the first time is paid at the second: two days later in March 2024, one day
-later from 28 May on; each at midnight in New York."""
+"""What is sold in the day (24 hours) from the first time on is paid at the second: two days later
+in March 2024, one day later from 28 May on; each at midnight in New York. Of other days nothing is
+known, and nothing is said."""
 
-DUE = [(nanos(before), nanos(due)) for before, due in SETTLES]
+DUE = [(nanos(day), nanos(due)) for day, due in SETTLES]
 
 
 class CashLaws:
     """`violated` are the client order ids of the sales that broke the rules, by any state that the
-    books were in on the way."""
+    books were in on the way; `is_known` says that the table has the days of all executions."""
 
     def __init__(self, config: MachineConfig) -> None:
         self._rules = config.compliance
@@ -37,6 +40,7 @@ class CashLaws:
         self._cash = config.starting_cash
         self._fills: list[Fill] = []
         self.is_on = self._rules.account_type is AccountType.CASH
+        self.is_known = True
         self.now_violated: set[str] = set()
         self.violated: set[str] = set()
 
@@ -44,6 +48,8 @@ class CashLaws:
         """All executions that stand."""
         if self.is_on:
             self._fills = sorted(fills, key=lambda fill: fill.ts)
+            self.is_known = all(map(_is_known, self._fills))
+        if self.is_on and self.is_known:
             self.now_violated = self._violations()
             self.violated |= self.now_violated
 
@@ -57,7 +63,7 @@ class CashLaws:
     def broken(self, order: Order, open_orders: Iterable[Order], ts: int) -> str:
         """The rule that an entry which leaves at `ts` does not keep; empty text where it keeps all.
         `open_orders` are all that may still fill, `order` among them."""
-        if not self.is_on:
+        if not (self.is_on and self.is_known):
             return ""
         cost = sum(
             (
@@ -82,7 +88,7 @@ class CashLaws:
         """When the money of a sale is there; 0 for all else."""
         if fill.side is Side.BUY or fill.symbol not in self._stocks:
             return 0
-        return next(due for before, due in DUE if fill.ts < before)
+        return next(due for day, due in DUE if day <= fill.ts < day + DAY)
 
     def _violations(self) -> set[str]:
         """First in, first out; each purchase takes what is settled first, then what settles
@@ -120,3 +126,7 @@ class CashLaws:
                 if missing <= 0:
                     return due
         return 0 if missing <= 0 else NEVER
+
+
+def _is_known(fill: Fill) -> bool:
+    return any(day <= fill.ts < day + DAY for day, _ in DUE)

@@ -63,6 +63,7 @@ from engine.core.events import (
 from engine.core.execution.rules import StopRefused, StrategyOff
 from engine.core.machine import MachineConfig
 from engine.core.model import (
+    DAY,
     EXTERNAL,
     MINUTE,
     NANOS,
@@ -131,6 +132,7 @@ class Laws:
         self.marks: dict[str, float] = {}
         self.priced: dict[str, int] = {}
         self.bars: dict[str, int] = {}
+        self.daily: set[str] = set()
         self.orders: dict[str, Order] = {}
         self.filled: dict[str, Decimal] = {}
         self.executions: set[str] = set()
@@ -197,6 +199,7 @@ class Laws:
                 self._price(quote.symbol, (quote.bid + quote.ask) / 2, quote.ts)
             case BarClosed(bar=bar) if self._is_next(bar):
                 self.bars[bar.symbol] = bar.ts
+                (self.daily.discard if bar.interval < DAY else self.daily.add)(bar.symbol)
                 self.previous[bar.symbol] = bar.open if bar.interval < 60 * MINUTE else bar.close
                 self._price(bar.symbol, bar.close, bar.ts)
             case IntentCommitted(client_order_id=key):
@@ -536,16 +539,19 @@ class Laws:
             self._reduces(order)
 
     def _in_hours(self, order: Order) -> None:
-        """No entry leaves while its market is closed; nor is anything closed by force then."""
+        """No entry leaves while its market is closed, but for one that is decided on daily bars;
+        nor is anything closed by force then."""
         kills = self._kills(order.strategy, order.symbol)
         forced = KillAction.FLATTEN in kills or order.strategy not in self.on
         forced = forced and order.purpose is OrderPurpose.EXIT
         decided = order.created_ts if forced else self.ts
-        if order.purpose is OrderPurpose.ENTRY or forced:
+        if forced or (order.purpose is OrderPurpose.ENTRY and order.symbol not in self.daily):
+            extended = self.limits.limits.extended_hours and not forced
             (calendar,) = (i.calendar for i in self.config.instruments if i.symbol == order.symbol)
             for table in self.config.calendars:
+                before, after = (table.before, table.after) if extended else (0, 0)
                 sessions = zip(table.opens, table.closes, strict=True)
-                is_open = any(opens <= decided < closes for opens, closes in sessions)
+                is_open = any(o - before <= decided < c + after for o, c in sessions)
                 law(is_open or table.name != calendar, "closed", order)
 
     def _may_be_live(self, order: Order) -> None:
@@ -650,8 +656,9 @@ class Laws:
         law(held == {key: q for key, q in self.held.items() if q}, "I3", (held, self.held))
         law(state["cash"] == self.cash, "I4", (state["cash"], self.cash))
         settlement = self.settlement
-        law(settlement.now_violated <= self.violated, "violations", settlement.now_violated)
-        law(self.violated <= settlement.violated, "violations", self.violated)
+        if settlement.is_known:
+            law(settlement.now_violated <= self.violated, "violations", settlement.now_violated)
+            law(self.violated <= settlement.violated, "violations", self.violated)
         kill = state["kill"]
         law((kill.action if kill.tripped else None) is self.kill, "I5", kill)
         parts = {k.part: k.action for k in state["killed_parts"]}
