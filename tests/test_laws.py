@@ -431,17 +431,20 @@ def test_i6_nothing_is_bought_while_equity_is_unknown() -> None:
 
 @pytest.mark.parametrize(("loss", "trips"), [("999.99", False), ("1000", True), ("1000.01", True)])
 def test_i6_the_daily_loss_trips_in_the_event_that_reaches_it(loss: str, trips: bool) -> None:
-    held = Position("puppet", "ACME", quantity=Decimal(100), cost=Decimal(10_000))
-    rig = Rig(restored=Restored(CASH - 10_000, positions=(held,), marks={"ACME": 100.0}))
+    held = Position("puppet", "ACME", quantity=Decimal(400), cost=Decimal(40_000))
+    rig = Rig(restored=Restored(CASH - 40_000, positions=(held,), marks={"ACME": 100.0}))
     rig.quote(100)
-    effects = rig.quote(float(100 - Decimal(loss) / 100))
+    effects = rig.quote(float(100 - Decimal(loss) / 400))
     assert bool(facts_of(effects, KillSwitchTriggered)) is trips
 
 
 @pytest.mark.parametrize(("price", "trips"), [(85.01, False), (85.0, True), (84.99, True)])
 def test_i6_the_drawdown_trips_in_the_event_that_reaches_it(price: float, trips: bool) -> None:
     held = Position("puppet", "ACME", quantity=Decimal(1000), cost=Decimal(100_000))
-    limits = RiskLimits(max_daily_loss=Decimal(10**9), max_daily_loss_pct=Decimal(100))
+    wide = Decimal(100)
+    limits = RiskLimits(
+        max_daily_loss=Decimal(10**9), max_daily_loss_pct=wide, price_collar_pct=wide
+    )
     rig = Rig(
         restored=Restored(Decimal(0), positions=(held,), marks={"ACME": 100.0}), limits=limits
     )

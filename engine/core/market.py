@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from math import nan
+from math import isfinite, nan
 
 from engine.core.bus import Bus
 from engine.core.events import (
@@ -132,6 +132,12 @@ class Market:
         that nothing has confirmed yet."""
         market = self.symbols[symbol]
         return not abs(market.mark - market.previous) <= market.previous * most_pct / 100
+
+    def confirmed(self, symbol: str, most_pct: float) -> float:
+        """The last price; the one before it, where the last is a lone print."""
+        market = self.symbols[symbol]
+        lone = self.is_lone_print(symbol, most_pct) and isfinite(market.previous)
+        return market.previous if lone else market.mark
 
     def start_day(self, start: int) -> None:
         """Changes refer to the first price of each symbol from `start` (ns UTC) on."""

@@ -1,6 +1,7 @@
 """The ledger: cash, positions, realised and unrealised P&L. Exact, in Decimal."""
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from decimal import Decimal
 from math import isfinite, nan
 
@@ -81,12 +82,14 @@ class Portfolio:
         mark = self.mark_price(symbol)
         return None if mark is None else gross * mark
 
-    def equity(self) -> Decimal | None:
-        """Cash and positions at mark prices; None where a held symbol has no price."""
+    def equity(self, price: Callable[[str], Decimal | None] | None = None) -> Decimal | None:
+        """Cash and positions at `price` of each symbol, by default its mark price; None where a
+        held symbol has no price."""
+        price = price or self.mark_price
         total = self.cash
         for position in self.positions.values():
             if position.quantity:
-                mark = self.mark_price(position.symbol)
+                mark = price(position.symbol)
                 if mark is None:
                     return None
                 total += position.quantity * mark

@@ -12,6 +12,7 @@ from engine.core.events import (
     KillSwitchTriggered,
     LimitBreached,
     OrderEvent,
+    PositionChanged,
     Restored,
     RiskChecked,
     SignalBlocked,
@@ -37,6 +38,7 @@ WIDE = RiskLimits(
     max_exposure_pct=Decimal(10**6),
     max_drawdown_pct=Decimal(100),
     stop_loss_pct=Decimal(99),
+    price_collar_pct=Decimal(100),
 )
 
 
@@ -411,6 +413,44 @@ def test_a_lone_print_far_off_makes_no_peak_and_the_next_one_does() -> None:
     assert rig.machine.risk.peak_equity == 101_000
 
 
+def test_a_lone_print_far_off_is_no_loss_and_the_next_one_is() -> None:
+    narrow = limits(max_daily_loss=500, price_collar_pct=5)
+    rig = Rig(instruments=(ACME, COIN), restored=holding(100), limits=narrow)
+    for price in (100, 1, 100):
+        rig.quote(price)
+    assert breaches(rig) == []
+    rig.quote(1)
+    rig.quote(2000, "COIN")
+    assert breaches(rig) == [], "a price of another symbol confirms nothing"
+    rig.quote(1)
+    assert breaches(rig) == [("daily_loss", 9_900, 500)]
+
+
+def test_fees_count_at_once_where_a_lone_print_does_not() -> None:
+    rules = ExchangeRules(Decimal(10), Decimal(0), Decimal(100))
+    narrow = limits(
+        max_daily_loss=200, price_collar_pct=5, crypto_max_position_size_pct=3, max_leverage=9
+    )
+    rig = Rig(instruments=(ACME, COIN), rules=rules, restored=holding(100), limits=narrow)
+    rig.quote(100)
+    rig.quote(2000, "COIN")
+    rig.buy(2000, symbol="COIN")
+    rig.quote(1)
+    assert breaches(rig) == []
+    rig.quote(2000, "COIN")
+    (fill,) = (fact.fill for fact in rig.facts(PositionChanged))
+    assert fill.commission > 200
+    assert breaches(rig) == [("daily_loss", float(fill.commission), 200)]
+
+
+def test_a_day_does_not_start_from_a_lone_print() -> None:
+    rig = Rig(restored=holding(100), limits=limits(max_daily_loss=500, price_collar_pct=5))
+    rig.quote(1000)
+    rig.quote(100)
+    assert [fact.equity for fact in rig.facts(TradingDayStarted)] == [100_000]
+    assert not rig.killed
+
+
 def test_the_highest_equity_outlives_a_restart() -> None:
     rig = Rig(restored=holding(100), limits=limits(max_drawdown_pct=10))
     rig.quote(200)
@@ -476,12 +516,12 @@ def test_a_day_starts_at_the_first_price_in_the_markets_zone() -> None:
 
 def test_a_tick_after_midnight_starts_the_next_day() -> None:
     rig = Rig(restored=holding(100))
-    rig.quote(110)
+    rig.quote(104)
     midnight = START + (14 * 60 + 30) * MINUTE
     rig.send(ClockTick(ts=midnight - 1))
     assert len(days(rig)) == 1
     rig.send(ClockTick(ts=midnight))
-    assert days(rig)[1] == ("2024-03-05", 101_000)
+    assert days(rig)[1] == ("2024-03-05", 100_400)
 
 
 def test_a_bar_that_closes_at_midnight_belongs_to_the_day_that_ends() -> None:

@@ -6,7 +6,7 @@ every price of a held symbol, and a breach is published in the event that crosse
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from math import nan
+from math import isfinite, nan
 from typing import Any
 
 from msgspec.structs import replace
@@ -67,7 +67,7 @@ class Risk:
         self.strategy = StrategyTier(bus, trip_breaker)
         self.account = AccountTier(market, orders)
         self._last: tuple[Order, dict[str, Decimal | None]] | None = None
-        self.watch = LossWatch(bus, portfolio, limits, day_zone, self._is_sure, self._on_day)
+        self.watch = LossWatch(bus, portfolio, limits, day_zone, self._equity, self._on_day)
 
     @property
     def day(self) -> str:
@@ -231,13 +231,15 @@ class Risk:
 
     # --- facts ----------------------------------------------------------------------------------
 
-    def _is_sure(self) -> bool:
-        held = [p.symbol for p in self._portfolio.positions.values() if p.quantity]
-        return not any(
-            symbol in self._market.symbols
-            and self._market.is_lone_print(symbol, float(self.limits_of(symbol).price_collar_pct))
-            for symbol in held
-        )
+    def _equity(self) -> Decimal | None:
+        """The equity that losses are told by: without lone prints far off."""
+        return self._portfolio.equity(self._confirmed_price)
+
+    def _confirmed_price(self, symbol: str) -> Decimal | None:
+        if symbol not in self._market.symbols:
+            return None
+        price = self._market.confirmed(symbol, float(self.limits_of(symbol).price_collar_pct))
+        return Decimal(repr(price)) if isfinite(price) else None
 
     def _on_day(self, is_new: bool) -> None:
         start = self.watch.day.start

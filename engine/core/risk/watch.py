@@ -25,7 +25,9 @@ ROUNDING = 1e-9
 class LossWatch:
     """Publishes a breach of the account's loss limits in the event that crosses it.
 
-    `is_sure` says whether no price of what is held is a lone print far off: such a one is no peak.
+    `equity` tells the account's equity, None where it is unknown. A lone print far off is neither
+    loss nor peak: there it counts with the price before, until the next print confirms it. Fills
+    and commissions count at once.
     `on_day` is called when a trading day starts; its argument says whether it is a new one, and not
     the one that a former session began.
     """
@@ -36,13 +38,13 @@ class LossWatch:
         portfolio: Portfolio,
         limits: RiskLimits,
         day_zone: str,
-        is_sure: Callable[[], bool],
+        equity: Callable[[], Decimal | None],
         on_day: Callable[[bool], None],
     ) -> None:
         self._bus = bus
         self._portfolio = portfolio
         self._limits = limits
-        self._is_sure = is_sure
+        self._equity = equity
         self._on_day = on_day
         self.day = TradingDay(day_zone)
         self._restored_day = ""
@@ -75,7 +77,7 @@ class LossWatch:
             self._start_day(event.ts)
         equity = self._portfolio.equity_estimate
         if equity < self._floor or equity > self.peak_equity:
-            self._watch(equity)
+            self._watch()
 
     def on_bar(self, event: BarClosed) -> None:
         if not event.live:
@@ -84,7 +86,7 @@ class LossWatch:
             self._start_day(event.ts - 1)
         equity = self._portfolio.equity_estimate
         if equity < self._floor or equity > self.peak_equity:
-            self._watch(equity)
+            self._watch()
 
     def on_tick(self, event: ClockTick) -> None:
         if self.day.end and event.ts >= self.day.end:
@@ -117,7 +119,7 @@ class LossWatch:
     def _start_day(self, ts: int) -> None:
         """Start the day of `ts`, or go on with the one that was restored; not before equity is
         known."""
-        equity = self._portfolio.equity()
+        equity = self._equity()
         if equity is None:
             return
         self.day.roll(ts)
@@ -140,17 +142,16 @@ class LossWatch:
         self._floor = floor + self.peak_equity * ROUNDING
 
     def _look(self) -> None:
-        equity = self._portfolio.equity_estimate
-        if equity < self._floor:
-            self._watch(equity)
+        if self._portfolio.equity_estimate < self._floor:
+            self._watch()
 
-    def _watch(self, equity: float) -> None:
-        if equity > self.peak_equity:
-            if self._is_sure():
-                self.peak_equity = equity
-                self._set_floor()
+    def _watch(self) -> None:
+        equity = self._equity()
+        if equity is not None and equity > self.peak_equity:
+            self.peak_equity = float(equity)
+            self._set_floor()
             return
-        for usage in self.losses(self._portfolio.equity()):
+        for usage in self.losses(equity):
             if usage.used is not None and not usage.within:
                 self._floor = float("-inf")  # said once; a new day or a new peak watches again
                 reason = f"{usage.check.replace('_', ' ')} {usage.numbers}"
