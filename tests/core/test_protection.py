@@ -15,12 +15,15 @@ from engine.core.events import (
     ReplaceOrder,
     ReplaceRejected,
     RequestReplace,
+    Restored,
     SignalBlocked,
     StoreChanged,
+    SubmitFailed,
     SubmitOrder,
     TargetReached,
     TripKillSwitch,
 )
+from engine.core.execution.protection import Leg
 from engine.core.execution.rules import ExecutionRules, StopRefused
 from engine.core.matching import CAPABILITIES
 from engine.core.model import (
@@ -30,10 +33,11 @@ from engine.core.model import (
     OrderState,
     OrderTerms,
     OrderType,
+    Position,
     Side,
 )
 from engine.core.risk import RiskLimits
-from tests.core.rig import AT_MARKET, Rig
+from tests.core.rig import ACME, AT_MARKET, COIN, Rig
 
 S = OrderState
 ENTRY, EXIT, STOP = OrderPurpose.ENTRY, OrderPurpose.EXIT, OrderPurpose.PROTECTIVE_STOP
@@ -47,6 +51,19 @@ def able(rig: Rig, **can: Any) -> Rig:
     capabilities = replace(CAPABILITIES, **(plain | can))
     rig.send(BrokerChanged("paper", True, capabilities=capabilities))
     return rig
+
+
+def reconnected(rig: Rig, **can: Any) -> Rig:
+    """The venue comes back, and can something else now: every position is looked after."""
+    rig.send(BrokerChanged("paper", False))
+    return able(rig, **can)
+
+
+def moved(rig: Rig, stop_price: object) -> None:
+    """The operator moves the stop."""
+    stop = rig.last(STOP)
+    terms = OrderTerms(stop.quantity, None, d(stop_price))
+    rig.send(RequestReplace(client_order_id=stop.client_order_id, terms=terms, author="me"))
 
 
 def resting(rig: Rig) -> list[tuple[OrderPurpose, Decimal, Decimal | None]]:
@@ -138,6 +155,168 @@ def test_a_stop_shrinks_when_a_part_of_the_position_goes() -> None:
     assert rig.state_of(entry) is S.FILLED
 
 
+def test_a_stop_that_did_not_leave_is_asked_for_again_a_little_later() -> None:
+    rig = able(Rig())
+    rig.hold = {SubmitOrder}
+    entry = rig.buy()
+    rig.release()
+    rig.void = {SubmitOrder}
+    rig.fill(entry, 49, state=S.FILLED)
+    rig.send(SubmitFailed(rig.last(STOP).client_order_id, False, "no line"))
+    rig.void = set()
+    rig.tick(4.9)
+    assert resting(rig) == []
+    rig.tick(0.1)
+    assert resting(rig) == [(STOP, 49, d(98))]
+
+
+@pytest.mark.parametrize(
+    ("found", "then"),
+    [
+        ([(20, S.ACCEPTED), (49, S.ACCEPTED)], [(20, S.PENDING_CANCEL), (49, S.ACCEPTED)]),
+        ([(49, S.PENDING_CANCEL), (49, S.ACCEPTED)], [(49, S.PENDING_CANCEL), (49, S.ACCEPTED)]),
+        ([(49, S.PENDING_CANCEL), (20, S.ACCEPTED)], [(49, S.PENDING_CANCEL), (20, S.ACCEPTED)]),
+        ([(20, S.ACCEPTED), (30, S.ACCEPTED)], [(20, S.ACCEPTED), (30, S.PENDING_CANCEL)]),
+        ([(60, S.ACCEPTED), (70, S.ACCEPTED)], [(49, S.ACCEPTED), (70, S.PENDING_CANCEL)]),
+    ],
+)
+def test_of_two_stops_one_stays_and_does_not_grow_before_the_other_is_gone(
+    found: list[tuple[int, OrderState]], then: list[tuple[int, OrderState]]
+) -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    stop, durable = rig.last(STOP), rig.durable()
+    stops = tuple(
+        replace(stop, client_order_id=f"stop-{number}", quantity=d(size), state=state)
+        for number, (size, state) in enumerate(found)
+    )
+    after = Rig(
+        restored=replace(durable, orders=stops), started=False, now=rig.now, void=[CancelOrder]
+    )
+    able(after).start()
+    assert [(o.quantity, o.state) for o in after.of(STOP)] == then
+    (going,) = (o for o in after.of(STOP) if o.state is S.PENDING_CANCEL)
+    after.report(going, S.CANCELED)
+    assert resting(after) == [(STOP, 49, d(98))]
+    assert len(after.of(STOP)) == 2
+
+
+LEG = Leg(STOP, OrderType.STOP, d(49), stop_price=d(98))
+FOLLOWING = replace(LEG, follows=True)
+
+
+@pytest.mark.parametrize(
+    ("leg", "order", "met"),
+    [
+        (LEG, {}, True),
+        (LEG, {"quantity": d(48)}, False),
+        (LEG, {"quantity": d(58), "filled": d(9)}, True),
+        (LEG, {"filled": d(9)}, False),
+        (LEG, {"quantity": d(20), "pending_quantity": d(49)}, True),
+        (LEG, {"pending_quantity": d(20)}, False),
+        (LEG, {"type": OrderType.TRAILING_STOP}, False),
+        (LEG, {"trail": d(2)}, False),
+        (LEG, {"oco_group": "another"}, False),
+        (LEG, {"stop_price": d(90)}, True),
+        (FOLLOWING, {}, True),
+        (FOLLOWING, {"stop_price": d(99)}, True),
+        (FOLLOWING, {"stop_price": d(97)}, False),
+        (FOLLOWING, {"stop_price": None}, False),
+    ],
+)
+def test_an_order_is_the_one_that_is_wanted(leg: Leg, order: dict[str, Any], met: bool) -> None:
+    """By kind and size, on its way or there; by its price only where we follow the market's."""
+    rig = able(Rig())
+    rig.hold_position()
+    assert leg.is_met_by(replace(rig.last(STOP), **order)) is met
+
+
+TRAILING = {"order_types": (*PLAIN, OrderType.TRAILING_STOP)}
+
+
+@pytest.mark.parametrize(
+    ("how", "can", "then_can", "legs"),
+    [
+        ({"trail": 2}, {}, TRAILING, [(OrderType.TRAILING_STOP, d(2), False)]),
+        ({"trail": 2}, TRAILING, {}, [(OrderType.STOP, None, False)]),
+        ({"take_profit": 110}, {"oco": True}, {}, [(OrderType.STOP, None, False)]),
+        (
+            {"take_profit": 110},
+            {},
+            {"oco": True},
+            [(OrderType.STOP, None, True), (OrderType.LIMIT, None, True)],
+        ),
+    ],
+)
+def test_what_no_replace_can_make_of_a_stop_is_a_new_one(
+    how: dict[str, Any], can: dict[str, Any], then_can: dict[str, Any], legs: list[Any]
+) -> None:
+    rig = able(Rig(), **can)
+    rig.hold_position(**how)
+    first = rig.last(STOP)
+    reconnected(rig, **then_can)
+    assert sorted((o.type, o.trail, bool(o.oco_group)) for o in rig.open) == sorted(legs)
+    assert rig.state_of(first) is S.CANCELED
+    assert rig.count(ReplaceOrder) == 0
+
+
+def test_a_stop_waits_until_what_else_could_sell_is_gone() -> None:
+    rig = linked()
+    rig.void = {CancelOrder}
+    stop, target = rig.last(STOP), rig.last(TARGET)
+    reconnected(rig)
+    rig.report(stop, S.CANCELED)
+    assert rig.of(STOP) == [rig.now_of(stop)]
+    rig.report(target, S.CANCELED)
+    assert resting(rig) == [(STOP, 49, d(98))]
+
+
+# --- what has no stop ----------------------------------------------------------------------------
+
+
+def bare(rig: Rig) -> Decimal:
+    """How much the operator is shown to be without a stop."""
+    return rig.machine.desk.unprotected().get(("puppet", "ACME"), d(0))
+
+
+def test_a_stop_protects_from_when_the_venue_has_it() -> None:
+    rig = able(Rig())
+    entry = rig.buy()
+    rig.hold = {SubmitOrder}
+    rig.fill(entry, 1)
+    assert bare(rig) == 1
+    rig.release()
+    assert bare(rig) == 0
+    rig.void = {CancelOrder}
+    rig.request_cancel(rig.last(STOP))
+    assert bare(rig) == 1
+
+
+def test_a_stop_that_is_being_changed_protects_as_much_as_it_does_either_way() -> None:
+    rig = able(Rig())
+    entry = rig.buy()
+    rig.fill(entry, 10)
+    rig.hold = {ReplaceOrder}
+    rig.fill(entry, 10)
+    assert bare(rig) == 10
+    rig.release()
+    assert bare(rig) == 0
+    rig.hold = {ReplaceOrder}
+    sold_by_hand(rig, 5)
+    assert rig.last(STOP).pending_quantity == 15
+    rig.fill(entry, 10)
+    assert bare(rig) == 10
+    rig.fill(rig.last(STOP), 3, 98)
+    assert bare(rig) == 10
+
+
+def test_a_target_is_no_stop() -> None:
+    rig = linked()
+    rig.report(rig.last(STOP), S.REJECTED, reason="no stops today")
+    assert [purpose for purpose, *_ in resting(rig)] == [TARGET]
+    assert bare(rig) == 49
+
+
 # --- targets -------------------------------------------------------------------------------------
 
 
@@ -181,6 +360,38 @@ def test_a_bars_close_is_a_price_too() -> None:
     assert len(rig.of(TARGET)) == 1
 
 
+def test_a_bar_of_the_past_and_prices_of_others_are_not() -> None:
+    rig = able(Rig(instruments=(ACME, COIN)))
+    rig.hold_position(take_profit=103)
+    rig.bar(104, live=False)
+    for price in (110, 110):
+        rig.quote(price, "COIN")
+        rig.bar(price, symbol="COIN")
+    assert rig.facts(TargetReached) == []
+    rig.quote(103)
+    assert len(rig.submits(TARGET)) == 1
+
+
+@pytest.mark.parametrize(("held", "reached"), [(1, 1), (-1, 0)])
+def test_a_target_is_that_of_what_was_bought(held: int, reached: int) -> None:
+    restored = Restored(
+        d(100_000),
+        positions=(Position("puppet", "ACME", d(held), cost=d(100 * held), opened_ts=1),),
+        brackets=(Bracket("puppet", "ACME", d(98), take_profit=d(103)),),
+    )
+    rig = able(Rig(restored=restored, void=[SubmitOrder]))
+    rig.quote(102)
+    rig.quote(103)
+    assert len(rig.facts(TargetReached)) == reached
+
+
+def test_a_target_that_rests_at_the_venue_is_not_watched_here() -> None:
+    rig = linked(take_profit=103)
+    rig.quote(103, size=0.5)
+    assert resting(rig) == [(STOP, 49, d(98)), (TARGET, 49, d(103))]
+    assert rig.facts(TargetReached) == []
+
+
 def test_a_lone_print_far_off_reaches_no_target_and_the_next_one_does() -> None:
     rig = able(Rig())
     rig.hold_position(take_profit=106)
@@ -196,7 +407,7 @@ def test_the_stop_is_gone_before_the_target_leaves() -> None:
     rig = able(Rig())
     rig.hold_position(take_profit=110)
     rig.void = {CancelOrder}
-    for price in (110, 111):
+    for price in (110, 110, 111):
         rig.quote(price)
     assert rig.of(TARGET) == [], "two orders that both sell would sell twice"
     assert len(rig.facts(TargetReached)) == 1
@@ -230,7 +441,9 @@ def test_a_target_that_is_reached_while_nothing_may_leave_is_not_remembered() ->
     rig.hold_position(take_profit=110)
     rig.send(StoreChanged(False, "locked"))
     rig.quote(110)
+    rig.quote(110)
     rig.send(StoreChanged(True))
+    assert rig.facts(TargetReached) == []
     rig.quote(105)
     assert rig.of(TARGET) == []
     assert resting(rig) == [(STOP, 49, d(98))]
@@ -255,6 +468,7 @@ def test_it_is_forgotten_with_its_position() -> None:
     assert rig.position().quantity == 0
     assert rig.machine.state()["desk"]["brackets"] == []
     assert rig.facts(BracketChanged)[-1].bracket == Bracket("puppet", "ACME")
+    rig.quote(110)
     rig.quote(110)
     assert rig.of(TARGET) == []
 
@@ -289,6 +503,18 @@ def test_it_follows_in_steps() -> None:
     assert resting(rig) == [(STOP, 49, d(99))]
 
 
+@pytest.mark.parametrize(("distance", "stop"), [(2, 98), (99, 1), (100, None), (200, None)])
+def test_one_without_a_price_gets_it_from_the_market(distance: int, stop: int | None) -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    bracket = Bracket("puppet", "ACME", trail=d(distance))
+    restored = replace(rig.durable(), orders=(), brackets=(bracket,))
+    after = able(Rig(restored=restored, now=rig.now))
+    assert resting(after) == []
+    after.quote(100)
+    assert resting(after) == ([] if stop is None else [(STOP, 49, d(stop))])
+
+
 def test_it_is_where_it_was_after_a_restart() -> None:
     rig = able(Rig())
     rig.hold_position(trail=2)
@@ -309,6 +535,18 @@ def test_more_bought_does_not_move_it_back() -> None:
     rig.quote(105, size=0.5)
     rig.quote(105, size=10)
     assert resting(rig) == [(STOP, 20, d(103))]
+
+
+def test_more_bought_when_the_price_has_come_back_does_not_either() -> None:
+    rig = able(Rig())
+    entry = rig.buy(trail=2)
+    rig.fill(entry, 10)
+    rig.quote(105, size=0.5)
+    rig.quote(104, size=0.5)
+    rig.fill(entry, 5, 104)
+    rig.fill(entry, 5, 104)
+    assert resting(rig) == [(STOP, 20, d(103))]
+    assert [fact.bracket.stop_price for fact in rig.facts(BracketChanged)] == [98, 103]
 
 
 def test_a_stop_does_not_follow_a_lone_print_far_off() -> None:
@@ -370,6 +608,18 @@ def test_or_the_operator_is_told_and_the_venue_asked_again_later() -> None:
     assert resting(rig) == [(STOP, 49, d(98))]
 
 
+def test_a_stop_that_is_refused_after_the_position_was_closed_is_no_news() -> None:
+    rig = able(Rig(execution=replace(AT_MARKET, on_stop_refused=StopRefused.EXIT)))
+    rig.hold_position()
+    first = rig.last(STOP)
+    rig.void = {SubmitOrder, CancelOrder}
+    rig.report(first, S.CANCELED)
+    rig.fill(first, 49, 98)  # late
+    rig.report(rig.last(STOP), S.REJECTED, reason="no position")
+    assert rig.facts(PositionUnprotected) == []
+    assert rig.of(EXIT) == []
+
+
 # --- after a kill --------------------------------------------------------------------------------
 
 
@@ -397,6 +647,29 @@ def test_a_stop_that_is_larger_than_the_position_is_made_smaller_after_a_kill() 
     rig.fill(first, 40, 98)
     assert resting(rig) == [], "no position, no stop"
     assert rig.count(SubmitOrder) == sent
+
+
+@pytest.mark.parametrize("can_replace", [True, False])
+def test_a_stop_of_the_positions_size_stays_after_a_kill(can_replace: bool) -> None:
+    rig = able(Rig(), replace=can_replace)
+    rig.hold_position()
+    rig.kill(KillAction.KEEP_STOPS)
+    reconnected(rig, replace=can_replace)
+    assert resting(rig) == [(STOP, 49, d(98))]
+    assert rig.count(CancelOrder) == rig.count(ReplaceOrder) == 0
+
+
+def test_one_that_is_being_made_smaller_after_a_kill_is_left_to_it() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    rig.kill(KillAction.KEEP_STOPS)
+    rig.hold = {ReplaceOrder}
+    for name in ("one", "two"):
+        sold_by_hand(rig, 4, name)
+        reconnected(rig)
+    assert (rig.count(ReplaceOrder), rig.count(CancelOrder)) == (1, 0)
+    rig.release()
+    assert resting(rig) == [(STOP, 41, d(98))]
 
 
 def test_where_it_cannot_be_made_smaller_it_is_cancelled() -> None:
@@ -443,26 +716,27 @@ def test_rules_that_are_not_about_stops_leave_them_alone() -> None:
     assert resting(rig) == [(STOP, 49, d(98))]
 
 
-def test_a_stop_that_the_operator_moved_stays_where_it_is() -> None:
+@pytest.mark.parametrize(
+    ("how", "to"), [({}, 95), ({}, 99), ({"take_profit": 110}, 95), ({"trail": 2}, 99)]
+)
+def test_a_stop_that_the_operator_moved_stays_where_it_is(how: dict[str, Any], to: int) -> None:
     rig = able(Rig())
-    rig.hold_position()
-    stop = rig.last(STOP)
-    terms = OrderTerms(stop.quantity, None, d(95))
-    rig.send(RequestReplace(client_order_id=stop.client_order_id, terms=terms, author="me"))
-    rig.quote(101)
-    assert resting(rig) == [(STOP, 49, d(95))]
-    rig.fill(rig.last(STOP), 9, 95)
-    assert resting(rig) == [(STOP, 40, d(95))]
+    rig.hold_position(**how)
+    moved(rig, to)
+    rig.quote(100.5)
+    assert resting(rig) == [(STOP, 49, d(to))]
+    rig.fill(rig.last(STOP), 9, to)
+    assert resting(rig) == [(STOP, 40, d(to))]
+    sold_by_hand(rig, 10)
+    assert resting(rig) == [(STOP, 30, d(to))]
 
 
 def test_one_that_follows_the_price_is_never_behind_it() -> None:
     rig = able(Rig())
     rig.hold_position(trail=2)
     rig.quote(105)
-    for moved, stop in ((104, 104), (90, 103)):
-        terms = OrderTerms(d(49), None, d(moved))
-        key = rig.last(STOP).client_order_id
-        rig.send(RequestReplace(client_order_id=key, terms=terms, author="me"))
+    for to, stop in ((104, 104), (90, 103)):
+        moved(rig, to)
         assert resting(rig) == [(STOP, 49, d(stop))]
 
 

@@ -57,9 +57,8 @@ class Leg(Struct, frozen=True):
     def is_met_by(self, order: Order) -> bool:
         """Whether `order` is what is wanted, or will be."""
         terms = order.pending_terms or order.terms
-        behind = self.follows and (terms.stop_price or ZERO) < (self.stop_price or ZERO)
         same_size = terms.quantity - order.filled == self.quantity
-        return self.can_become(order) and same_size and not behind
+        return self.can_become(order) and same_size and not self._leads(terms)
 
     def can_become(self, order: Order) -> bool:
         """Whether a replace can make of `order` what is wanted."""
@@ -69,9 +68,13 @@ class Leg(Struct, frozen=True):
     def terms_for(self, order: Order) -> OrderTerms:
         """What makes of `order` what is wanted; one that only shrinks keeps its prices."""
         quantity = order.filled + self.quantity
-        if quantity < order.quantity and not self.follows:
+        if quantity < order.quantity and not self._leads(order.terms):
             return replace(order.terms, quantity=quantity)
         return OrderTerms(quantity, self.limit_price, self.stop_price)
+
+    def _leads(self, terms: OrderTerms) -> bool:
+        """Whether `terms` are behind the price that this one followed."""
+        return self.follows and (terms.stop_price or ZERO) < (self.stop_price or ZERO)
 
 
 class Protection:
@@ -97,10 +100,9 @@ class Protection:
         if order.take_profit is None and order.trail is None:
             return
         key = (order.strategy, order.symbol)
-        before, stop = self.brackets.get(key), order.stop_loss
-        if before is not None and before.stop_price is not None and stop is not None:
-            stop = max(stop, before.stop_price)
-        self._set(Bracket(*key, stop, order.take_profit, order.trail))
+        before = self.brackets.get(key, Bracket(*key)).stop_price
+        stops = [stop for stop in (order.stop_loss, before) if stop is not None]
+        self._set(Bracket(*key, max(stops, default=None), order.take_profit, order.trail))
 
     def on_restored(self, event: Restored) -> None:
         for bracket in event.brackets:
@@ -113,10 +115,6 @@ class Protection:
             self._context.bus.publish(BracketChanged(Bracket(*key)))
             self._watch()
 
-    def stop_price(self, position: Position) -> Decimal | None:
-        bracket = self.brackets.get((position.strategy, position.symbol))
-        return position.stop_price if bracket is None else bracket.stop_price
-
     def _set(self, bracket: Bracket) -> None:
         key = (bracket.strategy, bracket.symbol)
         if self.brackets.get(key) != bracket:
@@ -127,21 +125,19 @@ class Protection:
     def _legs(self, position: Position) -> list[Leg]:
         """What is to rest. A short has only the price at which it was to be stopped out: it is
         bought back at once."""
-        stop_price = self.stop_price(position)
-        if stop_price is None:
+        key = (position.strategy, position.symbol)
+        bracket = self.brackets.get(key, Bracket(*key, position.stop_price))
+        if bracket.stop_price is None:
             return []
         able = self._context.capabilities(position.symbol)
-        bracket = self.brackets.get((position.strategy, position.symbol))
         quantity = self._context.closable(position)
-        target = bracket.take_profit if bracket is not None and able.oco else None
+        target = bracket.take_profit if able.oco else None
         group = self._group(position) if target is not None else ""
-        trail = bracket.trail if bracket is not None else None
-        if trail is not None and OrderType.TRAILING_STOP not in able.order_types:
-            trail = None
+        trail = bracket.trail if OrderType.TRAILING_STOP in able.order_types else None
         kind = OrderType.STOP if trail is None else OrderType.TRAILING_STOP
         stop = OrderPurpose.PROTECTIVE_STOP
-        follows = bracket is not None and bracket.trail is not None and trail is None
-        legs = [Leg(stop, kind, quantity, None, stop_price, trail, group, follows)]
+        follows = bracket.trail is not None and trail is None
+        legs = [Leg(stop, kind, quantity, None, bracket.stop_price, trail, group, follows)]
         if target is not None:
             purpose, limit = OrderPurpose.TAKE_PROFIT, OrderType.LIMIT
             legs.append(Leg(purpose, limit, quantity, target, oco_group=group))
@@ -186,7 +182,7 @@ class Protection:
                 continue
             terms = leg.terms_for(order)
             waits = terms.quantity > order.quantity and len(orders) > 1  # both could fill
-            if order.state in SETTLED and not waits:
+            if not waits:
                 self._context.orders.replace(
                     order.client_order_id, terms, "the position or its stop changed"
                 )
@@ -267,15 +263,13 @@ class Protection:
     def on_canceled(self, order: Order) -> None:
         """One that did not leave, and would be the same again, waits a little."""
         position = self._context.portfolio.position(order.strategy, order.symbol)
-        wanted = [leg for leg in self._legs(position) if leg.purpose is order.purpose]
-        if order.reason.startswith(NOT_SENT) and any(leg.is_met_by(order) for leg in wanted):
+        wanted = any(leg.is_met_by(order) for leg in self._legs(position))
+        if wanted and order.reason.startswith(NOT_SENT):
             leg = (order.strategy, order.symbol, order.purpose)
             self.refused[leg] = self._context.bus.now + TRY_AGAIN
 
     def on_time(self, now: int) -> list[Key]:
         """The positions whose refused legs may be asked for again."""
-        if not self.refused:
-            return []
         due = [leg for leg, until in self.refused.items() if now >= until]
         for leg in due:
             del self.refused[leg]
