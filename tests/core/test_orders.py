@@ -233,7 +233,9 @@ def test_an_execution_counts_once_however_often_it_is_reported(rig: Rig, resting
     assert (rig.now_of(resting).filled, rig.position().quantity) == (10, 10)
 
 
-@pytest.mark.parametrize("sequence", permutations([(10, 100, "a"), (20, 101, "b"), (19, 99, "c")]))
+@pytest.mark.parametrize(
+    "sequence", list(permutations([(10, 100, "a"), (20, 101, "b"), (19, 99, "c")]))
+)
 def test_fills_give_the_same_order_in_whatever_order_they_come(
     rig: Rig, resting: Order, sequence: tuple[tuple[int, int, str], ...]
 ) -> None:
@@ -290,7 +292,8 @@ def test_one_report_may_tell_of_a_fill_and_of_the_end(rig: Rig, resting: Order) 
 def test_an_execution_that_makes_no_sense_leaves_the_ledger_alone(
     rig: Rig, resting: Order, wrong: dict[str, Any]
 ) -> None:
-    rig.fill(resting, wrong.pop("quantity", 10), **wrong)
+    execution: dict[str, Any] = {"quantity": 10} | wrong
+    rig.fill(resting, **execution)
     assert len(rig.facts(FillQuarantined)) == 1
     assert (rig.now_of(resting).filled, rig.cash) == (0, CASH)
     assert not rig.killed
@@ -356,7 +359,8 @@ def test_an_external_order_is_what_the_venue_says_of_it(
 def test_an_execution_of_no_order_that_makes_no_sense_is_quarantined(
     rig: Rig, wrong: dict[str, Any]
 ) -> None:
-    rig.fill(Rig().buy(), wrong.pop("quantity", 10), **wrong)
+    execution: dict[str, Any] = {"quantity": 10} | wrong
+    rig.fill(Rig().buy(), **execution)
     assert len(rig.facts(FillQuarantined)) == 1
     assert (rig.orders, rig.cash) == ({}, CASH)
 
