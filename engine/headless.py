@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
@@ -24,7 +25,8 @@ def run() -> None:
     """Run the engine until SIGTERM or SIGINT stop it in order.
 
     SIGUSR1 trips the kill switch. SIGHUP changes nothing: the engine needs no terminal. What
-    happens is in the log. Exit status: 0 stopped as asked; 1 the engine failed; 2 it cannot start.
+    happens is in the log; the orders that are open at the end are named on the output as well. Exit
+    status: 0 stopped as asked; 1 the engine failed; 2 it cannot start.
     """
     settings = load_settings()
     start_logging(settings)
@@ -33,7 +35,7 @@ def run() -> None:
 
 
 async def _run(settings: Settings) -> None:
-    runtime = Runtime(settings, _unseen)
+    runtime = Runtime(settings, _tell)
 
     def kill() -> None:
         runtime.command(TripKillSwitch(source="signal", reason="SIGUSR1", author="signal"))
@@ -55,5 +57,8 @@ async def _run(settings: Settings) -> None:
         await runtime.run()
 
 
-def _unseen(snapshot: Snapshot) -> None:
-    """Nobody looks."""
+def _tell(snapshot: Snapshot) -> None:
+    """Nobody looks, but at what is said at the end."""
+    with suppress(OSError):  # nor may anybody be there to read that
+        for line in snapshot.left_open:
+            click.echo(line)

@@ -41,7 +41,7 @@ IsWanted = Callable[[str, OrderState], bool]
 
 CONNECT_AGAIN_S = 1.0
 CONNECT_AGAIN_MOST_S = 30.0
-DISCONNECT_S = 2.0
+DISCONNECT_S = 1.0
 
 log = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import DAY, NANOS, Instrument
+from engine.core.model import DAY, NANOS, Instrument, Order
 from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed
@@ -75,11 +75,14 @@ from engine.store.witness import Witness
 from engine.store.writer import StoreWriter
 from engine.view import View
 from engine.watchdog import Unwatched, Watchdog
+from engine.wording import left_open
 
 TICK_S = 0.25
-ANSWERS_S = 5.0
-FLUSH_S = 5.0
-"""How long a stop waits for the brokers, and then for the disk."""
+ANSWERS_S = 3.0
+ON_DISK_S = 6.0
+"""How long after its beginning a stop waits for the brokers, and for the disk. What is left of the
+ten seconds that it may take is for the ends of the connections: a second for all brokers
+(`DISCONNECT_S`), two for the database."""
 
 MakeFeed = Callable[[Settings, int | None, Collection[str]], Feed]
 MakeBrokers = Callable[
@@ -447,6 +450,7 @@ class Runtime:
     ) -> None:
         """No new data, strategies off, open orders as set; what is under way is answered; all is on
         disk; then the end."""
+        began = asyncio.get_running_loop().time()
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
@@ -456,15 +460,15 @@ class Runtime:
         except Exception as error:
             log.error("open orders stay as they are", exc_info=error)
         with suppress(TimeoutError):  # a broker without an answer must not keep facts from the disk
-            async with asyncio.timeout(ANSWERS_S):
-                await self._in_flight.idle.wait()
+            async with asyncio.timeout_at(began + ANSWERS_S):
+                await self._settle()
         try:
-            async with asyncio.timeout(FLUSH_S):
+            async with asyncio.timeout_at(began + ON_DISK_S):
                 await self._writer.flush()
                 await saver.save()
                 log.info("audit head %s", await repository.audit_head())
         except (TimeoutError, StoreUnavailable) as error:
-            reason = clean(str(error)) or f"{self._writer.waiting} facts wait after {FLUSH_S:g} s"
+            reason = clean(str(error)) or f"{self._writer.waiting} facts wait after {ON_DISK_S:g} s"
             log.error("stopped before all was on disk: %s", reason)
         for service in services:
             service.cancel()
@@ -472,8 +476,29 @@ class Runtime:
         await self._requests.close()
         state_hash = self.machine.state_hash()
         self._journal.close(state_hash)
-        self._show(self._take())
+        snapshot = self._take()
+        left_open = tuple(map(self._left_open, self.machine.orders.open.values()))
+        for line in left_open:
+            log.warning("%s", line)
+        self._show(msgspec.structs.replace(snapshot, left_open=left_open))
         log.info("stopped: state %s", state_hash)
+
+    async def _settle(self) -> None:
+        """Wait until all requests are answered and all cancels confirmed; what is refused, or is
+        not answered, is asked again meanwhile."""
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await self._in_flight.idle.wait()
+            while self.machine.orders.is_cancelling:
+                await asyncio.sleep(TICK_S)
+                await self._in_flight.idle.wait()
+        finally:
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+
+    def _left_open(self, order: Order) -> str:
+        market = self.machine.market.symbols.get(order.symbol)
+        return left_open(order, market.instrument.venue if market else "its venue")
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -508,8 +533,9 @@ class Runtime:
 
     def _now(self) -> int:
         """Market time. A recording's stands still while an intent or a request is under way, so
-        that an order is at the exchange when it was decided, however long that took."""
-        if self._feed.recorded and self._in_flight.count:
+        that an order is at the exchange when it was decided, however long that took; at a stop it
+        goes on, so that what has no answer is asked again."""
+        if self._feed.recorded and self._in_flight.count and not self._stop.is_set():
             return self.machine.bus.now
         return self._feed.clock.now()
 

@@ -187,7 +187,8 @@ class LiveGate(Struct, frozen=True, gc=False):
 class Snapshot(Struct, frozen=True, gc=False):
     """`ts` is market time, `wall_ts` when the snapshot was taken, both nanoseconds UTC.
 
-    Money is in `currency`; a number that is not known is None.
+    Money is in `currency`; a number that is not known is None. `left_open` is in the last one of a
+    session alone: a line for each order that an orderly stop left open.
     """
 
     seq: int
@@ -218,3 +219,4 @@ class Snapshot(Struct, frozen=True, gc=False):
     paused: tuple[PausedRow, ...] = ()
     killed_parts: tuple[KilledPartRow, ...] = ()
     settled_cash: Decimal | None = None
+    left_open: tuple[str, ...] = ()

@@ -98,6 +98,13 @@ def _order(fact: e.OrderEvent) -> Worded | None:
             return INFO, f"{_kind(order)} {order.state.replace('_', ' ')}: {name}{because}"
 
 
+def left_open(order: Order, venue: str) -> str:
+    """What to say of an order that a stop leaves open."""
+    name = f"{_kind(order)} to {order.side} {order.leaves} {order.symbol}{_at(order)}"
+    state = order.state.replace("_", " ")
+    return f"still open at {clean(venue)}: {name} ({state}, {order.client_order_id})"
+
+
 def _kind(order: Order) -> str:
     if order.purpose is OrderPurpose.PROTECTIVE_STOP:
         return "protective stop"

@@ -112,7 +112,10 @@ def test_it_stops_in_time_while_a_submit_has_no_answer_and_it_is_not_sent_again(
         process.send_signal(number)
         assert process.wait(WITHIN_S) == 0
         assert time.monotonic() - asked < STOPS_WITHIN_S
-        assert process.communicate() == ("", "")
+        said, errors = process.communicate()
+        assert errors == ""
+        assert said.startswith("still open at paper: limit entry to buy ")
+        assert sent in said
     assert states(folder)[sent] in ("submitted", "in_doubt")
     assert logged(folder, "engine.runtime audit head"), "all is on disk"
     assert not logged(folder, "CRITICAL")

@@ -35,7 +35,8 @@ AUTHOR = "supervisor"
 STANDARD = (0, 1, 2)
 """Input, output and errors: Textual puts objects of its own in place of Python's names for them."""
 
-ENGINE_STOP_S = 15.0
+ENGINE_STOP_S = 10.0
+"""An orderly stop is shorter, whatever brokers and disk do."""
 CONSOLE_STOP_S = 2.0
 RESTORE_MS = 300
 KILL_S = 10.0
@@ -213,7 +214,9 @@ class Supervisor:
             self._console_ended.wait(0.1)
 
     def _tell(self) -> None:
-        """Say on the terminal, which is ours again, what went wrong."""
+        """Say on the terminal, which is ours again, what is still open, and what went wrong."""
+        if (last := self.engine.latest()) is not None:
+            _say("\n".join(last.left_open), sys.stdout)
         crash, failure = self.console.crash, self.engine.failure()
         if crash is not None:
             log_path = self._log_crash(crash)
@@ -225,8 +228,7 @@ class Supervisor:
             self._status = self._status or CRASHED
         elif failure is not None:
             _say(f"tradebot-tui: {failure}", sys.stderr)
-            started = self.engine.latest() is not None
-            self._status = self._status or (CRASHED if started else CANNOT_START)
+            self._status = self._status or (CRASHED if last is not None else CANNOT_START)
 
     def _log_crash(self, crash: Exception) -> Path:
         settings = self.engine.settings

@@ -311,6 +311,7 @@ class Machine:
         bus.subscribe(EngineStarted, desk.on_started)
         bus.subscribe(EngineStopping, runner.on_stopping)
         bus.subscribe(EngineStopping, self._on_stopping)
+        bus.subscribe(EngineStopping, desk.on_stopping)
         bus.subscribe(EngineStopping, reconciler.on_stopping)
 
         bus.subscribe(IntentCommitted, orders.on_committed)

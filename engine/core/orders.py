@@ -159,6 +159,11 @@ class OrderBook(OrderReports):
         order = self.open.get(client_order_id)
         return order is not None and order.state is state
 
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether a cancel was asked for, and none of its outcomes has come."""
+        return any(order.state is S.PENDING_CANCEL for order in self.open.values())
+
     def on_submit_failed(self, event: SubmitFailed) -> None:
         order = self.open.get(event.client_order_id)
         if order is None or order.state not in (S.SUBMITTED, S.PENDING_CANCEL):

@@ -110,6 +110,9 @@ class ReplayFeed:
         self._announce(f"playing from {_iso(self._start)}")
         try:
             await self._play(values, publish, ready)
+        except asyncio.CancelledError:
+            self.clock.run_on()  # what is asked again as the engine stops needs the time
+            raise
         finally:
             self._publish = None
         self._ended = True

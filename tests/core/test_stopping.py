@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine.core.events import EngineStopping, SubmitOrder
+from engine.core.execution.rules import ExecutionRules
 from engine.core.model import Bar, OrderPurpose, OrderState, Side, Signal, StopAction
 from engine.core.strategy import Strategy
 from tests.core.rig import ACME, COIN, Rig
@@ -35,6 +36,16 @@ def test_no_entry_leaves_once_the_engine_stops() -> None:
     rig.signal(Side.BUY, strategy="one")
     assert rig.count(SubmitOrder) == 0
     assert rig.of(OrderPurpose.ENTRY) == []
+
+
+def test_an_entry_that_is_kept_is_neither_chased_nor_given_up_while_the_engine_stops() -> None:
+    rig = Rig(execution=ExecutionRules())
+    order = rig.buy(100)
+    rig.quote(100.2, size=0.5)
+    rig.send(EngineStopping(StopAction.KEEP))
+    rig.tick(61)
+    kept = rig.orders[order.client_order_id]
+    assert (kept.state, kept.limit_price) == (S.ACCEPTED, order.limit_price)
 
 
 def test_a_strategy_knows_the_past_from_what_is_now_and_decides_on_nothing_past() -> None:

@@ -14,6 +14,7 @@ from engine.core.events import (
     ClockTick,
     DuplicateRefused,
     EngineStarted,
+    EngineStopping,
     Event,
     KillSwitchTriggered,
     LateFill,
@@ -141,6 +142,10 @@ class Desk:
         key = (event.strategy, event.symbol)
         self.exits.want(key, event.ts, OrderPurpose.TAKE_PROFIT)
         self._tend(key)
+
+    def on_stopping(self, _: EngineStopping) -> None:
+        """Entries are as the setting for a stop has them: none is chased or given up."""
+        self.entries.deadlines.due.clear()
 
     def on_tick(self, event: ClockTick) -> None:
         self.entries.deadlines.on_time(event.ts)
