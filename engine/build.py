@@ -14,13 +14,14 @@ from engine.core.model import MINUTE, NANOS, AssetClass, Instrument, OrderType, 
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import Calendars, SessionTable
+from engine.core.sizing import Sizing, SizingMethod, SizingRules
 from engine.core.text import clean
 from engine.feeds.base import Feed
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.errors import UserError
-from engine.ops.settings import Settings
+from engine.ops.settings import Settings, strategy_sizing
 from engine.plugins import Plugins, find_strategies
 from engine.store.place import Place
 
@@ -79,6 +80,27 @@ def compliance_rules(settings: Settings) -> ComplianceRules:
     )
 
 
+def sizing_rules(settings: Settings) -> SizingRules:
+    """Raises UserError for a target without the time at which it is to be reached."""
+    deadline = settings.sizing_target_date
+    rules = SizingRules(
+        Sizing.parse(settings.sizing),
+        dict(strategy_sizing(text) for text in settings.sizing_by_strategy),
+        Sizing.parse(settings.sizing_calm),
+        Sizing.parse(settings.sizing_turbulent),
+        float(settings.sizing_turbulence),
+        nanos(deadline) if deadline else 0,
+        settings.kelly_prior_trips,
+    )
+    used = [rules.common, rules.calm, rules.turbulent, *rules.strategies.values()]
+    if not deadline and any(sizing.method is SizingMethod.TARGET_UTILITY for sizing in used):
+        raise UserError(
+            "target_utility has no time at which the target is to be reached",
+            "set SIZING_TARGET_DATE, such as 2030-01-01T00:00Z",
+        )
+    return rules
+
+
 def exchange_rules(settings: Settings) -> ExchangeRules:
     return ExchangeRules(
         settings.commission_pct, settings.slippage_bps, settings.max_volume_share_pct
@@ -109,12 +131,14 @@ def plugins(settings: Settings) -> Plugins:
             f"STRATEGIES_DIR={clean(str(folder))} is no folder", "name a folder, or leave it empty"
         )
     found = find_strategies(*([folder] if folder else []))
-    for name in settings.strategies:
-        if name not in found.kinds:
-            raise UserError(
-                f"STRATEGIES names {clean(name)}, which is no strategy",
-                f"there are: {', '.join(sorted(found.kinds))}",
-            )
+    sized = [strategy_sizing(text)[0] for text in settings.sizing_by_strategy]
+    for setting, names in (("STRATEGIES", settings.strategies), ("SIZING_BY_STRATEGY", sized)):
+        for name in names:
+            if name not in found.kinds:
+                raise UserError(
+                    f"{setting} names {clean(name)}, which is no strategy",
+                    f"there are: {', '.join(sorted(found.kinds))}",
+                )
     return found
 
 
@@ -143,6 +167,7 @@ def machine_config(
         reconcile_every=int(settings.reconcile_s * NANOS),
         calendars=calendars,
         compliance=compliance_rules(settings),
+        sizing=sizing_rules(settings),
     )
 
 

@@ -34,6 +34,11 @@ def worded(fact: e.Event) -> Worded | None:
         case e.SignalGenerated(signal=s):
             values = " ".join(f"{name}={value:.6g}" for name, value in s.indicators.items())
             return INFO, f"{s.strategy}: {s.side} signal on {s.symbol} at {s.price:g} {values}"
+        case e.OrderSized():
+            basis = " ".join(f"{name}={value:.6g}" for name, value in fact.basis.items())
+            most = f"at most {fact.most.normalize():f}"
+            size = f"{fact.strategy}: {fact.quantity} {fact.symbol} by {fact.method}, {most}"
+            return INFO, f"{size} {basis}"
         case e.SignalBlocked(signal=s):
             return INFO, f"{s.strategy}: {s.side} {s.symbol} made no order: {fact.reason}"
         case e.PositionClosed(round_trip=t):

@@ -1,13 +1,16 @@
 """From settings to the limits in force."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from engine.build import risk_limits
-from engine.core.model import AssetClass
+from engine.build import plugins, risk_limits, sizing_rules
+from engine.core.model import AssetClass, nanos
 from engine.core.risk import RiskLimits
+from engine.core.sizing import Sizing, SizingMethod, SizingRules
+from engine.ops.errors import UserError
 from engine.ops.settings import Settings, load_settings
 
 
@@ -45,3 +48,31 @@ def test_what_is_set_without_its_twin_is_for_crypto_too(monkeypatch: pytest.Monk
 def test_the_exposure_that_is_set_is_that_of_each_class_too() -> None:
     limits = risk_limits(Settings(max_exposure_pct=Decimal(30)))
     assert {limits.of(kind).max_exposure_pct for kind in AssetClass} == {30}
+
+
+def test_each_strategy_has_its_sizing() -> None:
+    rules = sizing_rules(
+        Settings(
+            sizing="percent_risk:0.5",
+            sizing_by_strategy=("one:kelly", "two:target_utility:150000"),
+            sizing_target_date=datetime(2030, 1, 1, tzinfo=UTC),
+        )
+    )
+    assert rules.of("any") == Sizing(SizingMethod.PERCENT_RISK, Decimal("0.5"))
+    assert rules.of("one") == Sizing(SizingMethod.KELLY, Decimal("0.5"))
+    assert rules.of("two") == Sizing(SizingMethod.TARGET_UTILITY, Decimal(150_000))
+    assert rules.deadline == nanos(datetime(2030, 1, 1, tzinfo=UTC))
+
+
+def test_the_default_sizing_is_as_much_as_the_limits_let() -> None:
+    assert sizing_rules(Settings()) == SizingRules()
+
+
+def test_a_target_needs_a_time() -> None:
+    with pytest.raises(UserError, match="no time at which the target is to be reached"):
+        sizing_rules(Settings(sizing="target_utility:150000"))
+
+
+def test_a_sizing_for_a_strategy_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match="SIZING_BY_STRATEGY names smacross, which is no strategy"):
+        plugins(Settings(sizing_by_strategy=("smacross:kelly",)))

@@ -26,6 +26,7 @@ from engine.core.model import (
     Signal,
     Violation,
 )
+from engine.core.sizing import SizingMethod
 from engine.wording import worded
 
 ORDER = Order(
@@ -333,6 +334,23 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "broker paper not connected: 401",
     ),
 ]
+
+WORDS.append(
+    (
+        e.OrderSized(
+            "tb-1",
+            "puppet",
+            "ACME",
+            SizingMethod.PERCENT_RISK,
+            Decimal("33.333"),
+            Decimal(49),
+            Decimal(33),
+            {"equity": 100000.0, "stop": 97.0},
+        ),
+        "info",
+        "puppet: 33 ACME by percent_risk, at most 49 equity=100000 stop=97",
+    )
+)
 
 SILENT: list[e.Event] = [
     e.BracketChanged(e.Bracket("puppet", "ACME")),

@@ -32,6 +32,7 @@ from engine.core.model import (
     StopAction,
     Violation,
 )
+from engine.core.sizing import SizingMethod
 
 
 class Event(Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -192,6 +193,14 @@ class Bracket(Struct, frozen=True, gc=False):
         return self.take_profit is None and self.trail is None
 
 
+class TradeRecord(Struct, frozen=True, gc=False):
+    """The returns of a strategy's last round trips, oldest first: P&L after commissions as a part
+    of what each was opened for."""
+
+    strategy: str
+    returns: tuple[float, ...]
+
+
 class Restored(Event, frozen=True):
     """The durable state at the start of a session.
 
@@ -220,6 +229,7 @@ class Restored(Event, frozen=True):
     pauses: tuple[Pause, ...] = ()
     brackets: tuple[Bracket, ...] = ()
     killed_parts: tuple[KilledPart, ...] = ()
+    records: tuple[TradeRecord, ...] = ()
 
 
 class EngineStarted(Event, frozen=True):
@@ -504,6 +514,20 @@ class SignalBlocked(Event, frozen=True):
     signal: Signal
     check: str
     reason: str
+
+
+class OrderSized(Event, frozen=True):
+    """Why an entry has its quantity: what its `method` asked for (not rounded), the `most` that the
+    position limit left, and the numbers that it rests on."""
+
+    client_order_id: str
+    strategy: str
+    symbol: str
+    method: SizingMethod
+    asked: Decimal
+    most: Decimal
+    quantity: Decimal
+    basis: dict[str, float]
 
 
 class RiskChecked(Event, frozen=True):

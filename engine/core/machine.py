@@ -105,9 +105,11 @@ from engine.core.parts import KilledParts
 from engine.core.pauses import Pauses
 from engine.core.portfolio import Portfolio
 from engine.core.reconcile import Reconciler
+from engine.core.records import TradeRecords
 from engine.core.risk import Risk, RiskLimits
 from engine.core.safety import Safety, SafetyRules
 from engine.core.sessions import Calendars, SessionTable
+from engine.core.sizing import SizingRules
 from engine.core.strategy import Strategy, StrategyRunner, make_parameters
 from engine.core.text import clean
 
@@ -147,6 +149,7 @@ class MachineConfig(Struct, frozen=True):
     history: int = 500
     calendars: tuple[SessionTable, ...] = ()
     compliance: ComplianceRules = ComplianceRules()
+    sizing: SizingRules = SizingRules()
 
 
 class Machine:
@@ -197,6 +200,7 @@ class Machine:
         self.risk.rules = self.compliance.usages
         self.runner = StrategyRunner(bus, self.market)
         self.pauses = Pauses(bus, self.market.symbols)
+        self.records = TradeRecords()
         self.reconciler = Reconciler(
             bus,
             self._effects.append,
@@ -221,6 +225,8 @@ class Machine:
                 self.pauses,
                 self.calendars,
                 config.execution,
+                config.sizing,
+                self.records,
             )
         )
         self._send_nothing_in_a_dry_run()
@@ -273,6 +279,7 @@ class Machine:
             "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
             **self.risk.state(),
             "compliance": self.compliance.state(),
+            "records": self.records.records,
             "strategies": [
                 [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
                 for run in self.runner.runs.values()
@@ -303,7 +310,7 @@ class Machine:
         for part in (orders, market, risk.watch, runner, self.pauses, desk):
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker
-        books = (portfolio, compliance, runner, risk, orders)
+        books = (portfolio, compliance, self.records, runner, risk, orders)
         for part in (*books, self.pauses, desk, safety, self.parts, breaker):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
@@ -352,6 +359,7 @@ class Machine:
         bus.subscribe(TargetReached, desk.on_target)
         bus.subscribe(PositionChanged, runner.on_position)
         bus.subscribe(PositionClosed, risk.on_closed)
+        bus.subscribe(PositionClosed, self.records.on_closed)
 
         bus.subscribe(TripKillSwitch, safety.on_trip)
         bus.subscribe(KillFileChanged, safety.on_kill_file)

@@ -40,6 +40,7 @@ from engine.core.model import (
     StopAction,
     TimeInForce,
 )
+from engine.core.sizing import Sizing, SizingMethod
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.latch import KillFiles
@@ -87,6 +88,32 @@ def _server(address: SecretStr) -> SecretStr:
     return address
 
 
+def _sizing(text: str) -> str:
+    Sizing.parse(text)
+    return text
+
+
+def _regime_sizing(text: str) -> str:
+    if Sizing.parse(text).method is SizingMethod.HYBRID:
+        raise ValueError("hybrid is made of two others, and is none of them")
+    return text
+
+
+def strategy_sizing(text: str) -> tuple[str, Sizing]:
+    """From `STRATEGY:METHOD` or `STRATEGY:METHOD:NUMBER`. Raises ValueError with the rule."""
+    name, _, sizing = text.partition(":")
+    if not sizing:
+        raise ValueError("write STRATEGY:METHOD or STRATEGY:METHOD:NUMBER")
+    return name.strip(), Sizing.parse(sizing)
+
+
+def _strategy_sizings(texts: tuple[str, ...]) -> tuple[str, ...]:
+    names = [strategy_sizing(text)[0] for text in texts]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"{twice} is there twice")
+    return texts
+
+
 def _without_zone(moment: time) -> time:
     if moment.tzinfo is not None:
         raise ValueError("write HH:MM, which is UTC")
@@ -108,6 +135,8 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Percent = Annotated[Decimal, Field(gt=0, le=100)]
 Cost = Annotated[Decimal, Field(ge=0, le=100)]
 Money = Annotated[Decimal, Field(gt=0, le=10**12)]
+SizingText = Annotated[str, AfterValidator(_sizing)]
+RegimeSizing = Annotated[str, AfterValidator(_regime_sizing)]
 OptionalMoney = Annotated[Decimal, Field(ge=0, le=10**12)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -187,6 +216,22 @@ class Settings(BaseSettings):
     """strategies that are on at the first start, with commas between them"""
     strategies_dir: OptionalFolder = None
     """folder of strategies of your own; empty means none"""
+
+    # How much is traded. The limits cap it.
+    sizing: SizingText = "fixed_fraction"
+    """how an entry is sized: a method, and :NUMBER where it takes one; the README lists them"""
+    sizing_by_strategy: Annotated[Names, AfterValidator(_strategy_sizings)] = ()
+    """strategies with a sizing of their own, with commas: NAME:METHOD or NAME:METHOD:NUMBER"""
+    sizing_calm: RegimeSizing = "fixed_fraction"
+    """what hybrid uses while the market is calm"""
+    sizing_turbulent: RegimeSizing = "percent_risk:0.5"
+    """what hybrid uses while the market is turbulent, or nobody knows"""
+    sizing_turbulence: Annotated[Decimal, Field(ge=1, le=100)] = Decimal("1.5")
+    """volatility of the last 20 bars, as a multiple of that of all, above which it is turbulent"""
+    sizing_target_date: Annotated[UtcTime | None, BeforeValidator(_absent_if_empty)] = None
+    """time by which target_utility is to reach its equity, ISO 8601 with its offset from UTC"""
+    kelly_prior_trips: Annotated[int, Field(ge=0, le=10_000)] = 30
+    """round trips without an edge with which kelly mixes a strategy's record"""
 
     # The simulated exchange.
     starting_cash: Money = Decimal(100_000)

@@ -225,6 +225,7 @@ def assumptions(settings: Settings) -> dict[str, str]:
         "volume": f"at most {settings.max_volume_share_pct} % of a bar's (MAX_VOLUME_SHARE_PCT)",
         "commission": f"{settings.commission_pct} % of notional (COMMISSION_PCT)",
         "size": (
+            f"{settings.sizing} (SIZING); at most "
             f"{_by_class(limits, 'max_position_size_pct')} of equity less 1 % headroom "
             f"(MAX_POSITION_SIZE_PCT), at a price {allowance.normalize():f} % above the last"
         ),

@@ -40,11 +40,13 @@ from engine.core.events import (
     StrategyToggled,
     SymbolPaused,
     SymbolResumed,
+    TradeRecord,
     TradeReversed,
     TradingDayStarted,
 )
 from engine.core.fintrac import updated
 from engine.core.model import FintracReport, KillAction, Violation
+from engine.core.records import records_after
 from engine.core.risk import HIGH_WATER_MARK
 
 KillSwitch = KillSwitchTriggered | KillSwitchRearmed
@@ -75,6 +77,7 @@ class AccountState(Struct, frozen=True):
     brackets: tuple[Bracket, ...] = ()
     killed_parts: tuple[KilledPart, ...] = ()
     violations: tuple[Violation, ...] = ()
+    records: tuple[TradeRecord, ...] = ()
 
 
 def restored_account(account: AccountState, cash: Decimal) -> Restored:
@@ -92,6 +95,7 @@ def restored_account(account: AccountState, cash: Decimal) -> Restored:
         day_equity=day.equity if day else None,
         peak_equity=account.peak_equity,
         violations=account.violations,
+        records=account.records,
     )
 
 
@@ -258,5 +262,6 @@ _FOLDS = _by_kind(
     ("brackets", BracketChanged, brackets_after),
     ("killed_parts", PartKilled | PartRearmed, killed_parts_after),
     ("violations", SettlementViolated, violations_after),
+    ("records", PositionClosed, records_after),
 )
 """The fields that facts change, the kinds of these facts, and how, by the kind."""

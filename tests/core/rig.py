@@ -368,6 +368,7 @@ class Rig:
             fills=(*self._fills, *(fact.fill for fact in self.facts(PositionChanged))),
             violations=tuple(state["compliance"]["violations"]),
             fintrac=self._reports(),
+            records=tuple(state["records"]),
         )
 
     def _reports(self) -> tuple[FintracReport, ...]:

@@ -267,3 +267,24 @@ def test_the_address_of_the_server_is_never_told(monkeypatch: pytest.MonkeyPatch
     settings = load_settings()
     assert settings.database_url.get_secret_value().endswith("canary@db/x")
     assert "canary" not in f"{settings!r}{settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SIZING", "half", "half is none of fixed_quantity, fixed_notional, "),
+        ("SIZING", "fixed_notional", "fixed_notional needs a number, the money"),
+        ("SIZING_CALM", "hybrid", "hybrid is made of two others"),
+        ("SIZING_BY_STRATEGY", "vwap", "write STRATEGY:METHOD"),
+        ("SIZING_BY_STRATEGY", "vwap:kelly:2", "part of the Kelly fraction must be above 0"),
+        ("SIZING_BY_STRATEGY", "vwap:kelly,vwap:hybrid", "vwap is there twice"),
+        ("SIZING_TURBULENCE", "0.5", "greater than or equal to 1"),
+    ],
+)
+def test_a_sizing_that_is_none_is_told_with_its_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (line,) = problems()
+    assert line.startswith(f"{name}=")
+    assert said in line

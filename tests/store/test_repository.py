@@ -55,6 +55,7 @@ from engine.core.events import (
     StrategyToggled,
     SymbolPaused,
     SymbolResumed,
+    TradeRecord,
     TradeReversed,
     TradingDayStarted,
 )
@@ -366,6 +367,12 @@ def closed(pnl: int) -> PositionClosed:
     one = Decimal(1)
     trip = RoundTrip("sma", "X", Side.BUY, one, one, one, 1, 2, Decimal(pnl), Decimal(0))
     return PositionClosed(trip)
+
+
+async def test_the_returns_of_round_trips_are_kept(store: Repository, stamp: Stamp) -> None:
+    await store.record([stamp(closed(-1)), stamp(closed(2))])
+    restored = await store.restore(CASH, None)
+    assert restored.records == (TradeRecord("sma", (-1.0, 2.0)),)
 
 
 @pytest.mark.parametrize(

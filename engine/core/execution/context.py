@@ -22,9 +22,11 @@ from engine.core.orders import OrderBook
 from engine.core.parts import KilledParts
 from engine.core.pauses import Pauses
 from engine.core.portfolio import Portfolio
+from engine.core.records import TradeRecords
 from engine.core.risk import Risk
 from engine.core.safety import Safety
 from engine.core.sessions import Calendars
+from engine.core.sizing import SizingRules
 from engine.core.strategy import StrategyRunner
 
 Key = tuple[str, str]
@@ -46,6 +48,8 @@ class Context:
     pauses: Pauses
     calendars: Calendars
     rules: ExecutionRules
+    sizing: SizingRules
+    records: TradeRecords
 
     def instrument(self, symbol: str) -> Instrument | None:
         """None for a symbol that others brought into the account, and no feed has."""

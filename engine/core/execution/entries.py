@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+from engine.core.events import OrderSized
 from engine.core.execution.context import Context, Key
 from engine.core.execution.deadlines import Deadlines
 from engine.core.execution.rules import (
@@ -23,7 +24,7 @@ from engine.core.model import (
     TimeInForce,
 )
 from engine.core.orders import client_order_id
-from engine.core.sizing import fixed_fraction
+from engine.core.sizing import Circumstances, Sized, fixed_fraction, sized
 
 Blocked = tuple[str, str]
 """The check that stands in an entry's way, and the reason."""
@@ -107,30 +108,65 @@ class Entries:
         if equity is None or held is None or worst <= 0:
             return "size", "equity is unknown: a held symbol has no price"
         budget = context.risk.budget(signal.symbol, equity)
-        quantity = fixed_fraction(instrument, worst, budget, held)
-        if not quantity:
+        most = fixed_fraction(instrument, worst, budget, held)
+        if not most:
             return "size", _too_small(instrument, worst, budget, held)
         stop_loss_pct = context.risk.limits_of(signal.symbol).stop_loss_pct
-        stop = signal.stop_price or ask * (1 - float(stop_loss_pct) / 100)
+        stop = instrument.price(signal.stop_price or ask * (1 - float(stop_loss_pct) / 100))
+        size = self._size(signal, instrument, worst, stop, equity, most)
+        if not size.quantity:
+            return "size", _asks_too_little(size)
+        key = client_order_id(
+            signal.strategy, signal.symbol, signal.side, signal.ts, context.risk.day
+        )
+        self._tell(key, signal, size)
         return Order(
-            client_order_id(
-                signal.strategy, signal.symbol, signal.side, signal.ts, context.risk.day
-            ),
+            key,
             signal.strategy,
             signal.symbol,
             signal.side,
             context.rules.entry_order_type,
-            quantity,
+            size.quantity,
             OrderPurpose.ENTRY,
             context.bus.now,
             context.bus.now,
             worst,
             limit,
             time_in_force=self._time_in_force,
-            stop_loss=instrument.price(stop),
+            stop_loss=stop,
             take_profit=_given(instrument, signal.take_profit, touch, limits.take_profit_pct, 1),
             trail=_given(instrument, signal.trail, touch, limits.trailing_stop_pct, 0),
             cause=context.bus.cause,
+        )
+
+    def _size(
+        self,
+        signal: Signal,
+        instrument: Instrument,
+        price: Decimal,
+        stop: Decimal,
+        equity: Decimal,
+        most: Decimal,
+    ) -> Sized:
+        context, strategy = self._context, signal.strategy
+        returns = context.records.returns(strategy)
+        bars = context.market.symbols[signal.symbol].bars
+        now = context.bus.now
+        circumstances = Circumstances(instrument, price, stop, equity, returns, bars, now)
+        return sized(context.sizing, strategy, circumstances, most)
+
+    def _tell(self, key: str, signal: Signal, size: Sized) -> None:
+        self._context.bus.publish(
+            OrderSized(
+                key,
+                signal.strategy,
+                signal.symbol,
+                size.method,
+                size.asked,
+                size.most,
+                size.quantity,
+                size.basis,
+            )
         )
 
     def _prices(self, instrument: Instrument, touch: Decimal) -> tuple[Decimal | None, Decimal]:
@@ -223,3 +259,10 @@ def _too_small(instrument: Instrument, price: Decimal, budget: Decimal, held: De
         f"nothing can be bought within the position size limit: {budget:.6g} may be held, "
         f"{held:.6g} is, and the smallest order is {least.normalize():f}"
     )
+
+
+def _asks_too_little(size: Sized) -> str:
+    """In numbers, why the sizing makes no order."""
+    basis = " ".join(f"{name}={value:.6g}" for name, value in size.basis.items())
+    asked = f"{size.asked:.6g}" if size.asked else "nothing"
+    return f"{size.method} asks for {asked}, less than the smallest order: {basis}"
