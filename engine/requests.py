@@ -47,7 +47,8 @@ log = logging.getLogger(__name__)
 
 
 class InFlight:
-    """How many intents and requests are under way; `idle` is set while there are none."""
+    """How many intents and requests are under way, and one more while too many facts wait for the
+    disk; `idle` is set while there are none."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -178,7 +178,13 @@ class Runtime:
         self._admit(event)
 
     def _holds(self, event: Event) -> bool:
-        """Whether market data wait: quotes while the loop is behind, bars for those before them."""
+        """Whether market data wait: quotes while the loop is behind, bars for those before them.
+
+        None come in while the writer is full: then no order can leave either. Bars that are missed
+        are asked for later.
+        """
+        if self._writer.is_full and isinstance(event, QuoteUpdate | BarClosed):
+            return True
         if isinstance(event, QuoteUpdate):
             if self._pulse.is_behind:
                 self._conflation.keep(event)
@@ -294,7 +300,12 @@ class Runtime:
             lambda text: self._view.line("error", text),
         )
         self._writer = StoreWriter(
-            repository, self.publish, self._overflow, settings.market_data_days * DAY
+            repository,
+            self.publish,
+            self._overflow,
+            settings.market_data_days * DAY,
+            self._in_flight.begin,
+            self._in_flight.end,
         )
         self._journal = JournalKeeper(
             settings.journal_dir,

@@ -46,7 +46,8 @@ class Feed(Protocol):
 
         A recording publishes only while `ready` is set, which it is not while an intent or an order
         is under way: market time stands still meanwhile, so that what follows from an event does
-        not depend on how fast the machine is.
+        not depend on how fast the machine is. Nor is it set while the disk does not follow: what
+        waits for it would be lost with the process.
         """
         ...
 

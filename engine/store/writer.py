@@ -14,6 +14,8 @@ from engine.store.repository import Repository
 BATCH = 100
 RETRY_S = 1.0
 PAUSE_S = 0.003
+BACKLOG = 2_000
+"""A recording waits while more facts do: what a stop still finds, it writes in its time."""
 FACTS_KEPT = 200_000
 BARS = 200
 BARS_WAIT_S = 1.0
@@ -22,13 +24,19 @@ BARS_KEPT = 20_000
 log = logging.getLogger(__name__)
 
 
+def _nothing() -> None:
+    """Nobody waits for the writer."""
+
+
 class StoreWriter:
     """Writes what the machine emits, and answers each intent with IntentCommitted or IntentFailed.
 
     While the database is out of reach intents fail at once, so no order leaves; facts wait and are
-    written when it is back. Where more than `FACTS_KEPT` wait, `overflow` is called. Bars come
-    last: those of the newest `bars_ns` are kept, none where that is 0, and where more than
-    `BARS_KEPT` wait the oldest are let go.
+    written when it is back. `fell_behind` is called when more than `BACKLOG` wait, and `caught_up`
+    when no longer so. Where more than `FACTS_KEPT` wait, `overflow` is called; none is let go, so
+    whoever makes facts of market data must make no more while it `is_full`. Bars come last: those
+    of the newest `bars_ns` are kept, none where that is 0, and where more than `BARS_KEPT` wait the
+    oldest are let go.
     """
 
     def __init__(
@@ -37,6 +45,8 @@ class StoreWriter:
         publish: Callable[[Event], None],
         overflow: Callable[[], None],
         bars_ns: int = 0,
+        fell_behind: Callable[[], None] = _nothing,
+        caught_up: Callable[[], None] = _nothing,
     ) -> None:
         self._repository = repository
         self._publish = publish
@@ -51,12 +61,20 @@ class StoreWriter:
         self._saving: list[Bar] = []
         self._bars_due = False
         self._waiting = 0
+        self._fell_behind = fell_behind
+        self._caught_up = caught_up
+        self._is_behind = False
         self._available = True
 
     @property
     def waiting(self) -> int:
         """How many facts are not on disk yet."""
         return self._waiting
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more facts wait than are to be kept."""
+        return self._waiting > FACTS_KEPT
 
     def commit(self, order: Order) -> None:
         self._intents.append(order)
@@ -75,9 +93,9 @@ class StoreWriter:
     def record(self, facts: list[Event]) -> None:
         """Write the facts of one input, in one transaction."""
         self._batches.append(facts)
-        self._waiting += len(facts)
+        self._count(len(facts))
         self._start()
-        if self._waiting > FACTS_KEPT:
+        if self.is_full:
             self._overflow()
 
     async def run(self) -> None:
@@ -156,7 +174,7 @@ class StoreWriter:
             return False
         for _ in range(batches):
             self._batches.popleft()
-        self._waiting -= len(facts)
+        self._count(-len(facts))
         self._set_available(True)
         return True
 
@@ -175,6 +193,13 @@ class StoreWriter:
         self._saving.clear()
         self._set_available(True)
         return True
+
+    def _count(self, facts: int) -> None:
+        self._waiting += facts
+        is_behind = self._waiting > BACKLOG
+        if is_behind != self._is_behind:
+            self._is_behind = is_behind
+            (self._fell_behind if is_behind else self._caught_up)()
 
     def _take_waiting(self) -> list[Order]:
         """Every intent that waited for a call that failed: it has waited long enough."""
