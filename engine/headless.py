@@ -11,9 +11,11 @@ import click
 from engine.core.events import TripKillSwitch
 from engine.health import apart_from_start
 from engine.ops import signals
+from engine.ops.errors import UserError
+from engine.ops.latch import write_private
 from engine.ops.lock import EngineLock
 from engine.ops.logging import start_logging
-from engine.ops.settings import Settings, load_settings
+from engine.ops.settings import Settings, find_kill_files, load_settings
 from engine.runtime import Runtime
 from engine.snapshot import Snapshot
 
@@ -28,10 +30,22 @@ def run() -> None:
     happens is in the log; the orders that are open at the end are named on the output as well. Exit
     status: 0 stopped as asked; 1 the engine failed; 2 it cannot start.
     """
-    settings = load_settings()
-    start_logging(settings)
-    with EngineLock(settings.lock_path):
-        asyncio.run(_run(settings))
+    try:
+        settings = load_settings()
+        start_logging(settings)
+        with EngineLock(settings.lock_path):
+            asyncio.run(_run(settings))
+    except UserError:
+        if signals.take(signal.SIGUSR1):
+            _latch_kill()
+        raise
+
+
+def _latch_kill() -> None:
+    """No engine was there to hear it: it is for the next one, or for the one that runs."""
+    if files := find_kill_files():
+        with suppress(OSError):
+            write_private(files.latch, b"signal: SIGUSR1\n")
 
 
 async def _run(settings: Settings) -> None:

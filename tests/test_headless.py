@@ -193,6 +193,30 @@ def test_a_kill_of_an_engine_that_cannot_start_is_for_the_next_one(folder: Path)
     assert (folder / "paper.kill_switch").read_text() == "signal: SIGUSR1\n"
 
 
+@pytest.mark.parametrize("wrong", ["FPS", "MODE", "CIRCUIT_BRAKER_RESET"])
+def test_a_kill_is_kept_where_the_settings_are_refused_and_say_where(
+    folder: Path, wrong: str
+) -> None:
+    with engine(folder, **{wrong: "?"}) as process:
+        wait_for(lambda: holds_signals(process.pid))
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(WITHIN_S) == 2
+        assert wrong in process.communicate()[1]
+    assert (folder / "paper.kill_switch").exists() == (wrong != "MODE")
+
+
+def test_a_kill_of_a_second_one_trips_the_first(folder: Path) -> None:
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        with engine(folder) as second:
+            wait_for(lambda: holds_signals(second.pid))
+            second.send_signal(signal.SIGUSR1)
+            assert second.wait(WITHIN_S) == 2
+        wait_for(lambda: "KillSwitchTriggered" in facts(folder))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN_S) == 0
+
+
 def test_a_second_one_is_refused_with_what_to_do(folder: Path) -> None:
     with engine(folder) as process:
         wait_for(lambda: logged(folder, "started: "))

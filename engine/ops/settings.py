@@ -418,6 +418,18 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
+def find_kill_files() -> KillFiles | None:
+    """Where the kill switch's files are, whatever other settings are wrong; None where DATA_DIR or
+    MODE is."""
+    try:
+        return Settings().kill_files
+    except ValidationError as error:
+        wrong = {str(detail["loc"][0]) for detail in error.errors()}
+    if wrong & {"data_dir", "mode"}:
+        return None
+    return Settings(**{name: Settings.model_fields[name].default for name in wrong}).kill_files
+
+
 def explain(error: ValidationError, model: type[BaseSettings]) -> list[str]:
     """A line for each wrong setting of `model`: its value unless it is secret, the rule, what the
     setting is for, its default."""
