@@ -15,6 +15,7 @@ from engine.core.matching import ANSWERS_KEPT
 from engine.core.model import OrderPurpose, OrderState, Quote, Side
 from engine.core.orders import FINAL_ORDERS_KEPT
 from engine.core.portfolio import ENTRIES_KEPT, EXECUTIONS_KEPT
+from engine.core.risk.strategy import RECENT_KEPT
 from engine.view import LINES_KEPT, SIGNALS_KEPT
 from tests.bench.soak import open_files, unfinished_files
 from tests.core.rig import Rig
@@ -50,6 +51,7 @@ BOUNDS = {
     "fintrac.transactions": A_MONTH,
     "history": HISTORY * SYMBOLS,
     "orders": FINAL_ORDERS_KEPT + 1_000,
+    "strategy.recent[]": RECENT_KEPT * POSITIONS,
 }
 """What may still grow after the first hour, by the end of its name, and how far."""
 

@@ -9,6 +9,7 @@ from engine.core.events import (
     CommandRefused,
     KilledPart,
     KillPart,
+    KillSwitchRearmed,
     OrderAdopted,
     PartKilled,
     PartRearmed,
@@ -111,6 +112,10 @@ class KilledParts:
     def on_restored(self, event: Restored) -> None:
         """What is still open of a part that was killed before the end is cancelled first."""
         self.killed = {killed.part: killed for killed in event.killed_parts}
+        self._cancel(self._orders.open.values())
+
+    def on_rearmed(self, _: KillSwitchRearmed | PartRearmed) -> None:
+        """What a kill that flattened had under way is stopped where another one still holds."""
         self._cancel(self._orders.open.values())
 
     def on_adopted(self, event: OrderAdopted) -> None:

@@ -12,8 +12,10 @@ from engine.core.events import (
     ChangeLimit,
     Command,
     ConfirmLive,
+    KillPart,
     MarkOrder,
     RearmKillSwitch,
+    RearmPart,
     RequestCancel,
     RequestMode,
     RequestReplace,
@@ -22,7 +24,7 @@ from engine.core.events import (
     ToggleStrategy,
     TripKillSwitch,
 )
-from engine.core.model import NANOS, KillAction, Mode, Order, OrderState
+from engine.core.model import NANOS, KillAction, Mode, Order, OrderState, Part, Scope
 from engine.simulation.options import Fault
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ class Operator:
             return
         actions = [self._toggle, self._toggle, self._mode, self.rearm, self._reset]
         actions += [self._resume, self._change_limit] * 3
+        actions += [self._kill_part]
         if self._world.options.config.mode is Mode.LIVE:
             actions += [self._try_live] * 8
         if orders := host.open_orders:
@@ -123,6 +126,26 @@ class Operator:
         name = self._random.choice(setups).name
         enabled = self._random.random() < 0.7
         self._send(ToggleStrategy(strategy=name, enabled=enabled, author=AUTHOR))
+
+    def _kill_part(self) -> None:
+        """One strategy, symbol or broker, with any action; most are re-armed after a while."""
+        config = self._world.options.config
+        names = {
+            Scope.STRATEGY: [setup.name for setup in config.strategies],
+            Scope.SYMBOL: [instrument.symbol for instrument in config.instruments],
+            Scope.BROKER: [instrument.venue for instrument in config.instruments],
+        }
+        scope = self._random.choice(list(Scope))
+        part = Part(scope, self._random.choice(names[scope]))
+        action = self._random.choice([*KillAction, None])
+        self._send(KillPart(part=part, source="key", action=action, author=AUTHOR))
+        self._world.note(Fault.KILL)
+        if self._random.random() < 0.7:
+            delay = self._random.randint(0, 30 * NANOS)
+            self._world.schedule.after(delay, lambda: self._rearm_part(part))
+
+    def _rearm_part(self, part: Part) -> None:
+        self._send(RearmPart(part=part, word="REARM", author=AUTHOR))
 
     def _reset(self) -> None:
         word = self._random.choice(("RESET", "reset"))

@@ -104,6 +104,8 @@ def _protected(host: Host) -> None:
         }
         if position.strategy == EXTERNAL:
             continue
+        if host.machine.parts.objection(position.strategy, position.symbol):
+            continue  # its strategy, symbol or broker is killed
         if (position.strategy, position.symbol) in refused or position.quantity < 0:
             continue  # the venue rejected its stop; or sold twice by a fill after its cancel
         left = _left_by_others(host, position)

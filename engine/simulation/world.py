@@ -10,7 +10,7 @@ from hashlib import sha256
 from random import Random
 
 from engine.core.events import BarClosed, BrokerChanged, Event, HaltChanged, QuoteUpdate
-from engine.core.model import MINUTE, NANOS, Quote
+from engine.core.model import MINUTE, NANOS, KillAction, Quote
 from engine.core.sessions import Calendars
 from engine.simulation.database import Database
 from engine.simulation.host import Crash, Host
@@ -27,6 +27,8 @@ REST = 60 * NANOS
 LAST_SIGNALS = 15 * NANOS
 """This long before the end strategies are off and prices still, so that nothing is under way."""
 SAVE = 5 * NANOS
+FLATTENED_CLOSED = 0.3
+"""Of the sessions in which a market closes, in so many all is to be flattened while it is."""
 PLENTY = 1e6
 
 
@@ -94,6 +96,10 @@ class World:
         self._every(SAVE, lambda: self.host and not self._locked() and self.host.save())
         for fault, happen in self.now_and_then.items():
             self._now_and_then(fault, happen)
+        for table in self.options.config.calendars:
+            if self.random.random() < FLATTENED_CLOSED:
+                at = self.random.randrange(table.closes[0], table.opens[1]) - self.schedule.now
+                self.schedule.after(at, lambda: self.operator.kill(KillAction.FLATTEN))
         self.schedule.after(0, self._start)
 
     def go_on(self, length: int) -> None:

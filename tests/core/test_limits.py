@@ -294,6 +294,17 @@ def test_orders_at_the_pace_of_the_throttle_do_not_trip_it() -> None:
     assert len(rig.of(OrderPurpose.ENTRY)) == 20
 
 
+def test_a_throttle_that_is_tightened_counts_the_orders_before() -> None:
+    rig = Rig(limits=limits(throttle_orders=0))
+    rig.quote(100)
+    flip(rig, 10)
+    rig.send(change("throttle_orders", "5"))
+    assert rig.facts(CircuitBreakerTripped) == []
+    flip(rig, 1)
+    (fact,) = rig.facts(CircuitBreakerTripped)
+    assert "made 6 orders of ACME" in fact.reason
+
+
 # --- the account ---------------------------------------------------------------------------------
 
 

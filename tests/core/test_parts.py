@@ -221,3 +221,15 @@ def test_the_kill_switch_stands_above_the_parts() -> None:
     rig.signal(Side.SELL, strategy="first")
     rig.signal(Side.BUY, strategy="first")
     assert rig.facts(SignalBlocked)[-1].reason == "strategy first is killed (key)"
+
+
+@pytest.mark.parametrize("word", ["REARM", ""])
+def test_an_exit_under_way_is_cancelled_where_the_kill_that_flattens_is_rearmed(word: str) -> None:
+    """While both hold, the stronger one counts; the weaker one is still there after it."""
+    rig = two()
+    rig.hold_position(strategy="first")
+    kill(rig, FIRST, KillAction.CANCEL)
+    kill(rig, STOCK, KillAction.FLATTEN)
+    (closing,) = rig.of(OrderPurpose.EXIT)
+    rearm(rig, STOCK, word)
+    assert rig.state_of(closing) is (S.CANCELED if word else S.ACCEPTED)

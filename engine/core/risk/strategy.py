@@ -1,5 +1,6 @@
 """The second tier: what holds for each strategy."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
@@ -20,6 +21,8 @@ Key = tuple[str, str]
 
 DECIDED = (OrderPurpose.ENTRY, OrderPurpose.EXIT)
 """Orders that a strategy decided on."""
+RECENT_KEPT = 1000
+"""Orders of a strategy in a symbol whose times are kept for the throttle, where it allows fewer."""
 
 
 class StrategyTier:
@@ -73,15 +76,8 @@ class StrategyTier:
         """The most orders that the strategy made in one symbol within the throttle's time."""
         if not limits.throttle_orders:
             return []
-        since = now - int(limits.throttle_seconds * NANOS)
-        most = max(
-            (
-                sum(ts > since for ts in times)
-                for (name, _), times in self.recent.items()
-                if name == strategy
-            ),
-            default=0,
-        )
+        counts = (self._repeated(key, limits, now) for key in self.recent if key[0] == strategy)
+        most = max(counts, default=0)
         limit, name = Decimal(limits.throttle_orders), "throttle_orders"
         return [
             Usage("strategy", "repeated_orders", strategy, Decimal(most), limit, "", setting=name)
@@ -94,20 +90,28 @@ class StrategyTier:
         self._count(order)
         if order.purpose is OrderPurpose.ENTRY:
             self.cooling[order.strategy, order.symbol] = event.ts
-        if order.purpose in DECIDED and limits.throttle_orders:
+        if order.purpose in DECIDED:
+            self._remember((order.strategy, order.symbol), event.ts, limits)
             self._throttle(order, limits, event.ts)
 
     def _throttle(self, order: Order, limits: RiskLimits, now: int) -> None:
-        since = now - int(limits.throttle_seconds * NANOS)
-        key = (order.strategy, order.symbol)
-        recent = [ts for ts in self.recent.get(key, ()) if ts > since]
-        self.recent[key] = recent = [*recent, now][-limits.throttle_orders - 1 :]
-        if len(recent) > limits.throttle_orders:
+        made = self._repeated((order.strategy, order.symbol), limits, now)
+        if limits.throttle_orders and made > limits.throttle_orders:
             seconds = f"{limits.throttle_seconds.normalize():f}"
             self._trip(
-                f"{order.strategy} made {len(recent)} orders of {order.symbol} within {seconds} s"
+                f"{order.strategy} made {made} orders of {order.symbol} within {seconds} s"
                 " (THROTTLE_ORDERS)"
             )
+
+    def _remember(self, key: Key, ts: int, limits: RiskLimits) -> None:
+        """Whatever the throttle is now: it may be tightened while they still count."""
+        times = self.recent.setdefault(key, [])
+        times.append(ts)
+        del times[: -max(RECENT_KEPT, limits.throttle_orders + 1)]
+
+    def _repeated(self, key: Key, limits: RiskLimits, now: int) -> int:
+        times = self.recent.get(key, [])
+        return len(times) - bisect_right(times, now - int(limits.throttle_seconds * NANOS))
 
     def on_closed(self, event: PositionClosed, limits: RiskLimits) -> None:
         trip = event.round_trip
@@ -149,8 +153,7 @@ class StrategyTier:
             elif order.filled and order.purpose is not OrderPurpose.EXTERNAL:
                 self.cooling[key] = max(self.cooling.get(key, 0), order.updated_ts)
             if order.purpose in DECIDED:
-                known = [*self.recent.get(key, ()), order.created_ts]
-                self.recent[key] = known[-limits.throttle_orders - 1 :]
+                self._remember(key, order.created_ts, limits)
 
     def _count(self, order: Order) -> None:
         if order.purpose is OrderPurpose.ENTRY:
