@@ -1,0 +1,95 @@
+"""The computer's clock is set forward or back by an hour while a live feed is traded."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from engine.brokers.base import BaseBroker
+from engine.brokers.paper import PaperBroker
+from engine.build import exchange_rules
+from engine.core.events import ExecutionReport, Restored
+from engine.core.model import MINUTE, NANOS, Instrument, Order
+from engine.core.sessions import Calendars
+from engine.feeds.clock import SystemClock
+from engine.feeds.synthetic import SyntheticFeed
+from engine.ops.settings import Settings
+from engine.runtime import Parts
+from tests.session import journals, ledger_check, replayed, rows, running, zigzag
+
+HOUR = 60 * MINUTE
+
+
+class Clock:
+    """The computer's, which somebody sets."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() + self.offset
+
+
+class Held(PaperBroker):
+    """Answers a submit once it is let go on."""
+
+    sent: list[str]
+    go_on: asyncio.Event
+
+    async def submit_order(self, order: Order) -> ExecutionReport:
+        self.sent.append(order.client_order_id)
+        answer = await super().submit_order(order)
+        await self.go_on.wait()
+        return answer
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
+async def test_an_hour_loses_no_order_doubles_none_and_counts_for_no_silence(
+    tmp_path: Path, jump: int
+) -> None:
+    clock, brokers = Clock(), list[Held]()
+
+    def make(
+        settings: Settings,
+        instruments: Sequence[Instrument],
+        restored: Restored,
+        calendars: Calendars,
+        now: Callable[[], int],
+    ) -> Mapping[str, BaseBroker]:
+        broker = Held(instruments, exchange_rules(settings), calendars, now)
+        broker.sent, broker.go_on = [], asyncio.Event()
+        broker.restore(restored)
+        brokers.append(broker)
+        return {broker.name: broker}
+
+    def feed(*_: object) -> SyntheticFeed:
+        return SyntheticFeed(1, 200, 1, interval=NANOS // 4, clock=SystemClock(clock))
+
+    settings = zigzag(tmp_path, dead_man_s=1800, submit_timeout_s=60)
+    async with running(settings, Parts(feed, make, wall=clock)) as session:
+        await session.until(lambda _: brokers and brokers[0].sent)
+        clock.offset = jump
+        before = await session.until(lambda s: s.wall_ts > 0)
+        later = len(session.snapshots) + 4
+        await session.until(lambda _: len(session.snapshots) > later)
+        brokers[0].go_on.set()
+        snapshot = await session.until(lambda s: len(s.orders) > len(before.orders) + 1)
+        clock.offset = 0
+        orders = len(snapshot.orders)
+        snapshot = await session.until(lambda s: len(s.orders) > orders + 1)
+        assert not snapshot.kill.tripped, "the operator was silent for seconds"
+    sent = brokers[0].sent
+    assert len(sent) == len(set(sent))
+    states = dict(rows(settings, "SELECT client_order_id, state FROM orders"))
+    assert set(sent) <= states.keys()
+    assert not {"intended", "submitted", "in_doubt", "abandoned"} & set(states.values())
+    machine = replayed(settings, journals(settings)[0])
+    assert machine.state_hash() == session.runtime.machine.state_hash()
+    ((backwards,),) = rows(
+        settings,
+        "SELECT count(*) FROM audit_log a JOIN audit_log b ON b.id = a.id + 1 WHERE b.ts < a.ts",
+    )
+    assert backwards == 0
+    assert await ledger_check(settings) == []
