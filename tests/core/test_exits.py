@@ -1,5 +1,6 @@
 """Exits: everything closed when the kill switch says so, and exits with a limit."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -487,6 +488,14 @@ def sell(rig: Rig, price: float = 100, **how: Any) -> Order:
     return rig.last(EXIT)
 
 
+def rejected(rig: Rig, exit_: Callable[[], object]) -> None:
+    """The venue rejects the exit that `exit_` leads to."""
+    rig.void = {SubmitOrder}
+    exit_()
+    rig.void = set()
+    rig.report(rig.last(EXIT), S.REJECTED, reason="collar")
+
+
 @pytest.mark.parametrize(("offset", "limit"), [(0, "99.99"), (10, "99.89"), (-20, "100.19")])
 def test_it_is_a_limit_at_the_bid_and_a_set_distance_from_it(offset: int, limit: str) -> None:
     rig = limited(entry_offset_bps=Decimal(offset))
@@ -555,12 +564,119 @@ def test_one_that_is_rejected_is_the_markets_after_five_minutes() -> None:
 def test_a_strategy_that_wants_to_be_long_again_ends_an_exit_that_waits() -> None:
     rig = limited()
     rig.hold_position()
-    rig.void = {SubmitOrder}
-    rig.report(sell(rig), S.REJECTED, reason="collar")
+    rejected(rig, lambda: rig.signal(Side.SELL))
     rig.signal(Side.BUY)
     rig.tick(300)
     assert rig.position().quantity == 49
     assert len(exits(rig)) == 1
+
+
+def test_but_none_that_is_to_be_flat_whatever_it_wants() -> None:
+    rig = Rig()
+    rig.hold_position()
+    rejected(rig, lambda: flatten(rig))
+    rig.signal(Side.BUY)
+    rig.tick(298)
+    assert exits(rig) == [49]
+    rig.tick(1)
+    assert exits(rig) == [49, 49]
+
+
+def test_an_exit_that_waits_does_not_leave_because_it_is_signalled_again() -> None:
+    rig = Rig()
+    rig.hold_position()
+    rejected(rig, lambda: rig.signal(Side.SELL))
+    assert (reasons(rig), not_flat(rig)) == ([], []), "its strategy's, and under its stop"
+    rig.signal(Side.SELL)
+    assert exits(rig) == [49]
+    assert at_work(rig) == [(STOP, 49)]
+
+
+def test_an_exit_at_work_when_all_is_to_be_flat_is_followed_as_one_of_those() -> None:
+    rig = Rig()
+    rig.hold_position()
+    rig.signal(Side.SELL)
+    assert not_flat(rig) == []
+    flatten(rig)
+    assert not_flat(rig) == [(49, "test")]
+    rig.report(rig.last(EXIT), S.CANCELED)
+    assert exits(rig) == [49]
+    rig.tick(5)
+    assert exits(rig) == [49, 49]
+
+
+def test_what_is_bought_after_an_exit_is_kept() -> None:
+    rig = Rig()
+    rig.hold_position()
+    rig.signal(Side.SELL)
+    rig.quote(100)
+    assert rig.position().quantity == 0
+    rig.hold_position()
+    rig.tick(60)
+    assert at_work(rig) == [(STOP, 49)]
+
+
+def test_a_limit_stays_when_its_strategy_is_switched_off() -> None:
+    rig = limited()
+    rig.hold_position()
+    order = sell(rig)
+    rig.toggle(enabled=False)
+    assert rig.open == [order]
+
+
+# --- after a restart -----------------------------------------------------------------------------
+
+
+def signalled(rig: Rig, side: Side) -> Rig:
+    """The next session; the last that the strategy signalled is `side`."""
+    state = StrategyState("puppet", True, last_signals={"ACME": side})
+    restored = replace(rig.durable(), strategies=(state,))
+    return Rig(restored=restored, exchange=rig.exchange, now=rig.now)
+
+
+def test_an_exit_that_was_signalled_is_made_and_an_entry_is_no_exit() -> None:
+    rig = Rig()
+    rig.hold_position()
+    bought = signalled(rig, Side.BUY)
+    assert at_work(bought) == [(STOP, 49)]
+    sold = signalled(bought, Side.SELL)
+    assert at_work(sold) == [(EXIT, 49)]
+    sold.quote(100)
+    again = signalled(sold, Side.SELL)
+    again.hold_position()
+    assert at_work(again) == [(STOP, 49)], "the exit of a position that is closed is carried out"
+
+
+def test_the_same_exit_as_before_a_restart_is_made_five_minutes_later() -> None:
+    rig = Rig()
+    rig.hold_position()
+    first = signalled(rig, Side.SELL)
+    first.report(first.last(EXIT), S.CANCELED)
+    again = signalled(first, Side.SELL)
+    assert at_work(again) == [(STOP, 49)]
+    again.tick(299)
+    assert exits(again) == []
+    again.tick(1)
+    assert exits(again) == [49]
+
+
+# --- shorts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "mark", "protected_at"),
+    [(-5, 100.0, 98), (-5, 0.01, 0.01), (-5, None, None), (5, 100.0, None)],
+)
+def test_what_is_bought_back_too_far_has_a_stop(
+    held: int, mark: float | None, protected_at: float | None
+) -> None:
+    position = Position("puppet", "ACME", Decimal(held), Decimal(100 * held), opened_ts=1)
+    marks = {} if mark is None else {"ACME": mark}
+    rig = Rig(restored=Restored(Decimal(100_000), positions=(position,), marks=marks))
+    flatten(rig)
+    exit_ = rig.last(EXIT)
+    assert exit_.side is (Side.BUY if held < 0 else Side.SELL)
+    assert exit_.stop_loss == (None if protected_at is None else Decimal(str(protected_at)))
 
 
 def test_without_a_fresh_price_it_is_the_markets_at_once() -> None:

@@ -1,5 +1,6 @@
 """One strategy, one symbol or one broker is killed by itself; the rest trades on."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,12 +15,25 @@ from engine.core.events import (
     PartRearmed,
     QueryOrder,
     RearmPart,
+    Restored,
     SignalBlocked,
     SubmitFailed,
     SubmitOrder,
+    TripKillSwitch,
 )
-from engine.core.model import KillAction, Order, OrderPurpose, OrderState, Part, Scope, Side
-from tests.core.rig import ACME, COIN, Rig, effects_of
+from engine.core.execution.rules import StrategyOff
+from engine.core.model import (
+    EXTERNAL,
+    KillAction,
+    Order,
+    OrderPurpose,
+    OrderState,
+    Part,
+    Position,
+    Scope,
+    Side,
+)
+from tests.core.rig import ACME, AT_MARKET, COIN, Rig, effects_of
 
 S = OrderState
 ELSEWHERE = replace(COIN, venue="elsewhere")
@@ -110,14 +124,56 @@ def test_the_action_says_which_orders_of_the_part_are_cancelled(
     assert (rig.state_of(entry), rig.state_of(stop)) == (entry_is, stop_is)
 
 
-def test_a_part_that_is_flattened_closes_its_positions_and_leaves_the_others() -> None:
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.scope)
+@pytest.mark.parametrize("has_stop", [True, False])
+def test_a_part_that_is_flattened_closes_its_positions_and_leaves_the_others(
+    part: Part, has_stop: bool
+) -> None:
     rig = two()
-    rig.hold_position(strategy="first")
     rig.hold_position(50, strategy="second", symbol="COIN")
-    kill(rig, FIRST, KillAction.FLATTEN)
+    rig.hold_position(strategy="first")
+    if not has_stop:
+        rig.report(rig.last(OrderPurpose.PROTECTIVE_STOP), S.REJECTED, reason="no stops today")
+    kill(rig, part, KillAction.FLATTEN)
+    assert [order.symbol for order in rig.submits(OrderPurpose.EXIT)] == ["ACME"]
     rig.quote(100)
+    rig.quote(50, "COIN")
     assert rig.position("first").quantity == 0
     assert rig.position("second", "COIN").quantity > 0
+
+
+@pytest.mark.parametrize(("reason", "told"), [("panic", "panic"), ("", "key")])
+def test_a_position_that_is_to_be_flat_says_who_wanted_it(reason: str, told: str) -> None:
+    for flatten in (
+        KillPart(part=FIRST, source="key", reason=reason, action=KillAction.FLATTEN),
+        TripKillSwitch(source="key", reason=reason, action=KillAction.FLATTEN),
+    ):
+        rig = two()
+        rig.hold_position(strategy="first")
+        rig.void = {CancelOrder}
+        rig.send(flatten)
+        assert [found.reason for found in rig.machine.desk.not_flat()] == [told]
+
+
+def test_what_is_to_be_flat_for_another_reason_does_not_leave_a_killed_part() -> None:
+    rig = two(execution=replace(AT_MARKET, on_strategy_off=StrategyOff.FLATTEN))
+    rig.hold_position(strategy="first")
+    kill(rig, STOCK)
+    rig.toggle("first", enabled=False)
+    rig.tick(60)
+    assert rig.of(OrderPurpose.EXIT) == []
+    rearm(rig, STOCK)
+    assert len(rig.submits(OrderPurpose.EXIT)) == 1
+
+
+def test_what_turns_up_in_a_killed_part_is_cancelled() -> None:
+    rig = two()
+    kill(rig, STOCK)
+    for order in (Rig().buy(), Rig(instruments=(ELSEWHERE,)).buy(50, symbol="COIN")):
+        external = {"strategy": EXTERNAL, "purpose": OrderPurpose.EXTERNAL, "state": S.ACCEPTED}
+        rig.machine.orders.adopt(replace(order, **external))
+    rig.tick()
+    assert [effect.order.symbol for effect in effects_of(rig.effects, CancelOrder)] == ["ACME"]
 
 
 def test_a_position_of_a_killed_part_is_protected_again_once_it_is_rearmed() -> None:
@@ -143,6 +199,14 @@ def test_a_second_kill_of_a_part_may_do_more_never_less() -> None:
     assert rig.state_of(stop) is S.ACCEPTED
     kill(rig, FIRST, KillAction.CANCEL)
     assert rig.state_of(stop) is S.CANCELED
+
+
+def test_an_order_in_two_killed_parts_is_cancelled_where_one_of_them_says_so() -> None:
+    rig = two()
+    rig.hold_position(strategy="first")
+    kill(rig, STOCK, KillAction.STOP)
+    kill(rig, FIRST, KillAction.CANCEL)
+    assert rig.open == []
 
 
 def test_where_parts_overlap_the_strongest_action_counts() -> None:
@@ -197,6 +261,30 @@ def test_to_rearm_takes_the_word_a_killed_part_and_no_order_of_it_in_doubt() -> 
         "type REARM to re-arm",
         f"orders are in doubt: {entry.client_order_id}",
     ]
+
+
+def test_orders_at_work_and_the_doubts_of_others_do_not_keep_a_part_killed() -> None:
+    rig = two(void=(CancelOrder, QueryOrder))
+    rig.hold_position(strategy="first")
+    rig.lost = {SubmitOrder}
+    entry = rig.buy(50, strategy="second", symbol="COIN")
+    rig.send(SubmitFailed(entry.client_order_id, True, "no answer"))
+    kill(rig, FIRST, KillAction.STOP)
+    rearm(rig, FIRST)
+    assert rig.state_of(entry) is S.IN_DOUBT
+    assert [fact.part for fact in rig.facts(PartRearmed)] == [FIRST]
+
+
+@pytest.mark.parametrize(("held", "refusals"), [(1, 0), (0, 1)])
+def test_a_strategy_that_is_gone_has_its_name_while_it_holds_something(
+    held: int, refusals: int
+) -> None:
+    position = Position("gone", "ACME", Decimal(held), Decimal(100 * held), opened_ts=1)
+    rig = two(restored=Restored(Decimal(100_000), positions=(position,)))
+    kill(rig, Part(Scope.STRATEGY, "gone"))
+    assert len(rig.facts(CommandRefused)) == refusals
+    kill(rig, Part(Scope.STRATEGY, "ACME"))
+    assert len(rig.facts(CommandRefused)) == refusals + 1
 
 
 @pytest.mark.parametrize("scope", list(Scope))

@@ -577,6 +577,24 @@ def test_where_the_venue_has_trailing_stops_it_does_the_following() -> None:
     assert rig.last(STOP).stop_price == 103, "the next one begins where this one was"
 
 
+def test_a_trailing_stop_filled_in_part_leaves_the_target_where_it_was() -> None:
+    rig = able(Rig(), **TRAILING)
+    rig.hold_position(trail=2, take_profit=110)
+    rig.fill(rig.last(STOP), 9, 98)
+    assert rig.machine.state()["desk"]["brackets"] == [
+        Bracket("puppet", "ACME", d(98), d(110), d(2))
+    ]
+
+
+def test_a_stop_that_fills_before_the_venue_has_acknowledged_it_is_the_only_one() -> None:
+    rig = able(Rig())
+    entry = rig.buy()
+    rig.void = {SubmitOrder}
+    rig.fill(entry, 49, state=S.FILLED)
+    rig.fill(rig.last(STOP), 49, 98, state=S.FILLED)
+    assert len(rig.of(STOP)) == 1
+
+
 # --- refused -------------------------------------------------------------------------------------
 
 

@@ -185,7 +185,7 @@ class Exits:
         exit_ = self.wanted[key]
         order = self._order(position, exit_)
         if not self._context.orders.intend(order):
-            self._postpone(key, "the same exit was made before", REFUSED_PAUSE)
+            self.on_duplicate(order)
             return False
         self.wanted[key] = replace(exit_, order=order.client_order_id, problem="")
         if order.type is OrderType.LIMIT:
@@ -261,7 +261,7 @@ class Exits:
             del self.wanted[key]
 
     def on_duplicate(self, order: Order) -> None:
-        """The database has an exit of this id, from an order that is not in memory any more."""
+        """An exit of this id was made before; the database may have it when memory has not."""
         key = (order.strategy, order.symbol)
         if key in self.wanted:
             reason = "the same exit was made before"
