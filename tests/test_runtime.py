@@ -64,6 +64,20 @@ def settings(tmp_path: Path) -> Settings:
     return zigzag(tmp_path)
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the orders that reach the paper broker."""
+    ids: list[str] = []
+
+    class Watched(PaperBroker):
+        async def submit_order(self, order: Order) -> ExecutionReport:
+            ids.append(order.client_order_id)
+            return await super().submit_order(order)
+
+    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
+    return ids
+
+
 def entries(snapshot: Snapshot) -> list[Order]:
     return [order for order in snapshot.orders if order.purpose is ENTRY]
 
@@ -411,16 +425,8 @@ async def locked(settings: Settings) -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("_impatient")
 async def test_no_order_leaves_while_the_database_is_locked_and_it_recovers_by_itself(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, sent: list[str]
 ) -> None:
-    sent: list[str] = []
-
-    class Watched(PaperBroker):
-        async def submit_order(self, order: Order) -> ExecutionReport:
-            sent.append(order.client_order_id)
-            return await super().submit_order(order)
-
-    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
     async with running(settings) as session:
         await session.until(holds)
         async with locked(settings):
@@ -537,15 +543,9 @@ async def test_a_submit_that_did_not_leave_ends_its_order_at_once(
 
 
 async def test_a_kill_overtakes_a_submit_that_waits_for_its_turn(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, sent: list[str]
 ) -> None:
     """The intent is committed, the request is under way on the loop, and then the key is hit."""
-    sent: list[str] = []
-
-    class Watched(PaperBroker):
-        async def submit_order(self, order: Order) -> ExecutionReport:
-            sent.append(order.client_order_id)
-            return await super().submit_order(order)
 
     class Killed(Runtime):
         def publish(self, event: Event) -> None:
@@ -553,7 +553,6 @@ async def test_a_kill_overtakes_a_submit_that_waits_for_its_turn(
             if isinstance(event, IntentCommitted):
                 self.command(KILL)
 
-    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
     session = Session(settings, Killed)
     session.start()
     await session.until(lambda s: s.kill.phase == "complete")
@@ -567,18 +566,12 @@ async def test_a_kill_overtakes_a_submit_that_waits_for_its_turn(
 )
 async def test_an_error_in_a_subscriber_stops_trading_and_is_told(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    sent: list[str],
     caplog: pytest.LogCaptureFixture,
     fact: type[Event],
     left: int,
 ) -> None:
     """F81. Not even the order leaves that the same event was about to send."""
-    sent: list[str] = []
-
-    class Watched(PaperBroker):
-        async def submit_order(self, order: Order) -> ExecutionReport:
-            sent.append(order.client_order_id)
-            return await super().submit_order(order)
 
     class Broken(Runtime):
         async def _trade(self, repository: Repository, restored: Restored) -> None:
@@ -588,7 +581,6 @@ async def test_an_error_in_a_subscriber_stops_trading_and_is_told(
     def fail(event: Event) -> None:
         raise ZeroDivisionError("half of a decision")
 
-    monkeypatch.setattr(engine.build, "PaperBroker", Watched)
     settings = zigzag(tmp_path)
     session = Session(settings, Broken)
     session.start()

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, closing, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -90,6 +90,12 @@ from .conftest import Database, MakeFill, MakeOrder, Stamp
 ROOT = Path(__file__).parents[2]
 CASH = Decimal(100_000)
 BITCOIN = Instrument("BTC-USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.00000001"))
+
+
+async def record(store: Repository, stamp: Stamp, facts: Iterable[Event], together: bool) -> None:
+    stamped = [stamp(fact) for fact in facts]
+    for batch in [stamped] if together else [[fact] for fact in stamped]:
+        await store.record(batch)
 
 
 async def restart(store: Repository, place: Place, day_start_ts: int | None = None) -> Restored:
@@ -409,9 +415,7 @@ async def test_the_returns_of_round_trips_are_kept(store: Repository, stamp: Sta
 async def test_a_strategy_is_restored_as_its_facts_left_it(
     store: Repository, stamp: Stamp, facts: list[Event], state: StrategyState, together: bool
 ) -> None:
-    stamped = [stamp(fact) for fact in facts]
-    for batch in [stamped] if together else [[fact] for fact in stamped]:
-        await store.record(batch)
+    await record(store, stamp, facts, together)
     assert (await store.restore(CASH, None)).strategies == (state,)
 
 
@@ -442,21 +446,30 @@ TRIPPED = KillSwitchState(True, "key", "panic", 1)
             ],
             replace(TRIPPED, action=KillAction.FLATTEN, flatten_ts=2),
         ),
+        ([CircuitBreakerCounted(2, 5, "no margin")], CircuitBreakerState(2)),
+        (
+            [CircuitBreakerCounted(2, 5, "no margin"), CircuitBreakerCounted(0, 5, "")],
+            CircuitBreakerState(),
+        ),
+        (
+            [CircuitBreakerCounted(5, 5, "halted"), CircuitBreakerTripped("5 failures")],
+            CircuitBreakerState(5, True, "5 failures", 2),
+        ),
+        ([CircuitBreakerTripped("too fast"), CircuitBreakerReset("ann")], CircuitBreakerState()),
     ],
 )
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
-async def test_the_kill_switch_stays_as_it_was(
+async def test_the_kill_switch_and_the_circuit_breaker_stay_as_they_were(
     store: Repository,
     place: Place,
     stamp: Stamp,
     facts: list[Event],
-    state: KillSwitchState,
+    state: KillSwitchState | CircuitBreakerState,
     together: bool,
 ) -> None:
-    stamped = [stamp(fact) for fact in facts]
-    for batch in [stamped] if together else [[fact] for fact in stamped]:
-        await store.record(batch)
-    assert (await restart(store, place)).kill == state
+    await record(store, stamp, facts, together)
+    restored = await restart(store, place)
+    assert state in (restored.kill, restored.breaker)
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
@@ -470,9 +483,7 @@ async def test_the_parts_that_are_killed_stay_so_each_as_it_was_killed_first(
         PartKilled(symbol, "tradebot kill", "all out", "bob", KillAction.FLATTEN),
         PartRearmed(broker, "ann"),
     ]
-    stamped = [stamp(fact) for fact in facts]
-    for batch in [stamped] if together else [[fact] for fact in stamped]:
-        await store.record(batch)
+    await record(store, stamp, facts, together)
     killed = KilledPart(symbol, "key", "panic", 1, KillAction.FLATTEN)
     assert (await restart(store, place)).killed_parts == (killed,)
 
@@ -585,36 +596,6 @@ async def test_a_pause_that_cannot_be_read_is_the_users_to_mend(
     database.edit("UPDATE bot_state SET value = '[1]' WHERE key = 'pauses'")
     with pytest.raises(UserError, match="holds a value that cannot be read"):
         await restored_from(place)
-
-
-@pytest.mark.parametrize(
-    ("facts", "state"),
-    [
-        ([CircuitBreakerCounted(2, 5, "no margin")], CircuitBreakerState(2)),
-        (
-            [CircuitBreakerCounted(2, 5, "no margin"), CircuitBreakerCounted(0, 5, "")],
-            CircuitBreakerState(),
-        ),
-        (
-            [CircuitBreakerCounted(5, 5, "halted"), CircuitBreakerTripped("5 failures")],
-            CircuitBreakerState(5, True, "5 failures", 2),
-        ),
-        ([CircuitBreakerTripped("too fast"), CircuitBreakerReset("ann")], CircuitBreakerState()),
-    ],
-)
-@pytest.mark.parametrize("together", [True, False], ids=["one batch", "a batch each"])
-async def test_the_circuit_breaker_stays_as_it_was(
-    store: Repository,
-    place: Place,
-    stamp: Stamp,
-    facts: list[Event],
-    state: CircuitBreakerState,
-    together: bool,
-) -> None:
-    stamped = [stamp(fact) for fact in facts]
-    for batch in [stamped] if together else [[fact] for fact in stamped]:
-        await store.record(batch)
-    assert (await restart(store, place)).breaker == state
 
 
 async def test_the_trading_day_the_peak_and_the_marks_are_restored(
