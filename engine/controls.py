@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from engine.core import events as e
+from engine.core.execution.desk import CLOSES_TOO_MUCH
 from engine.core.model import utc
 from engine.core.text import clean
 from engine.ops.options import FROM, TO
@@ -25,6 +26,11 @@ from engine.store.models import AuditLog
 from engine.store.place import Place
 
 Facts = tuple[type[e.Event], ...]
+
+
+CHILD_CAP = "children within their parent"
+"""Stops, targets and exits close no more than is held, a replace included: one that would is not
+sent, and ends with that reason."""
 
 
 class Control(NamedTuple):
@@ -79,6 +85,8 @@ CONTROLS = (
         "target, trailing stop", ("take_profit_pct", "trailing_stop_pct"), facts=(e.TargetReached,)
     ),
     Control("no short", (), ("short",)),
+    Control("no trade with oneself", (), ("self_trade",)),
+    Control(CHILD_CAP, ()),
     _limit("min_signal_strength", "signal_strength"),
     _limit("max_trades_per_day", "trades_per_day"),
     _limit("max_consecutive_losses", "consecutive_losses", facts=(e.StrategyPaused,)),
@@ -111,7 +119,12 @@ class Use(Struct):
         self.last_ts = ts
 
 
+class _Order(Struct, frozen=True):
+    reason: str = ""
+
+
 class _Payload(Struct):
+    order: _Order = _Order()
     check: str = ""
     passed: bool = False
 
@@ -128,7 +141,7 @@ class Register:
     @property
     def kinds(self) -> set[str]:
         """The facts that it wants to see."""
-        checked = (e.RiskChecked, e.SignalBlocked, e.LimitBreached, e.LimitChanged)
+        checked = (e.RiskChecked, e.SignalBlocked, e.LimitBreached, e.LimitChanged, e.OrderCanceled)
         return {*self._of_fact, *(kind.__name__ for kind in checked)}
 
     def add(self, kind: str, ts: int, payload: str, counted: bool) -> None:
@@ -142,6 +155,8 @@ class Register:
             self.uses[name].count(ts, stopped=True)
             return
         what = msgspec.json.decode(payload, type=_Payload)
+        if what.order.reason.endswith(CLOSES_TOO_MUCH):
+            self.uses[CHILD_CAP].count(ts, stopped=True)
         name = self._of_check.get(what.check)
         if name is None:
             return

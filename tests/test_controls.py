@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from msgspec.structs import replace
 from engine.cli import main
 from engine.controls import CONTROLS
 from engine.core import events as e
-from engine.core.model import DAY, Side, Signal
+from engine.core.model import DAY, Order, OrderPurpose, OrderState, OrderType, Side, Signal
 from engine.core.risk.limits import RiskLimits
 from engine.ops.settings import Settings, load_settings
 from engine.store.place import Place
 from engine.store.repository import Repository
 
 SIGNAL = Signal("puppet", "ACME", Side.BUY, 1, 100.0)
+EXIT = Order(
+    "tb-2", "puppet", "ACME", Side.SELL, OrderType.MARKET, Decimal(1), OrderPurpose.EXIT,
+    1, 1, Decimal(100), state=OrderState.CANCELED,
+)  # fmt: skip
 
 
 def exposure(used: float) -> e.RiskChecked:
@@ -33,6 +38,8 @@ FACTS: list[e.Event] = [
     e.SignalBlocked(SIGNAL, "stale", "the last price is old"),
     e.KillSwitchTriggered("key", "", "me"),
     e.LimitChanged("max_exposure_pct", "80", "60", False, "me", setting="80"),
+    e.OrderCanceled(replace(EXIT, reason="not sent: open orders would close more than is held")),
+    e.OrderCanceled(replace(EXIT, reason="asked for by me")),
 ]
 
 
@@ -70,6 +77,7 @@ def test_what_was_asked_and_what_was_stopped() -> None:
     assert uses(rows["fresh prices"]) == (1, 1, "1970-01-05T00:00:00+00:00")
     assert uses(rows["kill switch"]) == (1, 1, "1970-01-06T00:00:00+00:00")
     assert uses(rows["leverage"]) == (0, 0, None)
+    assert uses(rows["children within their parent"]) == (1, 1, "1970-01-08T00:00:00+00:00")
 
 
 @pytest.mark.usefixtures("recorded")

@@ -18,6 +18,7 @@ from engine.core.events import (
     CommitIntent,
     KillSwitchTriggered,
     LimitChanged,
+    QuoteUpdate,
     Restored,
     RiskChecked,
     SignalBlocked,
@@ -29,12 +30,14 @@ from engine.core.model import (
     AssetClass,
     Instrument,
     OrderPurpose,
+    OrderType,
     Position,
+    Quote,
     Side,
     nanos,
 )
 from engine.core.risk import RiskLimits
-from tests.core.rig import ACME, BOUNDED, COIN, START, Rig
+from tests.core.rig import ACME, AT_MARKET, BOUNDED, COIN, START, Rig
 from tests.core.test_risk import blocks, holding, limits, lose
 
 B, S = Side.BUY, Side.SELL
@@ -104,6 +107,20 @@ def test_a_print_far_from_the_one_before_is_not_bought_on(
     rig.signal(B, prices[-1])
     assert blocks(rig) == blocked
     assert len(rig.submits(OrderPurpose.ENTRY)) == 1 - len(blocked)
+
+
+@pytest.mark.parametrize(("ask", "blocked"), [(99.99, []), (100, ["self_trade"])])
+def test_no_entry_trades_with_an_order_of_the_account(ask: float, blocked: list[str]) -> None:
+    by_limit = replace(AT_MARKET, exit_order_type=OrderType.LIMIT)
+    five = limits(max_position_size_pct=5)
+    rig = Rig("puppet", "other", execution=by_limit, limits=five, restored=holding(10))
+    rig.quote(100)
+    rig.wish(Side.SELL)
+    rig.quote(100, size=0.5)
+    assert rig.last(OrderPurpose.EXIT).limit_price == 100
+    rig.wish(Side.BUY, "other")
+    rig.send(QuoteUpdate(Quote("ACME", rig.now, 99.98, ask, 0.5, 0.5)))
+    assert [fact.check for fact in rig.facts(SignalBlocked)] == blocked
 
 
 def test_a_bar_whose_close_is_far_from_its_open_is_a_lone_print_and_a_day_is_none() -> None:

@@ -42,6 +42,8 @@ from engine.core.execution.protection import Protection
 from engine.core.execution.rules import StrategyOff, SymbolHalted
 from engine.core.model import EXTERNAL, KillAction, Order, OrderPurpose, Position, Side, Signal
 
+CLOSES_TOO_MUCH = "open orders would close more than is held"
+
 
 class Desk:
     """Turns signals into orders and keeps positions protected. Long only: a sell signal closes."""
@@ -314,7 +316,7 @@ class Desk:
         reason = self._context.objection(key) if resting else self.exits.objection(key)
         held = self._context.closable(self._portfolio.position(*key))
         if not reason and worst_closed(self._context.closing_orders(key)) > held:
-            return "open orders would close more than is held"
+            return CLOSES_TOO_MUCH
         return reason
 
     def _entry_objection(self, order: Order) -> str:

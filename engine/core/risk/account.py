@@ -10,7 +10,7 @@ from engine.core.events import (
     OrderSubmitted,
 )
 from engine.core.market import Market
-from engine.core.model import HUNDRED, NANOS, ZERO, AssetClass, Order
+from engine.core.model import HUNDRED, NANOS, ZERO, AssetClass, Order, OrderType, Side
 from engine.core.orders import OrderBook
 from engine.core.risk.books import RISK_TAKING, Books
 from engine.core.risk.limits import RiskLimits
@@ -54,14 +54,17 @@ class AccountTier:
         return usages
 
     def venue(self, order: Order, limits: RiskLimits, now: int) -> list[Usage]:
-        """What the order's venue lets be bought, where it says so, and how many messages it got in
-        the last second, this one included."""
+        """What the order's venue lets be bought, where it says so; how many messages it got in the
+        last second, this one included; and how much of the account's own it would trade with."""
         venue = self._venue(order.symbol)
         usages = [self._messages(venue, self._rate(venue, now) + 1, limits)]
         if venue in self.statements:
             asked, power = self.statements[venue]
             spent = sum(map(_spent, self._since(venue, asked, order)), ZERO)
             usages.append(Usage("account", "venue_buying_power", venue, spent, power, "$"))
+        if met := sum((o.leaves for o in self._met(order)), ZERO):
+            note = f"it would meet an order of this account, {met} {order.symbol} on the other side"
+            usages.append(Usage("account", "self_trade", venue, met, ZERO, "", note=note))
         return usages
 
     def rates(self, limits: RiskLimits, now: int) -> list[Usage]:
@@ -106,6 +109,18 @@ class AccountTier:
     def _rate(self, venue: str, now: int) -> Decimal:
         return Decimal(sum(ts > now - NANOS for ts in self.messages.get(venue, ())))
 
+    def _met(self, order: Order) -> list[Order]:
+        """The account's limit orders, whoever's, that `order` would fill: a trade with oneself."""
+        if order.side is not Side.BUY:  # nothing is sold short, and exits are never held back
+            return []
+        pays = max(_limits(order), default=Decimal(repr(self._market.ask(order.symbol))))
+        return [
+            o
+            for o in self._orders.open.values()
+            if (o.symbol, o.side, o.type) == (order.symbol, Side.SELL, OrderType.LIMIT)
+            and min(_limits(o), default=ZERO) <= pays
+        ]
+
     def _since(self, venue: str, asked: int, *more: Order) -> list[Order]:
         """Orders that the statement cannot have counted: the ones made since, and `more`."""
         made = {
@@ -124,6 +139,11 @@ class AccountTier:
     def _venue(self, symbol: str) -> str:
         market = self._market.symbols.get(symbol)
         return "" if market is None else market.instrument.venue
+
+
+def _limits(order: Order) -> list[Decimal]:
+    """Its limit price, and that of a replace under way."""
+    return [p for p in (order.limit_price, order.pending_limit_price) if p is not None]
 
 
 def _spent(order: Order) -> Decimal:
