@@ -47,6 +47,7 @@ def safety_rules(settings: Settings) -> SafetyRules:
         allow_live=settings.allow_live_trading,
         dead_man=int((settings.dead_man_s or 0) * NANOS),
         dry_run=settings.dry_run,
+        acknowledged=settings.acknowledge_alerts,
     )
 
 

@@ -63,6 +63,11 @@ CONTROLS = (
     ),
     Control("dead-man's switch", ("dead_man_s",)),
     Control("live gate", ("mode", "allow_live_trading"), facts=(e.LiveConfirmed,)),
+    Control(
+        "alerts acknowledged",
+        ("acknowledge_alerts",),
+        facts=(e.AlertRaised, e.AlertsAcknowledged),
+    ),
     Control("dry run", ("dry_run",)),
     Control("fresh prices", ("stale_after_s",), ("stale",), (e.FeedStale,)),
     Control("sound prices", (), facts=(e.DataRefused, e.FillQuarantined)),

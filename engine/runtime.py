@@ -28,6 +28,7 @@ from engine.calendars import session_tables
 from engine.conflation import Conflation
 from engine.core.breaker import RESET_WORD
 from engine.core.events import (
+    AlertRaised,
     BarClosed,
     ClockTick,
     Command,
@@ -42,6 +43,7 @@ from engine.core.events import (
     KillSwitchRearmed,
     KillSwitchTriggered,
     QuoteUpdate,
+    RaiseAlert,
     Record,
     ResetCircuitBreaker,
     Restored,
@@ -254,6 +256,8 @@ class Runtime:
         match fact:
             case KillSwitchTriggered() | KillSwitchRearmed():
                 self._latching.write()
+            case AlertRaised():
+                log.error("alert %s: %s", fact.name, fact.text)
             case FeedStatusChanged():
                 self._feed_status = fact.status
                 self._feed_note = fact.reason
@@ -323,10 +327,10 @@ class Runtime:
         for rate in rates:
             self.publish(msgspec.structs.replace(rate, ts=restored.ts))
         if doubt:
-            self._view.line("error", doubt)
-            log.error("%s", doubt)
+            self.publish(RaiseAlert("database", doubt, ts=restored.ts))
         for name, problem in found.broken.items():
-            self._view.line("warning", f"strategy file {name} is broken: {problem}")
+            text = f"strategy file {name} is broken: {problem}"
+            self.publish(RaiseAlert(f"strategy-file-{name}", text, ts=restored.ts))
         if settings.dry_run:
             self._view.line("warning", "DRY RUN: no order is sent")
             log.warning("dry run: no order is sent")

@@ -188,7 +188,8 @@ class Snapshot(Struct, frozen=True, gc=False):
     """`ts` is market time, `wall_ts` when the snapshot was taken, both nanoseconds UTC.
 
     Money is in `currency`; a number that is not known is None. `left_open` is in the last one of a
-    session alone: a line for each order that an orderly stop left open.
+    session alone: a line for each order that an orderly stop left open. `alerts` are the names and
+    texts of those that wait for a person.
     """
 
     seq: int
@@ -220,3 +221,4 @@ class Snapshot(Struct, frozen=True, gc=False):
     killed_parts: tuple[KilledPartRow, ...] = ()
     settled_cash: Decimal | None = None
     left_open: tuple[str, ...] = ()
+    alerts: tuple[tuple[str, str], ...] = ()

@@ -125,6 +125,7 @@ class View:
             dead_man=self._dead_man(),
             paused=self._paused(),
             killed_parts=self._killed_parts(),
+            alerts=tuple(machine.safety.alerts.waiting.items()),
             settled_cash=machine.compliance.settled_cash(),
         )
 

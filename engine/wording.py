@@ -205,6 +205,10 @@ def _limits(fact: e.Event) -> Worded | None:
         case e.LiveConfirmed():
             at = ", ".join(fact.brokers)
             return WARNING, f"LIVE trading at {at} confirmed by {fact.author}"
+        case e.AlertRaised():
+            return ERROR, f"alert {fact.name}: {fact.text}"
+        case e.AlertsAcknowledged():
+            return WARNING, f"alerts acknowledged by {fact.author}: {', '.join(fact.names)}"
         case e.OperatorSilent():
             left = _duration(fact.limit - fact.silent)
             return WARNING, f"no sign of life: the dead-man's switch trips in {left}"

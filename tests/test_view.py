@@ -318,7 +318,7 @@ def test_the_breaker_the_dry_run_and_the_dead_mans_switch_are_shown() -> None:
 
 def test_the_live_gate_is_shown_as_it_is_met() -> None:
     picture = Picture(mode=Mode.LIVE, safety=SafetyRules(allow_live=True))
-    assert [gate.met for gate in picture.take().live_gate] == [True, True, False, False]
+    assert [gate.met for gate in picture.take().live_gate] == [True, True, False, True, False]
     picture.rig.send(BrokerChanged("paper", True, live=True))
     picture.rig.send(ConfirmLive(word="LIVE", author="me"))
     assert all(gate.met for gate in picture.take().live_gate)

@@ -16,6 +16,7 @@ from engine.core.events import (
 )
 from engine.core.model import EXTERNAL, ZERO, Order, OrderState
 from engine.core.order_graph import may_turn_up
+from engine.core.order_moves import is_made_here
 from engine.core.orders import OrderBook, client_order_id
 from engine.core.portfolio import Portfolio
 from engine.core.text import clean
@@ -52,12 +53,14 @@ class Books(Struct, frozen=True):
 
 class Finding(Struct, frozen=True):
     """A difference. `gap` is what must be the same in a second statement for it to count; `heal` is
-    done about it then, and with `pauses` the symbol that it is about is paused."""
+    done about it then, and with `pauses` the symbol that it is about is paused. What is `lost` was
+    made here, and the database does not know it."""
 
     difference: Difference
     gap: str
     pauses: bool = True
     heal: Callable[[], object] | None = None
+    lost: bool = False
 
 
 class Comparison:
@@ -110,8 +113,11 @@ class Comparison:
             self.sure = False
             return
         symbol = clean(theirs.symbol)
-        what = f"not ours, and open at {self._broker}: {_told(theirs)} ({key})"
-        finding = Finding(Difference("order", symbol, "", _told(theirs), what), "open")
+        lost = is_made_here(theirs.client_order_id)
+        whose = "made here, and not in this database" if lost else "not ours"
+        what = f"{whose}, and open at {self._broker}: {_told(theirs)} ({key})"
+        difference = Difference("order", symbol, "", _told(theirs), what)
+        finding = Finding(difference, "open", lost=lost)
         if symbol in self._books.venues:
             adopted = replace(
                 theirs,

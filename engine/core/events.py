@@ -236,6 +236,13 @@ class EngineStarted(Event, frozen=True):
     """Warm-up is over: from here on signals make orders."""
 
 
+class RaiseAlert(Event, frozen=True):
+    """What the host found wrong at the start."""
+
+    name: str
+    text: str
+
+
 class EngineStopping(Event, frozen=True):
     """The engine stops in order: strategies are off, and `action` says what is cancelled."""
 
@@ -447,6 +454,12 @@ class ConfirmLive(Command, frozen=True):
     """A person saw account, equity, limits and open orders, and typed LIVE."""
 
     word: str
+
+
+class AcknowledgeAlerts(Command, frozen=True):
+    """A person read the alerts of these `names`."""
+
+    names: tuple[str, ...]
 
 
 class ResumeSymbol(Command, frozen=True):
@@ -810,6 +823,18 @@ class LiveConfirmed(Event, frozen=True):
     brokers: tuple[str, ...]
 
 
+class AlertRaised(Event, frozen=True):
+    """Something a person has to have read before live trading goes on; `name` says of what kind."""
+
+    name: str
+    text: str
+
+
+class AlertsAcknowledged(Event, frozen=True):
+    author: str
+    names: tuple[str, ...]
+
+
 class OperatorSilent(Event, frozen=True):
     """No sign of life for `silent` ns; at `limit` the dead-man's switch trips."""
 
@@ -964,6 +989,7 @@ Input = (
     | StoreChanged
     | Restored
     | EngineStarted
+    | RaiseAlert
     | EngineStopping
     | BrokerChanged
     | ExecutionReport
@@ -990,6 +1016,7 @@ Input = (
     | ResetCircuitBreaker
     | ChangeLimit
     | ConfirmLive
+    | AcknowledgeAlerts
     | ResumeSymbol
     | SignOfLife
     | ControlFeed

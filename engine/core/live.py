@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from engine.core.alerts import Alerts
 from engine.core.bus import Bus
 from engine.core.events import (
     BrokerStatusChanged,
@@ -28,18 +29,24 @@ class LiveCondition(Struct, frozen=True):
 
 class LiveGate:
     """Open where MODE=live and ALLOW_LIVE_TRADING=true were set at the start, and a person typed
-    the word since, having seen the account. It opens for the live brokers that were connected then:
-    one that comes later is confirmed anew.
+    the word since, having seen the account and acknowledged the alerts. It opens for the brokers
+    that were connected then: one that comes later is confirmed anew.
 
     The confirmation is of this session: nothing restores it.
     """
 
     def __init__(
-        self, bus: Bus, mode: Mode, allowed: bool, brokers: Mapping[str, BrokerStatusChanged]
+        self,
+        bus: Bus,
+        mode: Mode,
+        allowed: bool,
+        brokers: Mapping[str, BrokerStatusChanged],
+        alerts: Alerts,
     ) -> None:
         self._bus = bus
         self._allowed = allowed
         self._brokers = brokers
+        self._alerts = alerts
         self.mode = mode
         self.confirmed: tuple[str, ...] = ()
 
@@ -73,6 +80,11 @@ class LiveGate:
                 "give the credentials of a live broker (this version has the paper broker only)",
             ),
             LiveCondition(
+                "alerts acknowledged",
+                not self._alerts.waiting,
+                f"read and acknowledge {', '.join(self._alerts.waiting)}",
+            ),
+            LiveCondition(
                 "a confirmation in this session",
                 confirmed,
                 f"look at account, equity, limits and open orders, and type {LIVE_WORD}",
@@ -99,7 +111,7 @@ class LiveGate:
         self._bus.publish(CommandRefused("RequestMode", reason))
 
     def _confirm_objection(self, event: ConfirmLive) -> str:
-        if missing := self._missing_at_start():
+        if missing := [c for c in self.conditions()[:-1] if not c.met]:
             return f"live trading needs {missing[0].condition}"
         if self.conditions()[-1].met:
             return "live trading is confirmed already"
@@ -109,7 +121,7 @@ class LiveGate:
 
     def _missing_at_start(self) -> list[LiveCondition]:
         """What no person can make up for by a word."""
-        return [condition for condition in self.conditions()[:-1] if not condition.met]
+        return [condition for condition in self.conditions()[:-2] if not condition.met]
 
     def _live_brokers(self) -> tuple[str, ...]:
         """Those that are connected now, in the order in which they came."""

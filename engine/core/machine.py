@@ -12,6 +12,7 @@ from engine.core.bus import BrokenLaw, Bus
 from engine.core.compliance import Compliance, ComplianceRules
 from engine.core.events import (
     AccountStatement,
+    AcknowledgeAlerts,
     AskOrder,
     BarClosed,
     BracketChanged,
@@ -67,6 +68,7 @@ from engine.core.events import (
     PositionChanged,
     PositionClosed,
     QuoteUpdate,
+    RaiseAlert,
     RatePublished,
     RearmKillSwitch,
     RearmPart,
@@ -208,6 +210,7 @@ class Machine:
             self.portfolio,
             self.orders,
             self.pauses.pause,
+            self.safety.alerts.alert,
             config.reconcile_every,
         )
         self._stopping = ""
@@ -273,6 +276,7 @@ class Machine:
             "stopping": self._stopping,
             "breaker": self.safety.breaker.state,
             "live": self.safety.live.confirmed,
+            "alerts": self.safety.alerts.waiting,
             "dead_man": [self.safety.dead_man.seen, self.safety.dead_man.warned],
             "store_available": self.safety.store_available,
             "brokers": list(self.safety.brokers.values()),
@@ -311,7 +315,7 @@ class Machine:
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker
         books = (portfolio, compliance, self.records, runner, risk, orders)
-        for part in (*books, self.pauses, desk, safety, self.parts, breaker):
+        for part in (*books, self.pauses, desk, safety, self.parts, breaker, safety.alerts):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, runner.on_started)
         bus.subscribe(EngineStarted, breaker.on_started)
@@ -377,6 +381,8 @@ class Machine:
         bus.subscribe(RequestMode, safety.live.on_mode)
         bus.subscribe(ConfirmLive, safety.live.on_confirm)
         bus.subscribe(LiveConfirmed, desk.on_resumed)
+        bus.subscribe(RaiseAlert, safety.alerts.on_raise)
+        bus.subscribe(AcknowledgeAlerts, safety.alerts.on_acknowledge)
         if safety.dead_man.limit:
             bus.subscribe(ClockTick, safety.dead_man.on_tick)
             for kind in Command.__subclasses__():

@@ -1,5 +1,6 @@
 """Where every order stands, and its single moves."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
@@ -41,6 +42,11 @@ def client_order_id(*parts: object) -> str:
     """
     digest = blake2b("|".join(map(str, parts)).encode(), digest_size=8).hexdigest()
     return "tb-" + digest[:15]
+
+
+def is_made_here(order_id: str) -> bool:
+    """Whether a client order id looks as `client_order_id` makes them."""
+    return re.fullmatch("tb-[0-9a-f]{15}", order_id) is not None
 
 
 class OrderMoves:

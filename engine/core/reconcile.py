@@ -7,12 +7,12 @@ compared with it. Executions that are missing here are taken in as if the venue 
 statement that brings some is followed by another before anything is compared.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
 from engine.core.bus import Bus
-from engine.core.comparison import Books, Comparison
+from engine.core.comparison import Books, Comparison, Finding
 from engine.core.events import (
     AccountStatement,
     BrokerStatusChanged,
@@ -28,6 +28,7 @@ from engine.core.events import (
     StatementFailed,
 )
 from engine.core.model import MINUTE, NANOS, Fill, Instrument, OrderState
+from engine.core.order_moves import is_made_here
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.text import clean
@@ -44,13 +45,16 @@ FIRST_OVERLAP = 24 * 60 * MINUTE
 """As OVERLAP, before the end of the last session."""
 
 
+UNKNOWN_ORDERS = "unknown-orders"
+
+
 class Account(Struct):
     """Where the reconciliation with a broker stands.
 
     `asked_ts` and `asked_seq` are of the statement that is on its way (0: none is), `next_ts` is
     when the next is due, `seen_ts` when the last that was believed had been asked for. `looks`
     counts the statements since, `suspects` is what the last one differed in, `known` what was told
-    of the last one that was believed.
+    of the last one that was believed; `compared` says whether one of this session was.
     `refused` are the executions that it brought and that were missing here.
     """
 
@@ -65,13 +69,16 @@ class Account(Struct):
     known: dict[str, str] = {}
     refused: list[str] = []
     failure: str = ""
+    compared: bool = False
 
 
 class Reconciler:
     """Asks for statements, compares them with the books, and says what does not agree.
 
     No order leaves to a broker before its first statement was believed, and after every reconnect.
-    `pause` pauses a symbol for a reason. `every` is the interval in nanoseconds; with 0 nothing is
+    `pause` pauses a symbol for a reason. `alert` tells a person of what the first statement of a
+    session differed in; and always of orders that were made here and are not in the database, as
+    where an older copy took its place. `every` is the interval in nanoseconds; with 0 nothing is
     asked for, and nothing held back.
     """
 
@@ -83,6 +90,7 @@ class Reconciler:
         portfolio: Portfolio,
         orders: OrderBook,
         pause: Callable[[str, str], None],
+        alert: Callable[[str, Sequence[str]], None],
         every: int,
     ) -> None:
         self._bus = bus
@@ -91,6 +99,7 @@ class Reconciler:
         venues = {i.symbol: i.venue for i in instruments}
         self._books = Books(orders, portfolio, venues, self._moved, emit)
         self._pause = pause
+        self._alert = alert
         self._every = every
         self._seen_ts = 0
         self.accounts: dict[str, Account] = {}
@@ -161,7 +170,7 @@ class Reconciler:
         account = self.accounts.get(name)
         if account is None:
             return
-        has_news = self._take_in(account, event.fills)
+        has_news = self._take_in(name, account, event.fills)
         if not account.asked_ts or event.asked_ts != account.asked_ts:
             return
         account.asked_ts, account.looks = 0, account.looks + 1
@@ -182,13 +191,14 @@ class Reconciler:
         else:
             self._look_again(name, account)
 
-    def _take_in(self, account: Account, fills: Iterable[Fill]) -> bool:
+    def _take_in(self, name: str, account: Account, fills: Iterable[Fill]) -> bool:
         """Take in the executions that are missing here; whether there were any. One without a known
         order waits while an order of ours in its symbol has no answer: it may be that one's."""
         books = self._books
         waiting, by_venue = books.unanswered(), books.by_venue_id()
         refused, account.refused = account.refused, []
         has_news = False
+        lost: list[str] = []
         for fill in fills:
             named = by_venue.get(fill.venue_order_id)
             key = fill.client_order_id or (named.client_order_id if named else "")
@@ -200,6 +210,8 @@ class Reconciler:
             account.refused.append(fill.execution_id)
             if fill.execution_id not in refused:
                 has_news = True
+                if not known and is_made_here(key):
+                    lost.append(f"{key}, filled at {name}, is not in this database")
                 books.orders.on_report(
                     ExecutionReport(
                         key,
@@ -208,6 +220,8 @@ class Reconciler:
                         fill=fill,
                     )
                 )
+        if lost:
+            self._alert(UNKNOWN_ORDERS, lost)
         return has_news
 
     def _look_again(self, name: str, account: Account) -> None:
@@ -226,6 +240,7 @@ class Reconciler:
             is_new = account.known.get(key) != finding.gap
             if finding.pauses and is_new and symbol in self._books.venues:
                 self._pause(symbol, finding.difference.what)
+        self._alert_of(account, name, findings.values())
         is_settled = comparison.sure and account.suspects == account.known
         account.known, account.suspects = account.suspects, {}
         account.reconciled, account.looks, account.failure = True, 0, ""
@@ -233,3 +248,12 @@ class Reconciler:
         account.next_ts = self._bus.now + (self._every if is_settled else LOOK_AGAIN)
         differences = tuple(finding.difference for finding in findings.values())
         self._bus.publish(Reconciled(name, differences))
+
+    def _alert_of(self, account: Account, name: str, findings: Iterable[Finding]) -> None:
+        found = [finding for finding in findings if finding.pauses]
+        if lost := [finding.difference.what for finding in found if finding.lost]:
+            self._alert(UNKNOWN_ORDERS, lost)
+        other = [finding.difference.what for finding in found if not finding.lost]
+        if other and not account.compared:
+            self._alert(f"reconciliation-{name}", other)
+        account.compared = True

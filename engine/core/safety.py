@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.core.alerts import Alerts
 from engine.core.breaker import CircuitBreaker
 from engine.core.bus import Bus
 from engine.core.deadman import DeadMansSwitch
@@ -41,7 +42,8 @@ class SafetyRules(Struct, frozen=True):
     """`kill_action` is what the kill switch does where its trip does not say; `breaker_failures` in
     a row trip the circuit breaker, and with `breaker_kills` it trips the kill
     switch; `allow_live` is one condition of live trading; `dead_man` is for how long (ns) nobody
-    need be there, 0 for ever; with `dry_run` no order is sent."""
+    need be there, 0 for ever; with `dry_run` no order is sent; the alerts
+    named in `acknowledged` a person read before the start."""
 
     kill_action: KillAction = KillAction.CANCEL
     breaker_failures: int = 5
@@ -49,6 +51,7 @@ class SafetyRules(Struct, frozen=True):
     allow_live: bool = False
     dead_man: int = 0
     dry_run: bool = False
+    acknowledged: tuple[str, ...] = ()
 
 
 class Safety:
@@ -74,7 +77,8 @@ class Safety:
         self.store_available = True
         self.store_reason = ""
         self.brokers: dict[str, BrokerStatusChanged] = {}
-        self.live = LiveGate(bus, mode, rules.allow_live, self.brokers)
+        self.alerts = Alerts(bus, mode, rules.acknowledged)
+        self.live = LiveGate(bus, mode, rules.allow_live, self.brokers, self.alerts)
         self.dead_man = DeadMansSwitch(bus, rules.dead_man, self._trip)
         self.venue_objection: Callable[[str], str] = lambda venue: ""
 
@@ -90,7 +94,8 @@ class Safety:
 
         A dry run lets entries be made: they end where they would be sent.
         """
-        return self._killed or self._closed(venue) or self.breaker.objection
+        closed = self._killed or self._closed(venue)
+        return closed or self.breaker.objection or self.alerts.objection
 
     def exit_objection(self, venue: str) -> str:
         """Why an order that closes a position may not leave; a kill that flattens lets it."""

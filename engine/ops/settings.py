@@ -175,6 +175,8 @@ class Settings(BaseSettings):
     """true has the circuit breaker trip the kill switch as well"""
     circuit_breaker_reset: bool = False
     """true resets the circuit breaker at the start; set it back after"""
+    acknowledge_alerts: Names = ()
+    """alerts that a person read before this start, with commas between them: live trading waits"""
     dead_man_s: Annotated[Seconds | None, BeforeValidator(_absent_if_empty)] = None
     """seconds without a key or a command after which the kill switch trips; empty means never"""
 

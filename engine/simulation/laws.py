@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from engine.core.average_cost import REVERSED
 from engine.core.events import (
     AccountStatement,
+    AlertRaised,
+    AlertsAcknowledged,
     BarClosed,
     BrokerStatusChanged,
     CancelOrder,
@@ -159,6 +161,7 @@ class Laws:
         self.failures = 0
         self.live: dict[str, bool] = {}
         self.confirmed: set[str] = set()
+        self.alerts: set[str] = set()
         self.reconciled: set[str] = set()
         self.paused: set[str] = set()
         self.halted: set[str] = set()
@@ -263,6 +266,7 @@ class Laws:
         self.paused = {pause.symbol for pause in event.pauses if not pause.halted}
         self.halted = {pause.symbol for pause in event.pauses if pause.halted}
         self.killed_parts = {k.part: k.action for k in event.killed_parts}
+        self.alerts = set()
         self.forced = {key for key in self.held if KillAction.FLATTEN in self._kills(*key)}
         if event.day_equity is not None:
             self.day_equity = Decimal(repr(event.day_equity))
@@ -401,6 +405,10 @@ class Laws:
             case BrokerStatusChanged():
                 self.live[fact.broker] = fact.live
                 self.reconciled.discard(fact.broker)
+            case AlertRaised():
+                self.alerts.add(fact.name)
+            case AlertsAcknowledged():
+                self.alerts -= set(fact.names)
             case LiveConfirmed():
                 self.confirmed |= set(fact.brokers)
             case SymbolPaused():
@@ -562,6 +570,8 @@ class Laws:
         law(self.live.get(venue, False) == asked_for, "I11", (venue, self.config.mode))
         if asked_for:
             law(self.config.safety.allow_live and venue in self.confirmed, "I11", order)
+            entry = order.purpose is OrderPurpose.ENTRY
+            law(not (entry and self.alerts), "I11: alerts", (order, self.alerts))
 
     def _acts_while_off(self, order: Order) -> bool:
         """What protects a position belongs to it, not to its strategy; and what is to be flat is

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from engine.core.events import (
+    AcknowledgeAlerts,
     AskOrder,
     ChangeLimit,
     Command,
@@ -95,6 +96,7 @@ class Operator:
 
     def confirm_live(self) -> None:
         if self._world.options.config.mode is Mode.LIVE:
+            self._acknowledge()
             self._send(ConfirmLive(word="LIVE", author=AUTHOR))
 
     def switch_all_off(self) -> None:
@@ -155,7 +157,13 @@ class Operator:
         symbol = self._random.choice(self._world.options.config.instruments).symbol
         self._send(ResumeSymbol(symbol=symbol, author=AUTHOR))
 
+    def _acknowledge(self) -> None:
+        host = self._world.host
+        if host is not None and (waiting := tuple(host.machine.safety.alerts.waiting)):
+            self._send(AcknowledgeAlerts(names=waiting, author=AUTHOR))
+
     def _try_live(self) -> None:
+        self._acknowledge()
         word = self._random.choice(("LIVE", "LIVE", "live", ""))
         self._send(ConfirmLive(word=word, author=AUTHOR))
 

@@ -1,21 +1,33 @@
 """The live gate: of all combinations of what it asks for, exactly one lets an order leave."""
 
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
 import pytest
 
 from engine.core.events import (
+    AcknowledgeAlerts,
+    AlertRaised,
+    AlertsAcknowledged,
     BrokerChanged,
+    CircuitBreakerState,
     CommandRefused,
     ConfirmLive,
+    KillSwitchState,
     LiveConfirmed,
+    Pause,
+    RaiseAlert,
     RequestMode,
+    Restored,
     SignalBlocked,
+    StrategyState,
 )
-from engine.core.model import Mode, OrderState, Side
+from engine.core.model import Mode, OrderPurpose, OrderState, Side
 from engine.core.safety import SafetyRules
-from tests.core.rig import Rig
+from tests.core.rig import ACME, COIN, Rig
+
+CASH = Decimal(100_000)
 
 
 def rig_at(broker: bool = True, *, mode: Mode = Mode.LIVE, allowed: bool = True, **how: Any) -> Rig:
@@ -106,7 +118,7 @@ def test_an_account_that_comes_later_is_confirmed_anew() -> None:
     rig = rig_at()
     confirm(rig)
     rig.send(BrokerChanged("other", True, live=True))
-    assert [c.met for c in rig.machine.safety.live.conditions()] == [True, True, True, False]
+    assert [c.met for c in rig.machine.safety.live.conditions()] == [True] * 4 + [False]
     assert rig.buy().state is OrderState.ACCEPTED
     confirm(rig)
     assert rig.facts(LiveConfirmed)[-1].brokers == ("paper", "other")
@@ -114,7 +126,7 @@ def test_an_account_that_comes_later_is_confirmed_anew() -> None:
 
 def test_the_conditions_are_shown_as_they_are_met() -> None:
     rig = rig_at()
-    assert [c.met for c in rig.machine.safety.live.conditions()] == [True, True, True, False]
+    assert [c.met for c in rig.machine.safety.live.conditions()] == [True] * 4 + [False]
     confirm(rig)
     assert all(c.met for c in rig.machine.safety.live.conditions())
 
@@ -157,3 +169,65 @@ def test_a_broker_that_was_no_real_account_when_it_was_confirmed_is_not_confirme
     assert rig.facts(LiveConfirmed)[-1].brokers == ("paper",)
     rig.send(BrokerChanged("other", True, live=True))
     assert rig.machine.safety.live.objection("other").endswith("not confirmed in this session")
+
+
+# --- alerts --------------------------------------------------------------------------------------
+
+ON = (StrategyState("puppet", True),)
+LEFT = {
+    "kill-switch": Restored(CASH, kill=KillSwitchState(True, "key", "", 1)),
+    "circuit-breaker": Restored(CASH, breaker=CircuitBreakerState(5, True, "5 in a row", 1)),
+    "paused-symbols": Restored(CASH, pauses=(Pause("ACME", "quarantined"),), strategies=ON),
+}
+
+
+def acknowledge(rig: Rig, *names: str) -> None:
+    rig.send(AcknowledgeAlerts(names=names, author="me"))
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_the_last_session_left_is_acknowledged_before_live_is_confirmed(name: str) -> None:
+    rig = rig_at(restored=LEFT[name])
+    assert [fact.name for fact in rig.facts(AlertRaised)] == [name]
+    confirm(rig)
+    assert refused(rig) == ["live trading needs alerts acknowledged"]
+    acknowledge(rig, name)
+    assert [(f.author, f.names) for f in rig.facts(AlertsAcknowledged)] == [("me", (name,))]
+    confirm(rig)
+    assert rig.facts(LiveConfirmed)
+
+
+def test_an_alert_keeps_entries_of_live_trading_back_and_exits_go() -> None:
+    rig = rig_at()
+    confirm(rig)
+    rig.hold_position()
+    rig.send(RaiseAlert("database", "not the one that was used last"))
+    rig.signal(Side.SELL)
+    rig.quote(100)
+    assert rig.position().quantity == 0
+    assert blocked(rig) == ["alerts wait to be acknowledged: database"]
+    acknowledge(rig, "database")
+    rig.signal(Side.SELL)
+    rig.signal(Side.BUY)
+    assert len(rig.submits(OrderPurpose.ENTRY)) == 2
+
+
+def test_on_paper_alerts_are_told_and_stand_in_nobodys_way() -> None:
+    rig = Rig(restored=LEFT["paused-symbols"], instruments=(ACME, COIN))
+    assert rig.facts(AlertRaised)
+    rig.signal(Side.BUY, symbol="COIN")
+    assert len(rig.submits(OrderPurpose.ENTRY)) == 1
+
+
+def test_alerts_named_before_the_start_are_acknowledged_and_audited() -> None:
+    rules = SafetyRules(allow_live=True, acknowledged=("circuit-breaker",))
+    rig = Rig(mode=Mode.LIVE, safety=rules, restored=LEFT["circuit-breaker"])
+    (fact,) = rig.facts(AlertsAcknowledged)
+    assert (fact.author, fact.names) == ("ACKNOWLEDGE_ALERTS", ("circuit-breaker",))
+    assert rig.machine.safety.alerts.waiting == {}
+
+
+def test_only_an_alert_that_waits_is_acknowledged() -> None:
+    rig = rig_at()
+    acknowledge(rig, "kill-switch")
+    assert refused(rig) == ["no such alert waits"]

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     AccountStatement,
+    AlertRaised,
     BrokerChanged,
     CancelOrder,
     Effect,
@@ -37,6 +38,7 @@ from engine.core.model import (
     EXTERNAL,
     NANOS,
     Fill,
+    Mode,
     Order,
     OrderPurpose,
     OrderState,
@@ -46,6 +48,8 @@ from engine.core.model import (
     Side,
     StopAction,
 )
+from engine.core.orders import client_order_id
+from engine.core.safety import SafetyRules
 from tests.core.rig import ACME, COIN, FREE, PLENTY, START, Rig
 
 S = OrderState
@@ -852,3 +856,48 @@ def test_a_restart_agrees_with_the_broker_before_the_first_signal(
     rig.assert_same_books()
     assert rig.count(SubmitOrder) == 0
     assert rig.paused() == []
+
+
+# --- a database that is an older copy ------------------------------------------------------------
+
+OURS = client_order_id("puppet", "ACME", "buy", 1)
+
+
+def older_copy(**config: Any) -> Bench:
+    """F72: the broker has an open order and an execution of ours, the database neither."""
+    broker = Broker()
+    broker.foreign = [replace(HAND_MADE, client_order_id=OURS)]
+    other = client_order_id("puppet", "ACME", "buy", 2)
+    fill = Fill("x-9", other, "ACME", Side.BUY, Decimal(2), Decimal(100), Decimal(0), START - 1)
+    broker.book(replace(fill, venue_order_id="V-9"))
+    return Bench(broker, **config)
+
+
+def unknown(rig: Bench) -> list[str]:
+    return [fact.text for fact in rig.facts(AlertRaised) if fact.name == "unknown-orders"]
+
+
+def test_orders_made_here_that_the_database_lacks_wait_for_a_person_in_live_mode() -> None:
+    rig = older_copy(mode=Mode.LIVE, safety=SafetyRules(allow_live=True))
+    execution, order = unknown(rig)
+    assert "filled at paper, is not in this database" in execution
+    what = f"open at paper: sell 3 ACME at 120 ({OURS})"
+    assert order == f"made here, and not in this database, and {what}"
+    assert rig.machine.safety.alerts.objection.endswith("acknowledged: unknown-orders")
+
+
+def test_on_paper_they_are_told_and_entries_of_other_symbols_go() -> None:
+    rig = older_copy(instruments=(ACME, COIN))
+    assert len(unknown(rig)) == 2
+    rig.quote(100)
+    rig.signal(Side.BUY, symbol="COIN")
+    assert rig.count(SubmitOrder) == 1
+
+
+def test_only_the_first_statement_of_a_session_raises_an_alert_of_what_differs() -> None:
+    rig = Bench(Broker(ACME=5))
+    assert [fact.name for fact in rig.facts(AlertRaised)] == ["reconciliation-paper"]
+    rig = Bench()
+    rig.broker.positions["ACME"] = Decimal(5)
+    assert rig.compare().differences
+    assert rig.facts(AlertRaised) == []

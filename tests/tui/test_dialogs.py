@@ -5,7 +5,13 @@ from msgspec.structs import replace
 from textual import events
 from textual.widgets import Input
 
-from engine.core.events import ConfirmLive, RearmKillSwitch, RequestMode, ToggleStrategy
+from engine.core.events import (
+    AcknowledgeAlerts,
+    ConfirmLive,
+    RearmKillSwitch,
+    RequestMode,
+    ToggleStrategy,
+)
 from engine.core.model import Mode
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, Desk, desk
@@ -160,6 +166,15 @@ async def test_live_is_confirmed_by_a_typed_word_before_all_that_is_at_stake() -
         assert it.sent == []
         await it.press("ctrl+u", *"LIVE", "enter", seconds=0.5)
         assert it.sent == [ConfirmLive(word="LIVE", author="console")]
+
+
+async def test_alerts_are_read_and_acknowledged_with_a_letter() -> None:
+    alerts = (("circuit-breaker", "it was tripped: 5 in a row"),)
+    async with desk(replace(scripted.paper(), alerts=alerts)) as it:
+        await it.press("m")
+        assert "circuit-breaker: it was tripped: 5 in a row" in it.screen
+        await it.press("a", seconds=0.5)
+        assert it.sent == [AcknowledgeAlerts(names=("circuit-breaker",), author="console")]
 
 
 async def test_no_letter_confirms_live() -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from textual.binding import Binding
 
-from engine.core.events import ConfirmLive, RequestMode
+from engine.core.events import AcknowledgeAlerts, ConfirmLive, RequestMode
 from engine.core.model import Mode
 from engine.snapshot import LiveGate, Snapshot
 from tui import format
@@ -21,7 +21,10 @@ class ModeDialog(Dialog):
     account, its limits and its orders typed the word."""
 
     TITLE = "Paper or live"
-    BINDINGS: ClassVar = [Binding("p", "confirm", "Back to paper", id="confirm")]
+    BINDINGS: ClassVar = [
+        Binding("p", "confirm", "Back to paper", id="confirm"),
+        Binding("a", "acknowledge", "Acknowledge the alerts", id="acknowledge"),
+    ]
 
     def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
         super().__init__(frame, clock, send)
@@ -34,7 +37,8 @@ class ModeDialog(Dialog):
             return []
         if frame.live_confirmed:
             text = paragraph("Orders go to a REAL account.", "strong")
-            return [*stake(snapshot), BLANK, *text, BLANK, letter("p", "goes back to paper")]
+            back = letter("p", "goes back to paper")
+            return [*stake(snapshot), BLANK, *text, *_alerts(snapshot), BLANK, back]
         if self.word:
             text = paragraph("From then on orders go to a REAL account.", "strong")
             question = [BLANK, typed_word(self.word)]
@@ -48,7 +52,15 @@ class ModeDialog(Dialog):
             _verdict(snapshot),
             BLANK,
             *(line for gate in snapshot.live_gate for line in _condition(gate)),
+            *_alerts(snapshot),
         ]
+
+    def action_acknowledge(self) -> None:
+        alerts = self.frame.snapshot.alerts if self.frame.snapshot else ()
+        if alerts and not self.word and self.takes_answers:
+            names = tuple(name for name, _ in alerts)
+            self.dismiss()
+            self.send(AcknowledgeAlerts(names=names, author=AUTHOR), "alerts: acknowledged")
 
     def action_confirm(self) -> None:
         if self.frame.live and not self.word and self.takes_answers:
@@ -84,6 +96,13 @@ def _verdict(snapshot: Snapshot) -> Line:
     missing = sum(not gate.met for gate in snapshot.live_gate)
     what = format.plural(missing, "condition")
     return (" LIVE REFUSED ", "alarm"), (f" {what} missing: ", "text"), *LEAVE
+
+
+def _alerts(snapshot: Snapshot) -> list[Line]:
+    if not snapshot.alerts:
+        return []
+    told = (paragraph(f"{name}: {text}", "warn") for name, text in snapshot.alerts)
+    return [BLANK, *(line for lines in told for line in lines), letter("a", "acknowledges them")]
 
 
 def _condition(gate: LiveGate) -> list[Line]:
