@@ -85,9 +85,13 @@ class Terminal:
         if not data:
             self._open = False
             return False
+        self.take(data)
+        return True
+
+    def take(self, data: bytes) -> None:
+        """What the program has written now."""
         self.received += data
         self._stream.feed(data)
-        return True
 
     def wait(self, timeout: float = 20) -> int:
         """Read until the program ends; its exit status."""

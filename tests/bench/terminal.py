@@ -5,7 +5,6 @@ looking does not delay what is measured. Queries are answered as xterm does.
 """
 
 import os
-import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -54,20 +53,10 @@ class TimedTerminal(Terminal):
         self.started = time.perf_counter()
         super().__init__(argv, environment, columns=size[0], rows=size[1], folder=folder)
 
-    def read(self, timeout: float = 0.1) -> bool:
-        if not self._open or not select.select([self._master], [], [], timeout)[0]:
-            return False
-        try:
-            data = os.read(self._master, 65_536)
-        except OSError:
-            data = b""
-        if not data:
-            self._open = False
-            return False
+    def take(self, data: bytes) -> None:
         self.pieces.append((time.perf_counter(), data))
         if IS_SYNCHRONISED in data:
             self.press(SYNCHRONISED)
-        return True
 
     def read_for(self, seconds: float) -> None:
         """Read all that comes within `seconds`."""

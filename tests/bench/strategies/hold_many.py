@@ -4,27 +4,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from engine.core.model import Quote, Side, Signal
-from engine.core.strategy import Strategy, StrategyParameters
+from tests.bench.strategies.bench_hold import Hold, HoldParameters
 
 
-class HoldManyParameters(StrategyParameters, frozen=True):
-    """How many of the synthetic feed's symbols are bought."""
-
+class HoldManyParameters(HoldParameters, frozen=True):
     symbols: Annotated[int, Meta(ge=1)] = 1_000
 
 
-class HoldMany(Strategy):
+class HoldMany(Hold):
     Parameters = HoldManyParameters
-
-    def initialize(self) -> None:
-        self._wants = int(self.symbol.removeprefix("S")) < self.parameters.symbols
-
-    def on_quote(self, quote: Quote) -> Signal | None:
-        if not self._wants:
-            return None
-        self._wants = False
-        return Signal(self.name, self.symbol, Side.BUY, quote.ts, quote.ask)
 
 
 STRATEGY_NAME = "bench_hold_many"
