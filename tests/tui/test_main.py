@@ -18,7 +18,7 @@ from time import monotonic
 import pytest
 
 from tests.terminal import Terminal
-from tests.test_headless import holds_signals, wait_for
+from tests.test_headless import holds_signals, states, wait_for
 from tui.screens.dialog import GRACE
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +157,17 @@ def test_signals_stop_the_engine_and_restore_the_terminal(
     assert terminal.wait() == 128 + number
     assert LEFT in terminal.received
     assert "stopped" in log(tmp_path)
+
+
+def test_the_orders_that_a_stop_leaves_open_are_named_in_the_restored_terminal(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start(REPLAY_SPEED="1200", ON_STOP="keep")
+    terminal.wait_for("kill ready")
+    wait_for(lambda: terminal.read() and "accepted" in states(tmp_path / "var").values())
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.wait() == 128 + signal.SIGTERM
+    assert "still open at paper: " in bytes(terminal.received).rpartition(LEFT)[2].decode()
 
 
 def test_a_lost_terminal_stops_the_engine_in_order(start: Start, tmp_path: Path) -> None:
