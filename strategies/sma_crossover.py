@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from engine.core.indicators import SMA
+from engine.core.indicators import SMA, spread
 from engine.core.model import Bar, Side, Signal
 from engine.core.strategy import Strategy, StrategyParameters
 
@@ -46,10 +46,10 @@ class SmaCrossover(Strategy):
         before = self._spread
         fast = self._fast.update(bar.close)
         slow = self._slow.update(bar.close)
-        self._spread = spread = fast - slow
-        if before <= 0 < spread:
+        self._spread = now = spread(fast, slow)
+        if before <= 0 < now:
             side = Side.BUY
-        elif spread < 0 <= before:
+        elif now < 0 <= before:
             side = Side.SELL
         else:
             return None

@@ -113,6 +113,29 @@ def test_trade_dates_hold_through_extended_hours_and_weekends(calendars: Calenda
     assert calendars.session_date("24/7", at(NEW_YORK, 2024, 3, 8, 20)) == "2024-03-09"
 
 
+def test_trading_days_are_the_sessions_with_their_extended_hours(calendars: Calendars) -> None:
+    day = calendars.trading_day("XNYS")
+    assert day.roll(at(NEW_YORK, 2024, 3, 8, 4, 1))
+    assert not day.roll(at(NEW_YORK, 2024, 3, 8, 19, 59))
+    assert (day.date, day.end) == ("2024-03-08", at(NEW_YORK, 2024, 3, 8, 20))
+    assert day.start == at(NEW_YORK, 2024, 3, 7, 20)
+    assert day.roll(at(NEW_YORK, 2024, 3, 8, 20)), "the weekend is Monday's"
+    assert not day.roll(at(NEW_YORK, 2024, 3, 11, 9, 30))
+    assert day.date == "2024-03-11"
+    assert day.roll(at(NEW_YORK, 2024, 3, 11, 20))
+    late = calendars.trading_day("XNYS")
+    late.roll(at(NEW_YORK, 2031, 3, 5, 23, 59))
+    assert late.date == "2031-03-05", "past the table it is the calendar day"
+
+
+def test_trading_days_of_what_never_closes_are_those_of_utc(calendars: Calendars) -> None:
+    day = calendars.trading_day("24/7")
+    assert day.roll(at(NEW_YORK, 2024, 3, 8, 20))
+    assert day.date == "2024-03-09"
+    assert not day.roll(at(NEW_YORK, 2024, 3, 9, 18, 59))
+    assert day.roll(at(NEW_YORK, 2024, 3, 9, 19))
+
+
 def test_business_days_pass_weekends_and_holidays(calendars: Calendars) -> None:
     friday = date(2024, 5, 24)  # before Memorial Day
     assert calendars.business_day("XNYS", friday, 1) == date(2024, 5, 28)

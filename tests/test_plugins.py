@@ -7,7 +7,17 @@ import pytest
 
 from engine.core.strategy import Strategy
 from engine.plugins import find_strategies
-from strategies.sma_crossover import SmaCrossover
+
+OURS = [
+    "bollinger_breakout",
+    "crypto_momentum",
+    "grid_trading",
+    "macd_crossover",
+    "rsi_mean_reversion",
+    "sma_crossover",
+    "stochastic_oscillator",
+    "vwap",
+]
 
 GOOD = """
 from engine.core.strategy import Strategy
@@ -22,14 +32,14 @@ STRATEGY_CLASS = Quiet
 
 def test_the_shipped_strategies_are_there() -> None:
     found = find_strategies()
-    assert found.kinds == {"sma_crossover": SmaCrossover}
+    assert sorted(found.kinds) == OURS
     assert found.broken == {}
 
 
 def test_a_new_file_is_a_new_strategy(tmp_path: Path) -> None:
     (tmp_path / "quiet.py").write_text(GOOD)
     found = find_strategies(tmp_path)
-    assert sorted(found.kinds) == ["quiet", "sma_crossover"]
+    assert sorted(found.kinds) == sorted([*OURS, "quiet"])
     assert issubclass(found.kinds["quiet"], Strategy)
     assert found.broken == {}
 
@@ -37,13 +47,13 @@ def test_a_new_file_is_a_new_strategy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["_helper.py", "notes.txt", "quiet.py.bak"])
 def test_a_file_of_another_name_is_none(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(GOOD)
-    assert list(find_strategies(tmp_path).kinds) == ["sma_crossover"]
+    assert list(find_strategies(tmp_path).kinds) == OURS
 
 
 def test_a_file_without_the_two_exports_is_none(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("VALUE = 1")
     found = find_strategies(tmp_path)
-    assert (list(found.kinds), found.broken) == (["sma_crossover"], {})
+    assert (list(found.kinds), found.broken) == (OURS, {})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +78,7 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, source: str, 
     found = find_strategies(tmp_path)
     assert list(found.broken) == ["broken.py"]
     assert said in found.broken["broken.py"]
-    assert sorted(found.kinds) == ["quiet", "sma_crossover"]
+    assert sorted(found.kinds) == sorted([*OURS, "quiet"])
 
 
 def test_files_of_the_same_name_in_two_folders_are_two(tmp_path: Path) -> None:
@@ -76,7 +86,7 @@ def test_files_of_the_same_name_in_two_folders_are_two(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.py").write_text(GOOD.replace("quiet", name))
     found = find_strategies(tmp_path / "a", tmp_path / "b")
-    assert sorted(found.kinds) == ["loud", "quiet", "sma_crossover"]
+    assert sorted(found.kinds) == sorted([*OURS, "loud", "quiet"])
 
 
 def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:

@@ -67,6 +67,28 @@ class _Calendar:
         self.dates = [utc(ts).astimezone(zone).date() for ts in table.opens]
 
 
+class _ExchangeDay(TradingDay):
+    """The trade date of an exchange: a day is a session, extended hours and the closed hours before
+    it included. Outside of the table it is the calendar day."""
+
+    def __init__(self, calendar: _Calendar) -> None:
+        super().__init__(calendar.zone.key)
+        self._calendar = calendar
+
+    def roll(self, ts: int) -> bool:
+        if ts < self.end:
+            return False
+        known = self._calendar
+        closes = known.extended_closes
+        number = bisect_right(closes, ts)
+        if number == len(closes) or ts < known.extended_opens[0]:
+            return super().roll(ts)
+        self.date = known.dates[number].isoformat()
+        self.start = closes[number - 1] if number else known.extended_opens[0]
+        self.end = closes[number]
+        return True
+
+
 class Calendars:
     """The calendars of all instruments, by name.
 
@@ -114,6 +136,11 @@ class Calendars:
         if number < len(known.dates) and (number or ts >= known.extended_opens[0]):
             return known.dates[number].isoformat()
         return utc(ts).astimezone(known.zone).date().isoformat()
+
+    def trading_day(self, calendar: str) -> TradingDay:
+        """The days of a calendar, which `session_date` names, one after the other."""
+        known = self._calendars.get(calendar)
+        return TradingDay("UTC") if known is None else _ExchangeDay(known)
 
     def business_day(self, calendar: str, day: date, n: int) -> date:
         """The date of the `n`-th session after `day`; with 0 `day` itself, or the next session's.

@@ -26,6 +26,7 @@ from engine.core.events import (
 )
 from engine.core.market import Market
 from engine.core.model import Bar, Fill, Quote, Side, Signal
+from engine.core.sessions import Calendars, TradingDay
 from engine.core.text import clean
 
 
@@ -40,6 +41,11 @@ class Strategy:
     must not read a clock, draw random numbers or do I/O: the same bars must give the same signals.
     """
 
+    trading_day: TradingDay
+    """The session of the symbol's market that holds the last time it was asked about. A bar is in
+    the one before its close: `self.trading_day.roll(bar.ts - 1)` is True where it is the first of
+    its session that was seen."""
+
     live = False
     """False while bars of the past are shown, to warm up or after a gap: an answer to them makes no
     order."""
@@ -50,6 +56,7 @@ class Strategy:
         self.name = ""
         self.symbol = symbol
         self.parameters: Any = parameters
+        self.trading_day = TradingDay("UTC")
         self.validate_parameters()
         self.initialize()
 
@@ -161,9 +168,10 @@ class StrategyRunner:
     it, and after it not before the strategy has seen its history anew: no signal over the gap.
     """
 
-    def __init__(self, bus: Bus, market: Market) -> None:
+    def __init__(self, bus: Bus, market: Market, calendars: Calendars) -> None:
         self._bus = bus
         self._market = market
+        self._calendars = calendars
         self._live = False
         self._stopping = False
         self.runs: dict[str, Run] = {}
@@ -189,8 +197,10 @@ class StrategyRunner:
                 run.failed = run.broken = True
                 run.note = clean(f"{type(error).__name__} on {symbol}: {error}")
                 continue
+            market = self._market.symbols[symbol]
             strategy.name = name
-            slot = Slot(run, strategy, self._market.symbols[symbol].bars)
+            strategy.trading_day = self._calendars.trading_day(market.instrument.calendar)
+            slot = Slot(run, strategy, market.bars)
             run.slots[symbol] = slot
             run.required = max(run.required, required)
             if kind.on_bar is not Strategy.on_bar:

@@ -18,9 +18,10 @@ from engine.core.events import (
     StrategyState,
     StrategyToggled,
 )
-from engine.core.model import Bar, Fill, OrderPurpose, Quote, Side, Signal
+from engine.core.model import DAY, MINUTE, Bar, Fill, OrderPurpose, Quote, Side, Signal
+from engine.core.sessions import SessionTable
 from engine.core.strategy import Strategy, StrategyParameters, make_parameters
-from tests.core.rig import ACME, COIN, Rig
+from tests.core.rig import ACME, COIN, START, Rig
 
 CASH = Decimal(100_000)
 
@@ -129,6 +130,28 @@ def test_on_clock_may_signal_too() -> None:
     rig = Rig(kinds={"timer": Timer})
     rig.tick()
     assert said(rig, "timer") == [Side.BUY]
+
+
+def test_it_knows_the_trading_day_of_its_market() -> None:
+    days: dict[str, list[str]] = {"ACME": [], "COIN": []}
+
+    class Diarist(Strategy):
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            if self.trading_day.roll(bar.ts - 1):
+                days[self.symbol].append(self.trading_day.date)
+
+    opens, close, hours = START, START + 390 * MINUTE, 240 * MINUTE  # a Monday, and the Tuesday
+    table = SessionTable(
+        "XNYS", "America/New_York", (opens, opens + DAY), (close, close + DAY), after=hours
+    )
+    acme = replace(ACME, calendar="XNYS")
+    rig = Rig(kinds={"diarist": Diarist}, instruments=(acme, COIN), calendars=(table,))
+    for _ in range(15):  # to 00:31 UTC and 19:31 in New York, a minute more for each
+        rig.bar(100, interval=40 * MINUTE)
+        rig.bar(100, symbol="COIN", interval=MINUTE)
+    assert days == {"ACME": ["2024-03-04"], "COIN": ["2024-03-04", "2024-03-05"]}
+    rig.bar(100, interval=90 * MINUTE)
+    assert days["ACME"] == ["2024-03-04", "2024-03-05"]
 
 
 # --- on and off ----------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
 def test_an_unknown_strategy_is_told_with_those_there_are() -> None:
     said = refusal("-s", "sma_crosover", "--symbol", "ETH-USD")
     assert "There is no strategy 'sma_crosover'" in said
-    assert "Strategies that are there: sma_crossover" in said
+    assert "Strategies that are there: sma_crossover, " in said
 
 
 def test_a_strategy_file_that_does_not_load_is_told(

@@ -11,7 +11,7 @@ machine publishes `BarGap` for it.
 """
 
 from engine.core.indicators.averages import EMA, SMA
-from engine.core.indicators.base import Indicator
+from engine.core.indicators.base import Indicator, spread
 from engine.core.indicators.momentum import MACD, ROC, RSI, Stochastic
 from engine.core.indicators.volatility import ATR, Bollinger
 from engine.core.indicators.volume import VWAP, VolumeAverage
@@ -28,4 +28,5 @@ __all__ = [
     "Indicator",
     "Stochastic",
     "VolumeAverage",
+    "spread",
 ]

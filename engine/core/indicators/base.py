@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import copy
-from math import ceil, log
+from math import ceil, isclose, log
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -60,6 +60,15 @@ def forgotten(kept: float) -> int:
     """After how many values what came before them weighs less than a millionth, where each leaves
     it the share `kept` of its weight."""
     return ceil(log(1e-6) / log(kept)) if kept else 1
+
+
+def spread(one: float, other: float) -> float:
+    """`one` - `other`; 0 where they differ by less than 1e-12 of themselves, which is rounding.
+
+    The last bits of an average depend on where it began. A rule that asks whether one line crossed
+    another would answer by them where the two are equal, and another way after a restart.
+    """
+    return 0.0 if isclose(one, other, rel_tol=1e-12) else one - other
 
 
 def line(update: Callable[..., float], *columns: "ArrayLike") -> "NDArray[float64]":
