@@ -303,7 +303,8 @@ async def test_a_strategy_that_was_switched_off_stays_off_whatever_the_settings_
     async with running(settings) as second:
         snapshot = await second.until(lambda s: s.ts > first.snapshots[-1].ts)
     states = {row.name: row.state for row in snapshot.strategies}
-    assert states == {"sma_crossover": "off", "zigzag": "off"}
+    assert {"sma_crossover", "zigzag"} <= states.keys()
+    assert set(states.values()) == {"off"}
 
 
 # --- the kill switch -----------------------------------------------------------------------------
