@@ -18,8 +18,17 @@ from engine.feeds.recordings import SAMPLES
 from engine.plugins import find_strategies
 
 SYMBOL = "ETH-USD"
+Columns = dict[str, np.ndarray]
 Conditions = tuple[np.ndarray, np.ndarray]
 """Of each bar: whether the rule buys after it, and whether it sells."""
+
+
+def recorded() -> Columns:
+    table = pd.read_csv(SAMPLES / f"{SYMBOL}-2018-bars-1m.csv.gz")
+    prices = {name: table[name].to_numpy(np.float64) for name in ("high", "low", "close", "volume")}
+    start = pd.to_datetime(table["timestamp"])
+    ends = (start + pd.Timedelta(minutes=1)).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return prices | {"day": start.dt.day.to_numpy(), "close_time": ends.to_numpy()}
 
 
 def crossed_up(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -27,56 +36,57 @@ def crossed_up(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return above & np.append(False, one[:-1] <= other[:-1])
 
 
-def usual_volume(bars: pd.DataFrame, length: int) -> np.ndarray:
-    return bars["volume"].rolling(length).mean().shift().to_numpy()
+def usual_volume(bars: Columns, length: int) -> np.ndarray:
+    return np.append(np.nan, talib.SMA(bars["volume"], length)[:-1])
 
 
-def sma_crossover(bars: pd.DataFrame) -> Conditions:
+def sma_crossover(bars: Columns) -> Conditions:
     fast, slow = talib.SMA(bars["close"], 10), talib.SMA(bars["close"], 30)
-    fast, slow = fast.round(9).to_numpy(), slow.round(9).to_numpy()
+    fast, slow = fast.round(9), slow.round(9)
     return crossed_up(fast, slow), crossed_up(slow, fast)
 
 
-def rsi_mean_reversion(bars: pd.DataFrame) -> Conditions:
-    rsi = talib.RSI(bars["close"].to_numpy(), 14)
+def rsi_mean_reversion(bars: Columns) -> Conditions:
+    rsi = talib.RSI(bars["close"], 14)
     return rsi < 30, rsi > 70
 
 
-def vwap(bars: pd.DataFrame) -> Conditions:
-    day = bars["timestamp"].str[:10]
-    paid = bars[["high", "low", "close"]].mean(axis=1) * bars["volume"]
-    average = paid.groupby(day).cumsum() / bars["volume"].groupby(day).cumsum()
-    whole = day > day.iloc[0]
+def vwap(bars: Columns) -> Conditions:
+    day, close, volume = bars["day"], bars["close"], bars["volume"]
+    price = (bars["high"] + bars["low"] + close) / 3
+    average = np.full(len(close), np.nan)
+    for each in np.unique(day)[1:]:
+        paid, traded = (price * volume)[day == each], volume[day == each]
+        average[day == each] = paid.cumsum() / traded.cumsum()
+    return close < average * 0.995, close > average
+
+
+def bollinger_breakout(bars: Columns) -> Conditions:
     close = bars["close"]
-    return (whole & (close < average * 0.995)).to_numpy(), (whole & (close > average)).to_numpy()
-
-
-def bollinger_breakout(bars: pd.DataFrame) -> Conditions:
-    close = bars["close"].to_numpy()
     upper, middle, _ = talib.BBANDS(close, 20, 2, 2)
-    loud = bars["volume"].to_numpy() > 1.5 * usual_volume(bars, 20)
+    loud = bars["volume"] > 1.5 * usual_volume(bars, 20)
     return (close > upper) & loud, close < middle
 
 
-def macd_crossover(bars: pd.DataFrame) -> Conditions:
-    close = bars["close"].to_numpy()
+def macd_crossover(bars: Columns) -> Conditions:
+    close = bars["close"]
     macd, signal, _ = talib.MACD(close, 12, 26, 9)
     return crossed_up(macd, signal) & (close > talib.EMA(close, 100)), macd < signal
 
 
-def stochastic_oscillator(bars: pd.DataFrame) -> Conditions:
-    k, d = talib.STOCH(bars["high"], bars["low"], bars["close"], 14, 3, 0, 3, 0)
-    k, d = k.round(9).to_numpy(), d.round(9).to_numpy()
+def stochastic_oscillator(bars: Columns) -> Conditions:
+    k, d = talib.STOCH(bars["high"], bars["low"], bars["close"], 14, 3, slowd_period=3)
+    k, d = k.round(9), d.round(9)
     return crossed_up(k, d) & (d < 20), crossed_up(d, k) & (d > 80)
 
 
-def crypto_momentum(bars: pd.DataFrame) -> Conditions:
-    change = talib.ROC(bars["close"].to_numpy(), 60)
-    return (change > 1) & (bars["volume"].to_numpy() > 1.5 * usual_volume(bars, 60)), change < 0
+def crypto_momentum(bars: Columns) -> Conditions:
+    change = talib.ROC(bars["close"], 60)
+    return (change > 1) & (bars["volume"] > 1.5 * usual_volume(bars, 60)), change < 0
 
 
-def grid_trading(bars: pd.DataFrame) -> Conditions:
-    lines = np.log(bars["close"].to_numpy()) / np.log(1.005)
+def grid_trading(bars: Columns) -> Conditions:
+    lines = np.log(bars["close"]) / np.log(1.005)
     buys, sells = np.zeros(len(lines), bool), np.zeros(len(lines), bool)
     last = np.inf if lines[0] < np.ceil(lines[0]) else lines[0]
     for number, (before, now) in enumerate(pairwise(lines), 1):
@@ -90,7 +100,7 @@ def grid_trading(bars: pd.DataFrame) -> Conditions:
     return buys, sells
 
 
-RULES: dict[str, Callable[[pd.DataFrame], Conditions]] = {
+RULES: dict[str, Callable[[Columns], Conditions]] = {
     "sma_crossover": sma_crossover,
     "rsi_mean_reversion": rsi_mean_reversion,
     "vwap": vwap,
@@ -118,12 +128,11 @@ def test_its_rule_explains_every_trade(name: str, monkeypatch: pytest.MonkeyPatc
     trips = json.loads(run.stdout)["round_trips"]
     assert len(trips) > 1
 
-    bars = pd.read_csv(SAMPLES / f"{SYMBOL}-2018-bars-1m.csv.gz")
+    bars = recorded()
     buys, sells = RULES[name](bars)
-    closes = pd.to_datetime(bars["timestamp"]) + pd.Timedelta(minutes=1)
+    closes = list(bars["close_time"])
     for trip in trips:
-        entered = closes.searchsorted(pd.Timestamp(trip["entry_time"]), side="right") - 1
-        left = closes.searchsorted(pd.Timestamp(trip["exit_time"]), side="right") - 1
+        entered, left = closes.index(trip["entry_time"]), closes.index(trip["exit_time"])
         assert buys[entered - 1], trip
         assert sells[left - 1], trip
         assert not sells[entered : left - 1].any(), trip

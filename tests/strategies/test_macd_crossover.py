@@ -1,12 +1,14 @@
 """Crossover of MACD and signal line, on numbers computed by hand."""
 
+from typing import Any
+
 import pytest
 
 from engine.core.model import Side
 from strategies.macd_crossover import MacdCrossover
 from tests.strategies.playing import make, play, sides, values
 
-SHORT = {"fast": 1, "slow": 3, "signal": 2}
+SHORT: dict[str, Any] = {"fast": 1, "slow": 3, "signal": 2}
 
 
 def test_it_buys_where_the_macd_crosses_its_signal_line_in_a_rising_trend() -> None:

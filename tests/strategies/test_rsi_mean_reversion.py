@@ -1,5 +1,7 @@
 """Reversion of the RSI, on numbers computed by hand."""
 
+from typing import Any
+
 import pytest
 
 from engine.core.model import Side
@@ -23,7 +25,7 @@ def test_the_levels_themselves_are_neither_oversold_nor_overbought() -> None:
 
 
 def test_other_levels() -> None:
-    levels = {"period": 2, "oversold": 40, "overbought": 60}
+    levels: dict[str, Any] = {"period": 2, "oversold": 40, "overbought": 60}
     assert sides(play(RsiMeanReversion, [100, 106, 92], **levels))[-1] is Side.BUY
     assert sides(play(RsiMeanReversion, [100, 94, 108], **levels))[-1] is Side.SELL
 
