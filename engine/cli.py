@@ -93,6 +93,7 @@ for name, target, short_help in (
 def settings(as_json: bool) -> None:
     """Print the settings in force, secrets masked: the environment comes before .env, that before
     the defaults."""
+    from engine.config_version import config_version
     from engine.ops.settings import env_text, load_settings
 
     values = load_settings()
@@ -108,3 +109,4 @@ def settings(as_json: bool) -> None:
     for name, field in type(values).model_fields.items():
         table.add_row(name.upper(), clean(env_text(getattr(values, name))), field.description)
     Console().print(table)
+    click.echo(f"config version {config_version(values)}")

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, select
 
+from engine.config_version import config_version
 from engine.core import events as e
 from engine.core.execution.desk import CLOSES_TOO_MUCH
 from engine.core.model import utc
@@ -77,6 +78,7 @@ CONTROLS = (
     Control("reconciliation", ("reconcile_s",), facts=(e.Reconciled, e.ReconcileFailed)),
     Control("symbols paused", (), facts=(e.SymbolPaused,)),
     Control("laws", (), facts=(e.LawBroken,)),
+    Control("config version", (), facts=(e.ConfigUsed,)),
     Control("limits changed", (), facts=(e.LimitChanged,)),
     Control("market hours", ("extended_hours",), ("market_hours",)),
     _limit("max_position_size_pct", "position_size"),
@@ -186,6 +188,7 @@ def controls(start: int | None, end: int | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
     else:
         print_controls(rows)
+        click.echo(f"config version {config_version(settings)}")
 
 
 def controls_of(

@@ -25,6 +25,7 @@ from engine.backfill import Backfill
 from engine.brokers.base import BaseBroker
 from engine.build import machine_config, make_brokers, make_feed, plugins
 from engine.calendars import session_tables
+from engine.config_version import config_version
 from engine.conflation import Conflation
 from engine.core.breaker import RESET_WORD
 from engine.core.events import (
@@ -368,9 +369,11 @@ class Runtime:
             async with asyncio.timeout(2 * self._settings.submit_timeout_s):
                 await self._in_flight.idle.wait()
         await self._warm_up()
-        self.publish(EngineStarted(ts=self._now()))
+        config = await asyncio.to_thread(config_version, self._settings)
+        self.publish(EngineStarted(config, ts=self._now()))
         log.info(
-            "started: %d symbols, state %s",
+            "started: config %s, %d symbols, state %s",
+            config,
             len(self.machine.config.instruments),
             self.machine.state_hash(),
         )

@@ -205,6 +205,8 @@ def _limits(fact: e.Event) -> Worded | None:
         case e.LiveConfirmed():
             at = ", ".join(fact.brokers)
             return WARNING, f"LIVE trading at {at} confirmed by {fact.author}"
+        case e.ConfigUsed():
+            return INFO, f"config version {fact.config}"
         case e.AlertRaised():
             return ERROR, f"alert {fact.name}: {fact.text}"
         case e.AlertsAcknowledged():

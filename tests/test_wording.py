@@ -174,6 +174,7 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "CIRCUIT BREAKER tripped, no entry leaves: 5 failures in a row",
     ),
     (e.CircuitBreakerReset("me"), "warning", "circuit breaker reset by me"),
+    (e.ConfigUsed("0123456789ab"), "info", "config version 0123456789ab"),
     (e.AlertRaised("database", "old"), "error", "alert database: old"),
     (e.AlertsAcknowledged("me", ("a", "b")), "warning", "alerts acknowledged by me: a, b"),
     (e.LiveConfirmed("me", ("ib",)), "warning", "LIVE trading at ib confirmed by me"),

@@ -233,7 +233,10 @@ class Restored(Event, frozen=True):
 
 
 class EngineStarted(Event, frozen=True):
-    """Warm-up is over: from here on signals make orders."""
+    """Warm-up is over: from here on signals make orders. `config` is the version of the program,
+    its settings and strategies, as the host tells it."""
+
+    config: str = ""
 
 
 class RaiseAlert(Event, frozen=True):
@@ -821,6 +824,12 @@ class LiveConfirmed(Event, frozen=True):
 
     author: str
     brokers: tuple[str, ...]
+
+
+class ConfigUsed(Event, frozen=True):
+    """What this session runs with: the version of program, settings and strategies."""
+
+    config: str
 
 
 class AlertRaised(Event, frozen=True):

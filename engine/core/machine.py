@@ -24,6 +24,7 @@ from engine.core.events import (
     ClockTick,
     Command,
     CommandRefused,
+    ConfigUsed,
     ConfirmLive,
     ControlFeed,
     DuplicateRefused,
@@ -317,6 +318,7 @@ class Machine:
         books = (portfolio, compliance, self.records, runner, risk, orders)
         for part in (*books, self.pauses, desk, safety, self.parts, breaker, safety.alerts):
             bus.subscribe(Restored, part.on_restored)
+        bus.subscribe(EngineStarted, self._on_started)
         bus.subscribe(EngineStarted, runner.on_started)
         bus.subscribe(EngineStarted, breaker.on_started)
         bus.subscribe(EngineStarted, desk.on_started)
@@ -428,6 +430,10 @@ class Machine:
         bus.subscribe(SymbolPaused, self.desk.on_paused)
         bus.subscribe(SymbolResumed, self.runner.on_symbol_resumed)
         bus.subscribe(SymbolResumed, self.desk.on_symbol_resumed)
+
+    def _on_started(self, event: EngineStarted) -> None:
+        if event.config:
+            self.bus.publish(ConfigUsed(clean(event.config)))
 
     def _on_feed(self, event: FeedChanged) -> None:
         self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))
