@@ -1,6 +1,7 @@
 """From settings to the parts of an engine."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.brokers.base import BaseBroker
@@ -121,17 +122,25 @@ def make_brokers(
     return {broker.name: broker}
 
 
-def plugins(settings: Settings) -> Plugins:
-    """The strategies that are there.
+def strategy_folders(settings: Settings) -> list[Path]:
+    """Where strategies are looked for, besides the shipped ones.
 
-    Raises UserError where STRATEGIES_DIR is no folder, or STRATEGIES names one that is not there.
+    Raises UserError where STRATEGIES_DIR is no folder.
     """
     folder = settings.strategies_dir
     if folder is not None and not folder.is_dir():
         raise UserError(
             f"STRATEGIES_DIR={clean(str(folder))} is no folder", "name a folder, or leave it empty"
         )
-    found = find_strategies(*([folder] if folder else []))
+    return [folder] if folder else []
+
+
+def plugins(settings: Settings) -> Plugins:
+    """The strategies that are there.
+
+    Raises UserError where STRATEGIES_DIR is no folder, or STRATEGIES names one that is not there.
+    """
+    found = find_strategies(*strategy_folders(settings))
     sized = [strategy_sizing(text)[0] for text in settings.sizing_by_strategy]
     for setting, names in (("STRATEGIES", settings.strategies), ("SIZING_BY_STRATEGY", sized)):
         for name in names:

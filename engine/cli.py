@@ -83,6 +83,7 @@ for name, target, short_help in (
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
     ("run", "engine.headless:run", "Run the engine without a console."),
     ("report", "engine.store.report:report", "List and export what compliance flagged."),
+    ("strategy", "engine.strategy_command:strategy", "List the strategies, or write a new one."),
     ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),
 ):
     main.add_command(LazyCommand(name, target, short_help))

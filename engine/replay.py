@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from engine.build import plugins
+from engine.core.events import Event, StrategyFileChanged
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import utc
 from engine.core.strategy import Strategy
@@ -43,7 +44,7 @@ def replay_journal(path: Path, kinds: Mapping[str, type[Strategy]]) -> Outcome:
     """Give a machine all inputs of a journal, in order.
 
     Raises UserError where the journal cannot be read, or one of its strategies is not there or not
-    what it was.
+    what it was, be it from the start or from where the session loaded another file of it.
     """
     reader = JournalReader(path)
     try:
@@ -57,6 +58,7 @@ def replay_journal(path: Path, kinds: Mapping[str, type[Strategy]]) -> Outcome:
     machine = Machine(config, kinds)
     inputs = 0
     for event in reader:
+        _check_file(event, inputs, kinds)
         machine.process(event)
         inputs += 1
     return Outcome(inputs, machine.bus.now, machine.state_hash(), reader.state_hash, reader.torn)
@@ -78,6 +80,20 @@ def _check_strategies(
                 f"the strategy {name} is not what it was in that session",
                 "put back its file of then",
             )
+
+
+def _check_file(event: Event, inputs: int, kinds: Mapping[str, type[Strategy]]) -> None:
+    """A session may have loaded a file in its midst; the journal has its hash, not the file."""
+    if not isinstance(event, StrategyFileChanged):
+        return
+    kind = kinds.get(event.strategy)
+    if kind is None or fingerprint(kind) != event.fingerprint:
+        raise UserError(
+            f"after {inputs} inputs, at {utc(event.ts).isoformat()}, the session loaded another "
+            f"file of the strategy {clean(event.strategy)}, which is not the one that is there: "
+            "what came then cannot be replayed",
+            f"put back the file with SHA-256 {event.fingerprint}",
+        )
 
 
 @click.command(short_help="Run a session again from its journal.")

@@ -23,7 +23,7 @@ import msgspec
 from engine import __version__
 from engine.backfill import Backfill
 from engine.brokers.base import BaseBroker
-from engine.build import machine_config, make_brokers, make_feed, plugins
+from engine.build import machine_config, make_brokers, make_feed, plugins, strategy_folders
 from engine.calendars import session_tables
 from engine.config_version import config_version
 from engine.conflation import Conflation
@@ -66,6 +66,7 @@ from engine.ops.latch import KillLatch
 from engine.ops.settings import Settings
 from engine.plugins import fingerprint
 from engine.rates import read_rates
+from engine.reloading import StrategyWatch
 from engine.requests import BrokerLink, InFlight, Requests
 from engine.restoring import check_witness, durable_state
 from engine.saving import Saver
@@ -294,6 +295,7 @@ class Runtime:
         self.machine = Machine(config, found.kinds)
         self._requests = self._make_requests(restored)
         self._view = View(self.machine)
+        self._view.broken = found.broken
         self._feed_status, self._feed_note = "connecting", ""
         self._backfill = Backfill(self._feed.history, self._admit, self._fail)
         self._conflation = Conflation(self._admit)
@@ -323,6 +325,12 @@ class Runtime:
             ),
             settings.journal_max_mb,
             lambda text: self._view.line("error", text),
+        )
+        self._watch = StrategyWatch(
+            self.machine,
+            strategy_folders(settings),
+            self._publish_now,
+            self._view.show_broken,
         )
         self.publish(restored)
         for rate in rates:
@@ -355,6 +363,7 @@ class Runtime:
     def _hear_the_operator(self, restored: Restored) -> None:
         """What was asked for before the engine was there; also where it is to stop at once."""
         self._requests.announce()
+        self._watch.announce()
         self._trip_if_asked()
         self._reset_if_asked()
         self._switch_on(restored)
@@ -437,6 +446,7 @@ class Runtime:
                 saver.run(),
                 self._pulse.run(),
                 self._conflation.run(),
+                self._watch.run(),
                 self._picture(),
                 self._stop.wait(),
             )
@@ -530,8 +540,8 @@ class Runtime:
             await asyncio.sleep(TICK_S)
 
     def _switch_off(self, strategy: str) -> None:
-        """It blocked the loop; nobody knows for how long the next time."""
-        self._view.line("error", f"{clean(strategy)} blocked the engine, and is switched off")
+        """It held the loop up too long, or too often; nobody knows for how long the next time."""
+        self._view.line("error", f"{clean(strategy)} held the engine up, and is switched off")
         self.publish(
             ToggleStrategy(strategy=strategy, enabled=False, author="watchdog", ts=self._now())
         )

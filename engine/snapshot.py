@@ -69,20 +69,21 @@ class LimitRow(Struct, frozen=True, gc=False):
 
 
 class StrategyRow(Struct, frozen=True, gc=False):
-    """`state` is on, off, paused or failed; `note` says why. `warm` of `required` history
-    bars have been seen, of the symbols that have data."""
+    """`state` is on, off, paused, killed or failed, or broken of a file that makes no strategy, of
+    which `name` is the file's; `note` says why. `warm` of `required` history bars have been seen,
+    of the symbols that have data."""
 
     name: str
     state: str
     note: str
-    symbols: tuple[str, ...]
-    parameters: str
-    warm: int
-    required: int
-    trades_today: int
-    losses: int
-    pnl: Decimal | None
-    last_signal: Side | None
+    symbols: tuple[str, ...] = ()
+    parameters: str = ""
+    warm: int = 0
+    required: int = 0
+    trades_today: int = 0
+    losses: int = 0
+    pnl: Decimal | None = None
+    last_signal: Side | None = None
 
 
 class LogLine(Struct, frozen=True, gc=False):

@@ -60,6 +60,7 @@ class View:
         self._signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._quotes: dict[str, QuoteRow] = {}
+        self.broken: dict[str, str] = {}
 
     def follow(self, fact: Event) -> None:
         line = worded(fact)
@@ -81,6 +82,14 @@ class View:
         """A line of the host itself; `text` is clean."""
         bus = self._machine.bus
         self._lines.append(LogLine(bus.seq, bus.now, level, text))
+
+    def show_broken(self, files: dict[str, str]) -> None:
+        """Show the strategy files that are broken now, each with what is wrong with it; say so of
+        those that were not before."""
+        for name, problem in files.items():
+            if self.broken.get(name) != problem:
+                self.line("warning", f"strategy file {name} is broken: {problem}")
+        self.broken = files
 
     def take(
         self, market_ts: int, wall_ts: int, feed: FeedStatus, durable: bool, health: Health
@@ -114,7 +123,10 @@ class View:
             orders=self._orders(),
             positions=self._positions(),
             limits=self._limits(),
-            strategies=tuple(map(self._strategy, machine.runner.runs.values())),
+            strategies=(
+                *map(self._strategy, machine.runner.runs.values()),
+                *(StrategyRow(name, "broken", problem) for name, problem in self.broken.items()),
+            ),
             log=tuple(self._lines),
             live_gate=tuple(
                 LiveGate(c.condition, c.met, c.remedy) for c in machine.safety.live.conditions()

@@ -46,6 +46,11 @@ def worded(fact: e.Event) -> Worded | None:
         case e.StrategyToggled():
             state = "on" if fact.enabled else "off"
             return INFO, f"{fact.strategy} switched {state} by {fact.author}"
+        case e.StrategyLoaded(changed=True):
+            what = f"the file of {fact.strategy} changed, SHA-256 {fact.fingerprint[:12]}"
+            return WARNING, f"{what}: it is off until it is switched on"
+        case e.StrategyLoaded():
+            return INFO, f"{fact.strategy} loaded, SHA-256 {fact.fingerprint[:12]}"
         case e.StrategyPaused():
             return WARNING, f"{fact.strategy} paused: {fact.reason}"
         case e.StrategyResumed():

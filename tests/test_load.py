@@ -88,5 +88,5 @@ async def test_a_strategy_that_blocks_the_loop_is_named_and_switched_off(
             lambda s: {row.name: row.state for row in s.strategies}.get("slow") == "off"
         )
         assert {row.name: row.state for row in snapshot.strategies}["zigzag"] == "on"
-        assert any("slow blocked the engine" in line.text for line in snapshot.log)
+        assert any("slow held the engine up" in line.text for line in snapshot.log)
     assert "the engine's loop is blocked by the strategy slow on ACME" in caplog.text

@@ -1,12 +1,13 @@
 """Strategy files are found, and a broken one is named and stops nothing."""
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from engine.core.strategy import Strategy
-from engine.plugins import find_strategies
+from engine.plugins import find_strategies, fingerprint
 
 OURS = [
     "bollinger_breakout",
@@ -101,3 +102,81 @@ def test_a_strategy_cannot_take_the_place_of_a_module(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text(GOOD)
     find_strategies(tmp_path)
     assert sys.modules["json"].__file__ != str(tmp_path / "json.py")
+
+
+# --- what others could have written --------------------------------------------------------------
+
+
+def refused(folder: Path) -> str:
+    found = find_strategies(folder)
+    assert "quiet" not in found.kinds
+    assert list(found.broken) == ["quiet.py"]
+    return found.broken["quiet.py"]
+
+
+def test_a_file_that_every_user_may_write_to_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "quiet.py"
+    file.write_text(GOOD)
+    file.chmod(0o646)
+    assert f"every user may write to the file: look at what it does, then run chmod o-w {file}" in (
+        refused(tmp_path)
+    )
+    file.chmod(0o644)
+    assert "quiet" in find_strategies(tmp_path).kinds
+
+
+def test_a_file_in_a_folder_that_every_user_may_write_to_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    (folder / "quiet.py").write_text(GOOD)
+    folder.chmod(0o777)
+    said = refused(folder)
+    assert said.startswith("PermissionError: every user may write to its folder: look at what it")
+    assert said.endswith(f"chmod o-w {folder}")
+
+
+def test_a_link_to_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (tmp_path / "elsewhere.py").write_text(GOOD)
+    (folder / "quiet.py").symlink_to(tmp_path / "elsewhere.py")
+    assert "a link to outside the folder: copy the file into it" in refused(folder)
+
+
+def test_what_is_refused_is_not_run(tmp_path: Path) -> None:
+    file = tmp_path / "quiet.py"
+    file.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n" + GOOD)
+    file.chmod(0o666)
+    find_strategies(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+# --- again ---------------------------------------------------------------------------------------
+
+
+def test_a_file_that_did_not_change_gives_the_same_class(tmp_path: Path) -> None:
+    file = tmp_path / "quiet.py"
+    file.write_text(GOOD)
+    first = find_strategies(tmp_path).kinds["quiet"]
+    assert find_strategies(tmp_path).kinds["quiet"] is first
+    file.write_text(GOOD.replace("pass", "x = 1"))
+    other = find_strategies(tmp_path).kinds["quiet"]
+    assert other is not first
+    assert fingerprint(first) == sha256(GOOD.encode()).hexdigest() != fingerprint(other)
+
+
+def test_parameters_need_defaults(tmp_path: Path) -> None:
+    needy = """
+from engine.core.strategy import Strategy, StrategyParameters
+
+class Needs(StrategyParameters, frozen=True):
+    length: int
+
+class Quiet(Strategy):
+    Parameters = Needs
+
+STRATEGY_NAME = "quiet"
+STRATEGY_CLASS = Quiet
+"""
+    (tmp_path / "quiet.py").write_text(needy)
+    assert "missing required field length" in find_strategies(tmp_path).broken["quiet.py"]

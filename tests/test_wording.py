@@ -355,6 +355,19 @@ WORDS.append(
     )
 )
 
+WORDS += [
+    (
+        e.StrategyLoaded("puppet", "0123456789abcdef", True),
+        "warning",
+        "the file of puppet changed, SHA-256 0123456789ab: it is off until it is switched on",
+    ),
+    (
+        e.StrategyLoaded("puppet", "0123456789abcdef", False),
+        "info",
+        "puppet loaded, SHA-256 0123456789ab",
+    ),
+]
+
 SILENT: list[e.Event] = [
     e.BracketChanged(e.Bracket("puppet", "ACME")),
     e.OrderIntended(ORDER),

@@ -208,7 +208,8 @@ class Restored(Event, frozen=True):
     `day_equity` is the equity at the start of the trading day `day` (ISO date) and
     `peak_equity` the high-water mark, each None where there is none yet. `fills` are the executions
     of the last 14 days, oldest first; `violations` those of settlement in the last 12 months;
-    `fintrac` the reports that may still change.
+    `fintrac` the reports that may still change; `strategy_files` the fingerprint of each strategy's
+    file, as it last was.
     """
 
     cash: Decimal
@@ -230,6 +231,7 @@ class Restored(Event, frozen=True):
     brackets: tuple[Bracket, ...] = ()
     killed_parts: tuple[KilledPart, ...] = ()
     records: tuple[TradeRecord, ...] = ()
+    strategy_files: dict[str, str] = {}
 
 
 class EngineStarted(Event, frozen=True):
@@ -250,6 +252,14 @@ class EngineStopping(Event, frozen=True):
     """The engine stops in order: strategies are off, and `action` says what is cancelled."""
 
     action: StopAction
+
+
+class StrategyFileChanged(Event, frozen=True):
+    """The file of a strategy is new, or another one than it was; `fingerprint` is its SHA-256. The
+    class that it makes is among the machine's kinds when this is handled."""
+
+    strategy: str
+    fingerprint: str
 
 
 # --- inputs: brokers -----------------------------------------------------------------------------
@@ -570,6 +580,15 @@ class StrategyToggled(Event, frozen=True):
     strategy: str
     enabled: bool
     author: str
+
+
+class StrategyLoaded(Event, frozen=True):
+    """A strategy is made from the file with this SHA-256. Where it was `changed` it is off until a
+    person switches it on."""
+
+    strategy: str
+    fingerprint: str
+    changed: bool
 
 
 class StrategyPaused(Event, frozen=True):
@@ -1000,6 +1019,7 @@ Input = (
     | EngineStarted
     | RaiseAlert
     | EngineStopping
+    | StrategyFileChanged
     | BrokerChanged
     | ExecutionReport
     | SubmitFailed

@@ -88,6 +88,7 @@ from engine.core.events import (
     StoreChanged,
     StoreStatusChanged,
     StrategyFailed,
+    StrategyFileChanged,
     StrategyToggled,
     SubmitFailed,
     SymbolPaused,
@@ -164,6 +165,7 @@ class Machine:
 
     def __init__(self, config: MachineConfig, kinds: Mapping[str, type[Strategy]]) -> None:
         self.config = config
+        self.kinds = dict(kinds)
         self._effects: list[Effect] = []
         self.error: Exception | None = None
         self.bus = bus = Bus()
@@ -285,6 +287,7 @@ class Machine:
             **self.risk.state(),
             "compliance": self.compliance.state(),
             "records": self.records.records,
+            "strategy_files": self.runner.files,
             "strategies": [
                 [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
                 for run in self.runner.runs.values()
@@ -409,6 +412,7 @@ class Machine:
         bus.subscribe(Reconciled, desk.on_resumed)
         bus.subscribe(FeedChanged, self._on_feed)
 
+        bus.subscribe(StrategyFileChanged, self._on_strategy_file)
         bus.subscribe(ToggleStrategy, runner.on_toggle)
         bus.subscribe(StrategyToggled, risk.strategy.on_toggled)
         bus.subscribe(StrategyToggled, desk.on_toggled)
@@ -434,6 +438,10 @@ class Machine:
     def _on_started(self, event: EngineStarted) -> None:
         if event.config:
             self.bus.publish(ConfigUsed(clean(event.config)))
+
+    def _on_strategy_file(self, event: StrategyFileChanged) -> None:
+        self.runner.load(event.strategy, self.kinds[event.strategy], event.fingerprint)
+        self.parts.know(event.strategy)
 
     def _on_feed(self, event: FeedChanged) -> None:
         self.bus.publish(FeedStatusChanged(event.feed, event.status, clean(event.reason)))

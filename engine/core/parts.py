@@ -42,9 +42,13 @@ class KilledParts:
         self._orders = orders
         self._portfolio = portfolio
         self._venues = {i.symbol: i.venue for i in instruments}
-        self._strategies = frozenset(strategies)
+        self._strategies = set(strategies)
         self._action = action
         self.killed: dict[Part, KilledPart] = {}
+
+    def know(self, strategy: str) -> None:
+        """A strategy has come: it can be killed."""
+        self._strategies.add(strategy)
 
     # --- what stands against an order -----------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The Strategy interface, and the runner of the strategies that are there."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from engine.core.events import (
     Restored,
     SignalGenerated,
     StrategyFailed,
+    StrategyLoaded,
     StrategyToggled,
     SymbolPaused,
     SymbolResumed,
@@ -28,6 +30,8 @@ from engine.core.market import Market
 from engine.core.model import Bar, Fill, Quote, Side, Signal
 from engine.core.sessions import Calendars, TradingDay
 from engine.core.text import clean
+
+CHANGED = "its file changed: switch it on to let it trade"
 
 
 class StrategyParameters(Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,6 +183,7 @@ class StrategyRunner:
         self._quote_slots: dict[str, tuple[Slot, ...]] = {}
         self._clock_slots: tuple[Slot, ...] = ()
         self.halted: dict[str, None] = {}
+        self.files: dict[str, str] = {}
 
     def add(
         self,
@@ -209,6 +214,62 @@ class StrategyRunner:
                 self._quote_slots[symbol] = (*self._quote_slots.get(symbol, ()), slot)
             if kind.on_clock is not Strategy.on_clock:
                 self._clock_slots = (*self._clock_slots, slot)
+
+    def load(self, name: str, kind: type[Strategy], fingerprint: str) -> None:
+        """The file of a strategy is new or another one: `kind` is what it makes now.
+
+        A new one is there for every symbol, switched off. One that takes the place of another keeps
+        its book and its last signals, sees the bars that are kept to warm up, and is off until a
+        person switches it on.
+        """
+        before, run = self.files.get(name), self.runs.get(name)
+        self.files[name] = fingerprint
+        if run is None:
+            self.add(name, kind, make_parameters(kind, {}), self._market.symbols)
+            self._warm_up(self.runs[name])
+        elif run.kind is not kind:
+            self._replace(run, kind)
+        run = self.runs[name]
+        changed = before is not None
+        self._bus.publish(StrategyLoaded(name, fingerprint, changed))
+        if changed:
+            run.note = run.note if run.failed else CHANGED
+            if run.enabled:
+                run.enabled = False
+                self._bus.publish(StrategyToggled(name, False, "a change of its file"))
+
+    def _replace(self, run: Run, kind: type[Strategy]) -> None:
+        sides = {symbol: slot.last_side for symbol, slot in run.slots.items()}
+        for by_symbol in (self._bar_slots, self._quote_slots):
+            for symbol, slots in by_symbol.items():
+                by_symbol[symbol] = tuple(s for s in slots if s.run is not run)
+        self._clock_slots = tuple(s for s in self._clock_slots if s.run is not run)
+        try:
+            parameters = make_parameters(kind, msgspec.structs.asdict(run.parameters))
+        except ValueError:  # it has other ones now
+            parameters = make_parameters(kind, {})
+        self.add(run.name, kind, parameters, self._market.symbols)
+        new = self.runs[run.name]
+        new.enabled = run.enabled
+        for symbol, slot in new.slots.items():
+            slot.last_side = sides.get(symbol)
+        self._warm_up(new)
+
+    def _warm_up(self, run: Run) -> None:
+        """Show a strategy that came in the middle of a session the bars that are kept."""
+        for symbol, slot in run.slots.items():
+            shown: deque[Bar] = deque(maxlen=self._market.symbols[symbol].bars.maxlen)
+            slot.strategy.live = False
+            for bar in self._market.symbols[symbol].bars:
+                shown.append(bar)
+                if run.failed:
+                    break
+                slot.seen += 1
+                try:
+                    slot.strategy.on_bar(bar, shown)
+                except (Exception, SystemExit) as error:
+                    self._fail(slot, error)
+            slot.strategy.live = self._live
 
     def is_on(self, name: str) -> bool:
         run = self.runs.get(name)
@@ -269,6 +330,7 @@ class StrategyRunner:
                 if symbol in run.slots:
                     run.slots[symbol].last_side = side
         self.halted = {pause.symbol: None for pause in event.pauses if pause.halted}
+        self.files = dict(event.strategy_files)
 
     def on_symbol_paused(self, event: SymbolPaused) -> None:
         if event.halted:

@@ -34,6 +34,7 @@ from engine.core.events import (
     SettlementViolated,
     SignalGenerated,
     StrategyFailed,
+    StrategyLoaded,
     StrategyPaused,
     StrategyResumed,
     StrategyState,
@@ -78,6 +79,7 @@ class AccountState(Struct, frozen=True):
     killed_parts: tuple[KilledPart, ...] = ()
     violations: tuple[Violation, ...] = ()
     records: tuple[TradeRecord, ...] = ()
+    strategy_files: dict[str, str] = {}
 
 
 def restored_account(account: AccountState, cash: Decimal) -> Restored:
@@ -96,6 +98,7 @@ def restored_account(account: AccountState, cash: Decimal) -> Restored:
         peak_equity=account.peak_equity,
         violations=account.violations,
         records=account.records,
+        strategy_files=account.strategy_files,
     )
 
 
@@ -237,6 +240,10 @@ def _day_after(day: TradingDayStarted | None, fact: TradingDayStarted) -> Tradin
     return fact if isfinite(fact.equity) else day
 
 
+def _files_after(files: dict[str, str], fact: StrategyLoaded) -> dict[str, str]:
+    return {**files, fact.strategy: fact.fingerprint}
+
+
 def _peak_after(peak: float | None, fact: LimitChanged) -> float | None:
     return float(fact.after) if fact.name == HIGH_WATER_MARK else peak
 
@@ -263,5 +270,6 @@ _FOLDS = _by_kind(
     ("killed_parts", PartKilled | PartRearmed, killed_parts_after),
     ("violations", SettlementViolated, violations_after),
     ("records", PositionClosed, records_after),
+    ("strategy_files", StrategyLoaded, _files_after),
 )
 """The fields that facts change, the kinds of these facts, and how, by the kind."""

@@ -369,6 +369,7 @@ class Rig:
             violations=tuple(state["compliance"]["violations"]),
             fintrac=self._reports(),
             records=tuple(state["records"]),
+            strategy_files=dict(state["strategy_files"]),
         )
 
     def _reports(self) -> tuple[FintracReport, ...]:

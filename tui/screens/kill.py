@@ -38,7 +38,7 @@ def trip(action: KillAction, part: Part | None = None) -> Command:
 def parts(snapshot: Snapshot) -> list[Part]:
     """Every strategy, broker and symbol that can be killed by itself."""
     return [
-        *(Part(Scope.STRATEGY, row.name) for row in snapshot.strategies),
+        *(Part(Scope.STRATEGY, r.name) for r in snapshot.strategies if r.state != "broken"),
         *(Part(Scope.BROKER, row.name) for row in snapshot.brokers),
         *(Part(Scope.SYMBOL, row.instrument.symbol) for row in snapshot.quotes),
     ]

@@ -19,6 +19,7 @@ _STATES = {
     "paused": ("‖ PAUSED", "warn"),
     "killed": ("■ KILLED", "down"),
     "failed": ("✗ FAILED", "down"),
+    "broken": ("✗ BROKEN", "down"),
 }
 
 
