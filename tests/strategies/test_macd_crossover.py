@@ -33,6 +33,12 @@ def test_above_from_the_first_number_on_is_no_cross() -> None:
     assert sides(play(MacdCrossover, [1, 2, 3, 6], trend=2, **SHORT)) == [None] * 4
 
 
+def test_lines_that_met_have_crossed_where_they_part() -> None:
+    # MACD 1, 1, 3/2; signal line 1, 4/3.
+    signals = play(MacdCrossover, [1, 2, 3, 4, 6], trend=2, **SHORT)
+    assert sides(signals) == [None] * 4 + [Side.BUY]
+
+
 def test_it_wants_out_as_long_as_the_macd_is_below() -> None:
     signals = play(MacdCrossover, [1, 2, 3, 6, 8, 2, 1], trend=2, **SHORT)
     assert sides(signals)[5:] == [Side.SELL, Side.SELL]
