@@ -12,13 +12,17 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     CommandRefused,
+    KillPart,
+    PartKilled,
     Restored,
     SignalGenerated,
     StrategyFailed,
+    StrategyFileChanged,
+    StrategyLoaded,
     StrategyState,
     StrategyToggled,
 )
-from engine.core.model import DAY, MINUTE, Bar, Fill, OrderPurpose, Quote, Side, Signal
+from engine.core.model import DAY, MINUTE, Bar, Fill, OrderPurpose, Part, Quote, Scope, Side, Signal
 from engine.core.sessions import SessionTable
 from engine.core.strategy import Strategy, StrategyParameters, make_parameters
 from tests.core.rig import ACME, COIN, START, Rig
@@ -344,3 +348,87 @@ def test_parameters_are_converted_from_text_and_have_defaults() -> None:
 def test_a_wrong_parameter_is_named(values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make_parameters(Parametrised, values)
+
+
+# --- another file --------------------------------------------------------------------------------
+
+
+def change(rig: Rig, name: str, kind: type[Strategy], fingerprint: str = "b" * 64) -> None:
+    """The host found another file of a strategy, which makes `kind`."""
+    rig.machine.kinds[name] = kind
+    rig.send(StrategyFileChanged(name, fingerprint))
+
+
+class Alternating(Strategy):
+    """Needs three bars; says at every bar what it says at no other."""
+
+    def required_history(self) -> int:
+        return 3
+
+    def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+        assert history[-1] is bar
+        return self.signal(Side.BUY if bar.close > 100 else Side.SELL, bar, {"n": len(history)})
+
+
+class Edited(Alternating):
+    pass
+
+
+def changed() -> Rig:
+    """One that bought, and whose file then was changed."""
+    rig = Rig(kinds={"other": Alternating})
+    rig.send(StrategyFileChanged("other", "a" * 64))
+    for price in (100, 100, 100, 101):
+        rig.bar(price)
+    assert said(rig, "other")[-1] is Side.BUY
+    change(rig, "other", Edited)
+    return rig
+
+
+def test_a_changed_strategy_is_off_until_it_is_switched_on_and_is_warm_then() -> None:
+    rig = changed()
+    before = len(said(rig, "other"))
+    assert [fact.changed for fact in rig.facts(StrategyLoaded)] == [False, True]
+    toggled = rig.facts(StrategyToggled)[-1]
+    assert (toggled.enabled, toggled.author) == (False, "a change of its file")
+    rig.bar(99)
+    assert len(said(rig, "other")) == before
+    rig.toggle("other")
+    rig.bar(99)
+    assert said(rig, "other")[before:] == [Side.SELL]
+    assert rig.facts(SignalGenerated)[-1].signal.indicators == {"n": 6}
+
+
+def test_a_changed_strategy_does_not_say_again_what_it_said_before() -> None:
+    rig = changed()
+    before = len(said(rig, "other"))
+    rig.toggle("other")
+    rig.bar(102)
+    assert len(said(rig, "other")) == before
+
+
+def test_a_new_strategy_is_off_and_can_be_killed_by_itself() -> None:
+    rig = Rig("puppet")
+    change(rig, "newcomer", Alternating)
+    assert not rig.machine.runner.is_on("newcomer")
+    rig.toggle("newcomer")
+    part = Part(Scope.STRATEGY, "newcomer")
+    rig.send(KillPart(part=part, source="key", reason="test", author="me"))
+    assert [fact.part for fact in rig.facts(PartKilled)] == [part]
+
+
+def test_one_that_fails_over_the_bars_that_are_kept_is_off_and_the_others_go_on() -> None:
+    class Raises(Alternating):
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            raise RuntimeError("boom")
+
+    rig = Rig("puppet", kinds={"other": Alternating})
+    rig.send(StrategyFileChanged("other", "a" * 64))
+    rig.bar(100)
+    change(rig, "other", Raises)
+    assert [(f.strategy, f.reason) for f in rig.facts(StrategyFailed)] == [
+        ("other", "RuntimeError on ACME: boom")
+    ]
+    rig.signal(Side.BUY)
+    assert said(rig) == [Side.BUY]
+    assert not rig.killed
