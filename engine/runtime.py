@@ -535,7 +535,9 @@ class Runtime:
             uptime = int((loop.time() - started) * NANOS)
             if blocked := self._watchdog.beat():
                 self._switch_off(blocked)
-            self.publish(ClockTick(uptime, ts=self._now()))
+            now = self._now()
+            offset = 0 if self._feed.recorded else self._parts.wall() - now
+            self.publish(ClockTick(uptime, offset, ts=now))
             self._journal.flush()
             await asyncio.sleep(TICK_S)
 

@@ -216,6 +216,11 @@ def _limits(fact: e.Event) -> Worded | None:
             return ERROR, f"alert {fact.name}: {fact.text}"
         case e.AlertsAcknowledged():
             return WARNING, f"alerts acknowledged by {fact.author}: {', '.join(fact.names)}"
+        case e.ClockOff(offset=0):
+            return INFO, "the computer's clock is right again"
+        case e.ClockOff():
+            ahead = f"{fact.offset / NANOS:+,.1f} s"
+            return ERROR, f"the computer's clock was set: {ahead} from the market's time"
         case e.OperatorSilent():
             left = _duration(fact.limit - fact.silent)
             return WARNING, f"no sign of life: the dead-man's switch trips in {left}"

@@ -183,6 +183,12 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "warning",
         "no sign of life: the dead-man's switch trips in 12 s",
     ),
+    (
+        e.ClockOff(3600 * NANOS),
+        "error",
+        "the computer's clock was set: +3,600.0 s from the market's time",
+    ),
+    (e.ClockOff(0), "info", "the computer's clock is right again"),
     (e.SymbolPaused("ACME", "halted"), "warning", "ACME paused: halted"),
     (e.SymbolResumed("ACME", "me"), "info", "ACME is traded again by me"),
     (e.SymbolResumed("ACME"), "info", "ACME is traded again"),

@@ -91,10 +91,12 @@ class ClockTick(Event, frozen=True, gc=False):
     """Time passes; time-outs and staleness are judged at each tick.
 
     `uptime` is how long the session has lasted (ns), by a clock that nobody sets: a person's time,
-    however fast the market's goes.
+    however fast the market's goes. `clock_offset` is how far the computer's clock is ahead of a
+    live feed's time (ns), which follows it slowly.
     """
 
     uptime: int = 0
+    clock_offset: int = 0
 
 
 class IntentCommitted(Event, frozen=True):
@@ -868,6 +870,12 @@ class OperatorSilent(Event, frozen=True):
 
     silent: int
     limit: int
+
+
+class ClockOff(Event, frozen=True):
+    """The computer's clock is `offset` (ns) ahead of the market's time, or is right again, at 0."""
+
+    offset: int
 
 
 class SymbolPaused(Event, frozen=True):

@@ -281,6 +281,7 @@ class Machine:
             "live": self.safety.live.confirmed,
             "alerts": self.safety.alerts.waiting,
             "dead_man": [self.safety.dead_man.seen, self.safety.dead_man.warned],
+            "clock_offset": self.safety.clock_offset.offset,
             "store_available": self.safety.store_available,
             "brokers": list(self.safety.brokers.values()),
             "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
@@ -388,6 +389,7 @@ class Machine:
         bus.subscribe(LiveConfirmed, desk.on_resumed)
         bus.subscribe(RaiseAlert, safety.alerts.on_raise)
         bus.subscribe(AcknowledgeAlerts, safety.alerts.on_acknowledge)
+        bus.subscribe(ClockTick, safety.clock_offset.on_tick)
         if safety.dead_man.limit:
             bus.subscribe(ClockTick, safety.dead_man.on_tick)
             for kind in Command.__subclasses__():

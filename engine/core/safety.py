@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from engine.core.alerts import Alerts
 from engine.core.breaker import CircuitBreaker
 from engine.core.bus import Bus
+from engine.core.clock_offset import ClockOffset
 from engine.core.deadman import DeadMansSwitch
 from engine.core.events import (
     BrokerChanged,
@@ -79,6 +80,7 @@ class Safety:
         self.brokers: dict[str, BrokerStatusChanged] = {}
         self.alerts = Alerts(bus, mode, rules.acknowledged)
         self.live = LiveGate(bus, mode, rules.allow_live, self.brokers, self.alerts)
+        self.clock_offset = ClockOffset(bus)
         self.dead_man = DeadMansSwitch(bus, rules.dead_man, self._trip)
         self.venue_objection: Callable[[str], str] = lambda venue: ""
 
@@ -95,7 +97,9 @@ class Safety:
         A dry run lets entries be made: they end where they would be sent.
         """
         closed = self._killed or self._closed(venue)
-        return closed or self.breaker.objection or self.alerts.objection
+        return (
+            closed or self.breaker.objection or self.alerts.objection or self.clock_offset.objection
+        )
 
     def exit_objection(self, venue: str) -> str:
         """Why an order that closes a position may not leave; a kill that flattens lets it."""

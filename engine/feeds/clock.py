@@ -7,6 +7,9 @@ from typing import Protocol
 
 NanosecondSource = Callable[[], int]
 
+FOLLOWS = 10
+"""A clock that was set is followed by one part in so many of the time that passes."""
+
 
 class Clock(Protocol):
     """Market time, `speed` times as fast as real time; 0 is as fast as possible."""
@@ -20,10 +23,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The computer's UTC time, which never runs backwards.
+    """The computer's UTC time, which neither runs backwards nor jumps.
 
-    Where the computer's clock is set back, time goes on from where it was at the monotonic rate, so
-    that time-outs still run; where it is set forward, or the computer slept, time follows.
+    It goes by the monotonic clock, so that time-outs take as long as they say; where the computer's
+    clock is set, it follows at nine or eleven tenths of its rate.
     """
 
     speed = 1.0
@@ -40,7 +43,10 @@ class SystemClock:
 
     def now(self) -> int:
         read_at = self._monotonic()
-        self._last = max(self._wall(), self._last + read_at - self._read_at)
+        passed = read_at - self._read_at
+        behind = self._wall() - (self._last + passed)
+        most = passed // FOLLOWS
+        self._last += passed + max(-most, min(most, behind))
         self._read_at = read_at
         return self._last
 

@@ -17,18 +17,26 @@ class Hand:
         return self.now
 
 
-def test_system_time_follows_the_computer_forward_and_never_back() -> None:
+def test_system_time_follows_a_computer_that_was_set_slowly_and_never_jumps() -> None:
     wall, monotonic = Hand(1_000 * NANOS), Hand(5 * NANOS)
     clock = SystemClock(wall, monotonic)
     assert clock.now() == 1_000 * NANOS
-    wall.now += 3600 * NANOS
-    assert clock.now() == 4_600 * NANOS
-    wall.now -= 3600 * NANOS
-    assert clock.now() == 4_600 * NANOS
-    # Set back, it still goes on: a time-out must end.
-    wall.now += 2 * NANOS
-    monotonic.now += 2 * NANOS
-    assert clock.now() == 4_602 * NANOS
+
+    def passes(seconds: int) -> int:
+        """How far system time goes on meanwhile, in seconds."""
+        before = clock.now()
+        wall.now += seconds * NANOS
+        monotonic.now += seconds * NANOS
+        return (clock.now() - before) // NANOS
+
+    wall.now += 60 * NANOS
+    assert passes(100) == 110
+    assert passes(1000) == 1050
+    assert clock.now() == wall.now, "it has caught up"
+    wall.now -= 60 * NANOS
+    assert passes(100) == 90, "set back, it still goes on: a time-out must end"
+    assert passes(1000) == 950
+    assert clock.now() == wall.now
 
 
 def test_replay_time_runs_at_its_speed_up_to_the_next_event() -> None:
