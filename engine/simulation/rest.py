@@ -31,7 +31,12 @@ def check_rest(world: World) -> None:
         if order.state in UNSETTLED and order.created_ts <= since
     ]
     law(not unsettled, "I16 unsettled", unsettled)
-    stale = [s for s, market in host.machine.market.symbols.items() if market.stale]
+    settled = world.schedule.now - world.options.config.stale_after
+    stale = [
+        symbol
+        for symbol, market in host.machine.market.symbols.items()
+        if market.stale and world.calendars.is_open(market.instrument.calendar, settled)
+    ]
     law(not stale, "I16 stale", stale)
     _same_orders(world, host)
     _same_positions(world, host)
