@@ -18,11 +18,11 @@ LENGTH = 12
 
 def config_version(settings: Settings) -> str:
     """12 hexadecimal digits of a SHA-256: the same for the same program, settings and strategy
-    files, another where one of them changed. Of secrets nothing enters."""
+    files, another where one of them changed. Of secrets, and of where files lie, nothing enters."""
     digest = sha256(f"tradebot {__version__}\n".encode())
     for name in sorted(type(settings).model_fields):
         value = getattr(settings, name)
-        if not isinstance(value, SecretStr):
+        if not isinstance(value, SecretStr | Path):
             digest.update(f"{name}={env_text(value)}\n".encode())
     for folder in (SHIPPED, settings.strategies_dir):
         for path in sorted(folder.glob("[!_]*.py")) if folder else ():
