@@ -241,10 +241,11 @@ async def test_a_kill_cancels_at_the_others_while_one_broker_never_answers(
 
 
 async def test_a_broker_that_cannot_be_reached_at_the_start_is_tried_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.requests.CONNECT_AGAIN_S", 0.05)
     street = Street("deaf")
+    settings = settings_of(tmp_path, CLOSES, replay_speed=60)  # it is there before the first signal
     async with running(settings, street.parts) as session:
         await session.until(lambda s: connected(s) == {"north": True, "south": True, "deaf": False})
         street.venues["deaf"].deaf = False
