@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from engine import __version__
 from engine.ops.settings import Settings, env_text
+from engine.plugins import strategy_files
 
-SHIPPED = Path(__file__).parent.parent / "strategies"
 LENGTH = 12
 
 
@@ -24,7 +24,6 @@ def config_version(settings: Settings) -> str:
         value = getattr(settings, name)
         if not isinstance(value, SecretStr | Path):
             digest.update(f"{name}={env_text(value)}\n".encode())
-    for folder in (SHIPPED, settings.strategies_dir):
-        for path in sorted(folder.glob("[!_]*.py")) if folder else ():
-            digest.update(f"{path.name}={sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for path in strategy_files(*filter(None, [settings.strategies_dir])):
+        digest.update(f"{path.name}={sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:LENGTH]

@@ -162,22 +162,22 @@ def _market(fact: e.Event) -> Worded | None:
             return None
 
 
+def _killed(fact: e.KillSwitchTriggered | e.PartKilled) -> str:
+    by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
+    because = f": {fact.reason}" if fact.reason else ""
+    return f"{by}{_KILL_ACTIONS[fact.action]}{because}"
+
+
 def _safety(fact: e.Event) -> Worded | None:
     match fact:
         case e.KillSwitchTriggered():
-            by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
-            because = f": {fact.reason}" if fact.reason else ""
-            return ERROR, f"KILL SWITCH tripped by {by}{_KILL_ACTIONS[fact.action]}{because}"
+            return ERROR, f"KILL SWITCH tripped by {_killed(fact)}"
         case e.KillSwitchRearmed():
             return WARNING, f"kill switch re-armed by {fact.author}"
         case e.PartKilled():
-            by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
-            because = f": {fact.reason}" if fact.reason else ""
-            what = f"{fact.part.scope} {clean(fact.part.name)}"
-            return ERROR, f"KILLED {what} by {by}{_KILL_ACTIONS[fact.action]}{because}"
+            return ERROR, f"KILLED {clean(str(fact.part))} by {_killed(fact)}"
         case e.PartRearmed():
-            what = f"{fact.part.scope} {clean(fact.part.name)}"
-            return WARNING, f"{what} re-armed by {fact.author}"
+            return WARNING, f"{clean(str(fact.part))} re-armed by {fact.author}"
         case e.LawBroken():
             return ERROR, f"law {fact.law} is broken: {fact.reason}"
         case e.CommandRefused():

@@ -157,7 +157,7 @@ class KilledParts:
 
     def _rearm_objection(self, event: RearmPart) -> str:
         if event.part not in self.killed:
-            return f"{event.part.scope} {clean(event.part.name)} is not killed"
+            return f"{clean(str(event.part))} is not killed"
         if event.word != REARM_WORD:
             return f"type {REARM_WORD} to re-arm"
         doubts = [o for o in self.open_orders(event.part) if o.state is OrderState.IN_DOUBT]

@@ -14,7 +14,7 @@ def records_after(
     A round trip stays as it was when it closed, whatever a venue takes back later.
     """
     name, new = fact.round_trip.strategy, return_of(fact.round_trip)
-    before = next((r.returns for r in records if r.strategy == name), ())
+    before = _returns(records, name)
     others = tuple(record for record in records if record.strategy != name)
     return (*others, TradeRecord(name, (*before, new)[-TRIPS_KEPT:]))
 
@@ -27,10 +27,14 @@ class TradeRecords:
 
     def returns(self, strategy: str) -> tuple[float, ...]:
         """Of the strategy's last round trips, oldest first."""
-        return next((r.returns for r in self.records if r.strategy == strategy), ())
+        return _returns(self.records, strategy)
 
     def on_closed(self, event: PositionClosed) -> None:
         self.records = records_after(self.records, event)
 
     def on_restored(self, event: Restored) -> None:
         self.records = event.records
+
+
+def _returns(records: tuple[TradeRecord, ...], strategy: str) -> tuple[float, ...]:
+    return next((r.returns for r in records if r.strategy == strategy), ())

@@ -41,10 +41,10 @@ STRENGTH = (KillAction.STOP, KillAction.KEEP_STOPS, KillAction.CANCEL, KillActio
 
 class SafetyRules(Struct, frozen=True):
     """`kill_action` is what the kill switch does where its trip does not say; `breaker_failures` in
-    a row trip the circuit breaker, and with `breaker_kills` it trips the kill
-    switch; `allow_live` is one condition of live trading; `dead_man` is for how long (ns) nobody
-    need be there, 0 for ever; with `dry_run` no order is sent; the alerts
-    named in `acknowledged` a person read before the start."""
+    a row trip the circuit breaker, and with `breaker_kills` it trips the kill switch; `allow_live`
+    is one condition of live trading; `dead_man` is for how long (ns) nobody need be there, 0 for
+    ever; with `dry_run` no order is sent; the alerts named in `acknowledged` a person read before
+    the start."""
 
     kill_action: KillAction = KillAction.CANCEL
     breaker_failures: int = 5

@@ -66,6 +66,13 @@ class _Calendar:
         self.zone = zone
         self.dates = [utc(ts).astimezone(zone).date() for ts in table.opens]
 
+    def session(self, ts: int) -> int | None:
+        """The number of the session, extended hours included, that `ts` is in, or of the next one;
+        None outside of the table."""
+        number = bisect_right(self.extended_closes, ts)
+        known = number < len(self.dates) and (number or ts >= self.extended_opens[0])
+        return number if known else None
+
 
 class _ExchangeDay(TradingDay):
     """The trade date of an exchange: a day is a session, extended hours and the closed hours before
@@ -78,11 +85,10 @@ class _ExchangeDay(TradingDay):
     def roll(self, ts: int) -> bool:
         if ts < self.end:
             return False
-        known = self._calendar
-        closes = known.extended_closes
-        number = bisect_right(closes, ts)
-        if number == len(closes) or ts < known.extended_opens[0]:
+        known, number = self._calendar, self._calendar.session(ts)
+        if number is None:
             return super().roll(ts)
+        closes = known.extended_closes
         self.date = known.dates[number].isoformat()
         self.start = closes[number - 1] if number else known.extended_opens[0]
         self.end = closes[number]
@@ -132,10 +138,10 @@ class Calendars:
         known = self._calendars.get(calendar)
         if known is None:
             return utc(ts).date().isoformat()
-        number = bisect_right(known.extended_closes, ts)
-        if number < len(known.dates) and (number or ts >= known.extended_opens[0]):
-            return known.dates[number].isoformat()
-        return utc(ts).astimezone(known.zone).date().isoformat()
+        number = known.session(ts)
+        if number is None:
+            return utc(ts).astimezone(known.zone).date().isoformat()
+        return known.dates[number].isoformat()
 
     def trading_day(self, calendar: str) -> TradingDay:
         """The days of a calendar, which `session_date` names, one after the other."""

@@ -139,9 +139,7 @@ def sized(rules: SizingRules, strategy: str, c: Circumstances, most: Decimal) ->
     sizing, regime = _in_force(rules, rules.of(strategy), c.bars)
     asked, basis = _asked(rules, sizing, c)
     asked = max(asked, ZERO)
-    quantity = c.instrument.quantity(min(asked, most)) if c.price > 0 else ZERO
-    if quantity <= 0 or quantity * c.price < c.instrument.min_notional:
-        quantity = ZERO
+    quantity = _orderable(c.instrument, c.price, min(asked, most)) if c.price > 0 else ZERO
     return Sized(sizing.method, asked, most, quantity, basis | regime)
 
 
@@ -155,8 +153,13 @@ def fixed_fraction(
     notional = budget * HEADROOM - held
     if notional <= 0 or price <= 0:
         return ZERO
-    quantity = instrument.quantity(notional / price)
-    return quantity if quantity * price >= instrument.min_notional else ZERO
+    return _orderable(instrument, price, notional / price)
+
+
+def _orderable(instrument: Instrument, price: Decimal, quantity: Decimal) -> Decimal:
+    """`quantity` in whole lots; zero where that is less than the smallest order."""
+    lots = instrument.quantity(quantity)
+    return lots if lots * price >= instrument.min_notional else ZERO
 
 
 def smallest_order(instrument: Instrument, price: Decimal) -> Decimal:

@@ -258,18 +258,11 @@ class StrategyRunner:
     def _warm_up(self, run: Run) -> None:
         """Show a strategy that came in the middle of a session the bars that are kept."""
         for symbol, slot in run.slots.items():
-            shown: deque[Bar] = deque(maxlen=self._market.symbols[symbol].bars.maxlen)
-            slot.strategy.live = False
-            for bar in self._market.symbols[symbol].bars:
+            bars = self._market.symbols[symbol].bars
+            shown: deque[Bar] = deque(maxlen=bars.maxlen)
+            for bar in bars:
                 shown.append(bar)
-                if run.failed:
-                    break
-                slot.seen += 1
-                try:
-                    slot.strategy.on_bar(bar, shown)
-                except (Exception, SystemExit) as error:
-                    self._fail(slot, error)
-            slot.strategy.live = self._live
+                self._show(slot, bar, shown)
 
     def is_on(self, name: str) -> bool:
         run = self.runs.get(name)
@@ -295,15 +288,19 @@ class StrategyRunner:
 
     def _show_past(self, bar: Bar) -> None:
         for slot in self._bar_slots.get(bar.symbol, ()):
-            slot.seen += 1
-            if slot.run.failed:
-                continue
-            slot.strategy.live = False
-            try:
-                slot.strategy.on_bar(bar, slot.history)
-            except (Exception, SystemExit) as error:
-                self._fail(slot, error)
-            slot.strategy.live = self._live
+            self._show(slot, bar, slot.history)
+
+    def _show(self, slot: Slot, bar: Bar, history: Sequence[Bar]) -> None:
+        """Show a bar of the past: whatever the answer, it makes no order."""
+        slot.seen += 1
+        if slot.run.failed:
+            return
+        slot.strategy.live = False
+        try:
+            slot.strategy.on_bar(bar, history)
+        except (Exception, SystemExit) as error:
+            self._fail(slot, error)
+        slot.strategy.live = self._live
 
     def on_quote(self, event: QuoteUpdate) -> None:
         quote = event.quote

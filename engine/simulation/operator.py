@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine.simulation.world import World
 
 AUTHOR = "operator"
+REARM = RearmKillSwitch(word="REARM", author=AUTHOR)
 LONGEST_WAIT = 10 * NANOS
 SURE_AFTER = 10 * NANOS
 LOOK_AGAIN = 7_000_000
@@ -88,11 +89,10 @@ class Operator:
             schedule.after(LOOK_AGAIN, lambda: self._lie_in_wait(state, until))
 
     def rearm_soon(self) -> None:
-        delay = self._random.randint(0, 30 * NANOS)
-        self._world.schedule.after(delay, self.rearm)
+        self._later(REARM)
 
     def rearm(self) -> None:
-        self._send(RearmKillSwitch(word="REARM", author=AUTHOR))
+        self._send(REARM)
 
     def confirm_live(self) -> None:
         if self._world.options.config.mode is Mode.LIVE:
@@ -143,11 +143,7 @@ class Operator:
         self._send(KillPart(part=part, source="key", action=action, author=AUTHOR))
         self._world.note(Fault.KILL)
         if self._random.random() < 0.7:
-            delay = self._random.randint(0, 30 * NANOS)
-            self._world.schedule.after(delay, lambda: self._rearm_part(part))
-
-    def _rearm_part(self, part: Part) -> None:
-        self._send(RearmPart(part=part, word="REARM", author=AUTHOR))
+            self._later(RearmPart(part=part, word="REARM", author=AUTHOR))
 
     def _reset(self) -> None:
         word = self._random.choice(("RESET", "reset"))
@@ -208,6 +204,10 @@ class Operator:
         if waited > SURE_AFTER and not self._world.is_at_venue(key):
             state = OrderState.ABANDONED
             self._send(MarkOrder(client_order_id=key, state=state, word="MARK", author=AUTHOR))
+
+    def _later(self, command: Command) -> None:
+        delay = self._random.randint(0, 30 * NANOS)
+        self._world.schedule.after(delay, lambda: self._send(command))
 
     def _send(self, command: Command) -> None:
         if self._world.host is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from engine.core.events import Event, IntentCommitted, IntentFailed, StoreChanged
@@ -149,8 +149,7 @@ class StoreWriter:
         try:
             new = set(await self._repository.commit_intents(orders))
         except StoreUnavailable as error:
-            self._set_available(False, str(error))
-            self._deny([*orders, *self._take_waiting()], str(error))
+            self._lose(error, orders)
         else:
             self._set_available(True)
             for order in orders:
@@ -169,8 +168,7 @@ class StoreWriter:
         try:
             await self._repository.record(facts)
         except StoreUnavailable as error:
-            self._set_available(False, str(error))
-            self._deny(self._take_waiting(), str(error))
+            self._lose(error)
             return False
         for _ in range(batches):
             self._batches.popleft()
@@ -187,8 +185,7 @@ class StoreWriter:
         try:
             await self._repository.save_bars(self._saving, self._saving[-1].ts - self._bars_ns)
         except StoreUnavailable as error:
-            self._set_available(False, str(error))
-            self._deny(self._take_waiting(), str(error))
+            self._lose(error)
             return False
         self._saving.clear()
         self._set_available(True)
@@ -201,14 +198,14 @@ class StoreWriter:
             self._is_behind = is_behind
             (self._fell_behind if is_behind else self._caught_up)()
 
-    def _take_waiting(self) -> list[Order]:
-        """Every intent that waited for a call that failed: it has waited long enough."""
-        waiting = list(self._intents)
+    def _lose(self, error: StoreUnavailable, orders: Sequence[Order] = ()) -> None:
+        """The database is out of reach: deny `orders`, and every intent that waited for the call
+        that failed; it has waited long enough."""
+        reason = str(error)
+        self._set_available(False, reason)
+        denied = [*orders, *self._intents]
         self._intents.clear()
-        return waiting
-
-    def _deny(self, orders: list[Order], reason: str) -> None:
-        for order in orders:
+        for order in denied:
             self._publish(IntentFailed(order.client_order_id, reason))
 
     def _set_available(self, available: bool, reason: str = "") -> None:
