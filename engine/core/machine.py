@@ -203,7 +203,7 @@ class Machine:
             bus, config.compliance, self.market, self.portfolio, self.orders, self.calendars
         )
         self.risk.rules = self.compliance.usages
-        self.runner = StrategyRunner(bus, self.market, self.calendars)
+        self.runner = StrategyRunner(bus, self.market, self.portfolio, self.calendars)
         self.pauses = Pauses(bus, self.market.symbols)
         self.records = TradeRecords()
         self.reconciler = Reconciler(

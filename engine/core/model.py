@@ -320,7 +320,8 @@ class Signal(Struct, frozen=True, gc=False):
 
     `strength` is in [0, 1]; `indicators` are the values that it rests on; `stop_price` is the
     strategy's own stop-loss, `take_profit` its target price, `trail` the distance (in price) at
-    which its stop follows the best price; None for the defaults of the risk settings.
+    which its stop follows the best price; None for the defaults of the risk settings. `sizing` is
+    how its entry is to be sized, written as the setting SIZING is; empty for that setting.
     """
 
     strategy: str
@@ -334,6 +335,7 @@ class Signal(Struct, frozen=True, gc=False):
     reason: str = ""
     take_profit: float | None = None
     trail: float | None = None
+    sizing: str = ""
 
 
 class OrderTerms(Struct, frozen=True, gc=False):
@@ -473,6 +475,20 @@ class Position(Struct, frozen=True, gc=False):
 
     def unrealised_pnl(self, mark_price: Decimal) -> Decimal:
         return self.quantity * mark_price - self.cost
+
+
+class Book(Struct, frozen=True):
+    """What a strategy sees of the account: its own open `positions` by symbol, all `cash`, and the
+    `equity`, None while a held symbol has no price."""
+
+    cash: Decimal = ZERO
+    equity: Decimal | None = None
+    positions: dict[str, Position] = {}
+
+    def quantity(self, symbol: str) -> Decimal:
+        """How much of `symbol` the strategy holds."""
+        position = self.positions.get(symbol)
+        return ZERO if position is None else position.quantity
 
 
 class RoundTrip(Struct, frozen=True, gc=False):

@@ -24,7 +24,7 @@ from engine.core.events import (
     TradeReversed,
 )
 from engine.core.market import Market
-from engine.core.model import ZERO, Fill, Position
+from engine.core.model import ZERO, Book, Fill, Position
 from engine.core.text import clean
 
 EXECUTIONS_KEPT = 200_000
@@ -94,6 +94,12 @@ class Portfolio:
                     return None
                 total += position.quantity * mark
         return total
+
+    def book(self, strategy: str) -> Book:
+        """What `strategy` itself holds now, and the account's money."""
+        held = {p.symbol: p for (name, _), p in self.positions.items() if name == strategy}
+        open_ = {symbol: p for symbol, p in held.items() if p.quantity}
+        return Book(self.cash, self.equity(), open_)
 
     def exposure_estimate(self) -> float:
         """Unsigned value of the net holdings as a share of equity, in float64."""

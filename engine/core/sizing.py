@@ -111,8 +111,8 @@ class SizingRules(Struct, frozen=True):
 
 class Circumstances(Struct, frozen=True):
     """What an entry is sized from: the worst `price` that it may come to, its `stop`, the account's
-    `equity`, the `returns` of the strategy's round trips, the symbol's `bars`, the time (ns
-    UTC)."""
+    `equity`, the `returns` of the strategy's round trips, the symbol's `bars`, the time (ns UTC),
+    and the sizing that the signal itself brings, empty for that of the settings."""
 
     instrument: Instrument
     price: Decimal
@@ -121,6 +121,7 @@ class Circumstances(Struct, frozen=True):
     returns: Sequence[float]
     bars: Sequence[Bar]
     now: int
+    wish: str = ""
 
 
 class Sized(Struct, frozen=True):
@@ -136,7 +137,8 @@ class Sized(Struct, frozen=True):
 
 def sized(rules: SizingRules, strategy: str, c: Circumstances, most: Decimal) -> Sized:
     """The size of an entry of `strategy`, never above `most`."""
-    sizing, regime = _in_force(rules, rules.of(strategy), c.bars)
+    wanted = Sizing.parse(c.wish) if c.wish else rules.of(strategy)
+    sizing, regime = _in_force(rules, wanted, c.bars)
     asked, basis = _asked(rules, sizing, c)
     asked = max(asked, ZERO)
     quantity = _orderable(c.instrument, c.price, min(asked, most)) if c.price > 0 else ZERO

@@ -1,7 +1,9 @@
 """The Strategy interface, and the runner of the strategies that are there."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -26,12 +28,15 @@ from engine.core.events import (
     SymbolResumed,
     ToggleStrategy,
 )
-from engine.core.market import Market
-from engine.core.model import Bar, Fill, Quote, Side, Signal
+from engine.core.market import Market, SymbolMarket
+from engine.core.model import Bar, Book, Fill, Order, Quote, Side, Signal
+from engine.core.portfolio import Portfolio
 from engine.core.sessions import Calendars, TradingDay
+from engine.core.sizing import Sizing
 from engine.core.text import clean
 
 CHANGED = "its file changed: switch it on to let it trade"
+NOT_CONFIRMED = "the strategy does not confirm the entry"
 
 
 class StrategyParameters(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +58,19 @@ class Strategy:
     live = False
     """False while bars of the past are shown, to warm up or after a gap: an answer to them makes no
     order."""
+
+    read_book: Callable[[], Book] = Book
+    """What the strategy holds now, and the account's money; an empty book outside an engine."""
+
+    markets: Mapping[str, SymbolMarket] = {}
+    """The last prices and bars of all its symbols, to read."""
+
+    keeps_state: ClassVar[bool] = True
+    """Whether it may keep what it saw: then it is shown every bar, those of the past and those
+    while it is off too. False for a style that decides by the bars that the engine keeps."""
+
+    decides_for_all: ClassVar[bool] = False
+    """Whether one instance decides for all symbols, and answers with a list of signals."""
 
     Parameters: ClassVar[type[StrategyParameters]] = StrategyParameters
 
@@ -86,6 +104,12 @@ class Strategy:
     def on_clock(self, now: int) -> Signal | None:
         """Time passed: about once a second of market time."""
 
+    def confirm_trade_entry(self, order: Order) -> bool | str:
+        """The last word on an entry that is sized and within all limits: False, or a text that
+        says why, keeps it from being made. It is asked once, and decides by what it knows: as
+        elsewhere the same bars must give the same answer."""
+        return True
+
     def signal(
         self,
         side: Side,
@@ -97,8 +121,9 @@ class Strategy:
         take_profit: float | None = None,
         trail: float | None = None,
         reason: str = "",
+        sizing: str = "",
     ) -> Signal:
-        """A signal of this strategy at the close of `bar`."""
+        """A signal of this strategy at the close of `bar`; fields as in `Signal`."""
         return Signal(
             self.name,
             self.symbol,
@@ -111,7 +136,13 @@ class Strategy:
             reason=reason,
             take_profit=take_profit,
             trail=trail,
+            sizing=sizing,
         )
+
+
+def last_bars(history: Sequence[Bar], count: int) -> list[Bar]:
+    """The last `count` bars of a history, oldest first; fewer where there are not so many."""
+    return list(islice(history, max(0, len(history) - count), None))
 
 
 def make_parameters(strategy: type[Strategy], values: dict[str, Any]) -> StrategyParameters:
@@ -166,15 +197,19 @@ class Run:
 class StrategyRunner:
     """Hands market data to the strategies and publishes their signals.
 
-    A strategy that is off still sees every bar, so that it is warm when it is switched on; what it
-    answers is dropped. The same side twice in a row for a symbol is dropped too. A strategy that
-    raises is switched off and the others go on. While a symbol is `halted` nothing is signalled in
-    it, and after it not before the strategy has seen its history anew: no signal over the gap.
+    A strategy that keeps state sees every bar while it is off, so that it is warm when it is
+    switched on; what it answers then is dropped. The same side twice in a row for a symbol is
+    dropped too. A strategy that raises is switched off and the others go on. While a symbol is
+    `halted` nothing is signalled in it, and after it not before the strategy has seen its history
+    anew: no signal over the gap.
     """
 
-    def __init__(self, bus: Bus, market: Market, calendars: Calendars) -> None:
+    def __init__(
+        self, bus: Bus, market: Market, portfolio: Portfolio, calendars: Calendars
+    ) -> None:
         self._bus = bus
         self._market = market
+        self._portfolio = portfolio
         self._calendars = calendars
         self._live = False
         self._stopping = False
@@ -194,16 +229,20 @@ class StrategyRunner:
     ) -> None:
         """Add a strategy, switched off. One that cannot be set up has failed, and stays off."""
         run = self.runs[name] = Run(name, kind, parameters)
-        for symbol in symbols:
+        markets = {symbol: self._market.symbols[symbol] for symbol in symbols}
+        strategy: Strategy | None = None
+        for symbol, market in markets.items():
             try:
-                strategy = kind(symbol, parameters)
-                required = int(strategy.required_history())
+                if strategy is None or not kind.decides_for_all:
+                    strategy = kind(symbol, parameters)
+                required = _required_of(strategy, market)
             except (Exception, SystemExit) as error:
                 run.failed = run.broken = True
                 run.note = clean(f"{type(error).__name__} on {symbol}: {error}")
                 continue
-            market = self._market.symbols[symbol]
             strategy.name = name
+            strategy.markets = markets
+            strategy.read_book = partial(self._portfolio.book, name)
             strategy.trading_day = self._calendars.trading_day(market.instrument.calendar)
             slot = Slot(run, strategy, market.bars)
             run.slots[symbol] = slot
@@ -277,12 +316,13 @@ class StrategyRunner:
             return
         for slot in self._bar_slots.get(bar.symbol, ()):
             slot.seen += 1
-            if slot.run.failed:
+            run, strategy = slot.run, slot.strategy
+            if run.failed or not (run.enabled or strategy.keeps_state):
                 continue
             try:  # as in _ask, written out for speed: this is the hot path
-                answer = slot.strategy.on_bar(bar, slot.history)
+                answer = strategy.on_bar(bar, slot.history)
                 if answer is not None:
-                    self._emit(slot, _checked(slot, answer))
+                    self._take(slot, answer)
             except (Exception, SystemExit) as error:
                 self._fail(slot, error)
 
@@ -293,7 +333,7 @@ class StrategyRunner:
     def _show(self, slot: Slot, bar: Bar, history: Sequence[Bar]) -> None:
         """Show a bar of the past: whatever the answer, it makes no order."""
         slot.seen += 1
-        if slot.run.failed:
+        if slot.run.failed or not slot.strategy.keeps_state:
             return
         slot.strategy.live = False
         try:
@@ -368,16 +408,35 @@ class StrategyRunner:
 
     # --- outcomes -------------------------------------------------------------------------------
 
-    def _ask(self, slot: Slot, question: Callable[..., Signal | None], *arguments: Any) -> None:
+    def veto(self, order: Order) -> str:
+        """Why the strategy of an entry that is about to be made does not want it after all; empty
+        text where it does."""
+        slot = self.runs[order.strategy].slots[order.symbol]
+        try:
+            answer = slot.strategy.confirm_trade_entry(order)
+            return clean(answer) if isinstance(answer, str) else "" if answer else NOT_CONFIRMED
+        except (Exception, SystemExit) as error:
+            self._fail(slot, error)
+            return slot.run.note
+
+    def _ask(self, slot: Slot, question: Callable[..., Any], *arguments: Any) -> None:
         """Call into a strategy: whatever it does, the others go on."""
         if slot.run.failed:
             return
         try:
             answer = question(*arguments)
             if answer is not None:
-                self._emit(slot, _checked(slot, answer))
+                self._take(slot, answer)
         except (Exception, SystemExit) as error:
             self._fail(slot, error)
+
+    def _take(self, slot: Slot, answer: Any) -> None:
+        """Emit what a strategy answered, all of it sound or none."""
+        if not slot.strategy.decides_for_all:
+            self._emit(slot, _checked(slot, answer))
+            return
+        for signal in [_checked(slot, one) for one in answer]:
+            self._emit(slot.run.slots[signal.symbol], signal)
 
     def _emit(self, slot: Slot, signal: Signal) -> None:
         if not self._live or not slot.run.enabled or slot.seen < slot.run.required:
@@ -395,6 +454,15 @@ class StrategyRunner:
         self._bus.publish(StrategyFailed(run.name, run.note))
 
 
+def _required_of(strategy: Strategy, market: SymbolMarket) -> int:
+    """The bars that a strategy needs. Raises ValueError where so many are not kept for one that
+    decides by them."""
+    required, kept = int(strategy.required_history()), market.bars.maxlen or 0
+    if required > kept and not strategy.keeps_state:
+        raise ValueError(f"required_history is {required}: at most {kept} bars are kept")
+    return required
+
+
 def _checked(slot: Slot, answer: Any) -> Signal:
     """A strategy's answer in plain values: numbers of numpy, say, could not be recorded.
 
@@ -402,7 +470,8 @@ def _checked(slot: Slot, answer: Any) -> Signal:
     """
     if not isinstance(answer, Signal):
         raise ValueError(f"returned {type(answer).__name__}, not a Signal")
-    if answer.symbol != slot.strategy.symbol or answer.strategy != slot.run.name:
+    ours = slot.run.slots if slot.strategy.decides_for_all else (slot.strategy.symbol,)
+    if answer.symbol not in ours or answer.strategy != slot.run.name:
         raise ValueError("returned a signal for another strategy or symbol")
     price, strength = float(answer.price), float(answer.strength)
     if not (isfinite(price) and price > 0 and 0 <= strength <= 1):
@@ -419,7 +488,18 @@ def _checked(slot: Slot, answer: Any) -> Signal:
         clean(answer.reason),
         _positive(answer.take_profit, "target price"),
         _positive(answer.trail, "trailing distance"),
+        _sizing(answer.sizing),
     )
+
+
+def _sizing(text: Any) -> str:
+    """`text` as it is, empty or a sizing. Raises ValueError where it is none."""
+    if text != "":
+        try:
+            Sizing.parse(text)
+        except ValueError as error:
+            raise ValueError(f"returned the sizing {text}: {error}") from None
+    return clean(text)
 
 
 def _positive(value: Any, name: str) -> float | None:

@@ -41,6 +41,7 @@ from engine.core.model import ZERO, Bar, Fill, Mode, RoundTrip, utc
 from engine.core.risk import RiskLimits, shown
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import merged
+from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.research.result import BacktestRequest, BacktestResult
 from engine.wording import worded
@@ -176,9 +177,17 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
 
 
 def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> None:
-    """Warm the strategy up with what came before the start, and switch it on."""
+    """Warm the strategy up with what came before the start, and switch it on.
+
+    Raises UserError where it cannot be set up.
+    """
+    strategy = run.machine.runner.runs[request.strategy]
+    if strategy.broken:
+        raise UserError(
+            f"Strategy {request.strategy} cannot be set up ({strategy.note})", "mend its file"
+        )
     if request.start is not None:
-        required = run.machine.runner.runs[request.strategy].required
+        required = strategy.required
         before: list[Bar] = []
         for symbol in request.symbols:
             bars = recordings.bars(symbol, end=request.start)

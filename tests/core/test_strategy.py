@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from engine.core.events import (
     CommandRefused,
     KillPart,
+    OrderSized,
     PartKilled,
     Restored,
+    SignalBlocked,
     SignalGenerated,
     StrategyFailed,
     StrategyFileChanged,
@@ -22,9 +24,23 @@ from engine.core.events import (
     StrategyState,
     StrategyToggled,
 )
-from engine.core.model import DAY, MINUTE, Bar, Fill, OrderPurpose, Part, Quote, Scope, Side, Signal
+from engine.core.model import (
+    DAY,
+    MINUTE,
+    Bar,
+    Fill,
+    Order,
+    OrderPurpose,
+    Part,
+    Quote,
+    Scope,
+    Side,
+    Signal,
+)
+from engine.core.risk import RiskLimits
 from engine.core.sessions import SessionTable
-from engine.core.strategy import Strategy, StrategyParameters, make_parameters
+from engine.core.sizing import Sizing, SizingRules
+from engine.core.strategy import NOT_CONFIRMED, Strategy, StrategyParameters, make_parameters
 from tests.core.rig import ACME, COIN, START, Rig
 
 CASH = Decimal(100_000)
@@ -124,6 +140,33 @@ def test_history_warms_a_strategy_up_and_makes_no_signal() -> None:
     rig.start()
     rig.bar(100)
     assert said(rig, "eager") == [Side.BUY]
+
+
+def test_each_hook_of_the_event_style_hears_what_is_its_own() -> None:
+    heard: list[tuple[str, object]] = []
+
+    class Listener(Strategy):
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            heard.append(("bar", bar.close))
+            return self.signal(Side.BUY, bar, {}, sizing="fixed_quantity:3")
+
+        def on_quote(self, quote: Quote) -> Signal | None:
+            heard.append(("quote", quote.ask))
+
+        def on_fill(self, fill: Fill) -> None:
+            heard.append(("fill", fill.quantity))
+
+        def on_clock(self, now: int) -> Signal | None:
+            heard.append(("clock", now))
+
+    rig = Rig(kinds={"listener": Listener})
+    rig.quote(99)
+    rig.bar(100)
+    rig.quote(101)
+    rig.tick()
+    assert heard == [
+        ("quote", 99), ("bar", 100), ("fill", Decimal(3)), ("quote", 101), ("clock", rig.now)
+    ]  # fmt: skip
 
 
 def test_on_clock_may_signal_too() -> None:
@@ -241,6 +284,11 @@ GARBAGE: dict[str, Callable[[Strategy, Quote], Any]] = {
     "no side": lambda s, q: a_buy(s, q, side="hold"),
     "no time": lambda s, q: a_buy(s, q, ts=None),
     "indicators": lambda s, q: a_buy(s, q, indicators={"fast": object()}),
+    "a sizing in words": lambda s, q: a_buy(s, q, sizing="a lot"),
+    "a sizing of nothing": lambda s, q: a_buy(s, q, sizing="fixed_notional:0"),
+    "a sizing that is NaN": lambda s, q: a_buy(s, q, sizing="fixed_quantity:nan"),
+    "a sizing that is a number": lambda s, q: a_buy(s, q, sizing=5),
+    "no sizing": lambda s, q: a_buy(s, q, sizing=None),
 }
 
 
@@ -323,6 +371,112 @@ def test_numbers_of_numpy_become_plain_ones_that_can_be_recorded() -> None:
     assert json.decode(json.encode(fact), type=SignalGenerated).signal == fact.signal
     assert fact.signal.indicators == {"sma": 99.5}
     assert rig.last(OrderPurpose.ENTRY).stop_loss == Decimal("90.00")
+
+
+# --- how much, and the last word -----------------------------------------------------------------
+
+
+def sized(rig: Rig) -> OrderSized:
+    return rig.facts(OrderSized)[-1]
+
+
+@pytest.mark.parametrize(
+    ("sizing", "quantity"),
+    [("fixed_quantity:7", 7), ("fixed_notional:2010", 20), ("fixed_fraction:1", 9)],
+)
+def test_a_signal_may_say_how_its_entry_is_sized(sizing: str, quantity: int) -> None:
+    rig = Rig(sizing=SizingRules(Sizing.parse("fixed_quantity:1")))
+    order = rig.buy(sizing=sizing)
+    assert order.quantity == quantity
+    assert sized(rig).method == sizing.partition(":")[0]
+
+
+def test_the_limits_cap_what_a_signal_asks_for() -> None:
+    rig = Rig()
+    assert rig.buy(sizing="fixed_quantity:1000").quantity == 49
+    assert (sized(rig).asked, sized(rig).quantity) == (1000, 49)
+
+
+def confirming(answer: Callable[[Order], Any]) -> type[Strategy]:
+    """A strategy that buys at 100 and sells at 101, and answers to its entry with `answer`."""
+
+    class Confirming(Strategy):
+        def on_quote(self, quote: Quote) -> Signal | None:
+            return a_buy(self, quote, side=Side.BUY if quote.ask == 100 else Side.SELL)
+
+        def confirm_trade_entry(self, order: Order) -> bool | str:
+            return answer(order)
+
+    return Confirming
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("too \x1b[wide", "too  (wide"),
+        (False, NOT_CONFIRMED),
+        (np.bool_(False), NOT_CONFIRMED),
+        (None, NOT_CONFIRMED),
+    ],
+)
+def test_a_strategy_has_the_last_word_on_its_entry(answer: Any, reason: str) -> None:
+    rig = Rig(kinds={"careful": confirming(lambda _: answer)})
+    rig.quote(100)
+    (blocked,) = rig.facts(SignalBlocked)
+    assert (blocked.check, blocked.reason) == ("veto", reason)
+    assert rig.orders == {}
+    assert rig.machine.runner.is_on("careful")
+
+
+@pytest.mark.parametrize("answer", [True, np.bool_(True), ""])
+def test_an_entry_that_is_confirmed_is_made(answer: Any) -> None:
+    rig = Rig(kinds={"careful": confirming(lambda _: answer)})
+    rig.quote(100)
+    assert rig.last(OrderPurpose.ENTRY).quantity == 49
+
+
+def test_the_last_word_is_on_the_order_as_it_would_leave_and_never_on_an_exit() -> None:
+    asked: list[Order] = []
+
+    def remember(order: Order) -> bool:
+        asked.append(order)
+        return True
+
+    rig = Rig(kinds={"careful": confirming(remember)})
+    rig.quote(100)
+    rig.quote(100)
+    rig.quote(101)
+    assert [order.client_order_id for order in asked] == [
+        rig.last(OrderPurpose.ENTRY).client_order_id
+    ]
+    assert (asked[0].quantity, asked[0].stop_loss) == (Decimal(49), Decimal("98.00"))
+    assert len(rig.of(OrderPurpose.EXIT)) == 1
+
+
+def test_an_entry_that_a_limit_stops_is_not_asked_about() -> None:
+    asked: list[Order] = []
+    rig = Rig(kinds={"careful": confirming(asked.append)}, limits=RiskLimits(max_trades_per_day=0))
+    rig.quote(100)
+    assert [fact.check for fact in rig.facts(SignalBlocked)] == ["trades_per_day"]
+    assert asked == []
+
+
+@pytest.mark.parametrize("fault", [raises, leaves])
+def test_one_that_fails_at_the_last_word_makes_no_entry_and_is_off(
+    fault: Callable[[Strategy, Any], None],
+) -> None:
+    class Failing(confirming(lambda _: True)):
+        def confirm_trade_entry(self, order: Order) -> bool | str:
+            fault(self, order)
+            return True
+
+    rig = Rig("puppet", kinds={"bad": Failing})
+    rig.quote(100)
+    assert [fact.strategy for fact in rig.facts(StrategyFailed)] == ["bad"]
+    assert [fact.check for fact in rig.facts(SignalBlocked)] == ["veto"]
+    assert not rig.machine.runner.is_on("bad")
+    assert rig.orders == {}
+    assert rig.buy().quantity == 49
 
 
 # --- parameters ----------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ class Entries:
         failed = context.risk.check(order, signal)
         if failed is not None:
             return failed.check, failed.reason
+        if veto := context.runner.veto(order):
+            return "veto", veto
         if not context.orders.intend(order):
             return "duplicate", f"order {order.client_order_id} was made from this signal before"
         if order.type is OrderType.LIMIT:
@@ -152,7 +154,8 @@ class Entries:
         returns = context.records.returns(strategy)
         bars = context.market.symbols[signal.symbol].bars
         now = context.bus.now
-        circumstances = Circumstances(instrument, price, stop, equity, returns, bars, now)
+        wish = signal.sizing
+        circumstances = Circumstances(instrument, price, stop, equity, returns, bars, now, wish)
         return sized(context.sizing, strategy, circumstances, most)
 
     def _tell(self, key: str, signal: Signal, size: Sized) -> None:
