@@ -1,0 +1,1 @@
+"""Styles of strategies besides the event style: each turns what it is asked into signals."""
