@@ -15,86 +15,9 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings, load_settings
 from engine.plugins import SHIPPED, check_trust, find_strategies
+from engine.styles.templates import TEMPLATES
 
 LONGEST_NAME = 40
-
-TEMPLATE = '''"""{title}: say here the exact rule, and where it comes from.
-
-Rule: buy when a close is above the highest high of the `length` bars before; sell when it is below
-their lowest low.
-"""
-
-from collections import deque
-from collections.abc import Sequence
-from typing import Annotated
-
-from msgspec import Meta
-
-from engine.core.model import Bar, Side, Signal
-from engine.core.strategy import Strategy, StrategyParameters
-
-
-class {kind}Parameters(StrategyParameters, frozen=True):
-    """What can be set, each with its default and bounds. Lengths are in bars."""
-
-    length: Annotated[int, Meta(ge=2, le=500)] = 20
-
-
-class {kind}(Strategy):
-    """There is one instance for each symbol; what you keep in `self` is of that symbol."""
-
-    Parameters = {kind}Parameters
-
-    def initialize(self) -> None:
-        self.highs: deque[float] = deque(maxlen=self.parameters.length)
-        self.lows: deque[float] = deque(maxlen=self.parameters.length)
-
-    def required_history(self) -> int:
-        return self.parameters.length + 1
-
-    def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
-        highest = max(self.highs, default=bar.high)
-        lowest = min(self.lows, default=bar.low)
-        self.highs.append(bar.high)
-        self.lows.append(bar.low)
-        if bar.close > highest:
-            return self.signal(Side.BUY, bar, {{"highest": highest}})
-        if bar.close < lowest:
-            return self.signal(Side.SELL, bar, {{"lowest": lowest}})
-        return None
-
-
-STRATEGY_NAME = "{name}"
-STRATEGY_CLASS = {kind}
-'''
-
-TEST = '''"""{title}, on bars worked out by hand. Run with: pytest {path}"""
-
-from pathlib import Path
-
-from engine.core.model import MINUTE, Bar, Side
-from engine.core.strategy import make_parameters
-from engine.plugins import find_strategies
-
-KIND = find_strategies({folder}).kinds["{name}"]
-
-
-def sides(*closes: float) -> list[Side | None]:
-    """What it says at each of these closes, with `length` 2."""
-    strategy = KIND("TEST", make_parameters(KIND, {{"length": 2}}))
-    found: list[Side | None] = []
-    history: list[Bar] = []
-    for number, close in enumerate(closes, 1):
-        bar = Bar("TEST", number * MINUTE, close, close, close, close, 1.0)
-        history.append(bar)
-        signal = strategy.on_bar(bar, history)
-        found.append(signal.side if signal else None)
-    return found
-
-
-def test_it_buys_above_the_highest_and_sells_below_the_lowest() -> None:
-    assert sides(10, 11, 10.5, 11.5, 10.2) == [None, Side.BUY, None, Side.BUY, Side.SELL]
-'''
 
 
 @click.group(short_help="List the strategies, or write a new one.")
@@ -126,7 +49,15 @@ def _described(kind: type[Strategy]) -> dict[str, Any]:
 
 @strategy.command(short_help="Write a new strategy, and a test of it.")
 @click.argument("name")
-def new(name: str) -> None:
+@click.option(
+    "--style",
+    type=click.Choice([*TEMPLATES]),
+    default="event",
+    show_default=True,
+    help="What it decides by: bars, quotes and fills as they come; a pandas frame of the last bars;"
+    " or all its symbols and its own book at once.",
+)
+def new(name: str, style: str) -> None:
     """Write NAME.py, a strategy that works and is yours to change, and a test of it, into
     STRATEGIES_DIR; in a checkout without one, beside the shipped strategies."""
     _check_name(name)
@@ -138,10 +69,11 @@ def new(name: str) -> None:
     kind = "".join(part.capitalize() for part in name.split("_"))
     title = name.replace("_", " ").capitalize()
     where = "" if folder == SHIPPED else "Path(__file__).parent.parent"
-    text = TEST.format(title=title, name=name, path=test.name, folder=where)
+    template = TEMPLATES[style]
+    text = template.test.format(title=title, name=name, path=test.name, folder=where)
     if not where:
         text = text.replace("from pathlib import Path\n\n", "")
-    _write(path, TEMPLATE.format(title=title, kind=kind, name=name))
+    _write(path, template.strategy.format(title=title, kind=kind, name=name))
     _write(test, text)
     click.echo(f"wrote {path}\nwrote {test}")
     click.echo(f"next: tradebot backtest -s {name}; a running console shows it by itself, off")
