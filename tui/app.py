@@ -21,6 +21,7 @@ from engine.core.model import OrderState
 from tui import commands, format, themes
 from tui.client import Client
 from tui.commands import AUTHOR
+from tui.driver import ConsoleDriver
 from tui.frame import Frame, Heartbeat, KillRequest, ShowsFrame
 from tui.screens.desk import Desk
 from tui.widgets.footer import key_names
@@ -72,7 +73,9 @@ class Console(App[None], inherit_bindings=False):
         ready: Callable[[], object] | None = None,
     ) -> None:
         # Without colours Textual sends grey ones, unless the terminal's own are asked for.
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        super().__init__(
+            driver_class=ConsoleDriver, ansi_color=True if "NO_COLOR" in os.environ else None
+        )
         self.client = client
         self.clock = clock
         self.frame = Frame(None, clock())
@@ -179,10 +182,14 @@ class Console(App[None], inherit_bindings=False):
         self.desk.say(said)
         self._look_soon()
 
-    def action_kill(self) -> None:
-        """Asks nothing, works everywhere and may be pressed at any time."""
+    def kill(self) -> None:
+        """Asks nothing, works everywhere and may be called at any time, on any thread."""
         if self._kill.press(self.clock()):
             self.client.send(TripKillSwitch(source="console", reason="kill key", author=AUTHOR))
+
+    def action_kill(self) -> None:
+        self.kill()  # in a terminal the driver did it already
+        if self._kill.waited(self.clock()) is not None:
             self._look_soon()
         self.tick()
 

@@ -285,6 +285,22 @@ def test_a_kill_before_the_engine_is_there_is_the_first_that_it_gets(start: Star
     terminal.wait_for("KILLED by console")
 
 
+FREEZING = """
+import sys, threading
+import tui.app, tui.main
+tui.app.Console.action_help = lambda self: threading.Event().wait()
+sys.exit(tui.main.main())
+"""
+
+
+def test_a_console_that_hangs_kills(start: Start, tmp_path: Path) -> None:
+    terminal = start(code=FREEZING)
+    terminal.wait_for("kill ready")
+    terminal.press("?")
+    terminal.press("\x0b")
+    wait_for(lambda: (tmp_path / "var" / "paper.kill_switch").exists())
+
+
 CRASHING = """
 import sys
 import tui.app, tui.main
