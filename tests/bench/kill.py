@@ -2,12 +2,12 @@
 
 A strategy holds 100 symbols, so 100 protective stops are open at simulated brokers. The clock stops
 when a broker is asked for the last of their cancels. It starts with the command, given to the
-engine alone; and with the press of ctrl+k in the console's terminal, where the console paints too.
+engine alone; or with the press of ctrl+k in the console's terminal, where the console paints too.
 After each run the kill switch is re-armed, which places the stops again.
 
-Of three brokers one does not answer, and its cancels do not count; in the first runs it is awaited
-that they are asked for again and that the console shows that broker as not connected. With the
-database locked, or the disk full, orders are killed while nothing can be written.
+Of three brokers one does not answer, and its cancels do not count; in the first runs by command it
+is awaited that they are asked for again and that the console shows that broker as not connected.
+With the database locked, or the disk full, orders are killed while nothing can be written.
 """
 
 import resource
@@ -26,12 +26,13 @@ from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
 from tests.bench.engine import HELD, HOLDING, running, wait_for
 from tests.bench.measure import Figure, percentile
+from tests.bench.mute_console import NAMES
 from tests.bench.probed import Readings
 from tests.bench.terminal import TimedTerminal
 from tests.bench.venues import Venue, Venues
 
 RUNS = 30
-RUNS_WITH_A_DEAF_BROKER = 200
+RUNS_OF_THE_KEY = 200
 RUNS_SHOWN = 5
 MANY = 1_000
 HOLDING_MANY = HOLDING | {
@@ -44,8 +45,7 @@ LIMIT_MS, LIMIT_MANY_MS = 50.0, 250.0
 SIZE = (120, 40)
 CTRL_K = "\x0b"
 GRACE_S = 0.6
-"""The dialog takes no answer sooner, and the kill key is not repeated sooner."""
-TYPING_S = 0.1
+"""The kill key is not repeated sooner."""
 
 Around = Callable[[Settings], AbstractContextManager[None]]
 """What befalls the engine while it is killed."""
@@ -54,12 +54,9 @@ Around = Callable[[Settings], AbstractContextManager[None]]
 def measure() -> Iterator[Figure]:
     one = Venues("paper")
     yield figure(f"kill command → last of {HELD} cancels", command_delays(one))
-    yield figure(f"kill key in the console → last of {HELD} cancels", key_delays())
-    three = Venues("first", "second", "deaf")
-    yield figure(
-        f"kill of {HELD} at three brokers, one mute → last cancel at the others",
-        command_delays(three, RUNS_WITH_A_DEAF_BROKER, deaf="deaf"),
-    )
+    what = f"kill of {HELD} at three brokers, one mute → last cancel at the others"
+    yield figure(f"{what}, by the key in the console", key_delays())
+    yield figure(f"{what}, by command", command_delays(Venues(*NAMES), deaf="deaf"))
     yield figure(
         f"kill command → last of {MANY} cancels",
         command_delays(one, held=MANY, settings=HOLDING_MANY),
@@ -174,38 +171,27 @@ def is_retried(snapshot: Snapshot, venue: Venue, share: int) -> bool:
 
 
 def key_delays() -> list[float]:
+    """Milliseconds from each press of the kill key to the last cancel at the brokers that hear."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         readings = Readings(folder)
-        argv = (sys.executable, "-m", "tests.bench.probed", name, "tui.main:main")
-        with TimedTerminal(argv, folder, SIZE, **HOLDING) as terminal:
-            delays = list(each_key(terminal, readings))
+        argv = (sys.executable, "-m", "tests.bench.probed", name, "tests.bench.mute_console:main")
+        settings = HOLDING | {"submit_timeout_s": 0.2}
+        with TimedTerminal(argv, folder, SIZE, **settings) as terminal:
+            delays = [one_key(terminal, readings, run) for run in range(RUNS_OF_THE_KEY)]
         readings.close()
     return delays
 
 
-def each_key(terminal: TimedTerminal, readings: Readings) -> Iterator[float]:
-    """Milliseconds from each press of the kill key to the last cancel."""
-    submits = 2 * HELD  # at first each stop has an entry before it
-    for _ in range(RUNS):
-        read_until(terminal, readings, "submit", submits)
-        terminal.read_for(GRACE_S)
-        start = time.perf_counter()
-        terminal.press(CTRL_K)
-        read_until(terminal, readings, "cancel", HELD, start)
-        yield (last_of([mark.time for mark in readings.marks("cancel", start)]) - start) * 1000
-        rearm(terminal)
-        submits += HELD
-
-
-def rearm(terminal: TimedTerminal) -> None:
-    """Through the dialog, at the pace of a hand."""
+def one_key(terminal: TimedTerminal, readings: Readings, run: int) -> float:
+    # At first each stop has an entry before it; each time it is re-armed they are set anew.
+    read_until(terminal, readings, "submit", (2 + run) * HELD)
     terminal.read_for(GRACE_S)
-    terminal.press("R")
-    terminal.read_for(GRACE_S)
-    for letter in "REARM\r":
-        terminal.press(letter)
-        terminal.read_for(TYPING_S)
+    start = time.perf_counter()
+    terminal.press(CTRL_K)
+    heard = len([number for number in range(HELD) if number % len(NAMES) != NAMES.index("deaf")])
+    read_until(terminal, readings, "cancel", heard, start)
+    return (list(readings.marks("cancel", start))[heard - 1].time - start) * 1000
 
 
 def read_until(
@@ -220,10 +206,3 @@ def read_until(
         if time.monotonic() > deadline:
             raise TimeoutError(f"the console did not {word} {times} orders")
         terminal.read_for(0.05)
-
-
-def last_of(cancels: list[float]) -> float:
-    """The time of the last cancel. Raises RuntimeError where there were not as many as orders."""
-    if len(cancels) != HELD:
-        raise RuntimeError(f"{len(cancels)} cancels for {HELD} orders")
-    return cancels[-1]
