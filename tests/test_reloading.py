@@ -16,6 +16,7 @@ from engine.core.events import StrategyLoaded, ToggleStrategy
 from engine.core.model import MINUTE, Scope
 from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
+from engine.styles.templates import TEMPLATES
 from tests.session import ZIGZAG, Session, journals, ledger_check, running, zigzag
 from tui.screens.kill import parts
 
@@ -28,6 +29,24 @@ class Slow(Strategy):
     def on_bar(self, bar, history):
         if self.live:
             time.sleep(0.25)
+
+STRATEGY_NAME = "slow"
+STRATEGY_CLASS = Slow
+"""
+SLOW_FRAME = """
+import time
+
+from engine.styles.frame import FrameStrategy
+
+class Slow(FrameStrategy):
+    def required_history(self):
+        return 1
+
+    def populate_indicators(self, frame):
+        time.sleep(0.25)
+        return frame.assign(enter=False, exit=False)
+
+    populate_entry_conditions = populate_exit_conditions = lambda self, frame: frame
 
 STRATEGY_NAME = "slow"
 STRATEGY_CLASS = Slow
@@ -80,6 +99,27 @@ async def test_a_new_file_is_there_without_a_restart_and_off(settings: Settings)
         session.command(ToggleStrategy(strategy="newcomer", enabled=True, author="me"))
         await session.until(lambda s: any(o.strategy == "newcomer" for o in s.orders))
     assert await ledger_check(settings) == []
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+async def test_a_new_strategy_of_each_style_trades_and_replays_to_the_same_state(
+    style: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRATEGIES_DIR", str(settings.strategies_dir))
+    source = TEMPLATES[style].strategy.format(title="New", kind="Newcomer", name="newcomer")
+    async with running(settings) as session:
+        await session.until(lambda s: state(s, "zigzag") == "on")
+        file(settings, "newcomer").write_text(source.replace("] = 20", "] = 2"))
+        await session.until(lambda s: state(s, "newcomer") == "off")
+        session.command(ToggleStrategy(strategy="newcomer", enabled=True, author="me"))
+        session.command(ToggleStrategy(strategy="zigzag", enabled=False, author="me"))
+        await session.until(lambda s: any(p.position.strategy == "newcomer" for p in s.positions))
+    async with running(settings) as session:
+        await session.until(lambda s: state(s, "newcomer") == "on" and s.ts)
+    assert await ledger_check(settings) == []
+    for journal in journals(settings):
+        done = CliRunner().invoke(main, ["replay", str(journal)])
+        assert "equal: the session ended in this state" in done.output, done.output
 
 
 async def test_an_edited_strategy_keeps_its_position_and_asks_before_it_trades(
@@ -161,14 +201,15 @@ async def test_one_that_cannot_be_set_up_anew_is_off_and_the_others_go_on(
         assert state(snapshot, "zigzag") == "on"
 
 
+@pytest.mark.parametrize("source", [SLOW_STRATEGY, SLOW_FRAME], ids=["event", "frame"])
 async def test_one_that_is_slow_at_every_bar_is_switched_off_after_a_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watchdog, "SLOW_S", 0.1)
     monkeypatch.setattr(watchdog, "LOOK_EVERY_S", 0.02)
     caplog.set_level(logging.WARNING)
     settings = zigzag(tmp_path, strategies=("zigzag", "slow"), replay_speed=120)
-    file(settings, "slow").write_text(SLOW_STRATEGY)
+    file(settings, "slow").write_text(source)
     async with running(settings) as session:
         snapshot = await session.until(lambda s: state(s, "slow") == "off")
         assert state(snapshot, "zigzag") == "on"

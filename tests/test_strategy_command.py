@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from engine.cli import main
 from engine.plugins import find_strategies
+from engine.styles.templates import TEMPLATES
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,19 +28,34 @@ def strategy(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["strategy", *arguments])
 
 
-def test_a_new_strategy_is_found_and_its_test_passes(folder: Path) -> None:
-    result = strategy("new", "my_breakout")
+def module(*arguments: str) -> str:
+    """What a module of Python prints, which finds nothing wrong."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("style", TEMPLATES)
+def test_a_new_strategy_is_found_and_its_test_passes(style: str, folder: Path) -> None:
+    result = strategy("new", "my_breakout", "--style", style)
     assert result.exit_code == 0, result.output
     found = find_strategies(folder)
     assert found.broken == {}
     assert found.kinds["my_breakout"].__name__ == "MyBreakout"
     test = folder / "tests" / "test_my_breakout.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    assert "passed" in module("pytest", "-q", "-p", "no:cacheprovider", str(test))
+    module("ruff", "check", "--ignore=S101", "--config=pyproject.toml", str(folder))
+
+
+def test_without_a_style_it_is_the_event_style(folder: Path) -> None:
+    assert strategy("new", "plain").exit_code == 0
+    assert "def on_bar(" in (folder / "plain.py").read_text()
+    result = strategy("new", "other", "--style", "waltz")
+    assert result.exit_code == 2
+    assert "'event', 'frame', 'policy'" in result.output
+    assert not (folder / "other.py").exists()
 
 
 def test_the_list_has_parameters_with_their_defaults_and_what_is_broken(folder: Path) -> None:

@@ -214,6 +214,26 @@ def test_progress_goes_to_the_terminal_and_json_to_the_file() -> None:
     assert f"{document['bars']:,} bars in ".encode() in shown
 
 
+def test_one_that_needs_more_bars_than_are_kept_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+from engine.styles.frame import FrameStrategy
+
+class Long(FrameStrategy):
+    def required_history(self):
+        return 501
+
+STRATEGY_NAME = "long"
+STRATEGY_CLASS = Long
+"""
+    (tmp_path / "long.py").write_text(source)
+    monkeypatch.setenv("STRATEGIES_DIR", str(tmp_path))
+    said = refusal("-s", "long", "--symbol", "BTC-USD")
+    assert "Strategy long cannot be set up" in said
+    assert "required_history is 501: at most 500 bars are kept" in said
+
+
 WAITING = """
 import os
 import signal
