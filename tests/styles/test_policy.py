@@ -169,7 +169,7 @@ def test_an_order_becomes_a_signal_with_all_that_it_says() -> None:
 
 
 def test_a_position_gets_its_stop_and_a_sell_closes_all_of_it() -> None:
-    rig, _ = rigged([BUY], (), [SELL])
+    rig, asked = rigged([BUY], (), [SELL])
     rig.bar(100)
     rig.bar(100)
     assert rig.position("policy").quantity == 49
@@ -178,6 +178,7 @@ def test_a_position_gets_its_stop_and_a_sell_closes_all_of_it() -> None:
     rig.bar(100)
     assert rig.position("policy").quantity == 0
     assert rig.open == []
+    assert (asked[2][0].quantity("ACME"), asked[3][0].positions) == (49, {})
 
 
 def test_orders_of_several_symbols_are_made_in_their_order() -> None:
