@@ -69,7 +69,7 @@ class FrameStrategy(Strategy):
         return None
 
     def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
-        length = self.required_history()
+        length = max(1, self.required_history())
         if len(history) < length:
             return None
         row = self._last_row(_frame(last_bars(history, length)))
@@ -83,7 +83,8 @@ class FrameStrategy(Strategy):
         return self._signal(Side.BUY, bar, row, "" if stake is None else _sizing(float(stake)))
 
     def _last_row(self, frame: Frame) -> Frame:
-        """The row that decides. Raises ValueError where a method returned something else."""
+        """The row that decides. Raises ValueError where a method returned no frame, or one without
+        that row."""
         known = frame.index[-1]
         for populate in (
             self.populate_indicators,
@@ -94,7 +95,9 @@ class FrameStrategy(Strategy):
             if not isinstance(frame, pd.DataFrame):
                 raise ValueError(f"{populate.__name__} returned {type(frame).__name__}, no frame")
             if not len(frame.index) or frame.index[-1] != known:
-                raise ValueError(f"{populate.__name__} returned a frame that ends before the bar")
+                raise ValueError(
+                    f"{populate.__name__} returned a frame that does not end with the bar"
+                )
         return frame.iloc[-1]
 
     def _signal(self, side: Side, bar: Bar, row: Frame, sizing: str) -> Signal:

@@ -183,7 +183,9 @@ def test_a_row_before_the_bar_decides_nothing() -> None:
     for close in range(100, 110):
         rig.bar(close)
     (failed,) = rig.facts(StrategyFailed)
-    assert "populate_exit_conditions returned a frame that ends before the bar" in failed.reason
+    assert (
+        "populate_exit_conditions returned a frame that does not end with the bar" in failed.reason
+    )
 
 
 # --- the same everywhere -------------------------------------------------------------------------
@@ -386,6 +388,14 @@ def test_nonsense_switches_it_off_and_the_others_go_on(
     assert reason in failed.reason
     assert rig.buy().quantity == 49
     assert not rig.killed
+
+
+def test_a_window_of_nothing_is_one_of_the_bar_itself() -> None:
+    class Short(always()):
+        def required_history(self) -> int:
+            return 0
+
+    assert sides(play(Short, [10, 10])) == [Side.BUY, Side.BUY]
 
 
 def test_a_window_that_is_not_kept_is_told_at_once() -> None:
