@@ -93,30 +93,30 @@ class BrokerLink:
 
     # --- the connection -------------------------------------------------------------------------
 
-    async def connect(self) -> None:
-        """Connect, again and again while that fails; not where it needs a person. `tried` is set
-        once the first attempt has ended: requests wait for it."""
+    async def run(self) -> None:
+        """Connect and listen, again and again where either fails; not where it needs a person.
+        `tried` is set once the first attempt has ended: requests wait for it."""
         pause = CONNECT_AGAIN_S
-        while not await self._connect():
-            self.tried.set()
+        while True:
+            try:
+                async with _deadline(self._deadline_s):
+                    await self.broker.connect()
+                self._set(True)
+                self.tried.set()
+                pause = CONNECT_AGAIN_S
+                async for event in self.broker.stream_fills():
+                    self.hear(event)
+                self._set(False, "its stream has ended")
+            except UserError as error:
+                self._set(False, clean(f"{error.message}; {error.remedy}"))
+                return
+            except Exception as error:
+                log.warning("no connection to %s", self.name, exc_info=error)
+                self._set(False, _reason_of(error))
+            finally:
+                self.tried.set()
             await asyncio.sleep(pause)
             pause = min(2 * pause, CONNECT_AGAIN_MOST_S)
-        self.tried.set()
-
-    async def _connect(self) -> bool:
-        """Whether there is nothing left to try."""
-        try:
-            async with _deadline(self._deadline_s):
-                await self.broker.connect(self._heard)
-        except UserError as error:
-            self._set(False, clean(f"{error.message}; {error.remedy}"))
-            return True
-        except Exception as error:
-            log.warning("%s cannot be connected to", self.name, exc_info=error)
-            self._set(False, _reason_of(error))
-            return False
-        self._set(True)
-        return True
 
     async def disconnect(self) -> None:
         try:
@@ -138,7 +138,7 @@ class BrokerLink:
             )
         )
 
-    def _heard(self, event: Event) -> None:
+    def hear(self, event: Event) -> None:
         """What the broker says without being asked."""
         if isinstance(event, BrokerChanged):
             self._set(event.connected, event.reason)
@@ -149,7 +149,7 @@ class BrokerLink:
         self._connected, self._reason, self._mute = connected, reason, False
         self.announce()
 
-    def _hear(self, answered: bool) -> None:
+    def _note(self, answered: bool) -> None:
         if self._mute == answered:
             self._mute = not answered
             self.announce()
@@ -242,14 +242,14 @@ class BrokerLink:
             async with _deadline(self._deadline_s):
                 answer = await request(*arguments, **named)
         except TimeoutError:
-            self._hear(answered=False)
+            self._note(answered=False)
             raise
         except (NotSent, InDoubt):
             raise
         except Exception as error:
             log.error("%s failed at %s", self.name, clean(str(request)), exc_info=error)
             raise
-        self._hear(answered=True)
+        self._note(answered=True)
         return answer
 
 
@@ -291,18 +291,21 @@ class Requests:
         return True
 
     def on_market(self, event: QuoteUpdate | BarClosed) -> None:
-        """Market data, before the machine sees it."""
+        """Market data, before the machine sees it: what a simulated broker says of them comes
+        first."""
         for link in self._links.values():
-            link.broker.on_market(event)
+            for said in link.broker.on_market(event):
+                link.hear(said)
 
     def announce(self) -> None:
         """Say of each broker whether it is connected."""
         for link in self._links.values():
             link.announce()
 
-    async def connect(self) -> None:
-        """Connect to all brokers at once; returns when each is connected or needs a person."""
-        await asyncio.gather(*(link.connect() for link in self._links.values()))
+    async def run(self) -> None:
+        """Keep the connections to all brokers, and listen to them, until cancelled or until each
+        needs a person."""
+        await asyncio.gather(*(link.run() for link in self._links.values()))
 
     async def tried(self) -> None:
         """Until the first attempt to connect to each broker has ended."""

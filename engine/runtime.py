@@ -434,8 +434,7 @@ class Runtime:
         """Run all tasks until stop; one that fails ends them all: half-blind is not traded."""
         saver = Saver(repository, self.machine, self._now, self._witness)
         services = [
-            asyncio.create_task(service)
-            for service in (self._writer.run(), self._requests.connect())
+            asyncio.create_task(service) for service in (self._writer.run(), self._requests.run())
         ]
         duties = [
             asyncio.create_task(duty)

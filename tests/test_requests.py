@@ -6,7 +6,7 @@ They run on a loop on which time passes by itself: no deadline depends on how bu
 import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.brokers.base import BaseBroker, InDoubt, NotSent, Publish
+from engine.brokers.base import BaseBroker, InDoubt, NotConnected, NotSent
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules
 from engine.core.events import (
@@ -80,14 +80,19 @@ class Venue(PaperBroker):
         self.sending: asyncio.Task[object] | None = None
         self.cancels: list[str] = []
         self.submits: list[str] = []
-        self.tell: Publish = lambda event: None
+        self.said: asyncio.Queue[Event | Exception] = asyncio.Queue()
 
-    async def connect(self, publish: Publish) -> None:
+    async def connect(self) -> None:
         await self._hear()
         if self.refuses:
             raise UserError(self.refuses, "log in")
-        self.tell = publish
-        await super().connect(publish)
+
+    async def stream_fills(self) -> AsyncIterator[Event]:
+        while True:
+            said = await self.said.get()
+            if isinstance(said, Exception):
+                raise said
+            yield said
 
     async def submit_order(self, order: Order) -> ExecutionReport:
         self.submits.append(order.symbol)
@@ -268,9 +273,25 @@ async def test_what_a_broker_says_of_its_connection_is_in_force(settings: Settin
     street = Street()
     async with running(settings, street.parts) as session:
         await session.until(lambda s: all(connected(s).values()) and s.feed.status == "connected")
-        street.venues["north"].tell(BrokerChanged("north", False, "the stream is closed"))
+        closed = BrokerChanged("north", False, "the stream is closed")
+        street.venues["north"].said.put_nowait(closed)
         snapshot = await session.until(lambda s: not connected(s)["north"])
         assert "the stream is closed" in {broker.note for broker in snapshot.brokers}
+
+
+async def test_a_stream_that_breaks_is_opened_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.requests.CONNECT_AGAIN_S", 0.5)
+    street = Street()
+    async with running(settings, street.parts) as session:
+        await session.until(lambda s: all(connected(s).values()) and s.feed.status == "connected")
+        street.venues["north"].said.put_nowait(NotConnected("reset by peer"))
+        snapshot = await session.until(lambda s: not connected(s)["north"])
+        assert "reset by peer" in {broker.note for broker in snapshot.brokers}
+        await session.until(lambda s: all(connected(s).values()))
+        street.venues["north"].said.put_nowait(BrokerChanged("north", False, "again"))
+        await session.until(lambda s: not connected(s)["north"])
 
 
 async def test_an_instrument_without_a_broker_stops_the_start_with_a_remedy(

@@ -77,7 +77,6 @@ class Week:
         self.broker = PaperBroker(
             instruments, exchange_rules(settings), self.machine.calendars, lambda: self.now
         )
-        at_once(self.broker.connect(self.send))
         self.prices = {instrument.symbol: 100.0 for instrument in instruments}
         self.events = self.sent = self.odd = 0
         restored = Restored(config.starting_cash, ts=self.now)
@@ -118,7 +117,8 @@ class Week:
         self.market(BarClosed(bar, ts=self.now))
 
     def market(self, event: QuoteUpdate | BarClosed) -> None:
-        self.broker.on_market(event)
+        for said in self.broker.on_market(event):
+            self.send(said)
         self.send(event)
 
     def something_odd(self) -> None:

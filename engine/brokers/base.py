@@ -1,7 +1,7 @@
 """What every broker can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -15,13 +15,31 @@ from engine.core.events import (
     ReplaceRejected,
     VenueOrder,
 )
-from engine.core.model import Capabilities, Fill, Order, OrderTerms
-
-Publish = Callable[[Event], None]
+from engine.core.model import Capabilities, Fill, Order, OrderTerms, Quote
 
 
 class NotSent(Exception):
-    """The request did not leave: the broker cannot have it."""
+    """The request did not leave, or the broker did not look at it: it cannot have it."""
+
+
+class NotConnected(NotSent):
+    """There is no way to the broker now."""
+
+
+class RateLimited(NotSent):
+    """Too many requests; the next one may leave after `wait_s` seconds."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class NotAuthenticated(NotSent):
+    """The broker does not take the credentials: a person has to mend that."""
+
+
+class NotPermitted(NotSent):
+    """The account, or its credentials, may not do this."""
 
 
 class InDoubt(Exception):
@@ -38,19 +56,30 @@ class Balance(Struct, frozen=True):
 class BaseBroker(ABC):
     """An account at a broker, on the engine's loop.
 
-    A request is sent once: a broker never repeats one by itself. What the broker says without
-    being asked goes to `publish`, which `connect` was given.
+    A request is sent once: a broker never repeats one by itself. What a venue refuses is its
+    answer: an order that it rejects comes back as a report. Where there is no answer, NotSent (or
+    one of its kinds, which say why) or InDoubt is raised.
     """
 
     name: str
     capabilities: Capabilities
 
     @abstractmethod
-    async def connect(self, publish: Publish) -> None:
-        """Log in and start to listen. Raises UserError where that needs a person."""
+    async def connect(self) -> None:
+        """Log in. Raises UserError where that needs a person."""
 
     @abstractmethod
     async def disconnect(self) -> None: ...
+
+    @abstractmethod
+    def stream_fills(self) -> AsyncIterator[Event]:
+        """What the broker says without being asked, for as long as it is connected: reports of
+        orders and their executions, trades that are taken back, and BrokerChanged where its stream
+        is lost and comes back; what was missed meanwhile is asked for then."""
+
+    @abstractmethod
+    async def get_quote(self, symbol: str) -> Quote | None:
+        """The newest quote of `symbol`; None where there is none that can be traded on."""
 
     @abstractmethod
     async def submit_order(self, order: Order) -> ExecutionReport:
@@ -90,5 +119,7 @@ class BaseBroker(ABC):
     async def get_account_balance(self) -> Balance:
         """Cash and buying power."""
 
-    def on_market(self, event: QuoteUpdate | BarClosed) -> None:  # noqa: B027
-        """Market data, before the machine sees it. A real broker has its own, and does nothing."""
+    def on_market(self, event: QuoteUpdate | BarClosed) -> Sequence[Event]:
+        """Market data, before the machine sees it, and what the broker says of them at once. A real
+        broker has its own, and says nothing."""
+        return ()

@@ -1,10 +1,11 @@
 """The paper broker: the simulated exchange behind the broker interface."""
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from engine.brokers.base import Balance, BaseBroker, Publish
+from engine.brokers.base import Balance, BaseBroker
 from engine.core.events import (
     BarClosed,
     CancelRejected,
@@ -25,6 +26,7 @@ from engine.core.model import (
     OrderState,
     OrderTerms,
     OrderType,
+    Quote,
 )
 from engine.core.sessions import Calendars
 
@@ -32,7 +34,8 @@ FILLS_KEPT = 10_000
 
 
 class PaperBroker(BaseBroker):
-    """Fills orders from the market data that the engine sees, at once and without a network.
+    """Fills orders from the market data that the engine sees, at once and without a network: what
+    it says is said in `on_market`, and its stream has nothing to add.
 
     It keeps nothing of its own on disk: `restore` gives it back orders, positions and cash of a
     former session, as the database has them. An order whose submit was not recorded before a crash
@@ -52,7 +55,8 @@ class PaperBroker(BaseBroker):
     ) -> None:
         self._exchange = SimulatedExchange(instruments, rules, calendars)
         self._now = now
-        self._publish: Publish = _nowhere
+        self._quotes: dict[str, Quote] = {}
+        self._unsaid: list[ExecutionReport] = []
         self._fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
         self._positions: dict[str, Decimal] = {}
         self._cash = ZERO
@@ -65,11 +69,18 @@ class PaperBroker(BaseBroker):
         for position in restored.positions:
             self._hold(position.symbol, position.quantity)
 
-    async def connect(self, publish: Publish) -> None:
-        self._publish = publish
+    async def connect(self) -> None:
+        """It is always there."""
 
     async def disconnect(self) -> None:
-        self._publish = _nowhere
+        """Nothing is open."""
+
+    async def stream_fills(self) -> AsyncIterator[Event]:
+        await asyncio.Event().wait()
+        yield  # pyright: ignore[reportReturnType] - not reached; it makes this an iterator
+
+    async def get_quote(self, symbol: str) -> Quote | None:
+        return self._quotes.get(symbol)
 
     async def submit_order(self, order: Order) -> ExecutionReport:
         return self._exchange.submit(order, self._now())
@@ -83,23 +94,22 @@ class PaperBroker(BaseBroker):
         return self._exchange.replace(order.client_order_id, terms, self._now())
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
-        self._tell(self._exchange.expire(self._now()))
+        self._unsaid += self._exchange.expire(self._now())
         return self._exchange.find(order.client_order_id)
 
-    def on_market(self, event: QuoteUpdate | BarClosed) -> None:
-        if isinstance(event, BarClosed):
-            reports = self._exchange.on_bar(event.bar) if event.live else []
-        else:
-            reports = self._exchange.on_quote(event.quote)
-        self._tell(reports)
-
-    def _tell(self, reports: Iterable[ExecutionReport]) -> None:
-        for report in reports:
-            if report.fill is not None:
-                self._fills.append(report.fill)
-                self._cash += report.fill.cash_change
-                self._hold(report.fill.symbol, report.fill.side.sign * report.fill.quantity)
-            self._publish(report)
+    def on_market(self, event: QuoteUpdate | BarClosed) -> Sequence[Event]:
+        reports, self._unsaid = self._unsaid, []
+        if isinstance(event, QuoteUpdate):
+            if event.quote.is_sound:
+                self._quotes[event.quote.symbol] = event.quote
+            reports += self._exchange.on_quote(event.quote)
+        elif event.live:
+            reports += self._exchange.on_bar(event.bar)
+        for fill in [report.fill for report in reports if report.fill is not None]:
+            self._fills.append(fill)
+            self._cash += fill.cash_change
+            self._hold(fill.symbol, fill.side.sign * fill.quantity)
+        return reports
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         return self._exchange.open_orders()
@@ -129,7 +139,3 @@ def _trailed(restored: Restored) -> dict[str, Decimal]:
         and order.purpose is OrderPurpose.PROTECTIVE_STOP
         and (stop := stops.get((order.strategy, order.symbol))) is not None
     }
-
-
-def _nowhere(event: Event) -> None:
-    """Not connected: nobody listens."""

@@ -6,7 +6,7 @@ that is on the line may arrive all the same.
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any, TypeVar
@@ -16,9 +16,17 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from engine.brokers.base import Balance, InDoubt, NotSent, Publish
+from engine.brokers.base import Balance, InDoubt, NotSent
 from engine.brokers.paper import PaperBroker
-from engine.core.events import CancelRejected, Event, ExecutionReport, ReplaceRejected, VenueOrder
+from engine.core.events import (
+    BarClosed,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    QuoteUpdate,
+    ReplaceRejected,
+    VenueOrder,
+)
 from engine.core.model import Fill, Order, OrderTerms
 from engine.store.place import Place
 from engine.store.repository import Repository
@@ -152,26 +160,27 @@ class Venue(PaperBroker):
 
     power: Power
     accepted: dict[str, int]
+    line: asyncio.Queue[Event]
 
     def plug_in(self, power: Power, now: Callable[[], int]) -> None:
         """Serve another engine."""
         self.power = power
         self._now = now
+        self.line = asyncio.Queue()
 
-    async def connect(self, publish: Publish) -> None:
-        loop, power = asyncio.get_running_loop(), self.power
+    async def stream_fills(self) -> AsyncIterator[Event]:
+        while True:
+            yield await self.line.get()
 
-        def tell(report: Event) -> None:
-            if power.on:
-                publish(report)
-
-        def later(report: Event) -> None:
-            delay = power.random.uniform(0, LINE_S)
-            loop.call_later(delay, tell, report)
-            if power.happens(0.1):
-                loop.call_later(2 * delay, tell, report)
-
-        await super().connect(later)
+    def on_market(self, event: QuoteUpdate | BarClosed) -> Sequence[Event]:
+        """What it says is on the line for a while, and may come twice."""
+        loop = asyncio.get_running_loop()
+        for report in super().on_market(event):
+            delay = self.power.random.uniform(0, LINE_S)
+            loop.call_later(delay, self.line.put_nowait, report)
+            if self.power.happens(0.1):
+                loop.call_later(2 * delay, self.line.put_nowait, report)
+        return ()
 
     async def submit_order(self, order: Order) -> ExecutionReport:
         async def arrive() -> ExecutionReport:

@@ -10,7 +10,6 @@ from engine.core.events import (
     BarClosed,
     Bracket,
     CancelRejected,
-    Event,
     ExecutionReport,
     QuoteUpdate,
     Restored,
@@ -24,8 +23,9 @@ from engine.core.model import (
     OrderType,
     Quote,
     Side,
+    TimeInForce,
 )
-from engine.core.sessions import Calendars
+from engine.core.sessions import Calendars, SessionTable
 from tests.core.rig import ACME, FREE, START
 
 ORDER = Order(
@@ -48,18 +48,10 @@ def broker() -> PaperBroker:
     return PaperBroker([ACME], FREE, Calendars(), lambda: START)
 
 
-@pytest.fixture
-def heard() -> list[Event]:
-    return []
-
-
-async def test_it_accepts_fills_and_tells(broker: PaperBroker, heard: list[Event]) -> None:
-    await broker.connect(heard.append)
+async def test_it_accepts_fills_and_tells(broker: PaperBroker) -> None:
     report = await broker.submit_order(ORDER)
     assert (report.state, report.ts) == (OrderState.ACCEPTED, START)
-    assert heard == [], "what was asked is answered, not published"
-    broker.on_market(QUOTE)
-    (fill,) = heard
+    (fill,) = broker.on_market(QUOTE)
     assert isinstance(fill, ExecutionReport)
     assert fill.fill is not None
     assert (fill.state, fill.fill.price) == (OrderState.FILLED, 101)
@@ -78,24 +70,33 @@ async def test_it_does_not_know_an_order_that_it_never_had(broker: PaperBroker) 
     assert await broker.get_order(ORDER) is None
 
 
-async def test_history_fills_nothing(broker: PaperBroker, heard: list[Event]) -> None:
-    await broker.connect(heard.append)
+async def test_history_fills_nothing(broker: PaperBroker) -> None:
     await broker.submit_order(ORDER)
     bar = Bar("ACME", START + MINUTE, 100, 100, 100, 100, 1000)
-    broker.on_market(BarClosed(bar, live=False))
-    assert heard == []
-    broker.on_market(BarClosed(bar))
-    assert len(heard) == 1
+    assert not broker.on_market(BarClosed(bar, live=False))
+    assert len(broker.on_market(BarClosed(bar))) == 1
 
 
-async def test_nobody_listens_after_it_was_disconnected(
-    broker: PaperBroker, heard: list[Event]
-) -> None:
-    await broker.connect(heard.append)
-    await broker.submit_order(ORDER)
-    await broker.disconnect()
+async def test_its_quote_is_the_newest_that_is_one(broker: PaperBroker) -> None:
+    assert await broker.get_quote("ACME") is None
     broker.on_market(QUOTE)
-    assert heard == []
+    broker.on_market(QuoteUpdate(Quote("ACME", START, 0, 101, 100, 100), ts=START))
+    assert await broker.get_quote("ACME") == QUOTE.quote
+
+
+async def test_a_day_order_that_is_over_is_told_with_the_next_market_data() -> None:
+    """And at once to whoever asks for it."""
+    session = SessionTable("XTST", "UTC", (START - MINUTE,), (START + MINUTE,))
+    now = START
+    acme = replace(ACME, calendar="XTST")
+    broker = PaperBroker([acme], FREE, Calendars([session]), lambda: now)
+    await broker.submit_order(replace(ORDER, time_in_force=TimeInForce.DAY))
+    now = START + 2 * MINUTE
+    ended = await broker.get_order(ORDER)
+    assert ended is not None
+    assert ended.state is OrderState.EXPIRED
+    quote = replace(QUOTE.quote, ts=now)
+    assert list(broker.on_market(QuoteUpdate(quote, ts=now))) == [ended]
 
 
 @pytest.mark.parametrize(
@@ -111,23 +112,21 @@ async def test_nobody_listens_after_it_was_disconnected(
 )
 async def test_it_takes_back_the_orders_that_had_left(
     broker: PaperBroker,
-    heard: list[Event],
     state: OrderState,
     filled: int,
     known: OrderState | None,
 ) -> None:
-    await broker.connect(heard.append)
     left = replace(ORDER, state=state, filled=Decimal(filled))
     broker.restore(Restored(Decimal(0), orders=(left,)))
     report = await broker.get_order(ORDER)
     assert (report.state if report else None) is known
-    broker.on_market(QUOTE)
+    heard = broker.on_market(QUOTE)
     executed = [e.fill.quantity for e in heard if isinstance(e, ExecutionReport) and e.fill]
     assert executed == ([] if known is None else [10 - filled])
 
 
 async def test_a_trailing_stop_goes_on_from_where_it_had_got_to(
-    broker: PaperBroker, heard: list[Event]
+    broker: PaperBroker,
 ) -> None:
     stop = replace(
         ORDER,
@@ -139,13 +138,11 @@ async def test_a_trailing_stop_goes_on_from_where_it_had_got_to(
         state=OrderState.ACCEPTED,
     )
     bracket = Bracket("s", "ACME", Decimal(105), trail=Decimal(5))
-    await broker.connect(heard.append)
     broker.restore(Restored(Decimal(0), orders=(stop,), brackets=(bracket,)))
-    broker.on_market(QuoteUpdate(Quote("ACME", START, 106, 107, 100, 100), ts=START))
-    assert heard == []
+    assert not broker.on_market(QuoteUpdate(Quote("ACME", START, 106, 107, 100, 100), ts=START))
     (listed,) = await broker.get_open_orders()
     assert listed.order.terms == stop.terms, "what was asked for is the same"
-    broker.on_market(QuoteUpdate(Quote("ACME", START, 104, 105, 100, 100), ts=START))
-    (report,) = heard
+    below = QuoteUpdate(Quote("ACME", START, 104, 105, 100, 100), ts=START)
+    (report,) = broker.on_market(below)
     assert isinstance(report, ExecutionReport)
     assert report.state is OrderState.FILLED
