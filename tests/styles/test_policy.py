@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.core.events import (
+    LawBroken,
     OrderSized,
     Restored,
     SignalBlocked,
@@ -20,7 +23,7 @@ from engine.core.model import Book, Order, OrderPurpose, Side
 from engine.core.risk import RiskLimits
 from engine.core.sizing import Sizing, SizingMethod, SizingRules
 from engine.styles.policy import DecisionContext, Policy, PolicyOrder
-from tests.core.rig import ACME, COIN, Rig
+from tests.core.rig import ACME, BOUNDED, COIN, Rig
 
 CASH = Decimal(100_000)
 BUY = PolicyOrder("ACME", Side.BUY)
@@ -252,6 +255,31 @@ def test_it_has_the_last_word_on_its_entries() -> None:
         ("veto", "not today")
     ]
     assert rig.orders == {}
+
+
+orders = st.builds(
+    PolicyOrder,
+    st.sampled_from(["ACME", "COIN"]),
+    st.just(Side.BUY),
+    quantity=st.none() | st.integers(1, 2000),
+    strength=st.sampled_from([0.5, 0.7, 1.0]),
+    stop_price=st.none() | st.floats(80, 120),
+    take_profit=st.none() | st.floats(80, 120),
+)
+answers = st.lists(orders | st.sampled_from([SELL, PolicyOrder("COIN", Side.SELL)]), max_size=4)
+bars = st.tuples(st.sampled_from(["ACME", "COIN"]), st.integers(90, 110))
+
+
+@BOUNDED
+@given(st.lists(st.tuples(answers, bars), min_size=5, max_size=30))
+def test_whatever_it_orders_every_law_holds(played: list[tuple[Any, tuple[str, int]]]) -> None:
+    """The rig checks the laws after every event."""
+    rig, _ = rigged(*(answer for answer, _ in played))
+    for _, (symbol, price) in played:
+        rig.bar(price, symbol=symbol)
+    assert rig.machine.error is None
+    assert rig.facts(StrategyFailed) == []
+    assert rig.facts(LawBroken) == []
 
 
 # --- nonsense ------------------------------------------------------------------------------------
