@@ -1,0 +1,404 @@
+"""The contract: what every broker has to do, whichever it is, and whatever happens on the wire."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from engine.brokers.base import InDoubt, NotAuthenticated, NotConnected, NotPermitted, RateLimited
+from engine.core.events import BrokerChanged, CancelRejected, ExecutionReport, ReplaceRejected
+from engine.core.model import FINAL_STATES, ZERO, OrderPurpose, OrderState, OrderTerms, Side
+from tests.brokers.contract import ANSWER_S, Peer, WiredPeer, builders
+from tests.loopback.faults import CARRIED_OUT, RETRY_AFTER_S, Fault
+
+S = OrderState
+ALL = builders()
+WIRED = [name for name in ALL if name != "paper"]
+DOUBTFUL = [Fault.HANG, Fault.RESET, Fault.SERVER_ERROR, *sorted(CARRIED_OUT)]
+REFUSING = {
+    Fault.UNAUTHORIZED: NotAuthenticated,
+    Fault.FORBIDDEN: NotPermitted,
+    Fault.RATE_LIMITED: RateLimited,
+    Fault.RATE_LIMITED_BARE: RateLimited,
+}
+
+
+@pytest.fixture(params=ALL)
+async def peer(request: pytest.FixtureRequest) -> AsyncGenerator[Peer]:
+    async with ALL[request.param]() as peer:
+        yield peer
+
+
+@pytest.fixture(params=WIRED)
+async def wired(request: pytest.FixtureRequest) -> AsyncGenerator[WiredPeer]:
+    async with ALL[request.param]() as peer:
+        assert isinstance(peer, WiredPeer)
+        yield peer
+
+
+def has(wired: WiredPeer, *faults: Fault) -> None:
+    """Skips the test where the protocol cannot have one of the faults."""
+    if missing := wired.cannot.intersection(faults):
+        pytest.skip(f"{wired.broker.name} cannot have {', '.join(missing)}")
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+async def test_an_order_is_accepted_and_fills(peer: Peer) -> None:
+    order = peer.order()
+    report = await peer.broker.submit_order(order)
+    assert report.client_order_id == order.client_order_id
+    assert report.state is S.ACCEPTED
+    assert report.venue_order_id
+    peer.quote(98, 99)
+    filled = await peer.sees(order, S.FILLED)
+    assert filled.venue_order_id == report.venue_order_id
+    (fill,) = peer.executions(order)
+    assert (fill.symbol, fill.side) == (order.symbol, Side.BUY)
+    assert (fill.quantity, fill.price) == (order.quantity, 99)
+    assert fill.execution_id
+
+
+async def test_a_market_order_fills(peer: Peer) -> None:
+    peer.quote(99, 100)
+    order = peer.order(limit=None)
+    await peer.broker.submit_order(order)
+    peer.quote(99, 100)
+    await peer.sees(order, S.FILLED)
+    assert sum(fill.quantity for fill in peer.executions(order)) == order.quantity
+
+
+async def test_an_order_fills_part_by_part(peer: Peer) -> None:
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    peer.quote(98, 99, units=4)
+    await peer.sees(order, S.PARTIALLY_FILLED)
+    peer.quote(97, 98, units=6)
+    await peer.sees(order, S.FILLED)
+    fills = peer.executions(order)
+    assert [fill.quantity for fill in fills] == [4 * peer.unit, 6 * peer.unit]
+    assert len({fill.execution_id for fill in fills}) == 2
+
+
+async def test_a_cancel_ends_the_order(peer: Peer) -> None:
+    order = peer.order()
+    report = await peer.broker.submit_order(order)
+    order = replace(order, venue_order_id=report.venue_order_id)
+    answer = await peer.broker.cancel_order(order)
+    assert isinstance(answer, ExecutionReport)
+    if answer.state is not S.CANCELED:
+        await peer.sees(order, S.CANCELED)
+    assert not await peer.broker.get_open_orders()
+
+
+async def test_a_cancel_loses_to_a_fill(peer: Peer) -> None:
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    peer.quote(98, 99)
+    answer = await peer.broker.cancel_order(order)
+    assert isinstance(answer, CancelRejected)
+    assert answer.reason
+    await peer.sees(order, S.FILLED)
+
+
+async def test_an_order_that_is_not_there_cannot_be_cancelled(peer: Peer) -> None:
+    assert isinstance(await peer.broker.cancel_order(peer.order()), CancelRejected)
+
+
+async def test_a_replace_gives_an_order_other_terms(peer: Peer) -> None:
+    if not peer.broker.capabilities.replace:
+        pytest.skip(f"{peer.broker.name} cannot replace orders")
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    terms = OrderTerms(8 * peer.unit, Decimal("98.5"))
+    answer = await peer.broker.replace_order(order, terms)
+    assert isinstance(answer, ExecutionReport)
+    assert answer.client_order_id == order.client_order_id
+    assert answer.terms == terms
+    (listed,) = await peer.broker.get_open_orders()
+    assert listed.order.terms == terms
+    assert listed.order.client_order_id == order.client_order_id
+    peer.quote(98, 98.5)
+    await peer.sees(order, S.FILLED)
+    assert sum(fill.quantity for fill in peer.executions(order)) == 8 * peer.unit
+    assert isinstance(await peer.broker.replace_order(order, terms), ReplaceRejected)
+
+
+async def test_an_order_is_found_by_its_client_order_id(peer: Peer) -> None:
+    order = peer.order()
+    assert await peer.broker.get_order(order) is None
+    submitted = await peer.broker.submit_order(order)
+    found = await peer.broker.get_order(order)
+    assert found is not None
+    assert found.client_order_id == order.client_order_id
+    assert found.state is S.ACCEPTED
+    assert found.venue_order_id == submitted.venue_order_id
+    assert found.terms is None or found.terms == order.terms
+    peer.quote(98, 99)
+    found = await peer.broker.get_order(order)
+    assert found is not None
+    assert found.state is S.FILLED
+
+
+# --- the account ---------------------------------------------------------------------------------
+
+
+async def test_open_orders_are_listed_with_what_they_filled(peer: Peer) -> None:
+    assert not await peer.broker.get_open_orders()
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    peer.quote(98, 99, units=4)
+    (listed,) = await peer.broker.get_open_orders()
+    assert listed.state is S.PARTIALLY_FILLED
+    assert listed.order.client_order_id == order.client_order_id
+    assert (listed.order.symbol, listed.order.side) == (order.symbol, order.side)
+    assert listed.order.type is order.type
+    assert listed.order.terms == order.terms
+    assert listed.order.filled == 4 * peer.unit
+    peer.quote(98, 99)
+    assert not await peer.broker.get_open_orders()
+
+
+async def test_executions_since_a_time_are_those_that_were_heard(peer: Peer) -> None:
+    assert not await peer.broker.get_fills(0)
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    peer.quote(98, 99, units=4)
+    peer.quote(98, 99)
+    await peer.sees(order, S.FILLED)
+    fills = await peer.broker.get_fills(0)
+    heard = peer.executions(order)
+    assert {f.execution_id: (f.quantity, f.price, f.side) for f in fills} == {
+        f.execution_id: (f.quantity, f.price, f.side) for f in heard
+    }
+    last = max(fill.ts for fill in fills)
+    assert not await peer.broker.get_fills(last + 60_000_000_000)
+
+
+async def test_positions_and_cash_are_what_was_traded(peer: Peer) -> None:
+    before = (await peer.broker.get_account_balance()).cash
+    held = (await peer.broker.get_positions()).get(peer.instrument.symbol, ZERO)
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    peer.quote(98, 99)
+    await peer.sees(order, S.FILLED)
+    positions = await peer.broker.get_positions()
+    assert positions[peer.instrument.symbol] - held == order.quantity
+    after = (await peer.broker.get_account_balance()).cash
+    if before is not None:
+        assert after == before - order.quantity * 99
+
+
+async def test_a_quote_is_told_where_it_can_be_traded_on(peer: Peer) -> None:
+    peer.quote(99, 101)
+    quote = await peer.broker.get_quote(peer.instrument.symbol)
+    assert quote is not None
+    assert (quote.symbol, quote.bid, quote.ask) == (peer.instrument.symbol, 99, 101)
+    assert await peer.broker.get_quote("NOSUCH") is None
+
+
+@pytest.mark.parametrize(("bid", "ask"), [(0, 101), (99, 0), (101, 99)])
+async def test_what_is_no_quote_is_not_told(wired: WiredPeer, bid: float, ask: float) -> None:
+    wired.quote(bid, ask)
+    assert await wired.broker.get_quote(wired.instrument.symbol) is None
+
+
+async def test_what_the_venue_refuses_is_its_answer(wired: WiredPeer) -> None:
+    wired.quote(99, 100)
+    report = await wired.broker.submit_order(wired.order(units=10**9))
+    assert report.state is S.REJECTED
+    assert report.reason
+    assert not wired.venue.orders
+
+
+async def test_an_order_made_by_hand_is_listed_and_its_fills_are_told(wired: WiredPeer) -> None:
+    by_hand = replace(wired.order(), client_order_id="")
+    placed = wired.venue.submit(by_hand)
+    (listed,) = await wired.broker.get_open_orders()
+    assert listed.order.purpose is OrderPurpose.EXTERNAL
+    assert listed.order.venue_order_id
+    assert (listed.order.symbol, listed.order.quantity) == (by_hand.symbol, by_hand.quantity)
+    wired.quote(98, 99)
+    assert placed.order.state is S.FILLED
+    (fill,) = await wired.broker.get_fills(0)
+    assert fill.quantity == by_hand.quantity
+    assert fill.venue_order_id == listed.order.venue_order_id
+
+
+# --- faults of requests --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", DOUBTFUL)
+async def test_a_submit_without_an_answer_is_in_doubt_and_never_repeated(
+    wired: WiredPeer, fault: Fault
+) -> None:
+    has(wired, fault)
+    order = wired.order()
+    wired.faults.plan("submit", fault)
+    async with asyncio.timeout(ANSWER_S):
+        with pytest.raises(InDoubt):
+            await wired.broker.submit_order(order)
+    found = await wired.broker.get_order(order)
+    assert wired.faults.requests["submit"] == 1
+    assert len(wired.venue.orders) == (fault in CARRIED_OUT)
+    assert (found is not None) == (fault in CARRIED_OUT)
+    assert found is None or found.state is S.ACCEPTED
+
+
+@pytest.mark.parametrize("fault", REFUSING)
+async def test_a_submit_that_is_not_looked_at_says_why(wired: WiredPeer, fault: Fault) -> None:
+    has(wired, fault)
+    wired.faults.plan("submit", fault)
+    with pytest.raises(REFUSING[fault]) as refused:
+        await wired.broker.submit_order(wired.order())
+    assert wired.faults.requests["submit"] == 1
+    assert not wired.venue.orders
+    if isinstance(refused.value, RateLimited):
+        known = fault is Fault.RATE_LIMITED
+        assert refused.value.wait_s == RETRY_AFTER_S if known else refused.value.wait_s > 0
+
+
+async def test_a_submit_that_finds_no_port_was_not_sent(wired: WiredPeer) -> None:
+    await wired.stop_server()
+    with pytest.raises(NotConnected):
+        await wired.broker.submit_order(wired.order())
+
+
+async def test_a_slow_answer_is_an_answer(wired: WiredPeer) -> None:
+    has(wired, Fault.SLOW)
+    wired.faults.plan("submit", Fault.SLOW)
+    report = await wired.broker.submit_order(wired.order())
+    assert report.state is S.ACCEPTED
+
+
+async def test_a_known_client_order_id_was_accepted_earlier(wired: WiredPeer) -> None:
+    if not wired.broker.capabilities.client_order_ids:
+        pytest.skip(f"{wired.broker.name} has no client order ids")
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    with pytest.raises(InDoubt):
+        await wired.broker.submit_order(order)
+    found = await wired.broker.get_order(order)
+    assert found is not None
+    assert found.state is S.ACCEPTED
+    assert len(wired.venue.orders) == 1
+
+
+@pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.SLOW])
+async def test_a_question_without_an_answer_raises(wired: WiredPeer, fault: Fault) -> None:
+    """Nothing is made of half an answer: neither "not there" nor an empty account."""
+    has(wired, fault)
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    wired.faults.plan("order", fault)
+    expected = REFUSING.get(fault, (InDoubt, NotConnected))
+    async with asyncio.timeout(ANSWER_S):
+        with pytest.raises(expected):
+            await wired.broker.get_order(order)
+    found = await wired.broker.get_order(order)
+    assert found is not None
+    wired.faults.plan("positions", fault)
+    async with asyncio.timeout(ANSWER_S):
+        with pytest.raises(expected):
+            await wired.broker.get_positions()
+
+
+async def test_a_cancel_waits_for_no_submit(wired: WiredPeer) -> None:
+    has(wired, Fault.MUTE)
+    orders = [wired.order() for _ in range(20)]
+    await wired.broker.submit_order(orders[0])
+    wired.faults.plan("submit", *[Fault.HANG] * 19)
+    hanging = [asyncio.create_task(wired.broker.submit_order(o)) for o in orders[1:]]
+    async with asyncio.timeout(ANSWER_S):
+        await wired.faults.has_come("submit", 2)
+        await wired.broker.cancel_order(orders[0])
+        assert not wired.venue.open
+        assert not all(task.done() for task in hanging)
+        ended = await asyncio.gather(*hanging, return_exceptions=True)
+    assert all(isinstance(error, InDoubt | NotConnected | RateLimited) for error in ended)
+
+
+async def test_a_cancel_without_an_answer_raises(wired: WiredPeer) -> None:
+    has(wired, Fault.GATEWAY_TIMEOUT)
+    order = wired.order()
+    report = await wired.broker.submit_order(order)
+    wired.faults.plan("cancel", Fault.GATEWAY_TIMEOUT)
+    with pytest.raises(InDoubt):
+        await wired.broker.cancel_order(replace(order, venue_order_id=report.venue_order_id))
+    assert wired.faults.requests["cancel"] == 1
+    found = await wired.broker.get_order(order)
+    assert found is not None
+    assert found.state is S.CANCELED
+
+
+# --- faults of the stream ------------------------------------------------------------------------
+
+
+async def test_executions_that_are_told_twice_and_out_of_order_are_the_same(
+    wired: WiredPeer,
+) -> None:
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    wired.streams.doubled = wired.streams.reordered = True
+    wired.quote(98, 99, units=4)
+    wired.quote(98, 99, units=6)
+    await wired.sees(order, S.PARTIALLY_FILLED)
+    await wired.sees(order, S.FILLED)
+    heard = {fill.execution_id: fill.quantity for fill in wired.executions(order)}
+    assert sorted(heard.values()) == [4 * wired.unit, 6 * wired.unit]
+    assert len(wired.executions(order)) >= 2
+
+
+async def test_what_a_mute_stream_did_not_tell_is_among_the_executions(wired: WiredPeer) -> None:
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    wired.streams.mute = True
+    wired.quote(98, 99)
+    found = await wired.broker.get_order(order)
+    assert found is not None
+    assert found.state in FINAL_STATES
+    (fill,) = await wired.broker.get_fills(0)
+    assert fill.quantity == order.quantity
+
+
+async def test_a_stream_that_is_lost_is_told_and_comes_back_without_a_gap(
+    wired: WiredPeer,
+) -> None:
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    wired.events.clear()
+    wired.streams.refuses = True
+    await wired.streams.close()
+    await wired.hears(BrokerChanged, lambda event: not event.connected)
+    wired.quote(98, 99, units=4)
+    wired.streams.refuses = False
+    wired.events.clear()
+    await wired.hears(BrokerChanged, lambda event: event.connected)
+    told = {fill.execution_id for fill in wired.executions(order)}
+    asked = {fill.execution_id for fill in await wired.broker.get_fills(0)}
+    assert len(told | asked) == 1
+    wired.quote(98, 99)
+    await wired.sees(order, S.FILLED)
+
+
+async def test_a_server_that_comes_and_goes_leaves_nothing_behind(wired: WiredPeer) -> None:
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    await wired.stop_server()
+    await wired.hears(BrokerChanged, lambda event: not event.connected)
+    with pytest.raises((NotConnected, InDoubt)):
+        await wired.broker.get_order(order)
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_disconnecting_leaves_no_task_and_no_thread(name: str) -> None:
+    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+    async with ALL[name]() as peer:
+        await peer.broker.submit_order(peer.order())
+        await peer.broker.get_open_orders()
+    assert asyncio.all_tasks() == tasks
+    assert set(threading.enumerate()) == threads

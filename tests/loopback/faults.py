@@ -1,0 +1,203 @@
+"""Faults on demand: of requests by their kind, and of what a server says without being asked.
+
+`Faults` and `Streams` know no protocol; `middleware` puts the first into a server of aiohttp.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from aiohttp import web
+
+RETRY_AFTER_S = 7
+SLOW_S = 0.2
+GARBAGE = b'\x00\xff\x1b]52;c;\x07 {"id": \xc3\x28'
+HTML = "<html><body><h1>\x1b[2J Bad gateway [/x]</h1></body></html>"
+
+Send = Callable[[bytes | str], Awaitable[None]]
+
+
+class Fault(StrEnum):
+    """What becomes of a request. With `LOST` and those after it the venue has carried it out."""
+
+    SLOW = "slow"
+    """It is answered, but late."""
+    HANG = "hang"
+    """Nobody reads it, and nobody answers."""
+    RESET = "reset"
+    """The connection ends before it is looked at."""
+    UNAUTHORIZED = "401"
+    FORBIDDEN = "403"
+    RATE_LIMITED = "429"
+    """With Retry-After of RETRY_AFTER_S."""
+    RATE_LIMITED_BARE = "429 without Retry-After"
+    SERVER_ERROR = "500"
+    """Not carried out; the body is HTML."""
+    LOST = "answer lost"
+    MUTE = "answer never comes"
+    SERVER_ERROR_AFTER = "500 after acceptance"
+    GATEWAY_TIMEOUT = "504 after acceptance"
+    TRUNCATED = "truncated"
+    GARBAGE = "garbage"
+    EMPTY = "empty"
+
+
+STATUS = {
+    Fault.UNAUTHORIZED: 401,
+    Fault.FORBIDDEN: 403,
+    Fault.RATE_LIMITED: 429,
+    Fault.RATE_LIMITED_BARE: 429,
+    Fault.SERVER_ERROR: 500,
+    Fault.SERVER_ERROR_AFTER: 500,
+    Fault.GATEWAY_TIMEOUT: 504,
+}
+CARRIED_OUT = frozenset(list(Fault)[list(Fault).index(Fault.LOST) :])
+"""The venue did what was asked; its answer is not there, or is none."""
+
+
+class Faults:
+    """Counts every request that comes, by its kind (submit, cancel, replace, order, orders, fills,
+    positions, balance, quote, login or other), and says what is to become of it."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.closing = asyncio.Event()
+        self._came = asyncio.Event()
+        self._planned: dict[str, deque[Fault]] = {}
+
+    def plan(self, kind: str, *faults: Fault) -> None:
+        """What becomes of the next requests of `kind`, one after another."""
+        self._planned.setdefault(kind, deque()).extend(faults)
+
+    def take(self, kind: str) -> Fault | None:
+        """A request came: what becomes of it."""
+        self.requests[kind] += 1
+        self._came.set()
+        planned = self._planned.get(kind)
+        return planned.popleft() if planned else None
+
+    async def has_come(self, kind: str, times: int) -> None:
+        """Until there were so many requests of `kind`, in all."""
+        while self.requests[kind] < times:
+            self._came.clear()
+            await self._came.wait()
+
+
+def middleware(
+    faults: Faults,
+    kind_of: Callable[[web.Request], str],
+    refusal: Callable[[int], web.Response],
+) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Makes the faults of an aiohttp server. `refusal` words a status as the venue does."""
+
+    @web.middleware
+    async def meet(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        fault = faults.take(kind_of(request))
+        if fault is None:
+            return await handler(request)
+        if fault is Fault.SLOW:
+            await asyncio.sleep(SLOW_S)
+            return await handler(request)
+        if fault is Fault.HANG:
+            await faults.closing.wait()
+            return _gone(request)
+        answer = await handler(request) if fault in CARRIED_OUT else None
+        if fault is Fault.MUTE:
+            await faults.closing.wait()
+        if fault in (Fault.MUTE, Fault.RESET, Fault.LOST):
+            return _gone(request)
+        if fault in STATUS:
+            return _status(fault, refusal)
+        assert isinstance(answer, web.Response)
+        assert isinstance(answer.body, bytes)
+        body = {
+            Fault.TRUNCATED: answer.body[: len(answer.body) // 2],
+            Fault.GARBAGE: GARBAGE,
+            Fault.EMPTY: b"",
+        }[fault]
+        return web.Response(body=body, content_type="application/json")
+
+    return meet
+
+
+def _status(fault: Fault, refusal: Callable[[int], web.Response]) -> web.Response:
+    status = STATUS[fault]
+    if status >= 500:
+        return web.Response(status=status, text=HTML, content_type="text/html")
+    answer = refusal(status)
+    if fault is Fault.RATE_LIMITED:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
+
+
+def _gone(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+class Streams:
+    """The connections to which a server speaks without being asked, and their faults.
+
+    `doubled` says each message twice; `reordered` says of two messages the second first; while
+    `mute` nothing is said, and it is lost. `refuses` is for the server to look at: whether it takes
+    no new connection.
+    """
+
+    def __init__(self) -> None:
+        self.doubled = False
+        self.reordered = False
+        self.mute = False
+        self.refuses = False
+        self.joined = 0
+        self._held: list[bytes | str] = []
+        self._queues: dict[asyncio.Queue[bytes | str], Callable[[], Awaitable[object]]] = {}
+        self._came = asyncio.Event()
+
+    @property
+    def count(self) -> int:
+        """How many are connected now."""
+        return len(self._queues)
+
+    async def serve(self, send: Send, close: Callable[[], Awaitable[object]]) -> None:
+        """Speak to one connection until it ends, which is when this is cancelled or `send` fails;
+        `close` ends it from here."""
+        queue: asyncio.Queue[bytes | str] = asyncio.Queue()
+        self._queues[queue] = close
+        self.joined += 1
+        self._came.set()
+        try:
+            while True:
+                await send(await queue.get())
+        except ConnectionError:
+            pass
+        finally:
+            self._queues.pop(queue, None)
+
+    async def has_joined(self, times: int = 1) -> None:
+        """Until so many connections were made, in all."""
+        while self.joined < times:
+            self._came.clear()
+            await self._came.wait()
+
+    def say(self, message: bytes | str) -> None:
+        if self.mute:
+            return
+        messages = [message]
+        if self.reordered:
+            self._held.append(message)
+            if len(self._held) < 2:
+                return
+            messages, self._held = self._held[::-1], []
+        for queue in self._queues:
+            for each in messages:
+                for _ in range(2 if self.doubled else 1):
+                    queue.put_nowait(each)
+
+    async def close(self) -> None:
+        """End every connection, as when the line is cut in order."""
+        for end in list(self._queues.values()):
+            await end()
