@@ -12,7 +12,7 @@ from engine.core.events import TripKillSwitch
 from engine.health import apart_from_start
 from engine.ops import signals
 from engine.ops.errors import UserError
-from engine.ops.latch import write_private
+from engine.ops.files import write_private
 from engine.ops.lock import EngineLock
 from engine.ops.logging import start_logging
 from engine.ops.settings import Settings, find_kill_files, load_settings

@@ -12,7 +12,8 @@ import pytest
 
 from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, TripKillSwitch
 from engine.core.model import KillAction, Mode, Part, Scope
-from engine.ops.latch import KillRequest, refusal_of, write_private
+from engine.ops.files import write_private
+from engine.ops.latch import KillRequest, refusal_of
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
 from engine.snapshot import Snapshot

@@ -34,3 +34,30 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody else may read, whole or not at all, and have it on the disk.
+
+    Raises OSError where the disk does not take it.
+    """
+    make_private_folder(path.parent)
+    draft = path.with_name(f"{path.name}.new")
+    descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    name_durably(draft, path)
+
+
+def name_durably(draft: Path, path: Path) -> None:
+    """Give a file that is on the disk its name, in the place of what has it, and have that on the
+    disk too."""
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

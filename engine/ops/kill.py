@@ -11,7 +11,8 @@ import msgspec
 
 from engine.core.model import KillAction, Part, Scope
 from engine.core.text import clean
-from engine.ops.latch import KillRequest, refusal_of, write_private
+from engine.ops.files import write_private
+from engine.ops.latch import KillRequest, refusal_of
 from engine.ops.lock import holder
 from engine.ops.settings import load_settings
 

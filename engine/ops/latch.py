@@ -1,7 +1,6 @@
 """The kill switch's files: a latch that needs no database, and ways to trip it from outside."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.model import KillAction, Part
-from engine.ops.files import make_private_folder, open_private
+from engine.ops.files import write_private
 
 T = TypeVar("T")
 
@@ -101,16 +100,3 @@ def read_request(path: Path) -> KillRequest:
             return msgspec.json.decode(file.read(LONGEST_REQUEST), type=KillRequest)
     except (OSError, msgspec.MsgspecError):
         return KillRequest(reason="a request that cannot be read")
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that nobody else may read, whole or not at all, and have it on the disk."""
-    make_private_folder(path.parent)
-    draft = path.with_name(f"{path.name}.new")
-    descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(path)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.ops.files import make_private_folder, open_private
+from engine.ops.files import make_private_folder, name_durably, open_private
 from engine.store import models, schema
 from engine.store.place import Place
 from engine.store.schema import Stamp
@@ -143,7 +143,7 @@ async def _create(place: Place) -> None:
             await connection.run_sync(schema.create, place.mode)
     finally:
         await database.dispose()
-    await to_thread(_name_durably, draft, path)
+    await to_thread(name_durably, draft, path)
 
 
 def _make_file(path: Path) -> None:
@@ -151,15 +151,6 @@ def _make_file(path: Path) -> None:
     make_private_folder(path.parent)
     path.unlink(missing_ok=True)
     os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-
-
-def _name_durably(draft: Path, path: Path) -> None:
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 # --- looking at one that is there ----------------------------------------------------------------

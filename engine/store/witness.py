@@ -6,14 +6,13 @@ did not, a chain that was rewritten: in each of these the database knows less th
 other.
 """
 
-import os
 from pathlib import Path
 
 from msgspec import MsgspecError, Struct, json
 from sqlalchemy import func, select
 
 from engine.core.text import clean
-from engine.ops.files import make_private_folder, open_private
+from engine.ops.files import write_private
 from engine.store.audit import AuditHead
 from engine.store.models import Order
 
@@ -51,15 +50,7 @@ class Witness:
         where the disk does not take it."""
         if seen == self._written:
             return
-        make_private_folder(self.path.parent)
-        draft = self.path.with_name(f"{self.path.name}.new")
-        descriptor = open_private(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-        try:
-            os.write(descriptor, json.encode(seen))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        draft.rename(self.path)
+        write_private(self.path, json.encode(seen))
         self._written = seen
 
 
