@@ -145,8 +145,8 @@ class DeadManStatus(Struct, frozen=True, gc=False):
 
 
 class FeedStatus(Struct, frozen=True, gc=False):
-    """`status` is connecting, connected, paused, disconnected or ended; `speed` 0 is as fast as
-    possible, 1 real time."""
+    """`status` is connecting, connected, degraded, paused, disconnected or ended; `speed` 0 is as
+    fast as possible, 1 real time."""
 
     name: str
     status: str

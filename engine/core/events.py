@@ -59,8 +59,8 @@ class BarClosed(Event, frozen=True, gc=False):
 
 
 class FeedChanged(Event, frozen=True):
-    """The connection of a feed came up or went down; `status` is connected, disconnected, paused or
-    ended."""
+    """The connection of a feed came up or went down; `status` is connected, degraded (a part of it
+    is away), disconnected, paused or ended."""
 
     feed: str
     status: str
