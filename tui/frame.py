@@ -208,6 +208,8 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     ]
     if snapshot.feed.status == "disconnected":
         found.append((f"FEED DOWN {snapshot.feed.name}: {snapshot.feed.note}", "alarm"))
+    if snapshot.feed.status == "degraded":
+        found.append((f"FEED PARTLY DOWN {snapshot.feed.name}: {snapshot.feed.note}", "caution"))
     if snapshot.quotes and all(row.stale for row in snapshot.quotes):
         found.append(("ALL QUOTES ARE STALE: nothing is decided on them", "caution"))
     if snapshot.paused:

@@ -112,3 +112,9 @@ def test_stale_quotes_are_an_alert_only_where_no_other_is_left() -> None:
     assert not any("STALE" in text for text, _ in alerts(Frame(stale, 0.0)))
     every = replace(stale, quotes=tuple(replace(row, stale=True) for row in stale.quotes))
     assert any("ALL QUOTES ARE STALE" in text for text, _ in alerts(Frame(every, 0.0)))
+
+
+def test_a_feed_that_is_partly_down_is_an_alert() -> None:
+    feed = replace(scripted.paper().feed, status="degraded", note="coin: reset")
+    (found,) = alerts(Frame(replace(scripted.paper(), feed=feed), 0.0))
+    assert found == (f"FEED PARTLY DOWN {feed.name}: coin: reset", "caution")

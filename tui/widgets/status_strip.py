@@ -10,6 +10,7 @@ _DARK: Line = ((f"broker {format.DASH}  feed {format.DASH}", "stale"),)
 
 _FEED = {
     "connected": ("●", "up", "good"),
+    "degraded": ("◐", "PART DOWN", "warn"),
     "paused": ("‖", "PAUSED", "warn"),
     "ended": ("■", "ENDED", "warn"),
     "disconnected": ("✗", "DOWN", "down"),
