@@ -1,0 +1,261 @@
+"""Market data of Alpaca through alpaca-py: stocks (iex or sip) and crypto.
+
+The stream speaks MessagePack; its library would connect anew by itself and say nothing, so only its
+single steps are used, and `LiveFeed` sees every loss. Protocol: https://docs.alpaca.markets, under
+"Market Data API".
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pydantic import SecretStr
+
+from engine.brokers.base import NotAuthenticated, NotConnected
+from engine.core.events import HaltChanged
+from engine.core.model import MINUTE, Bar, Instrument, Quote, utc
+from engine.core.text import clean
+from engine.feeds.edge import number
+from engine.feeds.live import Datum
+
+REQUEST_S = (3.05, 5.0)
+"""Of connecting and of waiting for an answer; the library itself has no limit."""
+HALTED = {"2", "H", "P"}
+RESUMED = {"3", "T"}
+"""Status codes of the tapes: 2 and 3 of the CTA plan, H, P (a pause) and T of the UTP plan."""
+
+
+@dataclass(frozen=True)
+class AlpacaAccess:
+    """Keys, and where the servers are; the library's own addresses where they are empty. `feed` is
+    iex or sip."""
+
+    key: SecretStr
+    secret: SecretStr
+    feed: str = "iex"
+    data_url: str = ""
+    stream_url: str = ""
+
+
+class AlpacaSource:
+    """Stocks, or with `crypto` pairs such as BTC/USD. `symbol_of` makes of Alpaca's symbol the
+    engine's."""
+
+    def __init__(
+        self, access: AlpacaAccess, instruments: Sequence[Instrument], crypto: bool = False
+    ) -> None:
+        self.name = "alpaca"
+        self.instruments = tuple(instruments)
+        self._access = access
+        self._crypto = crypto
+        self._ours = {i.symbol.removeprefix("alpaca:"): i.symbol for i in instruments}
+        self._threads = ThreadPoolExecutor(1, "alpaca-data")
+        self._client: Any = None
+
+    # --- the stream -----------------------------------------------------------------------------
+
+    async def stream(self) -> AsyncGenerator[Sequence[Datum], None]:
+        arrived: list[Datum] = []
+        woken = asyncio.Event()
+
+        async def take(message: dict[str, Any]) -> None:
+            datum = self._datum(message)
+            if datum is not None:
+                arrived.append(datum)
+                woken.set()
+
+        stream = self._make_stream(take)
+        try:
+            await self._open(stream)
+            yield ()
+            reading = asyncio.create_task(_consume(stream, woken))
+            try:
+                while not reading.done() or arrived:
+                    await woken.wait()
+                    woken.clear()
+                    batch = arrived[:]
+                    arrived.clear()
+                    yield batch
+                    if reading.done():
+                        reading.result()
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+        finally:
+            with suppress(Exception):
+                await stream.close()
+
+    def _make_stream(self, take: Callable[[dict[str, Any]], Any]) -> Any:
+        from alpaca.data.enums import DataFeed
+        from alpaca.data.live import CryptoDataStream, StockDataStream
+
+        access = self._access
+        keys = access.key.get_secret_value(), access.secret.get_secret_value()
+        options: dict[str, Any] = {"raw_data": True, "url_override": access.stream_url or None}
+        if not self._crypto:
+            options["feed"] = DataFeed(access.feed)
+        kind: Any = CryptoDataStream if self._crypto else StockDataStream
+        stream = kind(*keys, **options)
+        symbols = tuple(self._ours)
+        stream.subscribe_quotes(take, *symbols)
+        stream.subscribe_bars(take, *symbols)
+        stream.subscribe_updated_bars(take, *symbols)
+        if not self._crypto:
+            stream.subscribe_trading_statuses(take, *symbols)
+        return stream
+
+    async def _open(self, stream: Any) -> None:
+        try:
+            async with asyncio.timeout(sum(REQUEST_S)):
+                await stream._start_ws()
+                await stream._send_subscribe_msg()
+        except ValueError as error:  # how the library tells that the keys are not taken
+            raise NotAuthenticated(f"Alpaca's stream: {clean(str(error))}") from None
+        except Exception as error:
+            raise NotConnected(f"Alpaca's stream: {type(error).__name__}") from None
+
+    def _datum(self, message: dict[str, Any]) -> Datum | None:
+        symbol = self._ours.get(message.get("S", ""))
+        if symbol is None:
+            return None
+        match message.get("T"):
+            case "q":
+                return _quote(symbol, message, message["t"].to_unix_nano())
+            case "b" | "u":
+                return _bar(symbol, message, message["t"].to_unix_nano())
+            case "s":
+                return _halt(symbol, message)
+            case _:
+                return None
+
+    # --- the REST interface ---------------------------------------------------------------------
+
+    async def quotes(self) -> Sequence[Quote]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._latest)
+
+    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+        """The last `count` minute bars that were traded; raises NotConnected where there is no
+        answer."""
+        theirs = symbol.removeprefix("alpaca:")
+        kind = "crypto" if self._crypto else "stock"
+        request = partial(self._bars_request, kind, theirs, count, until)
+        rows = self._asked(f"get_{kind}_bars", request).get(theirs, ())
+        bars = [_bar(symbol, row, _nanos(row["t"])) for row in rows]
+        return sorted((bar for bar in bars if bar.ts <= until), key=lambda bar: bar.ts)[-count:]
+
+    def _latest(self) -> list[Quote]:
+        kind = "crypto" if self._crypto else "stock"
+        raw = self._asked(f"get_{kind}_latest_quote", partial(self._quotes_request, kind))
+        return [
+            _quote(self._ours[name], row, _nanos(row["t"]))
+            for name, row in raw.items()
+            if name in self._ours and row
+        ]
+
+    def _asked(self, method: str, make: Callable[[], Any]) -> dict[str, Any]:
+        try:
+            if self._client is None:
+                self._client = self._make_client()
+            return getattr(self._client, method)(make()) or {}
+        except Exception as error:
+            raise NotConnected(f"Alpaca's data: {type(error).__name__}") from None
+
+    def _make_client(self) -> Any:
+        from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
+        from requests.adapters import HTTPAdapter
+
+        class Deadline(HTTPAdapter):
+            def send(self, *arguments: Any, **options: Any) -> Any:
+                return super().send(*arguments, **(options | {"timeout": REQUEST_S}))
+
+        access = self._access
+        kind = CryptoHistoricalDataClient if self._crypto else StockHistoricalDataClient
+        client: Any = kind(
+            access.key.get_secret_value(),
+            access.secret.get_secret_value(),
+            raw_data=True,
+            url_override=access.data_url or None,
+        )
+        client._retry = 0  # LiveFeed asks again
+        for scheme in ("http://", "https://"):
+            client._session.mount(scheme, Deadline())
+        return client
+
+    def _quotes_request(self, kind: str) -> Any:
+        from alpaca.data import requests
+        from alpaca.data.enums import DataFeed
+
+        symbols = list(self._ours)
+        if kind == "crypto":
+            return requests.CryptoLatestQuoteRequest(symbol_or_symbols=symbols)
+        feed = DataFeed(self._access.feed)
+        return requests.StockLatestQuoteRequest(symbol_or_symbols=symbols, feed=feed)
+
+    def _bars_request(self, kind: str, symbol: str, count: int, until: int) -> Any:
+        """The newest first, as a pause of the market may lie between."""
+        from alpaca.common.enums import Sort
+        from alpaca.data import requests
+        from alpaca.data.enums import DataFeed
+        from alpaca.data.timeframe import TimeFrame
+
+        options: dict[str, Any] = {
+            "symbol_or_symbols": symbol,
+            "timeframe": TimeFrame.Minute,
+            "start": utc(until - _reach(count)),
+            "end": utc(until - MINUTE),
+            "limit": count,
+            "sort": Sort.DESC,
+        }
+        if kind == "crypto":
+            return requests.CryptoBarsRequest(**options)
+        return requests.StockBarsRequest(**options, feed=DataFeed(self._access.feed))
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _consume(stream: Any, woken: asyncio.Event) -> None:
+    try:
+        await stream._consume()
+    except Exception as error:
+        raise NotConnected(f"Alpaca's stream: {type(error).__name__}") from None
+    finally:
+        woken.set()
+
+
+def _reach(count: int) -> int:
+    """How far back (ns) `count` minute bars of a market with nights and holidays may lie."""
+    return count * MINUTE * 6 + 7 * 24 * 60 * MINUTE
+
+
+def _nanos(text: str) -> int:
+    """Nanoseconds UTC of an RFC 3339 time with up to nine decimals."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9])
+
+
+def _quote(symbol: str, row: dict[str, Any], ts: int) -> Quote:
+    return Quote(
+        symbol, ts, number(row.get("bp")), number(row.get("ap")),
+        number(row.get("bs")), number(row.get("as")),
+    )  # fmt: skip
+
+
+def _bar(symbol: str, row: dict[str, Any], start: int) -> Bar:
+    open_, high, low, close, volume = (number(row.get(name)) for name in "ohlcv")
+    return Bar(symbol, start + MINUTE, open_, high, low, close, volume, MINUTE)
+
+
+def _halt(symbol: str, row: dict[str, Any]) -> HaltChanged | None:
+    code = row.get("sc", "")
+    if code not in HALTED | RESUMED:
+        return None
+    words = " ".join(str(row.get(name) or "") for name in ("sm", "rc", "rm"))
+    return HaltChanged(symbol, code in HALTED, clean(words.strip()))

@@ -1,0 +1,197 @@
+"""Alpaca's market data, through alpaca-py, from a server that speaks its protocol."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from math import isnan, nan
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from engine.brokers.base import NotAuthenticated, NotConnected
+from engine.core.events import HaltChanged
+from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
+from engine.feeds.alpaca import AlpacaAccess, AlpacaSource
+from engine.feeds.edge import number
+from engine.feeds.live import Datum
+from tests.loopback.alpaca_data import KEY, SECRET, AlpacaData
+from tests.loopback.faults import Fault
+
+NOON = 1_718_633_460 * NANOS  # 2024-06-17T14:11:00Z
+STOCKS = [
+    Instrument(symbol, AssetClass.STOCK, Decimal("0.01"), Decimal(1), venue="alpaca")
+    for symbol in ("AAPL", "alpaca:SPIP")
+]
+QUOTE = {
+    "T": "q", "S": "SPIP", "bx": "V", "bp": 25.41, "bs": 35, "ax": "V", "ap": 25.43, "as": 30,
+    "c": ["R"], "z": "B", "t": NOON + 5,
+}  # fmt: skip
+BAR = {
+    "T": "b", "S": "AAPL", "o": 177.94, "c": 178.005, "h": 178.01, "l": 177.9, "v": 8547,
+    "t": NOON, "n": 66, "vw": 177.987562,
+}  # fmt: skip
+ENOUGH_S = 10.0
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[AlpacaData]:
+    async with AlpacaData().running() as running:
+        yield running
+
+
+def access(server: AlpacaData, secret: str = SECRET) -> AlpacaAccess:
+    keys = SecretStr(KEY), SecretStr(secret)
+    return AlpacaAccess(*keys, data_url=server.url, stream_url=server.stream_url)
+
+
+@pytest_asyncio.fixture
+async def source(server: AlpacaData) -> AsyncIterator[AlpacaSource]:
+    made = AlpacaSource(access(server), STOCKS)
+    yield made
+    await made.close()
+
+
+class Listener:
+    """Collects what a stream sends, until so much is there."""
+
+    def __init__(self, server: AlpacaData, source: AlpacaSource) -> None:
+        self._joined = server.streams.has_joined
+        self._stream = source.stream()
+        self.heard: list[Datum] = []
+
+    async def until(self, count: int) -> list[Datum]:
+        async with asyncio.timeout(ENOUGH_S):
+            while len(self.heard) < count:
+                self.heard += await anext(self._stream)
+        return self.heard
+
+    async def __aenter__(self) -> "Listener":
+        async with asyncio.timeout(ENOUGH_S):
+            assert not await anext(self._stream), "it listens, and nothing has come"
+            await self._joined()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stream.aclose()
+
+
+async def test_quotes_bars_corrections_and_halts_come_as_what_they_are(
+    server: AlpacaData, source: AlpacaSource
+) -> None:
+    status = {"T": "s", "S": "AAPL", "z": "C", "t": NOON, "rc": "T1", "rm": "[b]News\x1b[2J"}
+    async with Listener(server, source) as listener:
+        assert set(server.subscribed["quotes"]) == {"AAPL", "SPIP"}
+        assert set(server.subscribed) >= {"bars", "updatedBars", "statuses"}
+        server.say(QUOTE, BAR, BAR | {"T": "u", "v": 9000})
+        server.say(status | {"sc": "H", "sm": "Trading Halt"}, status | {"sc": "Q"})
+        server.say(status | {"sc": "T", "sm": "Trading Resumption"}, {"T": "o", "S": "AAPL"})
+        server.say(QUOTE | {"S": "OTHER"}, QUOTE | {"bp": None, "ap": "1e999x"})
+        quote, bar, corrected, halt, resumption, nothing = await listener.until(6)
+    assert quote == Quote("alpaca:SPIP", NOON + 5, 25.41, 25.43, 35, 30)
+    assert bar == Bar("AAPL", NOON + MINUTE, 177.94, 178.01, 177.9, 178.005, 8547)
+    assert isinstance(corrected, Bar)
+    assert (corrected.ts, corrected.volume) == (NOON + MINUTE, 9000)
+    assert isinstance(halt, HaltChanged)
+    assert halt.halted
+    assert "\x1b" not in halt.reason
+    assert "News" in halt.reason
+    assert isinstance(resumption, HaltChanged)
+    assert not resumption.halted
+    assert isinstance(nothing, Quote)
+    assert not nothing.is_sound
+
+
+async def test_crypto_speaks_the_same(server: AlpacaData) -> None:
+    coin = Instrument("BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"))
+    source = AlpacaSource(access(server), [coin], crypto=True)
+    server.quotes["BTC/USD"] = {"bp": 1, "ap": 2, "bs": 3, "as": 4, "t": "2024-06-17T14:11:00Z"}
+    async with Listener(server, source) as listener:
+        assert "statuses" not in server.subscribed
+        server.say(QUOTE | {"S": "BTC/USD"})
+        assert len(await listener.until(1)) == 1
+    assert await source.quotes() == [Quote("BTC/USD", NOON, 1, 2, 3, 4)]
+    await source.close()
+
+
+async def test_a_stream_that_is_lost_says_so(server: AlpacaData, source: AlpacaSource) -> None:
+    async with Listener(server, source) as listener:
+        server.say(QUOTE)
+        await listener.until(1)
+        await server.streams.close()
+        with pytest.raises(NotConnected, match="Alpaca's stream"):
+            await listener.until(2)
+        assert len(listener.heard) == 1
+
+
+async def test_wrong_keys_are_told_without_the_keys(
+    server: AlpacaData, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    source = AlpacaSource(access(server, "hunter2"), STOCKS)
+    with pytest.raises(NotAuthenticated) as caught:
+        await anext(source.stream())
+    await source.close()
+    assert str(caught.value) == "Alpaca's stream: auth failed"
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_server_that_takes_no_stream_is_not_connected(
+    server: AlpacaData, source: AlpacaSource
+) -> None:
+    server.streams.refuses = True
+    with pytest.raises(NotConnected):
+        await anext(source.stream())
+
+
+async def test_the_newest_quotes_are_asked_for(server: AlpacaData, source: AlpacaSource) -> None:
+    row = {"t": "2024-06-17T14:11:00.123456789Z", "ap": 161.11, "as": 13, "bp": 161.1, "bs": 2}
+    server.quotes = {"AAPL": row, "SPIP": row | {"bp": 0}}
+    apple, other = await source.quotes()
+    assert apple == Quote("AAPL", NOON + 123_456_789, 161.1, 161.11, 2, 13)
+    assert other.symbol == "alpaca:SPIP"
+    assert not other.is_sound
+    assert server.faults.requests["quotes"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.RESET, Fault.SERVER_ERROR, Fault.RATE_LIMITED, Fault.GARBAGE, Fault.TRUNCATED]
+)
+async def test_a_request_that_fails_is_made_once(
+    server: AlpacaData, source: AlpacaSource, fault: Fault
+) -> None:
+    server.quotes = {"AAPL": {"t": "2024-06-17T14:11:00Z", "ap": 2, "as": 1, "bp": 1, "bs": 1}}
+    server.faults.plan("quotes", fault)
+    with pytest.raises(NotConnected, match="Alpaca's data"):
+        await source.quotes()
+    assert server.faults.requests["quotes"] == 1
+    assert len(await source.quotes()) == 1
+
+
+async def test_history_ends_where_it_is_asked_to(server: AlpacaData, source: AlpacaSource) -> None:
+    times = [f"2024-06-17T14:{minute:02}:00Z" for minute in range(1, 30)]
+    row: dict[str, Any] = {"o": 10, "h": 11, "l": 9, "c": 10.5, "v": 100}
+    server.bars["SPIP"] = [row | {"t": time} for time in times]
+    bars = await asyncio.to_thread(source.history, "alpaca:SPIP", 5, NOON)
+    assert [bar.ts for bar in bars] == [NOON - minute * MINUTE for minute in (4, 3, 2, 1, 0)]
+    assert bars[0] == Bar("alpaca:SPIP", NOON - 4 * MINUTE, 10, 11, 9, 10.5, 100)
+    assert await asyncio.to_thread(source.history, "AAPL", 5, NOON) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, 1.0),
+        ("1.5", 1.5),
+        (None, nan),
+        ("", nan),
+        ("\uff11\uff12", nan),
+        ("1_0", nan),
+        (True, nan),
+    ],
+)
+def test_what_is_no_number_is_none(value: object, expected: float) -> None:
+    found = number(value)
+    assert found == expected or (isnan(found) and isnan(expected))
