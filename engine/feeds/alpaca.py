@@ -16,12 +16,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from engine.brokers.base import NotAuthenticated, NotConnected
 from engine.core.events import HaltChanged
 from engine.core.model import MINUTE, Bar, Instrument, Quote, utc
 from engine.core.text import clean
 from engine.feeds.edge import number
 from engine.feeds.live import Datum
+from engine.ops.errors import NotAuthenticated, NotConnected
 
 REQUEST_S = (3.05, 5.0)
 """Of connecting and of waiting for an answer; the library itself has no limit."""

@@ -9,12 +9,12 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from engine.brokers.base import InDoubt, NotSent
 from engine.core.events import BarClosed, Event, FeedChanged, HaltChanged, QuoteUpdate
 from engine.core.model import Bar, Instrument, Quote
 from engine.core.text import clean
 from engine.feeds.base import Publish
 from engine.feeds.clock import Clock, SystemClock
+from engine.ops.errors import InDoubt, NotSent
 
 LOOK_S = 1.0
 MUTE_S = 4.0

@@ -1,4 +1,4 @@
-"""Errors that the person at the keyboard can mend."""
+"""Errors that the person at the keyboard can mend, and those of what lies outside."""
 
 
 class UserError(Exception):
@@ -15,3 +15,31 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}"
+
+
+class NotSent(Exception):
+    """The request did not leave, or the broker did not look at it: it cannot have it."""
+
+
+class NotConnected(NotSent):
+    """There is no way to the broker now."""
+
+
+class RateLimited(NotSent):
+    """Too many requests; the next one may leave after `wait_s` seconds."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class NotAuthenticated(NotSent):
+    """The broker does not take the credentials: a person has to mend that."""
+
+
+class NotPermitted(NotSent):
+    """The account, or its credentials, may not do this."""
+
+
+class InDoubt(Exception):
+    """The request may have reached the broker; what became of it is not known."""
