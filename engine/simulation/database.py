@@ -20,7 +20,7 @@ from engine.core.events import (
     StrategyState,
     TradeReversed,
 )
-from engine.core.model import Fill, FintracReport, Order, Position
+from engine.core.model import Fill, FintracReport, KillAction, Order, Position
 from engine.store import ledger
 from engine.store.durable import (
     AccountState,
@@ -33,13 +33,14 @@ from engine.store.durable import (
 
 
 class Database:
-    """Rows that are durable. `intents` are those of `commit_intent`, never changed; `killed` says
-    whether the last fact of the kill switch tripped it, whatever is made of that."""
+    """Rows that are durable. `intents` are those of `commit_intent`, never changed; `kill` is
+    what the last fact of the kill switch has it do, None where it is not tripped, whatever is made
+    of that."""
 
     def __init__(self, starting_cash: Decimal) -> None:
         self.intents: dict[str, Order] = {}
         self.latched = False
-        self.killed = False
+        self.kill: KillAction | None = None
         self._cash = starting_cash
         self._account = AccountState()
         self._orders: dict[str, Order] = {}
@@ -102,8 +103,10 @@ class Database:
                 for entry in ledger.entries_of(fact):
                     self._fills.setdefault(entry.execution_id, entry)
                 self._positions[position.strategy, position.symbol] = position
-            case KillSwitchTriggered() | KillSwitchRearmed():
-                self.killed = isinstance(fact, KillSwitchTriggered)
+            case KillSwitchTriggered(action=action):
+                self.kill = action
+            case KillSwitchRearmed():
+                self.kill = None
             case _:
                 pass
         if name := strategy_of(fact):

@@ -7,6 +7,7 @@ not wait. As in `laws`, the books are kept from what went into the machine and w
 from collections.abc import Iterable
 
 from engine.core.events import (
+    BrokerChanged,
     CancelOrder,
     Effect,
     Event,
@@ -28,7 +29,15 @@ from engine.core.events import (
 )
 from engine.core.execution.rules import StrategyOff
 from engine.core.machine import MachineConfig
-from engine.core.model import FINAL_STATES, NANOS, KillAction, Order, OrderPurpose, OrderState
+from engine.core.model import (
+    FINAL_STATES,
+    NANOS,
+    Capabilities,
+    KillAction,
+    Order,
+    OrderPurpose,
+    OrderState,
+)
 from engine.simulation.laws import is_cancelled_by, law
 
 S = OrderState
@@ -50,13 +59,21 @@ class Deadlines:
         self._open: dict[str, Order] = {}
         self._asked: dict[str, int] = {}
         self._unwanted_since: dict[str, int] = {}
+        self._given_up: set[str] = set()
+        self._venues = {i.symbol: i.venue for i in config.instruments}
+        self._lags: dict[str, int] = {}
         self._kill: KillAction | None = None
         self._on: dict[str, bool] = {}
 
     def follow(self, event: Event, effects: Iterable[Effect]) -> None:
         """Raises Violation where something is overdue, or was concluded from nothing."""
-        if isinstance(event, Restored):
-            self._restore(event)
+        match event:
+            case Restored():
+                self._restore(event)
+            case BrokerChanged(capabilities=Capabilities() as able):
+                self._lags[event.broker] = able.visibility_lag
+            case _:
+                pass
         for effect in effects:
             match effect:
                 case Record(fact=OrderEvent() as fact):
@@ -76,6 +93,7 @@ class Deadlines:
     def _restore(self, event: Restored) -> None:
         self._open = {order.client_order_id: order for order in event.orders if order.is_open}
         self._asked = dict.fromkeys(self._open, event.ts)
+        self._given_up = {o.client_order_id for o in event.orders if o.state is S.ABANDONED}
         self._kill = event.kill.action if event.kill.tripped else None
         self._on = {state.strategy: state.enabled for state in event.strategies}
 
@@ -98,8 +116,8 @@ class Deadlines:
         key = order.client_order_id
         before = self._open.get(key)
         if before is not None and before.state is not order.state:
-            if order.state is S.ABANDONED:
-                self._given_up(before, event)
+            if order.state is S.ABANDONED or isinstance(event, MarkOrder):
+                self._give_up(before, event)
             elif order.state in SAID_BY_VENUE and before.state is not S.INTENDED:
                 law(_says(event, order), "the venue's word", (order, event))
         if order.state in FINAL_STATES:
@@ -114,11 +132,12 @@ class Deadlines:
         if order.state in AT_VENUE and (before is None or before.state is not order.state):
             self._unwanted_since.pop(key, None)  # known anew: a cancel must go out from here on
 
-    def _given_up(self, order: Order, event: Event) -> None:
+    def _give_up(self, order: Order, event: Event) -> None:
+        self._given_up.add(order.client_order_id)
         if isinstance(event, MarkOrder):
             return
-        waited = event.ts - order.created_ts
-        patient = waited >= self._config.visibility_lag
+        lag = max(self._config.visibility_lag, self._lags.get(self._venues[order.symbol], 0))
+        patient = event.ts - order.created_ts >= lag
         law(isinstance(event, OrderNotFound) and patient, "given up too early", (order, event))
 
     # --- deadlines ------------------------------------------------------------------------------
@@ -137,9 +156,9 @@ class Deadlines:
             law(not overdue, "I5 cancelled within a second", (order, now - since))
 
     def _is_unwanted(self, order: Order) -> bool:
-        """Whether an order at a venue is to be cancelled: by the kill switch, or because it is an
-        entry of a strategy that is off."""
-        if is_cancelled_by(self._kill, order):
+        """Whether an order at a venue is to be cancelled: by the kill switch, because it turned up
+        after it was given up, or because it is an entry of a strategy that is off."""
+        if is_cancelled_by(self._kill, order) or order.client_order_id in self._given_up:
             return True
         if self._config.execution.on_strategy_off is StrategyOff.KEEP:
             return False

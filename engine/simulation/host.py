@@ -46,7 +46,7 @@ from engine.core.machine import Machine
 from engine.core.model import Bar, Order, OrderState, OrderTerms
 from engine.simulation.database import Database
 from engine.simulation.deadlines import Deadlines
-from engine.simulation.laws import Laws, Violation
+from engine.simulation.laws import Laws, Violation, law
 from engine.simulation.options import Net, Options
 from engine.simulation.signalers import KINDS
 from engine.simulation.wire import Wire
@@ -93,7 +93,9 @@ class Host:
     def start(self, history: Sequence[Bar]) -> None:
         """As the runtime starts: brokers, the durable state, the latch, warm-up, strategies."""
         restored = self._database.restore()
-        tripped = self._database.killed or self._database.latched
+        kept = restored.kill.action if restored.kill.tripped else None
+        law(kept is self._database.kill, "I5 over restarts", restored.kill)
+        tripped = kept is not None or self._database.latched
         self.publish(restored)
         for name, venue in self._wire.venues.items():
             self.publish(
@@ -110,8 +112,7 @@ class Host:
         for bar in history:
             self.publish(BarClosed(bar, live=False, ts=bar.ts))
         self.publish(EngineStarted())
-        if tripped and not self.killed:
-            raise Violation("I5 over restarts", "the kill switch was tripped, and is not any more")
+        law(self.killed or not tripped, "I5 over restarts", "it was tripped, and is not any more")
 
     def die(self) -> None:
         self.alive = False
