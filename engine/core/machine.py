@@ -344,6 +344,7 @@ class Machine:
         bus.subscribe(OrderIntended, risk.on_intended)
         for fill_fact in (OrderPartiallyFilled, OrderFilled, LateFill):
             bus.subscribe(fill_fact, portfolio.on_fill)
+            bus.subscribe(fill_fact, orders.on_booked)
             bus.subscribe(fill_fact, desk.on_fill)
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)

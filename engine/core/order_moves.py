@@ -16,6 +16,7 @@ from engine.core.events import (
 )
 from engine.core.model import (
     Capabilities,
+    Fill,
     Instrument,
     Order,
     OrderState,
@@ -55,7 +56,9 @@ class OrderMoves:
     `gate` says why an order must not leave now (empty text: it may); it is asked at the last
     moment, when the intent is durable and the submit would go out, and before a replace.
     `capabilities` are what each venue said that it can do; of `told` and the open orders, when the
-    venue last said what each asks for; `unwanted` is why an order in doubt is to be cancelled.
+    venue last said what each asks for; `unwanted` is why an order in doubt is to be cancelled;
+    `unbooked` are the executions that the ledger does not have yet, by their ids: their facts are
+    on the bus.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class OrderMoves:
         self._overdue: set[str] = set()
         self.unwanted: dict[str, str] = {}
         self.told: dict[str, int] = {}
+        self.unbooked: dict[str, Fill] = {}
         self.capabilities: dict[str, Capabilities] = {}
 
     def open_orders(self, strategy: str, symbol: str) -> list[Order]:

@@ -92,7 +92,7 @@ class OrderReports(OrderMoves):
         """The order of an execution that is not ours, taken on as external; None without a sound
         execution that is new."""
         fill = event.fill
-        if fill is None or self._is_applied(fill.execution_id):
+        if fill is None or self._is_known(fill.execution_id):
             return None
         fault = number_fault(fill)
         if not fault and fill.symbol not in self._instruments:
@@ -181,9 +181,16 @@ class OrderReports(OrderMoves):
 
     # --- executions -----------------------------------------------------------------------------
 
+    def on_booked(self, event: OrderPartiallyFilled | OrderFilled | LateFill) -> None:
+        """The ledger has the execution."""
+        del self.unbooked[event.fill.execution_id]
+
+    def _is_known(self, execution_id: str) -> bool:
+        return execution_id in self.unbooked or self._is_applied(execution_id)
+
     def _fill(self, order: Order, fill: Fill, venue_order_id: str) -> Order:
         """Apply an execution that is new and can be true; answers the order after it."""
-        if self._is_applied(fill.execution_id):
+        if self._is_known(fill.execution_id):
             return order
         if fault := fill_fault(order, fill):
             self._bus.publish(FillQuarantined(fill, fault))
@@ -210,6 +217,7 @@ class OrderReports(OrderMoves):
             strategy=order.strategy,
             venue_order_id=venue_order_id or order.venue_order_id,
         )
+        self.unbooked[fill.execution_id] = fill
         if late:
             self._bus.publish(LateFill(order, fill))
         elif state is S.FILLED:

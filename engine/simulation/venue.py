@@ -315,6 +315,8 @@ class Venue:
         if self._cash is not None:
             cash = self._cash + sum((fill.cash_change for fill in fills), ZERO)
         known = tuple(fill for fill in self.reported.values() if fill.ts >= effect.since)
+        if self._chance(Fault.REPEATED):
+            known *= 2
         return [replace(draft, fills=known, positions=positions, cash=cash), *self.busts]
 
     def _venue_order_id(self, key: str) -> str:

@@ -387,6 +387,45 @@ def test_an_execution_that_nobody_told_is_applied_once_by_whatever_way_it_comes(
     assert rig.paused() == []
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_execution_that_a_statement_lists_twice_is_applied_once(ours: bool) -> None:
+    rig = Bench()
+    fill = part_of(rig.buy(), "x1")
+    rig.broker.book(fill if ours else replace(fill, client_order_id="theirs"))
+    rig.broker.fills *= 2
+    rig.compare()
+    assert rig.position("puppet" if ours else EXTERNAL).quantity == 10
+    assert len(rig.facts(PositionChanged)) == 1
+    assert rig.paused() == []
+
+
+def test_a_stop_that_filled_in_parts_unheard_is_never_asked_to_close_more_than_is_held() -> None:
+    rig = Bench()
+    held = rig.hold_position().quantity
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    for name in ("x1", "x2", "x3"):
+        rig.broker.book(part_of(stop, name))
+    rig.compare()
+    assert rig.position().quantity == held - 30
+    assert rig.now_of(stop).leaves == held - 30
+    assert rig.count(ReplaceOrder) == 0
+    assert rig.of(OrderPurpose.PROTECTIVE_STOP) == [rig.now_of(stop)]
+
+
+def part_of(order: Order, execution_id: str) -> Fill:
+    """An execution of a part of `order`."""
+    return Fill(
+        execution_id,
+        order.client_order_id,
+        order.symbol,
+        order.side,
+        Decimal(10),
+        Decimal(100),
+        Decimal(0),
+        order.updated_ts + NANOS,
+    )
+
+
 def test_an_execution_that_is_not_ours_counts_and_is_nobodys() -> None:
     rig = Bench()
     rig.hold_position()

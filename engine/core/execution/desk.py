@@ -126,11 +126,9 @@ class Desk:
         self._tend((order.strategy, order.symbol))
 
     def on_order_settled(self, event: OrderEvent) -> None:
-        """What protects is at the venue, with the terms that it has there: it can be changed. Where
-        the order has moved on since, by a fill, the ledger does not have it yet: its fact follows.
-        """
+        """What protects is at the venue, with the terms that it has there: it can be changed."""
         order = event.order
-        if is_resting(order) and self._orders.open.get(order.client_order_id) is order:
+        if is_resting(order):
             self._tend((order.strategy, order.symbol))
 
     def on_duplicate(self, event: DuplicateRefused) -> None:
@@ -264,6 +262,8 @@ class Desk:
                 self._tend(key)
 
     def _tend(self, key: Key) -> None:
+        if self._is_outdated(key):
+            return
         position = self._portfolio.position(*key)
         closing = self._context.closing_orders(key)
         if not position.quantity:
@@ -286,6 +286,17 @@ class Desk:
             if resting or self.exits.send(position):
                 return
         self._protect(position, resting)
+
+    def _is_outdated(self, key: Key) -> bool:
+        """Whether orders have an execution that changes what `key` holds and is not in the ledger
+        yet: it is tended when that is."""
+        strategy, symbol = key
+        strategies = (strategy, EXTERNAL)
+        shared = self._portfolio.position(EXTERNAL, symbol).quantity
+        return any(
+            fill.symbol == symbol and (shared or fill.strategy in strategies)
+            for fill in self._orders.unbooked.values()
+        )
 
     def _forces(self, position: Position) -> str:
         """Why a position is to be flat whatever its strategy wants; empty text where it is not."""
