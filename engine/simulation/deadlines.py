@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from engine.core.events import (
     BrokerChanged,
     CancelOrder,
+    ClockTick,
+    Command,
     Effect,
     Event,
     ExecutionReport,
@@ -26,6 +28,7 @@ from engine.core.events import (
     StrategyToggled,
     SubmitFailed,
     SubmitOrder,
+    TripKillSwitch,
 )
 from engine.core.execution.rules import StrategyOff
 from engine.core.machine import MachineConfig
@@ -62,6 +65,7 @@ class Deadlines:
         self._given_up: set[str] = set()
         self._venues = {i.symbol: i.venue for i in config.instruments}
         self._lags: dict[str, int] = {}
+        self._uptime = self._sign_of_life = 0
         self._kill: KillAction | None = None
         self._on: dict[str, bool] = {}
 
@@ -89,6 +93,7 @@ class Deadlines:
                     pass
         for order in self._open.values():
             self._judge(order, event.ts)
+        self._look_for_life(event)
 
     def _restore(self, event: Restored) -> None:
         self._open = {order.client_order_id: order for order in event.orders if order.is_open}
@@ -154,6 +159,16 @@ class Deadlines:
             since = self._unwanted_since.setdefault(key, now)
             overdue = since >= 0 and now - since > CANCELLED_WITHIN
             law(not overdue, "I5 cancelled within a second", (order, now - since))
+
+    def _look_for_life(self, event: Event) -> None:
+        """The dead-man's switch: nobody there for its time is a kill."""
+        limit = self._config.safety.dead_man
+        if isinstance(event, ClockTick):
+            self._uptime = event.uptime
+            dead = limit and self._uptime - self._sign_of_life >= limit
+            law(self._kill is not None or not dead, "dead-man's switch", event)
+        elif isinstance(event, Command) and not isinstance(event, TripKillSwitch):
+            self._sign_of_life = self._uptime
 
     def _is_unwanted(self, order: Order) -> bool:
         """Whether an order at a venue is to be cancelled: by the kill switch, because it turned up

@@ -21,6 +21,7 @@ from engine.core.events import (
     Effect,
     EngineStarted,
     Event,
+    FintracFlagged,
     Input,
     KillSwitchRearmed,
     KillSwitchTriggered,
@@ -28,6 +29,8 @@ from engine.core.events import (
     LimitChanged,
     LiveConfirmed,
     OrderCanceled,
+    OrderPendingCancel,
+    OrderSized,
     OrderSubmitted,
     PositionNotFlat,
     QueryOrder,
@@ -80,6 +83,7 @@ class Host:
         self._before_step = before_step
         self._inbox: deque[Event] = deque()
         self._handling = False
+        self._born = wire.now
         self.alive = True
         self.machine = Machine(options.config, KINDS)
         self.laws = Laws(options.config)
@@ -127,7 +131,7 @@ class Host:
         return list(self.machine.orders.open.values())
 
     def tick(self) -> None:
-        self.publish(ClockTick())
+        self.publish(ClockTick(uptime=self._wire.now - self._born))
 
     def save(self) -> None:
         """What the runtime saves every few seconds."""
@@ -190,11 +194,18 @@ class Host:
             self.seen["live confirmed"] += 1
         elif isinstance(fact, CommandRefused):
             self.seen[f"{fact.command} refused"] += 1
+        elif isinstance(fact, OrderSized):
+            self.seen[f"sized by {fact.method}"] += 1
+        elif isinstance(fact, FintracFlagged):
+            self.seen["flagged for FINTRAC"] += 1
+        elif isinstance(fact, OrderPendingCancel) and fact.order.reason.startswith("turned up"):
+            self.seen["turned up after it was given up"] += 1
         elif isinstance(fact, OrderCanceled) and self._options.config.safety.dry_run:
             self.seen["not sent in a dry run"] += 1
         if Net.LATCH in self._options.nets_off:
             return
         if isinstance(fact, KillSwitchTriggered):
+            self.seen[f"killed by {fact.source}"] += 1
             self._writer.latch(True)
         elif isinstance(fact, KillSwitchRearmed):
             self._writer.latch(False)

@@ -86,6 +86,8 @@ class LimitLaws:
             case OrderIntended(order=order):
                 if order.purpose in (OrderPurpose.ENTRY, OrderPurpose.EXIT):
                     self._decided.setdefault(_key(order), []).append(fact.ts)
+                if order.purpose is OrderPurpose.ENTRY:
+                    self._may_be_decided(order)
             case PositionClosed(round_trip=trip) if trip.pnl < 0:
                 self._cooling[trip.strategy, trip.symbol] = fact.ts
             case OrderSubmitted() | OrderPendingCancel() | OrderPendingReplace():
@@ -93,6 +95,17 @@ class LimitLaws:
                 self._messages.append((fact.ts, venue))
             case _:
                 pass
+
+    def _may_be_decided(self, order: Order) -> None:
+        """What is asked of the decision, by the limits of its time: they may be tightened before
+        the order leaves."""
+        limits, key = self.limits, _key(order)
+        strength = self._strength.get((*key, order.created_ts), 1.0)
+        if Fraction(repr(strength)) < Fraction(limits.min_signal_strength):
+            raise Violation("I6 signal strength", order)
+        since = self._cooling.get(key)
+        if since is not None and order.created_ts - since < limits.cool_down_s * NANOS:
+            raise Violation("I6 cool-down", order)
 
     def _may_change(self, fact: LimitChanged) -> None:
         """More is allowed only where the word was typed; of what has no limit, all is."""
@@ -154,12 +167,6 @@ class LimitLaws:
 
     def _strategy(self, order: Order) -> Iterable[tuple[str, bool]]:
         limits, key = self.limits, _key(order)
-        strength = self._strength.get((*key, order.created_ts), 1.0)
-        yield "signal strength", Fraction(repr(strength)) >= Fraction(limits.min_signal_strength)
-        since = self._cooling.get(key)
-        if limits.cool_down_s and since is not None and since <= order.created_ts:
-            waited = Fraction(order.created_ts - since, NANOS)
-            yield "cool-down", waited >= Fraction(limits.cool_down_s)
         if limits.throttle_orders:
             first = order.created_ts - limits.throttle_seconds * NANOS
             made = [ts for ts in self._decided.get(key, ()) if first < ts <= order.created_ts]

@@ -11,16 +11,22 @@ from engine.core.model import NANOS, Bar, Instrument, Quote
 from engine.simulation.options import Fault
 
 BAR = 15 * NANOS
-BARS_KEPT = 20
+BARS_KEPT = 45
+"""More than the sizing by volatility asks for."""
 
 
 class Path:
-    """A random walk with quotes and bars. What `quote` answers is true of the venue; `told` is what
-    the feed makes of it. `still` holds the price; while it is
-    `halted` there are no quotes."""
+    """A random walk with quotes and bars, of which `history` close before `start` (ns UTC). What
+    `quote` answers is true of the venue; `told` is what the feed makes of it. `still` holds the
+    price; while it is `halted` there are no quotes."""
 
     def __init__(
-        self, instrument: Instrument, random: Random, chance: Callable[[Fault], bool]
+        self,
+        instrument: Instrument,
+        random: Random,
+        chance: Callable[[Fault], bool],
+        start: int,
+        history: int,
     ) -> None:
         self.instrument = instrument
         self._random = random
@@ -31,11 +37,13 @@ class Path:
         self.halted = False
         self.bars: deque[Bar] = deque(maxlen=BARS_KEPT)
         self._prices: list[float] = []
+        for number in range(history, 0, -1):
+            self._walk()
+            self.bars.append(self._bar(start - number * BAR, [self.price]))
 
     def quote(self, now: int, size: float) -> Quote:
         """The next quote, rounded to the tick."""
-        width = 0.0 if self.still else self._width
-        self.price = max(1.0, self.price * (1 + self._random.uniform(-width, width)))
+        self._walk()
         price = self.price
         if self._chance(Fault.SPIKE):
             price *= self._random.choice((10, 0.01))
@@ -44,6 +52,10 @@ class Path:
         mid = round(price / tick) * tick
         bid = max(tick, round(mid - tick, 6))
         return Quote(self.instrument.symbol, now, bid, round(bid + 2 * tick, 6), size, size)
+
+    def _walk(self) -> None:
+        width = 0.0 if self.still else self._width
+        self.price = max(1.0, self.price * (1 + self._random.uniform(-width, width)))
 
     def told(self, quote: Quote) -> Quote:
         """What the feed makes of a quote."""
@@ -55,18 +67,13 @@ class Path:
     def bar(self, now: int) -> list[Bar]:
         """The bar that closes now, as the feed tells it: nothing where it has a hole."""
         prices, self._prices = self._prices or [self.price], []
-        bar = Bar(
-            self.instrument.symbol,
-            now,
-            prices[0],
-            max(prices),
-            min(prices),
-            prices[-1],
-            1000.0,
-            interval=BAR,
-        )
+        bar = self._bar(now, prices)
         self.bars.append(bar)
         if not self._chance(Fault.BAD_BAR):
             return [bar]
         corrected = replace(bar, close=bar.low)
         return self._random.choice(([], [bar, corrected], [replace(bar, high=nan)], [bar, bar]))
+
+    def _bar(self, now: int, prices: list[float]) -> Bar:
+        ohlc = prices[0], max(prices), min(prices), prices[-1]
+        return Bar(self.instrument.symbol, now, *ohlc, 1000.0, interval=BAR)

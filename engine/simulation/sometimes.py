@@ -3,6 +3,7 @@ way: what never happened was not tested."""
 
 from collections.abc import Mapping
 
+from engine.core.sizing import SizingMethod
 from engine.simulation.options import Fault
 
 MANY = 10_000
@@ -25,10 +26,15 @@ CHECKS = (
     "consecutive_losses",
     "cool_down",
     "daily_loss",
+    "crypto_exposure",
+    "day_trades",
     "exposure",
     "flat",
+    "good_faith_violations",
+    "leverage",
     "market_hours",
     "message_rate",
+    "min_price",
     "open_positions",
     "order_type",
     "paused",
@@ -40,8 +46,11 @@ CHECKS = (
     "signal_strength",
     "size",
     "stale",
+    "stock_exposure",
     "stop",
+    "stop_loss",
     "trades_per_day",
+    "venue_buying_power",
 )
 
 
@@ -55,6 +64,10 @@ MOMENTS = (
     "not sent in a dry run",
     "settlement violated",
     "not flat, as the market is closed",
+    "killed by dead-man's switch",
+    "turned up after it was given up",
+    "flagged for FINTRAC",
+    *(f"sized by {method}" for method in SizingMethod if method is not SizingMethod.HYBRID),
 )
 
 
@@ -89,6 +102,9 @@ RARE = frozenset(
         "blocked by message_rate",
         "settlement violated",
         "blocked by market_hours",
+        "blocked by day_trades",
+        "blocked by good_faith_violations",
+        "blocked by venue_buying_power",
         "not flat, as the market is closed",
     }
 )

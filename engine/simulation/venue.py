@@ -109,6 +109,7 @@ class Venue:
         return replace(
             CAPABILITIES,
             order_types=self.options.order_types,
+            times_in_force=self.options.times_in_force,
             oco=self.options.oco,
             replace=self.options.can_replace,
             idempotency=self.options.idempotency,
@@ -174,7 +175,9 @@ class Venue:
 
         def arrive_late() -> None:
             if not self._around.calm:
-                carry_out()
+                for event in carry_out():
+                    if isinstance(event, ExecutionReport):
+                        self._say(event)  # nobody waits for an answer any more
 
         if not self.up or self._chance(Fault.THROTTLED):
             self._schedule.after(MILLI, lambda: say(not_sent))
@@ -235,6 +238,7 @@ class Venue:
         """Nothing is asked of a venue that it said it cannot do."""
         able = self.options
         law(order.type in able.order_types, "capabilities", order)
+        law(order.time_in_force in able.times_in_force, "capabilities", order)
         law(able.oco or not order.oco_group, "capabilities", order)
 
     def _replace(self, key: str, terms: OrderTerms) -> Event:
@@ -317,7 +321,9 @@ class Venue:
         known = tuple(fill for fill in self.reported.values() if fill.ts >= effect.since)
         if self._chance(Fault.REPEATED):
             known *= 2
-        return [replace(draft, fills=known, positions=positions, cash=cash), *self.busts]
+        power = max(cash, ZERO) if cash is not None and self.options.tells_power else None
+        complete = replace(draft, fills=known, positions=positions, cash=cash, buying_power=power)
+        return [complete, *self.busts]
 
     def _venue_order_id(self, key: str) -> str:
         report = self.exchange.find(key)

@@ -6,10 +6,18 @@ must be at rest.
 
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from hashlib import sha256
 from random import Random
 
-from engine.core.events import BarClosed, BrokerChanged, Event, HaltChanged, QuoteUpdate
+from engine.core.events import (
+    BarClosed,
+    BrokerChanged,
+    Event,
+    HaltChanged,
+    QuoteUpdate,
+    RatePublished,
+)
 from engine.core.model import MINUTE, NANOS, KillAction, Quote
 from engine.core.sessions import Calendars
 from engine.simulation.database import Database
@@ -27,6 +35,7 @@ REST = 60 * NANOS
 LAST_SIGNALS = 15 * NANOS
 """This long before the end strategies are off and prices still, so that nothing is under way."""
 SAVE = 5 * NANOS
+RATES = 25 * NANOS
 FLATTENED_CLOSED = 0.3
 """Of the sessions in which a market closes, in so many all is to be flattened while it is."""
 PLENTY = 1e6
@@ -55,7 +64,9 @@ class World:
             )
             for venue in options.venues
         }
-        self.paths = [Path(i, self.random, self.chance) for i in instruments]
+        self.paths = [
+            Path(i, self.random, self.chance, options.start, options.history) for i in instruments
+        ]
         self._wire = Wire(self.schedule, self.random, self.venues, instruments)
         self._locked_until = 0
         self._silent_until = 0
@@ -93,6 +104,8 @@ class World:
             self._quote(path)
             self._every(BAR, lambda path=path: self._bar(path))
         self._every(self.options.tick, lambda: self.host and self.host.tick())
+        if self.options.config.compliance.conductor:
+            self._every(RATES, self._publish_rate)
         self._every(SAVE, lambda: self.host and not self._locked() and self.host.save())
         for fault, happen in self.now_and_then.items():
             self._now_and_then(fault, happen)
@@ -195,6 +208,12 @@ class World:
             silent = self.schedule.now < self._silent_until or not self._is_open(path)
             if self.host is not None and not silent:
                 self.host.publish(BarClosed(bar))
+
+    def _publish_rate(self) -> None:
+        """What a US dollar is worth in Canada, or damage."""
+        if self.host is not None:
+            rate = Decimal(self.random.choice(("1.35", "1.36", "NaN")))
+            self.host.publish(RatePublished("USD", rate, "simulated", self.schedule.now))
 
     def _is_open(self, path: Path) -> bool:
         return self.calendars.is_open(path.instrument.calendar, self.schedule.now)

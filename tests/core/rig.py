@@ -394,6 +394,7 @@ class Rig:
         self.effects += effects
         if self.audit is not None:
             self.audit.follow(event, effects, self.machine.state())
+            assert self.machine.error is None
         self._waiting += effects
         return effects
 

@@ -81,7 +81,7 @@ def test_a_broken_law_trips_the_kill_switch_and_is_named() -> None:
 
 
 def test_an_error_of_our_own_trips_the_kill_switch_and_is_kept_for_the_log() -> None:
-    rig = Rig("puppet", "other")
+    rig = Rig("puppet", "other", audited=False)
     rig.wish(Side.BUY)
     rig.wish(Side.BUY, "other")
     effects = rig.quote(1e300)  # no number of ticks that a Decimal could hold

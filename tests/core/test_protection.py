@@ -473,6 +473,13 @@ def test_it_is_forgotten_with_its_position() -> None:
     assert rig.of(TARGET) == []
 
 
+def test_without_a_target_or_a_trailing_stop_nothing_is_watched() -> None:
+    rig = Rig()
+    rig.hold_position()
+    assert rig.facts(BracketChanged) == []
+    assert rig.machine.state()["desk"]["brackets"] == []
+
+
 # --- trailing stops ------------------------------------------------------------------------------
 
 
@@ -756,6 +763,18 @@ def test_one_that_follows_the_price_is_never_behind_it() -> None:
     for to, stop in ((104, 104), (90, 103)):
         moved(rig, to)
         assert resting(rig) == [(STOP, 49, d(stop))]
+
+
+def test_one_that_follows_the_price_follows_it_while_it_is_made_smaller() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    rig.hold = {ReplaceOrder}
+    rig.quote(102)
+    rig.quote(105)
+    sold_by_hand(rig, 10)
+    rig.release()
+    assert resting(rig) == [(STOP, 39, d(103))]
+    assert rig.count(ReplaceOrder) == 2
 
 
 # --- linked orders at the venue ------------------------------------------------------------------

@@ -180,12 +180,9 @@ class Protection:
         for order in orders:
             if not leg.can_become(order):
                 continue
-            terms = leg.terms_for(order)
-            waits = terms.quantity > order.quantity and len(orders) > 1  # both could fill
-            if not waits:
-                self._context.orders.replace(
-                    order.client_order_id, terms, "the position or its stop changed"
-                )
+            self._context.orders.replace(
+                order.client_order_id, leg.terms_for(order), "the position or its stop changed"
+            )
             if order.state in SETTLED or order.state in IN_FLIGHT:
                 return order
         return None
