@@ -14,16 +14,19 @@ from engine.core.events import (
     CancelOrder,
     CommitIntent,
     HaltChanged,
+    PositionChanged,
     PositionNotFlat,
     Restored,
     StoreChanged,
     StrategyFailed,
     StrategyState,
     SubmitOrder,
+    TradeBusted,
 )
 from engine.core.execution.rules import StrategyOff
 from engine.core.matching import CAPABILITIES
 from engine.core.model import (
+    EXTERNAL,
     NANOS,
     AssetClass,
     Instrument,
@@ -429,6 +432,24 @@ def test_flatten_closes_what_the_strategy_holds(how: str) -> None:
     assert (rig.position().quantity, not_flat(rig)) == (0, [])
 
 
+def test_an_entry_that_was_decided_does_not_leave_whatever_is_kept() -> None:
+    rig = Rig(execution=replace(AT_MARKET, on_strategy_off=StrategyOff.KEEP))
+    rig.hold = {CommitIntent}
+    entry = rig.buy()
+    rig.toggle(enabled=False)
+    rig.release()
+    assert rig.submits() == []
+    assert rig.now_of(entry).reason == "not sent: the strategy is off"
+
+
+def test_flatten_leaves_what_others_hold() -> None:
+    rig = Rig(execution=replace(AT_MARKET, on_strategy_off=StrategyOff.FLATTEN))
+    rig.fill(replace(rig.buy(), client_order_id="hand"), 5)
+    rig.tick()
+    assert rig.position(EXTERNAL).quantity == 5
+    assert exits(rig) == []
+
+
 def test_flatten_is_carried_out_when_orders_may_leave() -> None:
     rig = Rig(execution=replace(AT_MARKET, on_strategy_off=StrategyOff.FLATTEN))
     rig.hold_position()
@@ -477,7 +498,9 @@ def test_and_it_leaves_when_it_is_asked_for_again() -> None:
 
 def limited(**how: Any) -> Rig:
     """A rig whose exits have a limit."""
-    config = {name: how.pop(name) for name in ("restored", "exchange", "now") if name in how}
+    config = {
+        name: how.pop(name) for name in ("restored", "exchange", "now", "void") if name in how
+    }
     return Rig(execution=replace(AT_MARKET, exit_order_type=OrderType.LIMIT, **how), **config)
 
 
@@ -613,6 +636,7 @@ def test_what_is_bought_after_an_exit_is_kept() -> None:
     assert rig.position().quantity == 0
     rig.hold_position()
     rig.tick(60)
+    rig.tick(300)
     assert at_work(rig) == [(STOP, 49)]
 
 
@@ -660,7 +684,84 @@ def test_the_same_exit_as_before_a_restart_is_made_five_minutes_later() -> None:
     assert exits(again) == [49]
 
 
+def test_an_exit_that_still_makes_way_after_a_restart_is_followed_by_one_at_the_market() -> None:
+    rig = limited()
+    rig.hold_position()
+    first = sell(rig)
+    rig.void = {CancelOrder}
+    rig.tick(60)
+    wanted = StrategyState("puppet", True, last_signals={"ACME": Side.SELL})
+    restored = replace(rig.durable(), strategies=(wanted,))
+    after = limited(restored=restored, exchange=rig.exchange, now=rig.now, void={CancelOrder})
+    assert after.state_of(first) is S.PENDING_CANCEL
+    after.void = set()
+    after.tick()
+    assert after.state_of(first) is S.CANCELED
+    assert [(o.type, o.quantity) for o in after.submits(EXIT)] == [(OrderType.MARKET, 49)]
+
+
+def test_each_limit_exit_that_a_restart_finds_is_followed_by_one_of_its_own() -> None:
+    rig = limited()
+    for _ in range(2):
+        rig.hold_position()
+        sell(rig)
+        rig = limited(restored=rig.durable(), exchange=rig.exchange, now=rig.now)
+        rig.tick(61)
+        assert [order.type for order in rig.submits(EXIT)] == [OrderType.MARKET]
+        rig.quote(100)
+        assert rig.position().quantity == 0
+
+
 # --- shorts --------------------------------------------------------------------------------------
+
+
+def oversold() -> Rig:
+    """A short of 5: a stop filled after its confirmed cancel. Nothing gets to the venue."""
+    rig = Rig()
+    rig.hold_position()
+    stop = rig.last(STOP)
+    rig.report(stop, S.CANCELED)
+    rig.signal(Side.SELL)
+    rig.quote(100)
+    assert rig.position().quantity == 0
+    rig.void = {SubmitOrder}
+    rig.fill(stop, 5, 98)
+    return rig
+
+
+def test_a_short_is_bought_back_and_where_that_is_rejected_five_minutes_later() -> None:
+    rig = oversold()
+    back = rig.last(EXIT)
+    assert (back.side, back.quantity) == (Side.BUY, 5)
+    rig.report(back, S.REJECTED, reason="not now")
+    rig.tick(299)
+    assert rig.open == []
+    rig.tick(1)
+    assert [(order.side, order.quantity) for order in rig.open] == [(Side.BUY, 5)]
+
+
+def test_a_short_that_is_a_long_position_again_is_kept() -> None:
+    rig = oversold()
+    back = rig.last(EXIT)
+    sold = rig.facts(PositionChanged)[1].fill
+    rig.send(TradeBusted(sold.execution_id, "ACME", None, "erroneous"))
+    assert rig.position().quantity == 44
+    rig.fill(back, 5, state=S.FILLED)
+    assert at_work(rig) == [(STOP, 49)]
+
+
+def test_a_short_is_bought_back_while_everything_is_to_be_flat() -> None:
+    rig = Rig()
+    rig.hold_position()
+    stop = rig.last(STOP)
+    rig.report(stop, S.CANCELED)
+    flatten(rig)
+    rig.quote(100)
+    assert rig.position().quantity == 0
+    rig.fill(stop, 5, 98)
+    assert [(order.side, order.quantity) for order in rig.open] == [(Side.BUY, 5)]
+    rig.quote(100)
+    assert rig.position().quantity == 0
 
 
 @pytest.mark.parametrize(

@@ -231,13 +231,17 @@ def test_an_intent_on_its_way_does_not_leave_and_an_order_in_flight_is_cancelled
     ]
 
 
-def test_a_part_stays_killed_over_a_restart_and_its_orders_are_cancelled_first() -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_part_stays_killed_over_a_restart_and_its_orders_are_cancelled_first(asked: bool) -> None:
     rig = two()
     rig.hold_position(strategy="first")
     rig.hold_position(50, strategy="second", symbol="COIN")
     rig.void = {CancelOrder}
+    before = rig.durable()
     kill(rig, FIRST)
-    again = two(restored=rig.durable(), now=rig.now, started=False)
+    after = rig.durable()
+    restored = after if asked else replace(before, killed_parts=after.killed_parts)
+    again = two(restored=restored, now=rig.now, started=False)
     assert {o.symbol: o.state for o in again.of(OrderPurpose.PROTECTIVE_STOP)} == {
         "ACME": S.CANCELED,
         "COIN": S.ACCEPTED,

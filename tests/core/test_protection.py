@@ -777,6 +777,21 @@ def test_one_that_follows_the_price_follows_it_while_it_is_made_smaller() -> Non
     assert rig.count(ReplaceOrder) == 2
 
 
+def test_a_stop_does_not_follow_the_price_of_a_short() -> None:
+    rig = able(Rig())
+    rig.hold_position(trail=2)
+    first = rig.last(STOP)
+    rig.report(first, S.CANCELED)
+    rig.void = {ReplaceOrder, SubmitOrder}
+    rig.fill(first, 30, 98)
+    rig.fill(rig.last(STOP), 49, 98, state=S.FILLED)
+    assert rig.position().quantity == -30
+    told = rig.facts(BracketChanged)
+    rig.quote(103)
+    rig.quote(103)
+    assert rig.facts(BracketChanged) == told
+
+
 # --- linked orders at the venue ------------------------------------------------------------------
 
 

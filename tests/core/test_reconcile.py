@@ -412,6 +412,21 @@ def test_a_stop_that_filled_in_parts_unheard_is_never_asked_to_close_more_than_i
     assert rig.of(OrderPurpose.PROTECTIVE_STOP) == [rig.now_of(stop)]
 
 
+def test_what_was_bought_and_what_a_hand_sold_unheard_are_protected_together() -> None:
+    rig = Bench()
+    entry = rig.buy()
+    rig.deliver(
+        ExecutionReport(entry.client_order_id, S.PARTIALLY_FILLED, fill=part_of(entry, "x1"))
+    )
+    assert [(o.purpose, o.leaves) for o in rig.open[1:]] == [(OrderPurpose.PROTECTIVE_STOP, 10)]
+    rig.broker.book(part_of(entry, "x2"))
+    sold = replace(part_of(entry, "x3"), client_order_id="theirs", side=Side.SELL)
+    rig.broker.book(sold)
+    rig.compare()
+    assert (rig.position().quantity, rig.position(EXTERNAL).quantity) == (20, -10)
+    assert rig.count(ReplaceOrder) == 0
+
+
 def part_of(order: Order, execution_id: str) -> Fill:
     """An execution of a part of `order`."""
     return Fill(
