@@ -118,7 +118,8 @@ class Operator:
             actions += [lambda: self._cancel(order), lambda: self._ask(order)]
         working = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
         if resting := [order for order in orders if order.state in working]:
-            actions += [lambda: self._replace(self._random.choice(resting))] * 8
+            often = 100 if self._world.options.fiddles else 8
+            actions += [lambda: self._replace(self._random.choice(resting))] * often
         if doubts := [order for order in orders if order.state is OrderState.IN_DOUBT]:
             actions += [lambda: self._mark(self._random.choice(doubts))]
         self._random.choice(actions)()

@@ -50,7 +50,7 @@ RANGES: dict[Fault, tuple[float, float]] = {
     Fault.ANSWER_LOST: (0.02, 0.4),
     Fault.THROTTLED: (0.02, 0.3),
     Fault.SLOW: (0.05, 0.5),
-    Fault.REJECTED: (0.02, 0.3),
+    Fault.REJECTED: (0.05, 0.4),
     Fault.REJECTED_LATER: (0.02, 0.3),
     Fault.CANCELED_BY_VENUE: (0.02, 0.3),
     Fault.FILLED_BEFORE_CANCEL: (0.1, 0.6),
@@ -108,14 +108,16 @@ class VenueOptions(Struct, frozen=True):
 
 
 class Options(Struct, frozen=True):
-    """All that a seed draws; `history` bars are known at the start; `nets_off` are the safety nets
-    that are switched off on purpose. Without DEDUPE the venue tells everything more than once."""
+    """All that a seed draws; `history` bars are known at the start; with `fiddles` the operator
+    changes orders whenever one rests; `nets_off` are the safety nets that are switched off on
+    purpose. Without DEDUPE the venue tells everything more than once."""
 
     seed: int
     start: int
     length: int
     tick: int
     history: int
+    fiddles: bool
     venues: tuple[VenueOptions, ...]
     config: MachineConfig
     faults: dict[Fault, float]
@@ -161,6 +163,7 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         length=random.randint(40, 120) * NANOS,
         tick=random.choice((NANOS // 2, NANOS)),
         history=random.choice((0, 0, 45)),
+        fiddles=random.random() < 0.3,
         venues=venues,
         config=draw_config(
             random,

@@ -105,6 +105,7 @@ RARE = frozenset(
         "blocked by day_trades",
         "blocked by good_faith_violations",
         "blocked by venue_buying_power",
+        "sized by target_utility",
         "not flat, as the market is closed",
     }
 )

@@ -51,6 +51,8 @@ MILLI = 1_000_000
 LINE_TIMEOUT = 5 * NANOS
 STUCK_FOR = (LINE_TIMEOUT, 45 * NANOS)
 LATEST = 20 * NANOS
+SLOWEST_REPLACE = 2 * NANOS
+"""A replace takes its time, so that much happens meanwhile."""
 
 
 class Surroundings(Protocol):
@@ -134,7 +136,11 @@ class Venue:
         key = order.client_order_id
         not_sent = ReplaceRejected(key, "429" if self.up else "connection refused")
         in_doubt = ReplaceRejected(key, "no answer in time", in_doubt=True)
-        self._request(lambda: [self._replace(key, terms)], not_sent, in_doubt, answer)
+
+        def leave() -> None:
+            self._request(lambda: [self._replace(key, terms)], not_sent, in_doubt, answer)
+
+        self._schedule.after(self._random.randint(0, SLOWEST_REPLACE), leave)
 
     def query(self, order: Order, answer: Callable[[Event], None]) -> None:
         self._request(lambda: self._find(order.client_order_id), None, None, answer)
@@ -243,6 +249,8 @@ class Venue:
 
     def _replace(self, key: str, terms: OrderTerms) -> Event:
         law(self.options.can_replace, "capabilities", key)
+        if self._chance(Fault.REJECTED):
+            return ReplaceRejected(key, "margin")
         return self.exchange.replace(key, terms, self._schedule.now)
 
     def _cancel(self, key: str) -> Event:

@@ -191,7 +191,11 @@ class World:
 
     def _quote(self, path: Path) -> None:
         venue = self.venues[path.instrument.venue]
-        size = PLENTY if self.calm else self.random.choice((venue.options.size, PLENTY))
+        size = (
+            PLENTY
+            if self.calm
+            else self.random.choice((venue.options.size, venue.options.size, PLENTY))
+        )
         quote = path.quote(self.schedule.now, size)
         gap = 3 * NANOS if self.calm else self.random.randint(NANOS // 5, 4 * NANOS)
         self.schedule.after(gap, lambda: self._quote(path))  # first: the process may crash at it
