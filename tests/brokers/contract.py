@@ -12,13 +12,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from engine.brokers.base import BaseBroker
 from engine.core.events import Event, ExecutionReport
 from engine.core.model import Fill, Instrument, Order, OrderPurpose, OrderState, OrderType, Side
 from engine.core.order_moves import client_order_id
 from engine.requests import BrokerLink
 from tests.loopback.faults import Fault, Faults, Streams
-from tests.loopback.venue import Venue
+from tests.loopback.venue import Placed, Venue
 
 E = TypeVar("E", bound=Event)
 
@@ -118,8 +120,17 @@ class WiredPeer(Peer):
     streams: Streams
     cannot: frozenset[Fault] = frozenset()
 
+    @property
+    def symbol(self) -> str:
+        """What the venue calls the instrument."""
+        return self.instrument.symbol.removeprefix(f"{self.broker.name}:")
+
     def quote(self, bid: float, ask: float, units: int = 1000) -> None:
-        self.venue.quote(self.instrument.symbol, bid, ask, float(units * self.unit))
+        self.venue.quote(self.symbol, bid, ask, float(units * self.unit))
+
+    def by_hand(self) -> Placed:
+        """An order that somebody made at the venue, without a client order id."""
+        return self.venue.submit(replace(self.order(), client_order_id="", symbol=self.symbol))
 
     @abstractmethod
     async def stop_server(self) -> None:

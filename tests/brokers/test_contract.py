@@ -216,16 +216,16 @@ async def test_what_the_venue_refuses_is_its_answer(wired: WiredPeer) -> None:
 
 
 async def test_an_order_made_by_hand_is_listed_and_its_fills_are_told(wired: WiredPeer) -> None:
-    by_hand = replace(wired.order(), client_order_id="")
-    placed = wired.venue.submit(by_hand)
+    placed = wired.by_hand()
     (listed,) = await wired.broker.get_open_orders()
     assert listed.order.purpose is OrderPurpose.EXTERNAL
     assert listed.order.venue_order_id
-    assert (listed.order.symbol, listed.order.quantity) == (by_hand.symbol, by_hand.quantity)
+    assert listed.order.symbol == wired.instrument.symbol
+    assert listed.order.terms == placed.order.terms
     wired.quote(98, 99)
     assert placed.order.state is S.FILLED
     (fill,) = await wired.broker.get_fills(0)
-    assert fill.quantity == by_hand.quantity
+    assert fill.quantity == placed.order.quantity
     assert fill.venue_order_id == listed.order.venue_order_id
 
 
@@ -288,7 +288,7 @@ async def test_a_known_client_order_id_was_accepted_earlier(wired: WiredPeer) ->
     assert len(wired.venue.orders) == 1
 
 
-@pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.SLOW])
+@pytest.mark.parametrize("fault", [*DOUBTFUL, Fault.UNAUTHORIZED, Fault.FORBIDDEN])
 async def test_a_question_without_an_answer_raises(wired: WiredPeer, fault: Fault) -> None:
     """Nothing is made of half an answer: neither "not there" nor an empty account."""
     has(wired, fault)
@@ -305,6 +305,18 @@ async def test_a_question_without_an_answer_raises(wired: WiredPeer, fault: Faul
     async with asyncio.timeout(ANSWER_S):
         with pytest.raises(expected):
             await wired.broker.get_positions()
+
+
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.RATE_LIMITED_BARE])
+async def test_a_limit_of_requests_is_obeyed(wired: WiredPeer, fault: Fault) -> None:
+    """Before it ends nothing more is sent."""
+    has(wired, fault)
+    wired.faults.plan("positions", fault)
+    with pytest.raises(RateLimited):
+        await wired.broker.get_positions()
+    with pytest.raises(RateLimited):
+        await wired.broker.submit_order(wired.order())
+    assert not wired.faults.requests["submit"]
 
 
 async def test_a_cancel_waits_for_no_submit(wired: WiredPeer) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from typing import Any
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ SLOW_S = 0.2
 GARBAGE = b'\x00\xff\x1b]52;c;\x07 {"id": \xc3\x28'
 HTML = "<html><body><h1>\x1b[2J Bad gateway [/x]</h1></body></html>"
 
-Send = Callable[[bytes | str], Awaitable[None]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 class Fault(StrEnum):

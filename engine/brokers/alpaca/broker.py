@@ -1,0 +1,447 @@
+"""The adapter of Alpaca."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from engine.brokers.alpaca import answers
+from engine.brokers.alpaca.answers import Order, Refused, Symbols, read
+from engine.brokers.alpaca.login import Login
+from engine.brokers.base import (
+    Balance,
+    BaseBroker,
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotPermitted,
+    NotSent,
+)
+from engine.core.events import (
+    BrokerChanged,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    ReplaceRejected,
+    TradeBusted,
+    VenueOrder,
+)
+from engine.core.model import (
+    NANOS,
+    ZERO,
+    AssetClass,
+    Capabilities,
+    Fill,
+    Idempotency,
+    Instrument,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Quote,
+    TimeInForce,
+    utc,
+)
+from engine.core.model import Order as OurOrder
+from engine.core.text import clean
+from engine.ops.errors import UserError
+
+if TYPE_CHECKING:
+    from engine.brokers.alpaca.rest import Access, Rest
+    from engine.brokers.alpaca.stream import Updates
+
+KNOWN_ORDERS = 10_000
+PAGE = 100
+ORDERS_AT_ONCE = 500
+
+log = logging.getLogger(__name__)
+
+
+class AlpacaBroker(BaseBroker):
+    """An account at Alpaca.
+
+    A replace makes a new order there. Its client order id tells which intent it is of, so that one
+    intent stays one order here, whatever its orders there are called. Where a replace and a partial
+    fill cross, the new order would ask for what is filled already once more
+    (https://github.com/alpacahq/Alpaca-API/issues/165): an order that has filled something is not
+    replaced, and one that filled something meanwhile is cancelled.
+
+    A crypto fee is taken from what is bought, and told a day later as an activity of its own: until
+    then executions are told without it, and the position is smaller than their sum.
+    """
+
+    name = "alpaca"
+    capabilities = Capabilities(
+        order_types=tuple(OrderType),
+        times_in_force=(TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK),
+        replace=True,
+        extended_hours=True,
+        fractional=True,
+        short=True,
+        client_order_ids=True,
+        # For how long it knows an id after the order's end is written nowhere.
+        idempotency=Idempotency.OPEN_ONLY,
+        visibility_lag=2 * NANOS,
+    )
+
+    def __init__(
+        self,
+        instruments: Iterable[Instrument],
+        login: Login,
+        now: Callable[[], int],
+        *,
+        extended_hours: bool = False,
+    ) -> None:
+        login.check_key()
+        self._symbols = Symbols(instruments, self.name)
+        self._login = login
+        self._now = now
+        self._extended_hours = extended_hours
+        self._access: Access | None = None
+        self._updates: Updates | None = None
+        self._objection = ""
+        self._roots: OrderedDict[str, str] = OrderedDict()
+        self._executions: OrderedDict[str, str] = OrderedDict()
+
+    # --- the connection -------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        await self.disconnect()
+        try:
+            from engine.brokers.alpaca.rest import Access
+            from engine.brokers.alpaca.stream import Updates
+        except ImportError as error:
+            raise UserError(
+                f"Alpaca needs the package {error.name}",
+                "Install it: pip install 'tradebot-tui[alpaca]'",
+            ) from None
+        self._access = Access(self._login)
+        try:
+            account = await self._account()
+        except NotAuthenticated as error:
+            raise UserError(str(error), "Set a key and secret that are valid.") from None
+        self._login.check_account(account.account_number)
+        if self._objection:
+            raise NotPermitted(self._objection)
+        self._updates = Updates(self.name, self._login)
+        await self._updates.open()
+
+    async def disconnect(self) -> None:
+        updates, self._updates = self._updates, None
+        access, self._access = self._access, None
+        if updates is not None:
+            await updates.end()
+        if access is not None:
+            access.close()
+
+    async def stream_fills(self) -> AsyncIterator[Event]:
+        updates = self._updates
+        while updates is not None and (said := await updates.next()) is not None:
+            if isinstance(said, NotPermitted):
+                raise said
+            if isinstance(said, BrokerChanged):
+                yield replace(said, ts=self._now())
+                continue
+            for event in await self._heard(said):
+                yield event
+
+    async def _heard(self, message: dict[str, Any]) -> Sequence[Event]:
+        """What an update means; what cannot be read is left to the polls."""
+        try:
+            update = read(message.get("data"), answers.Update)
+            return await self._meaning(update)
+        except (NotSent, InDoubt) as error:
+            log.warning("an update of alpaca was not understood: %s", error)
+            return ()
+
+    async def _meaning(self, update: answers.Update) -> Sequence[Event]:
+        order, ts = update.order, self._now()
+        symbol = self._symbols.ours(order.symbol)
+        self._learn(order)
+        if update.event in ("trade_bust", "trade_correct"):
+            return [self._taken_back(update, symbol)]
+        fill = answers.fill_of(update, symbol)
+        if fill is not None and update.execution_id:
+            _keep(self._executions, update.execution_id, fill.execution_id)
+        if update.event in ("replaced", "order_replace_rejected") or (
+            update.event == "rejected" and order.replaces is not None
+        ):
+            # Several orders are one intent: where that stands, all of them say together. That it
+            # is filled is told with its executions.
+            known = await self._find(order.root, self._trading)
+            return [known] if known is not None and known.state is not OrderState.FILLED else []
+        is_one_of_several = order.replaces is not None or order.status == "replaced"
+        terms = None if is_one_of_several else answers.terms_of(order, ZERO)
+        return [answers.report_of(order, ts, fill, terms)]
+
+    def _taken_back(self, update: answers.Update, symbol: str) -> TradeBusted:
+        named = update.previous_execution_id or update.execution_id or ""
+        corrected = None
+        if update.event == "trade_correct":
+            corrected = answers.fill_of(replace(update, event="fill"), symbol)
+        reason = clean(update.reason) or update.event.replace("_", " ")
+        return TradeBusted(
+            self._executions.get(named, clean(named)), symbol, corrected, reason, ts=self._now()
+        )
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    async def submit_order(self, order: OurOrder) -> ExecutionReport:
+        if self._objection:
+            raise NotPermitted(self._objection)
+        trading = self._trading
+        try:
+            answer = await trading.ask(trading.client.post, "/orders", self._fields(order))
+        except Refused as error:
+            if "client_order_id" in str(error):
+                raise InDoubt("alpaca has this client order id: it was accepted earlier") from None
+            return ExecutionReport(
+                order.client_order_id, OrderState.REJECTED, reason=str(error), ts=self._now()
+            )
+        accepted = read(answer, Order)
+        if accepted.client_order_id != order.client_order_id:
+            raise InDoubt("alpaca answered with another order")
+        self._learn(accepted)
+        return answers.report_of(accepted, self._now())
+
+    async def cancel_order(self, order: OurOrder) -> ExecutionReport | CancelRejected:
+        """Alpaca only says that it was asked: that the order is cancelled comes as an update."""
+        key = order.client_order_id
+        try:
+            answer = await self._cancel(order.venue_order_id) if order.venue_order_id else None
+            if answer is None or isinstance(answer, Refused):
+                chain = await self._chain(key, self._cancels)
+                if not chain or chain[-1].id == order.venue_order_id:
+                    reason = str(answer) if answer else "alpaca does not know the order"
+                    return CancelRejected(key, reason, ts=self._now())
+                answer = await self._cancel(chain[-1].id)
+        except Refused as error:
+            answer = error
+        if isinstance(answer, Refused):
+            return CancelRejected(key, str(answer), ts=self._now())
+        return ExecutionReport(key, OrderState.PENDING_CANCEL, answer, ts=self._now())
+
+    async def _cancel(self, order_id: str) -> str | Refused:
+        """The id of the order whose cancel was taken."""
+        cancels = self._cancels
+        try:
+            await cancels.ask(cancels.client.cancel_order_by_id, order_id)
+        except Refused as error:
+            return error
+        return order_id
+
+    async def replace_order(
+        self, order: OurOrder, terms: OrderTerms
+    ) -> ExecutionReport | ReplaceRejected:
+        trading, key = self._trading, order.client_order_id
+        chain = await self._chain(key, trading)
+        if not chain or not chain[-1].is_working:
+            return ReplaceRejected(key, "too late" if chain else "unknown order", ts=self._now())
+        former = chain[-1]
+        if any(each.filled_qty for each in chain):
+            reason = "alpaca would ask for what is filled once more"
+            return ReplaceRejected(key, reason, ts=self._now())
+        fields = {"client_order_id": former.next_id} | _changes(former, terms)
+        try:
+            path = f"/orders/{former.id}"
+            answer = read(await trading.ask(trading.client.patch, path, fields), Order)
+        except Refused as error:
+            return ReplaceRejected(key, str(error), ts=self._now())
+        self._learn(answer)
+        return await self._replaced(former, answer)
+
+    async def _replaced(self, former: Order, order: Order) -> ExecutionReport | ReplaceRejected:
+        """Where a replace has led. The former order may have filled something after all; then the
+        new one asks for too much, and is cancelled before anybody can count on it."""
+        trading = self._trading
+        before = read(await trading.ask(trading.client.get_order_by_id, former.id), Order)
+        if before.filled_qty:
+            await self._cancel(order.id)
+        terms = answers.terms_of(order, before.filled_qty)
+        return answers.report_of(order, self._now(), terms=terms)
+
+    async def get_order(self, order: OurOrder) -> ExecutionReport | None:
+        return await self._find(order.client_order_id, self._trading)
+
+    async def _find(self, client_order_id: str, rest: "Rest") -> ExecutionReport | None:
+        chain = await self._chain(client_order_id, rest)
+        if not chain:
+            return None
+        last = chain[-1]
+        before = sum((each.filled_qty for each in chain[:-1]), ZERO)
+        report = answers.report_of(last, self._now(), terms=answers.terms_of(last, before))
+        if last.status == "replaced":
+            return replace(report, state=OrderState.CANCELED, reason="replaced at alpaca by hand")
+        if before and last.is_working:
+            return replace(report, state=OrderState.PARTIALLY_FILLED)
+        return report
+
+    async def _chain(self, client_order_id: str, rest: "Rest") -> list[Order]:
+        """The orders of an intent, each the replacement of the one before it; empty where there is
+        none. A replacement that was refused, or that somebody else made, does not belong to it."""
+        try:
+            answer = await rest.ask(rest.client.get_order_by_client_id, client_order_id)
+        except Refused as error:
+            if error.status == 404:
+                return []
+            raise NotSent(f"alpaca: {error}") from None
+        chain = [read(answer, Order)]
+        while (following := chain[-1].replaced_by) is not None:
+            order = read(await rest.ask(rest.client.get_order_by_id, following), Order)
+            if order.root != client_order_id or order.status == "rejected":
+                break
+            chain.append(order)
+        for order in chain:
+            self._learn(order)
+        return chain
+
+    def _fields(self, order: OurOrder) -> dict[str, Any]:
+        """An order as Alpaca wants it. Numbers are text: the library's own requests would make
+        floats of them."""
+        fields: dict[str, Any] = {
+            "symbol": self._symbols.theirs(order.symbol),
+            "side": str(order.side),
+            "type": str(order.type),
+            "time_in_force": str(order.time_in_force),
+            "qty": f"{order.quantity:f}",
+            "client_order_id": order.client_order_id,
+        }
+        if order.limit_price is not None:
+            fields["limit_price"] = f"{order.limit_price:f}"
+        if order.type is OrderType.TRAILING_STOP and order.trail is not None:
+            fields["trail_price"] = f"{order.trail:f}"
+        elif order.stop_price is not None:
+            fields["stop_price"] = f"{order.stop_price:f}"
+        is_limit = order.type is OrderType.LIMIT and order.time_in_force is TimeInForce.DAY
+        if self._extended_hours and is_limit:
+            fields["extended_hours"] = True
+        return fields
+
+    # --- the account ----------------------------------------------------------------------------
+
+    async def get_open_orders(self) -> Sequence[VenueOrder]:
+        """All but those of several legs, which have no symbol: they are options'."""
+        found: list[VenueOrder] = []
+        for order in await self._orders("open"):
+            before = ZERO
+            if order.replaces is not None:
+                chain = await self._chain(order.root, self._trading)
+                before = sum((e.filled_qty for e in chain if e.id != order.id), ZERO)
+            found.append(answers.venue_order(order, self._symbols.ours(order.symbol), before))
+        return found
+
+    async def get_fills(self, since: int) -> Sequence[Fill]:
+        activities = await self._activities(since)
+        missing = {a.order_id for a in activities} - self._roots.keys()
+        if missing:
+            await self._orders("all")
+        trading = self._trading
+        for order_id in sorted(missing - self._roots.keys()):
+            answer = await trading.question(trading.client.get_order_by_id, order_id)
+            self._learn(read(answer, Order))
+        return [
+            answers.fill_of_activity(a, self._symbols.ours(a.symbol), self._roots[a.order_id])
+            for a in activities
+        ]
+
+    async def get_positions(self) -> Mapping[str, Decimal]:
+        trading = self._trading
+        answer = await trading.question(trading.client.get_all_positions)
+        positions = read(answer, list[answers.Position])
+        return {self._symbols.ours(p.symbol): p.signed for p in positions}
+
+    async def get_account_balance(self) -> Balance:
+        account = await self._account()
+        return Balance(account.cash, account.buying_power)
+
+    async def get_quote(self, symbol: str) -> Quote | None:
+        instrument = self._symbols.instruments.get(symbol)
+        if instrument is None:
+            return None
+        access, theirs = self._open, self._symbols.theirs(symbol)
+        if instrument.asset_class is AssetClass.CRYPTO:
+            path = "/crypto/us/latest/quotes"
+            rest, asked = access.crypto, {"symbols": theirs}
+        else:
+            path = "/stocks/quotes/latest"
+            rest, asked = access.stocks, {"symbols": theirs, "feed": self._login.feed}
+        answer = await rest.question(rest.client.get, path, asked)
+        quotes = read(answer, dict[str, dict[str, answers.RawQuote]]).get("quotes", {})
+        raw = quotes.get(theirs)
+        return None if raw is None else answers.quote_of(raw, symbol)
+
+    async def _account(self) -> answers.Account:
+        """The account; where it may not trade (any more) the connection ends, and is tried anew."""
+        trading = self._trading
+        answer = await trading.question(trading.client.get_account)
+        account = read(answer, answers.Account)
+        before, self._objection = self._objection, account.objection
+        if self._objection and not before and self._updates is not None:
+            self._updates.said.put_nowait(NotPermitted(self._objection))
+        return account
+
+    async def _orders(self, status: str) -> list[Order]:
+        """The newest orders with that status (open or all)."""
+        trading = self._trading
+        asked = {"status": status, "limit": ORDERS_AT_ONCE, "direction": "desc"}
+        answer = await trading.question(trading.client.get, "/orders", asked)
+        rows = read(answer, list[dict[str, Any]])
+        orders = read([r for r in rows if r.get("order_class") != "mleg"], list[Order])
+        for order in orders:
+            self._learn(order)
+        return orders
+
+    async def _activities(self, since: int) -> list[answers.Activity]:
+        trading = self._trading
+        asked = {"after": utc(since).isoformat(), "direction": "asc", "page_size": PAGE}
+        found: list[answers.Activity] = []
+        while True:
+            answer = await trading.question(trading.client.get, "/account/activities/FILL", asked)
+            page = read(answer, list[answers.Activity])
+            found += page
+            if len(page) < PAGE:
+                return found
+            asked["page_token"] = page[-1].id
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> "Access":
+        if self._access is None:
+            raise NotConnected("not connected to alpaca")
+        return self._access
+
+    @property
+    def _trading(self) -> "Rest":
+        return self._open.trading
+
+    @property
+    def _cancels(self) -> "Rest":
+        return self._open.cancels
+
+    def _learn(self, order: Order) -> None:
+        """Remember which intent an order is of: its executions are told by its own id alone."""
+        _keep(self._roots, order.id, order.root)
+
+
+def _keep(memory: OrderedDict[str, str], key: str, value: str) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > KNOWN_ORDERS:
+        memory.popitem(last=False)
+
+
+def _changes(order: Order, terms: OrderTerms) -> dict[str, str]:
+    """What of an order is to be changed, as Alpaca wants it."""
+    wanted = {
+        "qty": (order.qty, terms.quantity),
+        "limit_price": (order.limit_price, terms.limit_price),
+        "stop_price": (order.stop_price, terms.stop_price),
+    }
+    return {
+        name: f"{now:f}"
+        for name, (before, now) in wanted.items()
+        if now is not None and now != before
+    }

@@ -1,0 +1,46 @@
+"""How to get to an account at Alpaca."""
+
+from msgspec import Struct
+from pydantic import SecretStr
+
+from engine.ops.errors import UserError
+
+PREFIXES = {"PK": False, "AK": True}
+"""How the keys of paper accounts and of real ones begin."""
+PAPER_ACCOUNTS = "PA"
+
+
+class Login(Struct, frozen=True):
+    """`live` says that it is a real account. Where a URL is None it is Alpaca's own for that;
+    `read_s` is how long Alpaca may be silent before a request is given up (seconds), `feed` where
+    quotes of stocks come from (iex, or sip where it is paid for), `requests_a_minute` what Alpaca
+    takes of the account (https://docs.alpaca.markets/docs/usage-limit-api-calls)."""
+
+    key: SecretStr
+    secret: SecretStr
+    live: bool = False
+    url: str | None = None
+    stream_url: str | None = None
+    data_url: str | None = None
+    read_s: float = 10.0
+    feed: str = "iex"
+    requests_a_minute: int = 200
+
+    def check_key(self) -> None:
+        """Raises UserError where the key is one of the other kind of account: it is not sent."""
+        known = PREFIXES.get(self.key.get_secret_value()[:2], self.live)
+        if known != self.live:
+            raise _wrong_account("key", known)
+
+    def check_account(self, number: str) -> None:
+        """Raises UserError where the account of that number is of the other kind."""
+        if number.startswith(PAPER_ACCOUNTS) == self.live:
+            raise _wrong_account("account", not self.live)
+
+
+def _wrong_account(what: str, is_real: bool) -> UserError:
+    has, wanted = ("real", "paper") if is_real else ("paper", "real")
+    return UserError(
+        f"Alpaca's {what} is that of a {has} account, and a {wanted} one is traded",
+        f"Set the key and secret of the {wanted} account, or the mode of the {has} one.",
+    )

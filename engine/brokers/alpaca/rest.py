@@ -1,0 +1,195 @@
+"""Blocking requests to Alpaca: on threads of their own, each with a time-out, and sent once."""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import requests
+from alpaca.common.exceptions import APIError
+from alpaca.common.rest import RESTClient
+from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
+from alpaca.trading.client import TradingClient
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
+
+from engine.brokers.alpaca.answers import Refused
+from engine.brokers.alpaca.login import Login
+from engine.brokers.base import (
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotPermitted,
+    NotSent,
+    RateLimited,
+)
+from engine.brokers.throttle import TokenBucket
+from engine.core.text import clean
+
+CONNECT_S = 3.0
+ASKED_AT_ONCE = 8
+CANCELS_AT_ONCE = 32
+DATA_AT_ONCE = 2
+RATE_WINDOW_S = 60.0
+"""Alpaca counts requests by the minute: so long at most lasts a limit that comes without a time."""
+REFUSED_ORDER = 40310000
+"""The code of an order that the account cannot pay for, or may not make as it is."""
+
+
+class Rest:
+    """One of alpaca-py's clients on `threads` threads: none of its requests waits for those of
+    another one. The library's own repeats are off.
+
+    `bucket` is what its venue takes of requests; with `cancels` all of it is for this one.
+    """
+
+    def __init__(
+        self,
+        client: RESTClient,
+        threads: ThreadPoolExecutor,
+        read_s: float,
+        bucket: TokenBucket,
+        *,
+        cancels: bool = False,
+    ) -> None:
+        client._retry = 0  # pyright: ignore[reportPrivateUsage] - it would send orders again
+        session = client._session  # pyright: ignore[reportPrivateUsage]
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _TimeOuts(read_s))
+        self.client: Any = client
+        self._session = session
+        self._threads = threads
+        self._bucket = bucket
+        self._cancels = cancels
+        self._asked = 0
+
+    async def ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """What `call`, a method of the client, answers. Raises Refused, NotSent or InDoubt."""
+        self._bucket.take(cancel=self._cancels)
+        self._asked += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, _made, call, arguments)
+        except RateLimited as error:
+            self._bucket.shut(error.wait_s)
+            raise
+        finally:
+            self._asked -= 1
+
+    async def question(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """As `ask`, where a refusal is no answer."""
+        try:
+            return await self.ask(call, *arguments)
+        except Refused as error:
+            raise NotSent(f"alpaca: {error}") from None
+
+    def close(self) -> None:
+        """A request that still hangs ends by its time-out; nobody waits for it."""
+        self._session.close()
+        self._threads.shutdown(wait=not self._asked, cancel_futures=True)
+
+
+class _TimeOuts(HTTPAdapter):
+    """Gives every request its time-outs: requests has none, and a lost packet would hang a thread
+    for good."""
+
+    def __init__(self, read_s: float) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=CANCELS_AT_ONCE, max_retries=0)
+        self._timeout = (CONNECT_S, read_s)
+
+    def send(self, request: Any, *arguments: Any, **named: Any) -> requests.Response:
+        named["timeout"] = self._timeout
+        return super().send(request, *arguments, **named)
+
+
+def _made(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return call(*arguments)
+    except APIError as error:
+        raise _said(error) from None
+    except requests.RequestException as error:
+        raise _broken(error) from None
+    except ValueError:
+        raise InDoubt("alpaca's answer is no JSON") from None
+
+
+def _said(error: APIError) -> Exception:
+    """What an answer with an error status means. Its body is read where it is JSON, never shown
+    raw."""
+    failed: Any = error
+    response: requests.Response = failed.response
+    status, (code, message) = response.status_code, _body(response)
+    if status >= 500:
+        return InDoubt(f"alpaca answered {status}")
+    if status == 429:
+        return RateLimited("alpaca takes no more requests for now", _wait_s(response))
+    if status == 401:
+        return NotAuthenticated(f"alpaca does not take the key: {message}")
+    if status == 403 and code != REFUSED_ORDER:
+        return NotPermitted(f"alpaca does not allow it: {message}")
+    return Refused(status, message)
+
+
+def _body(response: requests.Response) -> tuple[int, str]:
+    """Code and message of an error."""
+    try:
+        body = json.loads(response.text)
+        return int(body.get("code", 0)), clean(str(body.get("message", "")))
+    except (ValueError, TypeError, AttributeError):
+        return 0, f"status {response.status_code}"
+
+
+def _wait_s(response: requests.Response) -> float:
+    try:
+        return max(float(response.headers["Retry-After"]), 0.0)
+    except (KeyError, ValueError):
+        return RATE_WINDOW_S
+
+
+def _broken(error: requests.RequestException) -> Exception:
+    """What a connection that failed means. The error's own text has the address in it."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    cause = getattr(reason, "args", (None,))
+    if isinstance(reason, NewConnectionError) or isinstance(error, requests.ConnectTimeout):
+        return NotConnected("no connection to alpaca")
+    if cause and isinstance(cause[0], ssl.SSLCertVerificationError):
+        return NotConnected("alpaca's certificate is not valid")
+    return InDoubt(f"no answer from alpaca: {type(error).__name__}")
+
+
+class Access:
+    """Everything that is asked of one account. What is asked and sent, the cancels, and the market
+    data have connections and threads of their own each: none waits for another one."""
+
+    def __init__(self, login: Login) -> None:
+        keys = (login.key.get_secret_value(), login.secret.get_secret_value())
+        to_data: dict[str, Any] = {"raw_data": True, "url_override": login.data_url}
+        to_trading: dict[str, Any] = {
+            "raw_data": True,
+            "url_override": login.url,
+            "paper": not login.live,
+        }
+        # Of a minute's requests three fifths at once, half of these for cancels alone.
+        a_fifth = login.requests_a_minute / 5
+        bucket = TokenBucket(2 * a_fifth / 60, 3 * a_fifth, 1.5 * a_fifth, time.monotonic)
+        data_bucket = TokenBucket(2 * a_fifth / 60, 3 * a_fifth, 0, time.monotonic)
+
+        def rest(client: RESTClient, name: str, threads: int, **named: Any) -> Rest:
+            named = {"bucket": bucket} | named
+            return Rest(client, ThreadPoolExecutor(threads, name), login.read_s, **named)
+
+        self.trading = rest(TradingClient(*keys, **to_trading), "alpaca", ASKED_AT_ONCE)
+        self.cancels = rest(
+            TradingClient(*keys, **to_trading), "alpaca-cancel", CANCELS_AT_ONCE, cancels=True
+        )
+        stocks = StockHistoricalDataClient(*keys, **to_data)
+        self.stocks = rest(stocks, "alpaca-stocks", DATA_AT_ONCE, bucket=data_bucket)
+        crypto = CryptoHistoricalDataClient(*keys, **to_data)
+        self.crypto = rest(crypto, "alpaca-crypto", DATA_AT_ONCE, bucket=data_bucket)
+
+    def close(self) -> None:
+        for rest in (self.trading, self.cancels, self.stocks, self.crypto):
+            rest.close()

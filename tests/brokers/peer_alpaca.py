@@ -1,0 +1,63 @@
+"""Alpaca under the contract: the real alpaca-py, and a server that speaks the Trading API."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
+
+from msgspec.structs import replace
+from pydantic import SecretStr
+
+from engine.brokers.alpaca import AlpacaBroker, Login
+from engine.core.model import AssetClass, Instrument
+from tests.brokers.contract import WiredPeer
+from tests.loopback.alpaca import KEY, SECRET, AlpacaServer
+from tests.loopback.venue import Venue
+
+AAPL = Instrument("AAPL", AssetClass.STOCK, Decimal("0.01"), Decimal(1), venue="alpaca")
+BTC = Instrument(
+    "alpaca:BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"), venue="alpaca"
+)
+READ_S = 1.0
+
+
+def login(server: AlpacaServer) -> Login:
+    return Login(
+        SecretStr(KEY),
+        SecretStr(SECRET),
+        url=server.url,
+        stream_url=server.stream_url,
+        data_url=server.url,
+        read_s=READ_S,
+    )
+
+
+class AlpacaPeer(WiredPeer):
+    def __init__(self, server: AlpacaServer, traded: Instrument, unit: Decimal) -> None:
+        self.server = server
+        self.venue, self.faults, self.streams = server.venue, server.faults, server.streams
+        self.login = login(server)
+        broker = AlpacaBroker([AAPL, BTC], self.login, time.time_ns)
+        super().__init__(broker, traded, unit, time.time_ns())
+
+    async def stop_server(self) -> None:
+        await self.server.stop()
+
+
+def alpaca(
+    traded: Instrument, unit: Decimal
+) -> Callable[[], AbstractAsyncContextManager[AlpacaPeer]]:
+    @asynccontextmanager
+    async def make() -> AsyncGenerator[AlpacaPeer]:
+        server = AlpacaServer(Venue([AAPL, replace(BTC, symbol="BTC/USD")]))
+        await server.start()
+        peer = AlpacaPeer(server, traded, unit)
+        await peer.link.tried.wait()
+        yield peer
+        await peer.close()
+        await server.stop()
+
+    return make
+
+
+PEERS = {"alpaca": alpaca(AAPL, Decimal(1)), "alpaca-crypto": alpaca(BTC, Decimal("0.015"))}

@@ -1,0 +1,391 @@
+"""Alpaca's Trading API and market data, as far as the adapter speaks them.
+
+The shapes are those of recorded answers; numbers of orders and positions come as text, as there.
+`trade_updates` is JSON in binary frames. A replace cancels the order and makes another one with the
+whole quantity, whatever was filled of the first (https://github.com/alpacahq/Alpaca-API/issues/165).
+"""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from engine.core.model import (
+    ZERO,
+    AssetClass,
+    Fill,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Quote,
+    Side,
+    TimeInForce,
+    nanos,
+    utc,
+)
+from tests.loopback.faults import Faults, Streams, middleware
+from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
+
+KEY, SECRET = "PKTESTKEY", "canary-secret"
+EVENTS = {
+    "accepted": "new",
+    "filled": "fill",
+    "partially_filled": "partial_fill",
+    "busted": "trade_bust",
+}
+STATUS = {OrderState.ACCEPTED: "new"}
+MESSAGES = {
+    401: (40110000, "request is not authorized"),
+    403: (40300000, "forbidden."),
+    429: (42910000, "rate limit exceeded"),
+}
+
+
+def uuid(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def text(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value.normalize():f}"
+
+
+def when(ts: int) -> str:
+    return utc(ts).isoformat().replace("+00:00", "Z")
+
+
+def refusal(status: int, code: int = 0, message: str = "") -> web.Response:
+    known_code, known = MESSAGES.get(status, (0, ""))
+    body = {"code": code or known_code, "message": message or known}
+    return web.json_response(body, status=status)
+
+
+def kind_of(request: web.Request) -> str:
+    """What a request is, for the faults."""
+    path, method = request.path, request.method
+    if path == "/v2/orders":
+        return "submit" if method == "POST" else "orders"
+    if path.startswith("/v2/orders"):
+        return {"DELETE": "cancel", "PATCH": "replace"}.get(method, "order")
+    known = {
+        "/v2/positions": "positions",
+        "/v2/account": "balance",
+        "/v2/account/activities/FILL": "fills",
+        "/stream": "stream",
+    }
+    return known.get(path, "quote")
+
+
+class AlpacaServer:
+    """`account` is what the account's answer has besides money; `bodies` is every order as it came
+    over the wire."""
+
+    def __init__(self, venue: Venue) -> None:
+        self.venue = venue
+        self.faults = Faults()
+        self.streams = Streams()
+        self.account: dict[str, Any] = {
+            "account_number": "PA3TEST",
+            "status": "ACTIVE",
+            "account_blocked": False,
+            "trading_blocked": False,
+            "trade_suspended_by_user": False,
+            "currency": "USD",
+        }
+        self.bodies: list[dict[str, Any]] = []
+        self.replaces: dict[int, int] = {}
+        self._replacing = False
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+        venue.listeners.append(self._tell)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def stream_url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}/stream"
+
+    async def start(self) -> None:
+        """Listen, on the same port as before where it was stopped."""
+        app = web.Application(middlewares=[middleware(self.faults, kind_of, refusal)])
+        app.add_routes(
+            [
+                web.get("/stream", self._stream),
+                web.get("/v2/account", self._account),
+                web.get("/v2/account/activities/FILL", self._activities),
+                web.get("/v2/positions", self._positions),
+                web.get("/v2/orders", self._orders),
+                web.post("/v2/orders", self._submit),
+                web.get("/v2/orders:by_client_order_id", self._by_client_id),
+                web.get("/v2/orders/{id}", self._order),
+                web.patch("/v2/orders/{id}", self._replace),
+                web.delete("/v2/orders/{id}", self._cancel),
+                web.get("/v2/stocks/quotes/latest", self._quotes),
+                web.get("/v1beta3/crypto/us/latest/quotes", self._quotes),
+            ]
+        )
+        self.faults.closing.clear()
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """The port is closed, and every connection with it."""
+        self.faults.closing.set()
+        await self.streams.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    async def _submit(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        body = await request.json()
+        self.bodies.append(body)
+        try:
+            return web.json_response(self._row(self.venue.submit(order_of(body))))
+        except DuplicateId as error:
+            return refusal(422, 40010001, str(error))
+        except InsufficientFunds as error:
+            return refusal(403, 40310000, str(error))
+        except Refused as error:
+            return refusal(422, 42210000, str(error))
+
+    async def _replace(self, request: web.Request) -> web.Response:
+        """The new order has what the old one had, and what is asked for."""
+        if denied := self._denied(request):
+            return denied
+        former = self.venue.orders.get(UUID(request.match_info["id"]).int)
+        if former is None:
+            return refusal(404, 40410000, "order not found")
+        if not former.is_open:
+            return refusal(422, 42210000, f"order is {former.order.state}")
+        changes = await request.json()
+        self.bodies.append(changes)
+        body = {k: v for k, v in self._row(former).items() if v is not None} | changes
+        self._replacing = True
+        self.venue.cancel(former.number)
+        new = self.venue.submit(order_of(body))
+        self._replacing = False
+        self.replaces[new.number] = former.number
+        self._say("replaced", former)
+        self._say("new", new)
+        return web.json_response(self._row(new))
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        number = UUID(request.match_info["id"]).int
+        if number not in self.venue.orders:
+            return refusal(404, 40410000, "order not found")
+        try:
+            self.venue.cancel(number)
+        except Refused as error:
+            return refusal(422, 42210000, str(error))
+        return web.Response(status=204)
+
+    async def _order(self, request: web.Request) -> web.Response:
+        return self._told(request, self.venue.orders.get(UUID(request.match_info["id"]).int))
+
+    async def _by_client_id(self, request: web.Request) -> web.Response:
+        return self._told(request, self.venue.find(request.query["client_order_id"]))
+
+    def _told(self, request: web.Request, placed: Placed | None) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        if placed is None:
+            return refusal(404, 40410000, "order not found")
+        return web.json_response(self._row(placed))
+
+    async def _orders(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        is_all = request.query.get("status") == "all"
+        placed = [p for p in self.venue.orders.values() if p.is_open or is_all]
+        limit = int(request.query.get("limit", 50))
+        return web.json_response([self._row(p) for p in reversed(placed)][:limit])
+
+    # --- the account ----------------------------------------------------------------------------
+
+    async def _account(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        cash = text(self.venue.cash)
+        return web.json_response(self.account | {"cash": cash, "buying_power": cash})
+
+    async def _positions(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        rows = [
+            {
+                "symbol": symbol.replace("/", ""),
+                "qty": text(quantity),
+                "side": "long" if quantity > 0 else "short",
+            }
+            for symbol, quantity in self.venue.positions.items()
+            if quantity
+        ]
+        return web.json_response(rows)
+
+    async def _activities(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        after = nanos(datetime.fromisoformat(request.query["after"]))
+        rows = [self._activity(fill) for fill in self.venue.fills if fill.ts > after]
+        first = 0
+        if token := request.query.get("page_token"):
+            first = [row["id"] for row in rows].index(token) + 1
+        return web.json_response(rows[first : first + int(request.query["page_size"])])
+
+    async def _quotes(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        symbol = request.query["symbols"]
+        quote = self.venue.quotes.get(symbol)
+        return web.json_response({"quotes": {symbol: raw_quote(quote)} if quote else {}})
+
+    def _denied(self, request: web.Request) -> web.Response | None:
+        keys = request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")
+        return None if keys == (KEY, SECRET) else refusal(401)
+
+    # --- what is said without being asked -------------------------------------------------------
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self.streams.refuses:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        asked = json.loads((await socket.receive()).data)["data"]
+        is_ours = asked == {"key_id": KEY, "secret_key": SECRET}
+        data = {"action": "authenticate", "status": "authorized" if is_ours else "unauthorized"}
+        await socket.send_bytes(json.dumps({"stream": "authorization", "data": data}).encode())
+        listening = json.loads((await socket.receive()).data)["data"]
+        await socket.send_bytes(json.dumps({"stream": "listening", "data": listening}).encode())
+        speaking = asyncio.create_task(self.streams.serve(socket.send_bytes, socket.close))
+        async for _ in socket:
+            pass
+        speaking.cancel()
+        return socket
+
+    def _tell(self, change: Change) -> None:
+        if not self._replacing:
+            event = EVENTS.get(change.what, change.what)
+            self._say(event, change.placed, change.fill)
+
+    def _say(self, event: str, placed: Placed, fill: Fill | None = None) -> None:
+        data: dict[str, Any] = {
+            "event": event,
+            "timestamp": when(self.venue.now()),
+            "order": self._row(placed),
+        }
+        if fill is not None:
+            data |= {
+                "execution_id": uuid(int(fill.execution_id)),
+                "price": text(fill.price),
+                "qty": text(fill.quantity),
+                "position_qty": text(self.venue.positions[fill.symbol]),
+            }
+        self.streams.say(json.dumps({"stream": "trade_updates", "data": data}).encode())
+
+    # --- shapes ---------------------------------------------------------------------------------
+
+    def _row(self, placed: Placed) -> dict[str, Any]:
+        order, number = placed.order, placed.number
+        successor = next((n for n, old in self.replaces.items() if old == number), None)
+        is_stock = self.venue.instruments[order.symbol].asset_class is AssetClass.STOCK
+        return {
+            "id": uuid(number),
+            "client_order_id": order.client_order_id or uuid(number + 10**9),
+            "created_at": when(order.created_ts),
+            "updated_at": when(order.updated_ts),
+            "submitted_at": when(order.created_ts),
+            "filled_at": None,
+            "replaced_by": None if successor is None else uuid(successor),
+            "replaces": uuid(self.replaces[number]) if number in self.replaces else None,
+            "asset_id": uuid(0),
+            "symbol": order.symbol,
+            "asset_class": "us_equity" if is_stock else "crypto",
+            "notional": None,
+            "qty": text(order.quantity),
+            "filled_qty": text(order.filled),
+            "filled_avg_price": text(order.avg_price),
+            "order_class": "simple",
+            "order_type": str(order.type),
+            "type": str(order.type),
+            "side": str(order.side),
+            "time_in_force": str(order.time_in_force),
+            "limit_price": text(order.limit_price),
+            "stop_price": text(order.stop_price),
+            "status": "replaced" if successor else STATUS.get(order.state, str(order.state)),
+            "extended_hours": False,
+            "legs": None,
+            "trail_percent": None,
+            "trail_price": text(order.trail),
+            "hwm": None,
+        }
+
+    def _activity(self, fill: Fill) -> dict[str, Any]:
+        placed = self.venue.orders[int(fill.venue_order_id)]
+        before = placed.fills[: placed.fills.index(fill) + 1]
+        filled = sum((f.quantity for f in before), ZERO)
+        at = utc(fill.ts)
+        return {
+            "id": f"{at:%Y%m%d%H%M%S}{at.microsecond // 1000:03}::{uuid(int(fill.execution_id))}",
+            "activity_type": "FILL",
+            "transaction_time": when(fill.ts),
+            "type": "fill" if filled == placed.order.quantity else "partial_fill",
+            "price": text(fill.price),
+            "qty": text(fill.quantity),
+            "side": str(fill.side),
+            "symbol": fill.symbol,
+            "leaves_qty": text(placed.order.quantity - filled),
+            "order_id": uuid(placed.number),
+            "cum_qty": text(filled),
+        }
+
+
+def order_of(body: dict[str, Any]) -> Order:
+    """An order as it came over the wire."""
+    numbers = {
+        name: Decimal(str(body[name])) if body.get(name) is not None else None
+        for name in ("qty", "limit_price", "stop_price", "trail_price")
+    }
+    now = nanos(datetime.now(UTC))
+    return Order(
+        body["client_order_id"],
+        "",
+        body["symbol"],
+        Side(body["side"]),
+        OrderType(body["type"]),
+        numbers["qty"] or ZERO,
+        OrderPurpose.EXTERNAL,
+        now,
+        now,
+        ZERO,
+        limit_price=numbers["limit_price"],
+        stop_price=numbers["stop_price"],
+        time_in_force=TimeInForce(body["time_in_force"]),
+        trail=numbers["trail_price"],
+    )
+
+
+def raw_quote(quote: Quote) -> dict[str, Any]:
+    return {
+        "t": when(quote.ts),
+        "ax": "P",
+        "ap": quote.ask,
+        "as": quote.ask_size,
+        "bx": "K",
+        "bp": quote.bid,
+        "bs": quote.bid_size,
+        "c": ["R"],
+        "z": "C",
+    }
