@@ -1,0 +1,357 @@
+"""An account at a crypto exchange, through ccxt: requests over REST, its own words by WebSocket."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from engine.brokers.base import (
+    Balance,
+    BaseBroker,
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotPermitted,
+    NotSent,
+)
+from engine.brokers.ccxt.client import exchange
+from engine.brokers.ccxt.errors import Refused, told
+from engine.brokers.ccxt.reading import (
+    MS,
+    Told,
+    client_order_id_of,
+    fill_of,
+    report_of,
+    state_after,
+    venue_order_of,
+)
+from engine.brokers.ccxt.venues import VENUES, Access
+from engine.brokers.throttle import TokenBucket
+from engine.core.events import BrokerChanged, CancelRejected, Event, ExecutionReport, VenueOrder
+from engine.core.model import (
+    Fill,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Quote,
+    TimeInForce,
+)
+from engine.core.text import clean
+from engine.ops.errors import UserError
+
+S = OrderState
+KEPT = 10_000
+"""How many of the orders' two names are kept; the engine knows those of older ones itself."""
+FILLS_AT_ONCE = 1000
+STREAM_AGAIN_S = 0.5
+STREAM_AGAIN_MOST_S = 30.0
+STEADY_S = 60.0
+"""A stream that lasted so long had come back for good."""
+
+log = logging.getLogger(__name__)
+
+
+class CcxtBroker(BaseBroker):
+    """Spot trading at one of `VENUES`.
+
+    What the account holds of a coin is the position of the first of the `instruments` that trade
+    it; of other coins nothing is told. Cash is that of the one currency in which all are quoted.
+    """
+
+    def __init__(
+        self, name: str, instruments: Iterable[Instrument], access: Access, now: Callable[[], int]
+    ) -> None:
+        self.name = name
+        self._venue = VENUES[name]
+        self.capabilities = self._venue.capabilities
+        self._access = access
+        self._now = now
+        self._symbols = {i.symbol: i.symbol.removeprefix(f"{name}:") for i in instruments}
+        self._ours = {theirs: symbol for symbol, theirs in self._symbols.items()}
+        venue = self._venue
+        self._bucket = TokenBucket(venue.rate, venue.burst, venue.reserved, time.monotonic)
+        self._exchange: Any = None
+        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._said: asyncio.Queue[Event] = asyncio.Queue()
+        self._is_up = False
+
+    # --- the connection -------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        await self.disconnect()
+        self._exchange = exchange(self.name, self._access, self._bucket, self._on_up)
+        try:
+            markets: Mapping[str, Any] = await self._ask(self._exchange.load_markets)
+            await self._ask(self._exchange.fetch_balance)
+        except (NotAuthenticated, NotPermitted) as error:
+            raise UserError(
+                f"{self.name} does not let the account in: {error}",
+                "Check the API key, what it permits, and from which addresses.",
+            ) from None
+        if missing := [symbol for symbol in self._ours if symbol not in markets]:
+            raise UserError(
+                f"{self.name} does not trade {', '.join(missing)}",
+                "Write symbols as the exchange does in ccxt, such as BTC/USDT.",
+            )
+
+    async def disconnect(self) -> None:
+        if self._exchange is not None:
+            closing, self._exchange = self._exchange, None
+            await closing.close()
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    async def submit_order(self, order: Order) -> ExecutionReport:
+        """A market order that fills at once is told of as accepted: its executions come by the
+        stream."""
+        key = order.client_order_id
+        symbol = self._symbol(order.symbol)
+        try:
+            answer = await self._ask(
+                self._open.create_order,
+                symbol,
+                "limit" if order.limit_price is not None else "market",
+                str(order.side),
+                self._exact("amount", symbol, order.quantity),
+                self._exact("price", symbol, order.limit_price),
+                self._params(order, symbol),
+            )
+        except Refused as refused:
+            return ExecutionReport(key, S.REJECTED, reason=str(refused), ts=self._now())
+        report = self._report(answer, key)
+        if report.state is not S.FILLED:
+            return report
+        return ExecutionReport(key, S.ACCEPTED, report.venue_order_id, ts=self._now())
+
+    async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
+        key = order.client_order_id
+        try:
+            answer = await self._ask(
+                self._open.cancel_order, *self._named(order), self._names(order)
+            )
+        except Refused as refused:
+            return CancelRejected(key, str(refused), ts=self._now())
+        return self._report(answer, key)
+
+    async def get_order(self, order: Order) -> ExecutionReport | None:
+        try:
+            answer = await self._ask(
+                self._open.fetch_order, *self._named(order), self._names(order)
+            )
+        except Refused as refused:
+            if refused.unknown:
+                return None
+            raise InDoubt(str(refused)) from None
+        return self._report(answer, order.client_order_id)
+
+    async def get_open_orders(self) -> Sequence[VenueOrder]:
+        orders: list[Told] = await self._answer(self._open.fetch_open_orders)
+        return [venue_order_of(o, self._ours.get(o["symbol"], clean(o["symbol"]))) for o in orders]
+
+    # --- the account ----------------------------------------------------------------------------
+
+    async def get_fills(self, since: int) -> Sequence[Fill]:
+        """Where the exchange wants a symbol, of the instruments alone."""
+        asked = list(self._ours) if self._venue.fills_by_symbol else [None]
+        trades = [trade for symbol in asked for trade in await self._trades(symbol, since // MS)]
+        fills = [self._fill(trade) for trade in trades if trade["symbol"] in self._ours]
+        return [fill for fill in fills if fill.ts >= since]
+
+    async def get_positions(self) -> Mapping[str, Decimal]:
+        held: Mapping[str, Any] = await self._answer(self._open.fetch_balance)
+        positions: dict[str, Decimal] = {}
+        coins: set[str] = set()
+        for symbol, theirs in self._symbols.items():
+            coin = self._market(theirs)["base"]
+            if coin not in coins:
+                coins.add(coin)
+                positions[symbol] = Decimal(held["total"].get(coin) or 0)
+        return positions
+
+    async def get_account_balance(self) -> Balance:
+        held: Mapping[str, Any] = await self._answer(self._open.fetch_balance)
+        currencies = {self._market(symbol)["quote"] for symbol in self._ours}
+        if len(currencies) != 1:
+            return Balance()
+        (currency,) = currencies
+        return Balance(
+            Decimal(held["total"].get(currency) or 0), Decimal(held["free"].get(currency) or 0)
+        )
+
+    async def get_quote(self, symbol: str) -> Quote | None:
+        if symbol not in self._symbols:
+            return None
+        book = await self._answer(self._open.fetch_order_book, self._symbols[symbol], 5)
+        if not book["bids"] or not book["asks"]:
+            return None
+        bid, ask = book["bids"][0], book["asks"][0]
+        ts = (book["timestamp"] or 0) * MS or self._now()
+        if None in (*bid[:2], *ask[:2]):
+            return None
+        quote = Quote(symbol, ts, float(bid[0]), float(ask[0]), float(bid[1]), float(ask[1]))
+        return quote if quote.is_sound else None
+
+    # --- the stream -----------------------------------------------------------------------------
+
+    async def stream_fills(self) -> AsyncIterator[Event]:
+        self._said = asyncio.Queue()
+        self._is_up = True  # so says whoever connected; the first loss is told
+        watching = asyncio.create_task(self._watch())
+        try:
+            while True:
+                yield await self._said.get()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Listen for ever; a stream that is lost is made again, ever more slowly."""
+        pause = STREAM_AGAIN_S
+        while True:
+            started = time.monotonic()
+            error = await _first_error(self._watch_fills(), self._watch_orders())
+            reason = told(error)
+            log.warning("the stream of %s is lost: %s", self.name, reason)
+            self._is_up = False
+            self._say_connected(f"its stream is lost: {reason}")
+            steady = time.monotonic() - started > STEADY_S
+            pause = STREAM_AGAIN_S if steady else min(2 * pause, STREAM_AGAIN_MOST_S)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    async def _watch_fills(self) -> None:
+        while True:
+            for trade in await self._open.watch_my_trades():
+                fill = self._fill(trade)
+                key, order_id, now = fill.client_order_id, fill.venue_order_id, self._now()
+                state = state_after(trade)
+                self._said.put_nowait(ExecutionReport(key, state, order_id, fill, ts=now))
+
+    async def _watch_orders(self) -> None:
+        while True:
+            for order in await self._open.watch_orders():
+                self._said.put_nowait(self._report(order, order["clientOrderId"] or ""))
+
+    def _on_up(self) -> None:
+        if not self._is_up:
+            self._is_up = True
+            self._say_connected()
+
+    def _say_connected(self, reason: str = "") -> None:
+        self._said.put_nowait(BrokerChanged(self.name, self._is_up, reason, ts=self._now()))
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> Any:
+        if self._exchange is None:
+            raise NotConnected(f"not connected to {self.name}")
+        return self._exchange
+
+    async def _ask(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """What the exchange answers. Raises Refused where that is no."""
+        try:
+            return await call(*arguments)
+        except Exception as error:
+            raise told(error) from None  # the library's own text may hold what is signed
+
+    async def _answer(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """As `_ask`, of what no exchange refuses."""
+        try:
+            return await self._ask(call, *arguments)
+        except Refused as refused:
+            raise InDoubt(str(refused)) from None
+
+    async def _trades(self, symbol: str | None, since_ms: int) -> list[Told]:
+        """All since then, page by page."""
+        found: dict[tuple[str, str], Told] = {}
+        while True:
+            page: list[Told] = await self._answer(
+                self._open.fetch_my_trades, symbol, since_ms, FILLS_AT_ONCE
+            )
+            new = {(trade["order"], trade["id"]): trade for trade in page}
+            if len(page) < FILLS_AT_ONCE or new.keys() <= found.keys():
+                return list((found | new).values())
+            found |= new
+            since_ms = max(trade["timestamp"] for trade in page)
+
+    # --- words ----------------------------------------------------------------------------------
+
+    def _symbol(self, symbol: str) -> str:
+        if symbol not in self._symbols:
+            raise NotSent(f"{symbol} is not traded at {self.name} here")
+        return self._symbols[symbol]
+
+    def _market(self, symbol: str) -> Mapping[str, Any]:
+        return self._open.market(symbol)
+
+    def _exact(self, what: str, symbol: str, meant: Decimal | None) -> str | None:
+        """`meant` as it is written on the wire. Raises NotSent where that is another number."""
+        if meant is None:
+            return None
+        try:
+            written = getattr(self._open, f"{what}_to_precision")(symbol, f"{meant:f}")
+        except Exception as error:
+            raise NotSent(str(told(error))) from None
+        if Decimal(written) != meant:
+            raise NotSent(f"{what} {meant:f} would go to {self.name} as {written}")
+        return f"{meant:f}"
+
+    def _params(self, order: Order, symbol: str) -> dict[str, str]:
+        """What an order has beyond side, amount and price."""
+        params = {"clientOrderId": order.client_order_id}
+        if order.stop_price is not None:
+            params["stopLossPrice"] = self._exact("price", symbol, order.stop_price) or ""
+        if order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.GTC:
+            params["timeInForce"] = order.time_in_force.upper()
+        return params
+
+    def _named(self, order: Order) -> tuple[str, str]:
+        """The exchange's own names for an order and its symbol."""
+        return order.venue_order_id, self._symbol(order.symbol)
+
+    def _names(self, order: Order) -> dict[str, str]:
+        """Ours are asked for by the name that they have had from the beginning."""
+        if order.purpose is OrderPurpose.EXTERNAL:
+            return {}
+        return {"clientOrderId": order.client_order_id}
+
+    def _report(self, order: Told, client_order_id: str) -> ExecutionReport:
+        """Raises InDoubt where the answer is none."""
+        try:
+            report = report_of(order, client_order_id, self._now())
+        except (LookupError, TypeError, AttributeError, InvalidOperation):
+            raise InDoubt("the answer was not understood") from None
+        if not report.venue_order_id:
+            raise InDoubt("the answer names no order")
+        if client_order_id:
+            self._keys[report.venue_order_id] = client_order_id
+            if len(self._keys) > KEPT:
+                self._keys.popitem(last=False)
+        return report
+
+    def _fill(self, trade: Told) -> Fill:
+        """Of an order that is not known here, the exchange may still tell our name for it."""
+        known = self._keys.get(trade["order"], "")
+        key = known or client_order_id_of(trade)
+        market = self._market(trade["symbol"])
+        symbol = self._ours.get(trade["symbol"], clean(trade["symbol"]))
+        return fill_of(trade, symbol, key, market["base"], market["quote"])
+
+
+async def _first_error(*watching: Awaitable[None]) -> Exception:
+    """What the first of them raises; the others are given up."""
+    tasks = [asyncio.ensure_future(one) for one in watching]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        errors = [task.exception() for task in done if not task.cancelled()]
+        return next((e for e in errors if isinstance(e, Exception)), InDoubt("given up"))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

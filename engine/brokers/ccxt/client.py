@@ -1,0 +1,164 @@
+"""An exchange of ccxt as the engine needs it: exact, at its rate, and never silently deaf."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import ccxt.pro  # pyright: ignore[reportMissingTypeStubs]
+from ccxt.base.errors import (  # pyright: ignore[reportMissingTypeStubs]
+    NetworkError,
+    NotSupported,
+)
+
+from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, RateLimited
+from engine.brokers.ccxt.errors import WAIT_S
+from engine.brokers.ccxt.venues import VENUES, Access
+from engine.brokers.throttle import TokenBucket
+from engine.ops.errors import UserError
+
+PATIENCE_S = 1.0
+"""The longest that a request waits for its turn; one that would wait longer is refused."""
+KEEP_ALIVE_S = 5
+"""How often the stream is asked whether it is there; two answers missed, and it is lost."""
+
+# In its debug log ccxt tells keys and signatures.
+logging.getLogger("ccxt").setLevel(logging.INFO)
+
+
+class Tuned:
+    """What is changed in each exchange of ccxt, as the first of its base classes.
+
+    `bucket` is asked before each request. `on_up` is called when the stream is subscribed.
+    """
+
+    bucket: TokenBucket
+    on_up: Callable[[], None]
+
+    async def fetch2(self, path: str, api: Any, method: str, params: Any, config: Any) -> Any:
+        """Every request passes here: it waits for its turn, and a cancel takes what is kept for
+        cancels. The library's own queue would have it wait behind everything else."""
+        exchange: Any = super()
+        cost = float(exchange.calculate_rate_limiter_cost(api, method, path, params, config))
+        cancel = method == "DELETE" or "cancel" in path.lower()
+        patience = time.monotonic() + PATIENCE_S
+        while wait_s := self.bucket.wait_s(cost, cancel=cancel):
+            if time.monotonic() + wait_s > patience:
+                break
+            await asyncio.sleep(wait_s)
+        self.bucket.take(cost, cancel=cancel)
+        return await exchange.fetch2(path, api, method, params, config)
+
+    def handle_errors(self, *answer: Any) -> Any:
+        """What a status says before the body is looked at, or where it says nothing."""
+        code, _, _, _, headers, _, parsed = answer[:7]
+        if code in (418, 429):
+            wait_s = _wait_s(headers)
+            self.bucket.shut(wait_s)
+            raise RateLimited(f"too many requests; the next in {wait_s:g} s", wait_s)
+        if code >= 500:
+            raise InDoubt(f"the exchange failed with status {code}")
+        exchange: Any = super()
+        known = exchange.handle_errors(*answer)
+        if code == 401:
+            raise NotAuthenticated("the exchange does not take the API key")
+        if code == 403:
+            raise NotPermitted("the exchange does not permit it")
+        if parsed is None:
+            raise InDoubt(f"the answer with status {code} is not JSON")
+        return known
+
+    def client(self, url: str) -> Any:
+        """The stream's connection. In the library a message that is not understood ends the
+        reading, and nobody is told; here it ends the connection."""
+        exchange: Any = super()
+        client = exchange.client(url)
+        kind = cast("Any", type(client))
+
+        def guarded(message: Any) -> None:
+            try:
+                kind.handle_message(client, message)
+            except Exception as error:
+                client.on_error(NetworkError(f"not understood: {type(error).__name__}"))
+
+        client.handle_message = guarded
+        return client
+
+    def handle_message(self, client: Any, message: Any) -> None:
+        """Exchanges acknowledge a subscription in a message that says so in one word or another."""
+        exchange: Any = super()
+        exchange.handle_message(client, message)
+        if "subscri" in str(message).lower():
+            self.on_up()
+
+
+def exchange(name: str, access: Access, bucket: TokenBucket, on_up: Callable[[], None]) -> Any:
+    """A new exchange of ccxt, which belongs to the running loop. Numbers come as text: exact.
+
+    Raises UserError where it has no test network.
+    """
+    venue = VENUES[name]
+    kind: Any = type(name, (Tuned, getattr(ccxt.pro, name)), {})
+    made = kind(
+        {
+            "apiKey": access.api_key.get_secret_value(),
+            "secret": access.secret.get_secret_value(),
+            "timeout": int(access.timeout_s * 1000),
+            "enableRateLimit": False,
+            "options": {**venue.options, "maxRetriesOnFailure": 0},
+        }
+    )
+    made.number = str
+    made.bucket, made.on_up = bucket, on_up
+    made.streaming = {**made.streaming, "keepAlive": KEEP_ALIVE_S * 1000}
+    if not venue.has_currencies:
+        made.has["fetchCurrencies"] = False
+    if access.paper:
+        try:
+            made.set_sandbox_mode(True)
+        except NotSupported:
+            raise UserError(
+                f"{name} has no test network", "Trade on paper with MODE=paper, without a broker."
+            ) from None
+    if access.url:
+        made.urls["api"] = _aimed(made.urls["api"], access.url)
+    connector = aiohttp.TCPConnector(limit=0)  # nothing waits for another's connection
+    made.session = aiohttp.ClientSession(connector=connector, middlewares=(_once,))
+    return made
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A request goes once and to one place: aiohttp would repeat one whose connection is lost, and
+    carry what is signed to wherever the answer points."""
+    try:
+        response = await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise InDoubt("the connection was lost") from None
+    if 300 <= response.status < 400:
+        response.close()
+        raise InDoubt("the exchange answered with another address")
+    return response
+
+
+def _aimed(addresses: Any, url: str) -> Any:
+    """ccxt's addresses, nested as they are, at another place."""
+    if isinstance(addresses, dict):
+        nested = cast("dict[str, Any]", addresses)
+        return {key: _aimed(value, url) for key, value in nested.items()}
+    old, new = urlsplit(str(addresses)), urlsplit(url)
+    web_socket = old.scheme.startswith("ws")
+    scheme = new.scheme.replace("http", "ws") if web_socket else new.scheme
+    return urlunsplit(old._replace(scheme=scheme, netloc=new.netloc))
+
+
+def _wait_s(headers: dict[str, str]) -> float:
+    """What Retry-After says, in seconds."""
+    said = next((v for name, v in headers.items() if name.lower() == "retry-after"), "")
+    return float(said) if said.isdecimal() else WAIT_S

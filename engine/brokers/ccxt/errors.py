@@ -1,0 +1,66 @@
+"""What ccxt raises, told as one of the few kinds that the engine knows."""
+
+import asyncio
+import socket
+
+import aiohttp
+from ccxt.base import errors as ccxt  # pyright: ignore[reportMissingTypeStubs]
+
+from engine.brokers.base import (
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotPermitted,
+    NotSent,
+    RateLimited,
+)
+from engine.core.text import clean
+
+WAIT_S = 10.0
+"""How long to wait where an exchange limits the rate and does not say for how long."""
+NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)
+
+
+class Refused(Exception):
+    """The exchange's answer is no. `unknown` says that it knows of no such order."""
+
+    def __init__(self, reason: str, unknown: bool = False) -> None:
+        super().__init__(reason)
+        self.unknown = unknown
+
+
+def told(error: Exception) -> Exception:
+    """NotSent, one of its kinds, InDoubt or Refused, for what a call of ccxt raised.
+
+    Only what the exchange surely answered is Refused; whatever else may have been carried out is
+    InDoubt. The text of a failed connection is not told: it holds the signed address.
+    """
+    if isinstance(error, NotSent | InDoubt):
+        return error
+    reason = clean(str(error))
+    match error:
+        case ccxt.DuplicateOrderId():
+            return InDoubt(f"accepted earlier: {reason}")
+        case ccxt.PermissionDenied() | ccxt.AccountSuspended():
+            return NotPermitted(reason)
+        case ccxt.AuthenticationError():
+            return NotAuthenticated(reason)
+        case ccxt.RateLimitExceeded() | ccxt.DDoSProtection():
+            return RateLimited(reason, WAIT_S)
+        case ccxt.InvalidNonce():
+            return NotSent(reason)
+        case ccxt.NetworkError() if isinstance(error.__cause__, NEVER_LEFT):
+            return NotConnected("there is no connection")
+        case ccxt.ExchangeError() if not isinstance(error.__cause__, aiohttp.ClientError):
+            # Binance has no code of its own for it: -2010 "Duplicate order sent.".
+            if "duplicate" in reason.lower():
+                return InDoubt(f"accepted earlier: {reason}")
+            return Refused(reason, isinstance(error, ccxt.OrderNotFound))
+        case ccxt.RequestTimeout() | asyncio.TimeoutError():
+            return InDoubt("no answer in time")
+        case ccxt.OperationFailed() if error.__cause__ is None:
+            return InDoubt(reason)
+        case ccxt.BaseError():
+            return InDoubt("the connection was lost")
+        case _:
+            return InDoubt(f"the answer was not understood: {type(error).__name__}")

@@ -1,0 +1,126 @@
+"""What ccxt's exchanges tell, in the engine's words. Numbers come as text, times in ms UTC."""
+
+from decimal import Decimal
+from typing import Any
+
+from engine.core.events import ExecutionReport, VenueOrder
+from engine.core.model import (
+    EXTERNAL,
+    ZERO,
+    Fill,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from engine.core.text import clean
+
+Told = dict[str, Any]
+"""An order or a trade in the unified structure of ccxt."""
+
+MS = 1_000_000
+STATES = {
+    "closed": OrderState.FILLED,
+    "canceled": OrderState.CANCELED,
+    "expired": OrderState.EXPIRED,
+    "rejected": OrderState.REJECTED,
+}
+TYPES = {
+    ("market", False): OrderType.MARKET,
+    ("limit", False): OrderType.LIMIT,
+    ("market", True): OrderType.STOP,
+    ("limit", True): OrderType.STOP_LIMIT,
+}
+
+
+def number(value: Any) -> Decimal | None:
+    """None where there is none."""
+    return None if value is None else Decimal(value)
+
+
+def state_of(order: Told) -> OrderState:
+    """Where it is; what is none of the final states works."""
+    working = OrderState.PARTIALLY_FILLED if number(order["filled"]) else OrderState.ACCEPTED
+    return STATES.get(order["status"], working)
+
+
+def report_of(order: Told, client_order_id: str, now: int) -> ExecutionReport:
+    """Where an order is, without its executions."""
+    return ExecutionReport(
+        client_order_id,
+        state_of(order),
+        clean(order["id"]),
+        transact_ts=(order["lastUpdateTimestamp"] or 0) * MS,
+        ts=now,
+    )
+
+
+def venue_order_of(order: Told, symbol: str) -> VenueOrder:
+    """An open order as it is listed."""
+    stop, limit = number(order["triggerPrice"]), number(order["price"])
+    type_ = TYPES.get((order["type"], stop is not None), OrderType.LIMIT)
+    limited = type_ in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+    created = (order["timestamp"] or 0) * MS
+    listed = Order(
+        clean(order["clientOrderId"] or ""),
+        EXTERNAL,
+        symbol,
+        Side(order["side"]),
+        type_,
+        Decimal(order["amount"]),
+        OrderPurpose.EXTERNAL,
+        created,
+        (order["lastUpdateTimestamp"] or 0) * MS or created,
+        limit or stop or ZERO,
+        limit_price=limit if limited else None,
+        stop_price=stop,
+        time_in_force=_time_in_force(order["timeInForce"]),
+        filled=number(order["filled"]) or ZERO,
+        avg_price=number(order["average"]),
+        venue_order_id=clean(order["id"]),
+    )
+    return VenueOrder(listed, state_of(order))
+
+
+def fill_of(trade: Told, symbol: str, client_order_id: str, base: str, quote: str) -> Fill:
+    """One execution. Its id is the exchange's with those of the symbol and the order: of itself it
+    is unique in neither, where both sides of a trade were ours.
+
+    A fee in the instrument's `base` is told at the trade's price, in `quote`; one in a coin of
+    neither (Binance's BNB) is not counted: its price is not known here.
+    """
+    price = Decimal(trade["price"])
+    fee: Told = trade["fee"] or {}
+    cost, paid_in = number(fee.get("cost")) or ZERO, fee.get("currency")
+    return Fill(
+        clean(f"{symbol}-{trade['order']}-{trade['id']}"),
+        client_order_id,
+        symbol,
+        Side(trade["side"]),
+        Decimal(trade["amount"]),
+        price,
+        cost if paid_in == quote else cost * price if paid_in == base else ZERO,
+        trade["timestamp"] * MS,
+        venue_order_id=clean(trade["order"]),
+    )
+
+
+def client_order_id_of(trade: Told) -> str:
+    """Our name for a trade's order, where the stream tells it; ccxt passes it on as it came: `c` at
+    Binance, `cl_ord_id` at Kraken."""
+    info: Told = trade["info"]
+    return clean(info.get("c") or info.get("cl_ord_id") or "")
+
+
+def state_after(trade: Told) -> OrderState:
+    """Where a trade leaves its order: told with it as `X` at Binance, `order_status` at Kraken."""
+    info: Told = trade["info"]
+    status = str(info.get("X") or info.get("order_status")).lower()
+    return OrderState.FILLED if status == "filled" else OrderState.PARTIALLY_FILLED
+
+
+def _time_in_force(said: str | None) -> TimeInForce:
+    lower = (said or "").lower()
+    return TimeInForce(lower) if lower in set(TimeInForce) else TimeInForce.GTC

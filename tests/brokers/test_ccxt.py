@@ -1,0 +1,258 @@
+"""What is of ccxt's exchanges alone: the traps of the library and of each exchange."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+
+import pytest
+from aiohttp import web
+from msgspec.structs import replace
+from pydantic import SecretStr
+
+from engine.brokers.base import InDoubt, NotConnected, NotSent, RateLimited
+from engine.brokers.ccxt import ccxt_broker
+from engine.brokers.ccxt.broker import CcxtBroker
+from engine.brokers.ccxt.client import exchange
+from engine.brokers.ccxt.venues import VENUES, Access
+from engine.brokers.throttle import TokenBucket
+from engine.core.events import BrokerChanged, ExecutionReport
+from engine.core.model import Fill, Instrument, OrderState, OrderType, TimeInForce
+from engine.ops.errors import UserError
+from tests.brokers.peer_ccxt import BTC, CcxtPeer, binance
+from tests.loopback.binance import error
+from tests.loopback.faults import Fault
+
+S = OrderState
+CANARY = "canary-7f3a"
+
+
+@pytest.fixture
+async def peer() -> AsyncGenerator[CcxtPeer]:
+    async with binance() as peer:
+        yield peer
+
+
+def broker_of(peer: CcxtPeer, instrument: Instrument = BTC, key: str = "key") -> CcxtBroker:
+    """Another one at the same server, not connected."""
+    access = Access(SecretStr(key), SecretStr(CANARY), url=peer.server.url, timeout_s=1)
+    broker = ccxt_broker("binance", [instrument], access, time.time_ns)
+    assert isinstance(broker, CcxtBroker)
+    return broker
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantity", ["0.00001", "1234.56789", "0.1", "2"])
+async def test_what_was_meant_is_on_the_wire(peer: CcxtPeer, quantity: str) -> None:
+    order = replace(peer.order(limit="0.07"), quantity=Decimal(quantity))
+    await peer.broker.submit_order(order)
+    (body,) = peer.spoken.bodies
+    assert Decimal(body["quantity"]) == Decimal(quantity)
+    assert Decimal(body["price"]) == Decimal("0.07")
+    assert body["newClientOrderId"] == order.client_order_id
+    assert (body["symbol"], body["side"], body["type"]) == ("BTCUSDT", "BUY", "LIMIT")
+    (listed,) = await peer.broker.get_open_orders()
+    assert listed.order.quantity == order.quantity
+
+
+@pytest.mark.parametrize(
+    ("quantity", "limit"), [("0.000011", "99"), ("1E-18", "99"), ("1", "99.001"), ("1", "0.001")]
+)
+async def test_what_would_change_on_the_way_does_not_leave(
+    peer: CcxtPeer, quantity: str, limit: str
+) -> None:
+    order = replace(peer.order(limit=limit), quantity=Decimal(quantity))
+    with pytest.raises(NotSent):
+        await peer.broker.submit_order(order)
+    assert not peer.faults.requests["submit"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "stop", "limit", "name"),
+    [
+        (OrderType.STOP, "98", None, "STOP_LOSS"),
+        (OrderType.STOP_LIMIT, "98", "97.5", "STOP_LOSS_LIMIT"),
+    ],
+)
+async def test_stops_rest_at_the_exchange(
+    peer: CcxtPeer, type_: OrderType, stop: str, limit: str | None, name: str
+) -> None:
+    order = replace(peer.order(limit=limit), type=type_, stop_price=Decimal(stop))
+    report = await peer.broker.submit_order(order)
+    assert report.state is S.ACCEPTED
+    assert peer.spoken.bodies[0]["type"] == name
+    (listed,) = await peer.broker.get_open_orders()
+    assert (listed.order.type, listed.order.terms) == (type_, order.terms)
+
+
+@pytest.mark.parametrize("time_in_force", [TimeInForce.IOC, TimeInForce.FOK])
+async def test_an_order_for_at_once_says_so(peer: CcxtPeer, time_in_force: TimeInForce) -> None:
+    await peer.broker.submit_order(replace(peer.order(), time_in_force=time_in_force))
+    assert peer.spoken.bodies[0]["timeInForce"] == time_in_force.upper()
+
+
+@pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007])
+async def test_a_status_that_binance_does_not_know_is_in_doubt(peer: CcxtPeer, code: int) -> None:
+    peer.spoken.answers.append(error(400, code, "Execution status unknown."))
+    with pytest.raises(InDoubt):
+        await peer.broker.submit_order(peer.order())
+    assert len(peer.venue.orders) == 1
+
+
+async def test_what_is_signed_goes_nowhere_else(peer: CcxtPeer) -> None:
+    elsewhere = {"Location": f"{peer.server.url}/elsewhere"}
+    peer.spoken.answers.append(web.Response(status=307, headers=elsewhere))
+    with pytest.raises(InDoubt):
+        await peer.broker.submit_order(peer.order())
+    assert peer.faults.requests["submit"] == 1
+    assert not peer.faults.requests["elsewhere"]
+
+
+async def test_an_answer_cut_off_in_the_middle_is_in_doubt(peer: CcxtPeer) -> None:
+    """ccxt calls it an error of the exchange: then it would count as refused."""
+    headers = {"Content-Type": "application/json", "Content-Length": "500"}
+    cut = web.Response(body=b'{"orderId": 1', headers=headers)
+    cut.force_close()
+    peer.spoken.answers.append(cut)
+    with pytest.raises(InDoubt):
+        await peer.broker.submit_order(peer.order())
+    assert len(peer.venue.orders) == 1
+
+
+async def test_an_answer_that_names_no_order_is_in_doubt(peer: CcxtPeer) -> None:
+    peer.spoken.answers.append(web.json_response({}))
+    with pytest.raises(InDoubt):
+        await peer.broker.submit_order(peer.order())
+
+
+# --- the rate ------------------------------------------------------------------------------------
+
+
+async def test_cancels_leave_when_nothing_else_may(peer: CcxtPeer) -> None:
+    orders = [peer.order() for _ in range(5)]
+    for order in orders:
+        await peer.broker.submit_order(order)
+    many = [peer.broker.get_positions() for _ in range(60)]
+    answers = await asyncio.gather(*many, return_exceptions=True)
+    assert any(isinstance(answer, RateLimited) for answer in answers)
+    for order in orders:
+        assert isinstance(await peer.broker.cancel_order(order), ExecutionReport)
+    assert not peer.venue.open
+
+
+async def test_nothing_is_asked_before_the_time_to_wait_is_over(peer: CcxtPeer) -> None:
+    peer.faults.plan("order", Fault.RATE_LIMITED)
+    order = peer.order()
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            await peer.broker.get_order(order)
+    assert peer.faults.requests["order"] == 1
+
+
+# --- the account ---------------------------------------------------------------------------------
+
+
+async def traded(peer: CcxtPeer) -> Fill:
+    await peer.broker.submit_order(peer.order())
+    peer.quote(98, 99)
+    (fill,) = await peer.broker.get_fills(0)
+    return fill
+
+
+@pytest.mark.parametrize(
+    ("cost", "coin", "commission"),
+    [("0.5", "USDT", "0.5"), ("0.0001", "BTC", "0.0099"), ("0.01", "BNB", "0")],
+)
+async def test_a_fee_is_told_in_the_currency_of_the_instrument(
+    peer: CcxtPeer, cost: str, coin: str, commission: str
+) -> None:
+    peer.spoken.commission = (cost, coin)
+    assert (await traded(peer)).commission == Decimal(commission)
+
+
+async def test_executions_come_page_by_page(
+    peer: CcxtPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.brokers.ccxt.broker.FILLS_AT_ONCE", 2)
+    for _ in range(5):
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.quote(98, 99)
+        await peer.sees(order, S.FILLED)
+    fills = await peer.broker.get_fills(0)
+    assert len({fill.execution_id for fill in fills}) == len(fills) == 5
+
+
+# --- the connection ------------------------------------------------------------------------------
+
+
+async def test_a_message_that_is_not_understood_does_not_make_it_deaf(peer: CcxtPeer) -> None:
+    """The library would stop to read, and tell nobody."""
+    order = peer.order()
+    await peer.broker.submit_order(order)
+    peer.events.clear()
+    peer.streams.say('{"garbage')
+    peer.streams.say("{" + "\x00")
+    peer.streams.say('{"subscriptionId": 0, "event": {"e": "executionReport"')
+    peer.streams.say("{]}")
+    await peer.hears(BrokerChanged, lambda event: not event.connected)
+    await peer.hears(BrokerChanged, lambda event: event.connected)
+    peer.quote(98, 99)
+    await peer.sees(order, S.FILLED)
+
+
+async def test_before_it_is_connected_nothing_is_sent(peer: CcxtPeer) -> None:
+    with pytest.raises(NotConnected):
+        await broker_of(peer).submit_order(peer.order())
+
+
+async def test_keys_that_are_not_taken_need_a_person_and_are_not_told(peer: CcxtPeer) -> None:
+    peer.faults.plan("positions", Fault.UNAUTHORIZED)
+    broker = broker_of(peer, key=CANARY)
+    try:
+        with pytest.raises(UserError, match="Check the API key") as caught:
+            await broker.connect()
+    finally:
+        await broker.disconnect()
+    assert CANARY not in str(caught.value)
+
+
+async def test_a_symbol_that_is_not_there_is_named(peer: CcxtPeer) -> None:
+    broker = broker_of(peer, replace(BTC, symbol="binance:BTC/EUR"))
+    try:
+        with pytest.raises(UserError, match="does not trade BTC/EUR"):
+            await broker.connect()
+    finally:
+        await broker.disconnect()
+
+
+async def test_a_symbol_may_carry_the_name_of_its_exchange(peer: CcxtPeer) -> None:
+    broker = broker_of(peer, replace(BTC, symbol="binance:BTC/USDT"))
+    await broker.connect()
+    order = replace(peer.order(), symbol="binance:BTC/USDT")
+    await broker.submit_order(order)
+    (listed,) = await broker.get_open_orders()
+    await broker.disconnect()
+    assert listed.order.symbol == "binance:BTC/USDT"
+
+
+def test_an_exchange_that_was_not_tried_is_refused() -> None:
+    access = Access(SecretStr("key"), SecretStr("secret"))
+    with pytest.raises(UserError, match=r"mtgox is no exchange.*\n.*binance"):
+        ccxt_broker("mtgox", [BTC], access, time.time_ns)
+
+
+@pytest.mark.parametrize("name", VENUES)
+async def test_no_address_of_the_exchange_stays_where_it_was(name: str) -> None:
+    access = Access(SecretStr("k"), SecretStr("s"), paper=False, url="http://127.0.0.1:9/x")
+    made = exchange(name, access, TokenBucket(1, 1, 0, lambda: 0.0), lambda: None)
+    await made.close()
+    addresses = json.dumps(made.urls["api"])
+    assert set(re.findall(r"\w+://[^/\"]+", addresses)) == {
+        "http://127.0.0.1:9",
+        "ws://127.0.0.1:9",
+    }
