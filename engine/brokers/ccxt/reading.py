@@ -51,7 +51,7 @@ def report_of(order: Told, client_order_id: str, now: int) -> ExecutionReport:
     return ExecutionReport(
         client_order_id,
         state_of(order),
-        clean(order["id"]),
+        clean(order["id"] or ""),
         transact_ts=(order["lastUpdateTimestamp"] or 0) * MS,
         ts=now,
     )
