@@ -78,6 +78,7 @@ for name, target, short_help in (
     ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
     ("selfcheck", "engine.selfcheck:selfcheck", "The yearly report: audit log and controls."),
     ("controls", "engine.controls:controls", "List every control, and when it last worked."),
+    ("data", "engine.data_command:data", "Bring market data into the local archive."),
     ("kill", "engine.ops.kill:kill", "Trip the kill switch of the running engine."),
     ("replay", "engine.replay:replay", "Run a session again from its journal."),
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),

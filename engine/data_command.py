@@ -1,0 +1,136 @@
+"""`tradebot data`: market data of others into the local archive."""
+
+import json
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from engine.archive import INTERVALS, Archive
+from engine.core.model import NANOS, Bar, utc
+from engine.core.text import clean
+from engine.feeds.edge import number
+from engine.ops.errors import UserError
+from engine.ops.settings import load_settings
+
+TIMES = ("timestamp", "time", "datetime", "date", "open_time", "opentime", "ts", "t")
+PRICES = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
+UNITS = ((10**17, 1), (10**14, 10**3), (10**11, 10**6), (0, NANOS))
+"""What a number that is a time counts, by its size: ns, us, ms, s since 1970; each in ns."""
+GAPS_SHOWN = 5
+
+
+@click.group(short_help="Bring market data into the local archive.")
+def data() -> None:
+    """The local archive is DATA_DIR/archive. `REPLAY_DIR=var/archive/1m` plays what is in it, and
+    `tradebot backtest --data var/archive/1m` runs over it."""
+
+
+@data.command("import", short_help="Bars from a CSV or Parquet file.")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--symbol", default="", help="By default the name of the file up to its first dot.")
+@click.option("--timeframe", default="1m", show_default=True, type=click.Choice([*INTERVALS]))
+@click.option("--zone", default="UTC", show_default=True, help="Of times that name none.")
+@click.option(
+    "--stamp",
+    default="start",
+    show_default=True,
+    type=click.Choice(["start", "end"]),
+    help="Which end of a bar its time is.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def import_(path: Path, symbol: str, timeframe: str, zone: str, stamp: str, as_json: bool) -> None:
+    """Add the bars of FILE to the archive. It may be given again: what is there stays, what is
+    different is replaced.
+
+    Columns by name, whatever their case: timestamp (or time, date, datetime), open, high, low,
+    close, volume. Times are ISO 8601, or seconds, milliseconds, microseconds or nanoseconds since
+    1970.
+    """
+    archive = Archive(load_settings().data_dir / "archive", timeframe)
+    symbol = symbol or path.name.partition(".")[0]
+    later = archive.interval if stamp == "start" else 0
+    bars = _bars(_table(path), path, symbol, archive.interval, later, zone)
+    added = archive.add(symbol, bars)
+    gaps = archive.gaps(symbol)
+    if as_json:
+        found = {"symbol": added.symbol, "new": added.new, "changed": added.changed}
+        found |= {"refused": added.refused, "missing": sum(gap.count for gap in gaps)}
+        click.echo(json.dumps(found))
+        return
+    click.echo(
+        f"{added.symbol}: {added.new} bars new, {added.changed} changed, {added.refused} refused; "
+        f"in {archive.folder}"
+    )
+    if gaps:
+        click.echo(f"missing while the market was open: {sum(gap.count for gap in gaps)} bars")
+    for gap in gaps[:GAPS_SHOWN]:
+        start, end = (f"{utc(ts):%Y-%m-%d %H:%M}" for ts in (gap.start, gap.end))
+        click.echo(f"  {start} to {end}: {gap.count}")
+
+
+def _table(path: Path) -> Any:
+    """The file as a pandas DataFrame of what its cells say."""
+    import pandas  # pyright: ignore[reportMissingTypeStubs]
+
+    pd: Any = pandas
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ImportError:
+        remedy = "pip install pyarrow, or write it as CSV"
+        raise UserError("reading Parquet needs the package pyarrow", remedy) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise UserError(
+            f"{clean(str(path))} cannot be read ({reason})",
+            "give a CSV file with a line of column names, or a Parquet file",
+        ) from error
+
+
+def _bars(table: Any, path: Path, symbol: str, interval: int, later: int, zone: str) -> list[Bar]:
+    names = {str(name).strip().lower(): name for name in table.columns}
+    time = next((names[name] for name in TIMES if name in names), None)
+    columns = [names.get(name, names.get(short)) for name, short in PRICES.items()]
+    missing = [name for name, column in zip(PRICES, columns, strict=True) if column is None]
+    missing = (["timestamp"] if time is None else []) + missing
+    if missing:
+        raise UserError(
+            f"{clean(path.name)} has no column {', '.join(missing)}",
+            f"name the columns timestamp,{','.join(PRICES)}",
+        )
+    times = _times(table[time], path, zone)
+    bars: list[Bar] = []
+    for ts, *cells in zip(times, *(table[column] for column in columns), strict=True):
+        open_, high, low, close, volume = map(number, cells)
+        bars.append(Bar(symbol, ts + later, open_, high, low, close, volume, interval))
+    return bars
+
+
+def _times(column: Any, path: Path, zone: str) -> list[int]:
+    """Nanoseconds UTC."""
+    import pandas  # pyright: ignore[reportMissingTypeStubs]
+
+    pd: Any = pandas
+    try:
+        found = pd.to_numeric(column) if not len(column) or _is_number(column.iloc[0]) else None
+        if found is not None:
+            size = abs(int(found.iloc[0])) if len(found) else 0
+            unit = next(unit for least, unit in UNITS if size >= least)
+            return [int(value) * unit for value in found]
+        moments = pd.to_datetime(column, format="ISO8601")
+        if moments.dt.tz is None:
+            moments = moments.dt.tz_localize(ZoneInfo(zone))
+        return [moment.value for moment in moments]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{clean(path.name)} has a time that cannot be read ({clean(str(error), 100)})",
+            "write ISO 8601, such as 2024-06-17T14:11:00Z, or a number since 1970; name the zone "
+            "of times without one with --zone, such as America/New_York",
+        ) from error
+
+
+def _is_number(value: object) -> bool:
+    return number(value) == number(value)
