@@ -17,7 +17,7 @@ from engine.core.safety import SafetyRules
 from engine.core.sessions import Calendars, SessionTable
 from engine.core.sizing import Sizing, SizingMethod, SizingRules
 from engine.core.text import clean
-from engine.feeds.base import Feed
+from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
 from engine.feeds.synthetic import SyntheticFeed
@@ -181,13 +181,13 @@ def machine_config(
     )
 
 
-def make_feed(settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
-    """The market data. A replay goes on at `resume_at` (ns UTC), where the last session stopped.
+def make_feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    """The market data. A replay goes on at `resume`, where the last session stopped.
 
     Raises UserError for a symbol that the feed does not have, be it asked for or `held` in a
     position or an open order: what has no price cannot be watched.
     """
-    feed = _feed(settings, resume_at, held)
+    feed = _feed(settings, resume, held)
     if missing := set(held) - {instrument.symbol for instrument in feed.instruments}:
         raise UserError(
             f"{Place.of(settings).name} holds positions or open orders of "
@@ -197,17 +197,18 @@ def make_feed(settings: Settings, resume_at: int | None, held: Collection[str]) 
     return feed
 
 
-def _feed(settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
+def _feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
     if settings.feed == "synthetic":
         return SyntheticFeed(
             settings.synthetic_symbols, settings.synthetic_rate, settings.synthetic_seed
         )
     recordings = Recordings(settings.replay_dir)
-    start = max(nanos(settings.replay_start), resume_at or 0)
-    symbols = settings.symbols or _still_to_play(recordings, nanos(settings.replay_start))
+    first = nanos(settings.replay_start)
+    start, done = resume if resume and resume.ts >= first else Played(first)
+    symbols = settings.symbols or _still_to_play(recordings, first)
     if not settings.symbols:
         symbols += tuple(s for s in recordings.symbols if s in held and s not in symbols)
-    return ReplayFeed(recordings, symbols, start, settings.replay_speed)
+    return ReplayFeed(recordings, symbols, start, settings.replay_speed, done=done)
 
 
 def _still_to_play(recordings: Recordings, start: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import msgspec
 from engine.core.events import Restored
 from engine.core.model import Mode
 from engine.core.text import clean
+from engine.feeds.base import Played
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.store.repository import Repository
@@ -37,12 +38,20 @@ async def check_witness(repository: Repository, witness: Witness, mode: Mode) ->
     return f"the database is not the one that was used last: {doubt}" if doubt else ""
 
 
-async def durable_state(repository: Repository, settings: Settings) -> tuple[Restored, int | None]:
-    """What the database remembers, and the market time from which a replay goes on."""
+async def durable_state(
+    repository: Repository, settings: Settings
+) -> tuple[Restored, Played | None]:
+    """What the database remembers, and from where on a replay goes on.
+
+    One that was played in part goes on exactly there, whatever became of orders since: after the
+    last event market time runs on until the engine has stopped.
+    """
     restored = await repository.restore(settings.starting_cash, None)
+    market = await repository.last_market()
+    if market is not None and market.events is not None:
+        return msgspec.structs.replace(restored, ts=market.ts), Played(market.ts, market.events)
     trades = await repository.trades(1)
-    market_ts = await repository.last_market_ts()
-    times = [market_ts or 0, *(o.updated_ts for o in restored.orders)]
+    times = [market.ts if market else 0, *(o.updated_ts for o in restored.orders)]
     times += [fill.ts for fill in trades]
     resume_at = max(times)
-    return msgspec.structs.replace(restored, ts=resume_at), resume_at or None
+    return msgspec.structs.replace(restored, ts=resume_at), Played(resume_at) if resume_at else None

@@ -53,10 +53,10 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import DAY, NANOS, Instrument, Order
+from engine.core.model import DAY, NANOS, Bar, Instrument, Order
 from engine.core.sessions import Calendars
 from engine.core.text import clean
-from engine.feeds.base import Feed
+from engine.feeds.base import Feed, Played
 from engine.feeds.clock import NanosecondSource
 from engine.health import Pulse
 from engine.journaling import JournalKeeper
@@ -72,6 +72,7 @@ from engine.restoring import check_witness, durable_state
 from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
+from engine.store.durable import market_at
 from engine.store.journal import JOURNAL_VERSION, JournalHeader
 from engine.store.place import Place
 from engine.store.repository import Repository
@@ -82,13 +83,15 @@ from engine.watchdog import Unwatched, Watchdog
 from engine.wording import left_open
 
 TICK_S = 0.25
+WARM_UP_BATCH = 200
+"""Bars of the past that are shown at a time: a kill waits for no more."""
 ANSWERS_S = 3.0
 ON_DISK_S = 6.0
 """How long after its beginning a stop waits for the brokers, and for the disk. What is left of the
 ten seconds that it may take is for the ends of the connections: a second for all brokers
 (`DISCONNECT_S`), two for the database."""
 
-MakeFeed = Callable[[Settings, int | None, Collection[str]], Feed]
+MakeFeed = Callable[[Settings, Played | None, Collection[str]], Feed]
 MakeBrokers = Callable[
     [Settings, Sequence[Instrument], Restored, Calendars, Callable[[], int]],
     Mapping[str, BaseBroker],
@@ -124,6 +127,8 @@ class Runtime:
         self._parts = parts or Parts()
         self._inbox: deque[Event] = deque()
         self._draining = False
+        self._winds_down = False
+        self._facts: list[Event] = []
         self._early: list[Command] | None = []
         self._in_flight = InFlight()
         self._stop = asyncio.Event()
@@ -199,17 +204,35 @@ class Runtime:
         return False
 
     def _admit(self, event: Event) -> None:
-        if isinstance(event, QuoteUpdate | BarClosed):
-            self._requests.on_market(event)
-        self._inbox.append(event)
-        if self._draining:
-            return
-        self._draining = True
+        """Handle an input, and what the simulated exchange makes of it before, as one: their facts
+        are durable together."""
+        outermost, self._draining = not self._draining, True
         try:
-            while self._inbox:
+            if isinstance(event, QuoteUpdate | BarClosed):
+                self._requests.on_market(event)
+            self._inbox.append(event)
+            while outermost and self._inbox:
                 self._handle(self._inbox.popleft())
         finally:
-            self._draining = False
+            self._draining = not outermost
+        if outermost and self._facts:
+            facts, self._facts = self._facts, []
+            self._writer.record(facts, self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        """What a replay goes on from: durable with the facts before it, or they would be made again
+        after a restart, or be missing. A feed that is now has no such place."""
+        played = self._feed.played
+        if played is None:
+            return {}
+        market = market_at(played.ts, self.machine.market.marks(), played.events)
+        return {"market": market, "peak_equity": self.machine.risk.peak_equity}
+
+    def _keep_place(self) -> bool:
+        standing = self._standing()
+        if standing:
+            self._writer.record((), standing)
+        return bool(standing)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, BarClosed) and event.live and event.bar.is_sound:
@@ -224,15 +247,12 @@ class Runtime:
     # --- outbox ---------------------------------------------------------------------------------
 
     def _dispatch(self, effects: Sequence[Effect]) -> None:
-        facts: list[Event] = []
         for effect in effects:
             if isinstance(effect, Record):
-                facts.append(effect.fact)
+                self._facts.append(effect.fact)
                 self._note(effect.fact)
             elif not self._requests.carry_out(effect):
                 self._carry_out(effect)
-        if facts:
-            self._writer.record(facts)
         if self.machine.error is not None:
             log.error("error of our own; the kill switch is tripped", exc_info=self.machine.error)
             self.machine.error = None
@@ -284,10 +304,11 @@ class Runtime:
         rates = await asyncio.to_thread(read_rates, settings.fx_rates)
         self._witness = Witness(settings.head_path)
         doubt = await check_witness(repository, self._witness, settings.mode)
-        restored, resume_at = await durable_state(repository, settings)
+        restored, resume = await durable_state(repository, settings)
+        self._first_start = await repository.first_start()
         held = {p.symbol for p in restored.positions if p.quantity}
         held |= {o.symbol for o in restored.orders if o.is_open}
-        self._feed: Feed = await asyncio.to_thread(self._parts.feed, settings, resume_at, held)
+        self._feed: Feed = await asyncio.to_thread(self._parts.feed, settings, resume, held)
         found = plugins(settings)
         instruments = self._feed.instruments
         tables = await asyncio.to_thread(session_tables, instruments, *self._feed.span)
@@ -313,6 +334,7 @@ class Runtime:
             settings.market_data_days * DAY,
             self._in_flight.begin,
             self._in_flight.end,
+            whole=self._feed.recorded,
         )
         self._journal = JournalKeeper(
             settings.journal_dir,
@@ -406,18 +428,20 @@ class Runtime:
             self.publish(ResetCircuitBreaker(word=RESET_WORD, author=author, ts=self._now()))
 
     async def _warm_up(self) -> None:
-        """Show the strategies the bars before now, so that their first live bar counts."""
+        """Show the strategies the bars before now, so that their first live bar counts.
+
+        After a restart these are the bars that the account's first session was shown, and all
+        since: so every strategy is as it was, to the last bit of an average that never forgets.
+        """
         required = max((run.required for run in self.machine.runner.runs.values()), default=0)
-        until = self._feed.clock.now()
-        bars = await asyncio.to_thread(
-            lambda: [
-                bar
-                for instrument in self._feed.instruments
-                for bar in self._feed.history(instrument.symbol, required, until)
-            ]
-        )
-        for bar in sorted(bars, key=lambda bar: bar.ts):
-            self.publish(BarClosed(bar, live=False, ts=bar.ts))
+        since = self._first_start or self._feed.clock.now()
+        for number, value in enumerate(await asyncio.to_thread(self._feed.past, required, since)):
+            if number % WARM_UP_BATCH == 0:
+                await asyncio.sleep(0)
+            if isinstance(value, Bar):
+                self.publish(BarClosed(value, live=False, ts=value.ts))
+            else:
+                self.publish(QuoteUpdate(value, live=False, ts=value.ts))
 
     def _switch_on(self, restored: Restored) -> None:
         """Switch on what the settings name and no operator ever switched."""
@@ -432,7 +456,7 @@ class Runtime:
 
     async def _trade(self, repository: Repository, restored: Restored) -> None:
         """Run all tasks until stop; one that fails ends them all: half-blind is not traded."""
-        saver = Saver(repository, self.machine, self._now, self._witness)
+        saver = Saver(repository, self.machine, self._now, self._witness, self._keep_place)
         services = [
             asyncio.create_task(service) for service in (self._writer.run(), self._requests.run())
         ]
@@ -482,6 +506,8 @@ class Runtime:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
         await self._backfill.close()
+        await self._let_decisions_leave(began)
+        self._winds_down = True
         try:
             self.publish(EngineStopping(self._settings.on_stop, ts=self._now()))
         except Exception as error:
@@ -491,6 +517,7 @@ class Runtime:
                 await self._settle()
         try:
             async with asyncio.timeout_at(began + ON_DISK_S):
+                self._keep_place()
                 await self._writer.flush()
                 await saver.save()
                 log.info("audit head %s", await repository.audit_head())
@@ -508,7 +535,15 @@ class Runtime:
         for line in left_open:
             log.warning("%s", line)
         self._show(msgspec.structs.replace(snapshot, left_open=left_open))
-        log.info("stopped: state %s", state_hash)
+        log.info("stopped: state %s, books %s", state_hash, self.machine.books_hash())
+
+    async def _let_decisions_leave(self, began: float) -> None:
+        """What a recording brought about leaves before the strategies are off: played on after a
+        restart, it comes to what it would have come to."""
+        if self._feed.recorded:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(began + ANSWERS_S / 2):
+                    await self._in_flight.idle.wait()
 
     async def _settle(self) -> None:
         """Wait until all requests are answered and all cancels confirmed; what is refused, or is
@@ -564,7 +599,7 @@ class Runtime:
         """Market time. A recording's stands still while an intent or a request is under way, so
         that an order is at the exchange when it was decided, however long that took; at a stop it
         goes on, so that what has no answer is asked again."""
-        if self._feed.recorded and self._in_flight.count and not self._stop.is_set():
+        if self._feed.recorded and self._in_flight.count and not self._winds_down:
             return self.machine.bus.now
         return self._feed.clock.now()
 

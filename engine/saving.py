@@ -18,7 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Saver:
-    """Saves every second, and a point of the equity curve a minute of market time."""
+    """Saves every second, and a point of the equity curve a minute of market time.
+
+    `keep_place` has the place of a recording written, after the facts before it; False where there
+    is none.
+    """
 
     def __init__(
         self,
@@ -26,9 +30,11 @@ class Saver:
         machine: Machine,
         now: Callable[[], int],
         witness: Witness,
+        keep_place: Callable[[], bool],
     ) -> None:
         self._repository = repository
         self._witness = witness
+        self._keep_place = keep_place
         self._machine = machine
         self._now = now
         self._equity_saved = 0
@@ -47,8 +53,9 @@ class Saver:
     async def save(self) -> None:
         """Save the market time and prices, and outside of the database where it stands. Raises
         StoreUnavailable."""
-        marks = {s: m.mark for s, m in self._machine.market.symbols.items()}
-        await self._repository.save_market_time(self._machine.bus.now, marks)
+        if not self._keep_place():
+            marks = self._machine.market.marks()
+            await self._repository.save_market_time(self._machine.bus.now, marks)
         seen = await self._repository.witnessed()
         try:
             await asyncio.to_thread(self._witness.write, seen)

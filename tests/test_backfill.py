@@ -10,7 +10,7 @@ import pytest
 
 from engine.core.events import BarClosed, FeedChanged
 from engine.core.model import MINUTE, Bar
-from engine.feeds.base import Feed, Publish
+from engine.feeds.base import Feed, Played, Publish
 from engine.feeds.clock import SystemClock
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.settings import Settings
@@ -72,7 +72,7 @@ class Script:
         self.session = Session(settings, parts=Parts(feed=self._make))
         self.first = SystemClock().now() // MINUTE * MINUTE - 600 * MINUTE
 
-    def _make(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
+    def _make(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         self.feed = Live(lambda symbol, count, until: self._history(self, until))
         return self.feed
 

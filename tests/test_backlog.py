@@ -1,8 +1,9 @@
 """Facts that wait for a disk that does not follow: none is lost, and they do not grow for ever."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from engine.ops.settings import Settings
 from engine.runtime import Parts
 from engine.store import sqlite, writer
 from engine.store.journal import JournalReader
-from engine.store.repository import Repository
+from engine.store.repository import NOTHING, Repository
 from tests.session import journals, rows, running, zigzag
 from tests.test_database_faults import locked_file
 
@@ -24,9 +25,9 @@ from tests.test_database_faults import locked_file
 class SlowDisk(Repository):
     """Takes a tenth of a second for each batch of facts."""
 
-    async def record(self, facts: Sequence[Event]) -> None:
+    async def record(self, facts: Sequence[Event], standing: Mapping[str, Any] = NOTHING) -> None:
         await asyncio.sleep(0.1)
-        await super().record(facts)
+        await super().record(facts, standing)
 
 
 def facts_of(settings: Settings) -> int:

@@ -23,7 +23,6 @@ from engine.core.model import (
     Instrument,
     Order,
     OrderPurpose,
-    OrderState,
     OrderTerms,
     OrderType,
     Quote,
@@ -38,9 +37,9 @@ class PaperBroker(BaseBroker):
     it says is said in `on_market`, and its stream has nothing to add.
 
     It keeps nothing of its own on disk: `restore` gives it back orders, positions and cash of a
-    former session, as the database has them. An order whose submit was not recorded before a crash
-    is then unknown to it, and was never filled. From there it keeps books of its own, by its fills
-    alone: its statement does not look at the engine's.
+    former session, as the database has them. What was on its way to it when the engine died has
+    got there: an order whose intent is durable, and the terms of a replace. From there it keeps
+    books of its own, by its fills alone: its statement does not look at the engine's.
     """
 
     name = "paper"
@@ -63,8 +62,11 @@ class PaperBroker(BaseBroker):
 
     def restore(self, restored: Restored) -> None:
         """Go on with the orders that are open, what is held, and the cash."""
-        orders = (o for o in restored.orders if o.is_open and o.state is not OrderState.INTENDED)
+        orders = [o for o in restored.orders if o.is_open]
         self._exchange.restore(orders, self._now(), _trailed(restored))
+        for order in orders:
+            if order.pending_terms is not None:
+                self._exchange.replace(order.client_order_id, order.pending_terms, self._now())
         self._cash = restored.cash
         for position in restored.positions:
             self._hold(position.symbol, position.quantity)
@@ -100,9 +102,7 @@ class PaperBroker(BaseBroker):
     def on_market(self, event: QuoteUpdate | BarClosed) -> Sequence[Event]:
         reports, self._unsaid = self._unsaid, []
         if isinstance(event, QuoteUpdate):
-            if event.quote.is_sound:
-                self._quotes[event.quote.symbol] = event.quote
-            reports += self._exchange.on_quote(event.quote)
+            reports += self._on_quote(event)
         elif event.live:
             reports += self._exchange.on_bar(event.bar)
         for fill in [report.fill for report in reports if report.fill is not None]:
@@ -110,6 +110,14 @@ class PaperBroker(BaseBroker):
             self._cash += fill.cash_change
             self._hold(fill.symbol, fill.side.sign * fill.quantity)
         return reports
+
+    def _on_quote(self, event: QuoteUpdate) -> list[ExecutionReport]:
+        if event.quote.is_sound:
+            self._quotes[event.quote.symbol] = event.quote
+        if event.live:
+            return self._exchange.on_quote(event.quote)
+        self._exchange.on_past_quote(event.quote)
+        return []
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         return self._exchange.open_orders()

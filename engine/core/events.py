@@ -45,7 +45,10 @@ class Event(Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class QuoteUpdate(Event, frozen=True, gc=False):
+    """The best bid or ask changed. `live` is False for the last quote before a start."""
+
     quote: Quote
+    live: bool = True
 
 
 class BarClosed(Event, frozen=True, gc=False):

@@ -1,6 +1,6 @@
 """The machine: one event in, its effects out. Everything that decides is wired here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -103,7 +103,7 @@ from engine.core.execution.context import Context
 from engine.core.execution.desk import Desk
 from engine.core.execution.rules import ExecutionRules
 from engine.core.market import Market
-from engine.core.model import NANOS, Instrument, Mode, OrderPurpose, StopAction
+from engine.core.model import NANOS, Instrument, Mode, Order, OrderPurpose, StopAction
 from engine.core.orders import OrderBook
 from engine.core.parts import KilledParts
 from engine.core.pauses import Pauses
@@ -284,20 +284,54 @@ class Machine:
             "clock_offset": self.safety.clock_offset.offset,
             "store_available": self.safety.store_available,
             "brokers": list(self.safety.brokers.values()),
-            "marks": {symbol: m.mark for symbol, m in self.market.symbols.items()},
+            "marks": self.market.marks(),
             **self.risk.state(),
             "compliance": self.compliance.state(),
             "records": self.records.records,
             "strategy_files": self.runner.files,
-            "strategies": [
-                [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
-                for run in self.runner.runs.values()
-            ],
+            "strategies": self._strategies(),
         }
 
     def state_hash(self) -> str:
         """SHA-256 of the state; floats enter with all their bits, NaN as null."""
-        return sha256(msgspec.json.encode(self.state(), order="deterministic")).hexdigest()
+        return _hash(self.state())
+
+    def books(self) -> dict[str, Any]:
+        """What a restart brings back, as plain values: money, positions, what is open and what
+        protects it, the limits and what counts against them, and where the strategies stand.
+
+        A recording that is played with restarts ends with the same books as without. Left out of
+        `state` is what names a session or is its own: sequence numbers and the ids of the stops
+        that hold them, when a broker was last asked, what was rejected here and is tried again, the
+        orders that are over, and `equity_estimate`, whose last bits are of the additions that
+        led there.
+        """
+        return {
+            "cash": self.portfolio.cash,
+            "positions": _sorted(self.portfolio.positions.values()),
+            "orders": sorted(map(_terms, self.orders.open.values())),
+            "brackets": _sorted(self.desk.protection.brackets.values()),
+            "kill": self.safety.kill,
+            "killed_parts": _sorted(self.parts.killed.values()),
+            "marks": self.market.marks(),
+            "limits": self.risk.limits,
+            "day": [self.risk.day_equity, self.risk.peak_equity],
+            "losses": {name: losses for name, losses in self.risk.losses.items() if losses},
+            "records": _sorted(self.records.records),
+            "violations": self.compliance.violations,
+            "strategy_files": self.runner.files,
+            "strategies": self._strategies(),
+        }
+
+    def books_hash(self) -> str:
+        """SHA-256 of the books, as `state_hash` of the state."""
+        return _hash(self.books())
+
+    def _strategies(self) -> list[Any]:
+        return [
+            [run.name, run.enabled, run.failed, [s.last_side for s in run.slots.values()]]
+            for run in self.runner.runs.values()
+        ]
 
     def _send_nothing_in_a_dry_run(self) -> None:
         may_leave = self.orders.gate
@@ -501,3 +535,34 @@ class Machine:
             self.bus.drain()
         except Exception as another:
             self._stop_on(another)
+
+
+def _hash(values: dict[str, Any]) -> str:
+    return sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
+
+
+def _sorted(values: Iterable[Struct]) -> list[Struct]:
+    """In an order that does not depend on which came first."""
+    return sorted(values, key=msgspec.json.encode)
+
+
+def _terms(order: Order) -> list[str]:
+    """What an open order asks for, and what came of it so far."""
+    return [
+        str(value)
+        for value in (
+            order.strategy,
+            order.symbol,
+            order.purpose,
+            order.side,
+            order.type,
+            *msgspec.structs.astuple(order.terms),
+            order.time_in_force,
+            order.state,
+            order.filled,
+            order.avg_price,
+            order.stop_loss,
+            order.take_profit,
+            order.trail,
+        )
+    ]

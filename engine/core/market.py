@@ -106,6 +106,10 @@ class Market:
                 market.stale = True
                 self._bus.publish(FeedStale(market.instrument.symbol, age))
 
+    def marks(self) -> dict[str, float]:
+        """The last price of each symbol, NaN before any came."""
+        return {symbol: market.mark for symbol, market in self.symbols.items()}
+
     def is_fresh(self, symbol: str) -> bool:
         """Whether `symbol` has a price that is not older than the limit."""
         market = self.symbols[symbol]

@@ -104,7 +104,7 @@ class SimulatedExchange:
         """Take back the open orders of a former session. `trailed` is how far the stops of trailing
         stops had followed the price, by client order id."""
         for order in orders:
-            self._rest(order, now)
+            self._rest(order, now, order.created_ts)
             if trailed and order.client_order_id in trailed:
                 resting = self._resting[order.symbol][order.client_order_id]
                 resting.go_on_from(float(trailed[order.client_order_id]))
@@ -116,7 +116,7 @@ class SimulatedExchange:
             return self._answers[key]
         if reason := self._objection(order):
             return self._answer(key, OrderState.REJECTED, now, reason=reason)
-        return self._rest(order, now)
+        return self._rest(order, now, now)
 
     def cancel(self, client_order_id: str, now: int) -> ExecutionReport | CancelRejected:
         resting = self._find_resting(client_order_id)
@@ -173,13 +173,14 @@ class SimulatedExchange:
             return f"unknown symbol {order.symbol}"
         return order_fault(order, instrument, CAPABILITIES)
 
-    def _rest(self, order: Order, now: int) -> ExecutionReport:
+    def _rest(self, order: Order, now: int, since: int) -> ExecutionReport:
+        """The order works, as it has `since` that time."""
         expires = 0
         if order.time_in_force is TimeInForce.DAY:
             calendar = self._instruments[order.symbol].calendar
-            expires = self._calendars.session_end(calendar, now)
+            expires = self._calendars.session_end(calendar, since)
             self._next_expiry = min(self._next_expiry, expires or NEVER)
-        resting = Resting(order, now, expires)
+        resting = Resting(order, since, expires)
         self._resting.setdefault(order.symbol, {})[order.client_order_id] = resting
         if order.oco_group:
             self._groups.setdefault(order.oco_group, {})[order.client_order_id] = resting
@@ -250,6 +251,11 @@ class SimulatedExchange:
             if resting.at_once:
                 self._cancel_rest(resting, quote.ts, reports)
         return reports
+
+    def on_past_quote(self, quote: Quote) -> None:
+        """The last quote of a former session: what rested then has had its chance at it."""
+        for resting in self._resting.get(quote.symbol, {}).values():
+            resting.quoted |= resting.active <= quote.ts
 
     def on_bar(self, bar: Bar) -> list[ExecutionReport]:
         """Fill what this bar fills, of the orders that were there before it began."""

@@ -37,7 +37,7 @@ class Resting:
         self.stop = _float(order.stop_price)
         trails = order.type is OrderType.TRAILING_STOP
         self.trail = _float(order.trail) if trails else None
-        self.triggered = order.type in (OrderType.MARKET, OrderType.LIMIT)
+        self.triggered = order.type in (OrderType.MARKET, OrderType.LIMIT) or bool(order.filled)
         self.quoted = False
 
     @property

@@ -2,13 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engine.core.events import Event
-from engine.core.model import Bar, Instrument
+from engine.core.model import Bar, Instrument, Quote
 from engine.feeds.clock import Clock
 
 Publish = Callable[[Event], None]
+
+MOST_PAST = 20_000
+"""Bars of a minute: two weeks of a market that never closes."""
+
+
+class Played(NamedTuple):
+    """How far a recording was played: up to the time `ts` (ns UTC), and of what it has at that time
+    the first `events`. None is what was known at it: all but the quotes that open then."""
+
+    ts: int
+    events: int | None = None
 
 
 class Feed(Protocol):
@@ -38,6 +49,20 @@ class Feed(Protocol):
     def history(self, symbol: str, count: int, until: int) -> list[Bar]:
         """The last `count` bars of `symbol` that are known at `until` (ns UTC), oldest first; fewer
         where there are not so many."""
+        ...
+
+    @property
+    def played(self) -> Played | None:
+        """Where a recording goes on after a restart. None where it has nothing left to play, and
+        where market time is now."""
+        ...
+
+    def past(self, count: int, since: int) -> list[Bar | Quote]:
+        """What was known at the start, in the order in which it came: of each symbol the bars that
+        closed after `since` (ns UTC) and `count` before them, and of a recording the last quote.
+
+        No more than `MOST_PAST` bars of a symbol: what is older weighs nothing any more.
+        """
         ...
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:

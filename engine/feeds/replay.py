@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from math import isfinite
@@ -9,10 +11,12 @@ from operator import attrgetter
 
 from engine.core.events import BarClosed, FeedChanged, QuoteUpdate
 from engine.core.model import DAY, MINUTE, NANOS, Bar, Quote, utc
-from engine.feeds.base import Publish
+from engine.feeds.base import MOST_PAST, Played, Publish
 from engine.feeds.clock import NanosecondSource, ReplayClock
 from engine.feeds.recordings import Recordings
 from engine.ops.errors import UserError
+
+_ts = attrgetter("ts")
 
 HOUR = 60 * MINUTE
 SKIP_AFTER = HOUR
@@ -38,9 +42,9 @@ def merged(
 def _in_time_order(
     recordings: Recordings,
     symbols: Iterable[str],
-    start: int | None,
-    end: int | None,
-    quotes: bool,
+    start: int | None = None,
+    end: int | None = None,
+    quotes: bool = False,
 ) -> list[Bar | Quote]:
     tapes = [recordings.tape(symbol).between(start, end) for symbol in symbols]
     values: list[Bar | Quote] = []
@@ -51,7 +55,7 @@ def _in_time_order(
         values += [quote for tape in tapes for quote in tape.opening]
     # The sort is stable, so what was put first stays first at equal times; and the parts are in
     # order already, which it finds and merges.
-    values.sort(key=attrgetter("ts"))
+    values.sort(key=_ts)
     return values
 
 
@@ -65,9 +69,10 @@ class ReplayFeed:
     """Plays the bars and quotes of `symbols` from `start` (ns UTC) on.
 
     `speed` is a multiple of real time, 0 for as fast as possible. What became known up to `start`
-    is `history`. Where no symbol has data for more than an hour, time is skipped, and said so.
-    After the end market time goes on in real time, so that an order in doubt is asked about again.
-    `wall` is the monotonic clock (ns) that the speed refers to.
+    is `past`: of what the recordings have at that very time the first `done` events, by default
+    all but the opening quotes. Where no symbol has data for more than an hour, time is skipped, and
+    said so. After the end market time goes on in real time, so that an order in doubt is asked
+    about again. `wall` is the monotonic clock (ns) that the speed refers to.
     """
 
     name = "replay"
@@ -80,6 +85,7 @@ class ReplayFeed:
         start: int,
         speed: float,
         wall: NanosecondSource = time.monotonic_ns,
+        done: int | None = None,
     ) -> None:
         self._recordings = recordings
         self._symbols = tuple(symbols)
@@ -87,6 +93,9 @@ class ReplayFeed:
         self._wall = wall
         self.clock = ReplayClock(start, _checked(speed), wall)
         self.instruments = tuple(map(recordings.instrument, self._symbols))
+        self._done = done
+        self._played = Played(start, done)
+        self._values: list[Bar | Quote] = []
         self._publish: Publish | None = None
         self._steered = asyncio.Event()
         self._ended = False
@@ -100,11 +109,51 @@ class ReplayFeed:
         bars = self._recordings.bars(symbol, end=until)
         return bars[max(0, len(bars) - count) :]
 
+    @property
+    def played(self) -> Played | None:
+        return None if self._ended else self._played
+
+    def past(self, count: int, since: int) -> list[Bar | Quote]:
+        values = self._all()
+        kept: list[Bar | Quote] = []
+        quoted: set[str] = set()
+        bars: Counter[str] = Counter()
+        before: Counter[str] = Counter()
+        for value in reversed(values[: self._begin(values)]):
+            symbol = value.symbol
+            if isinstance(value, Bar):
+                bars[symbol] += 1
+                before[symbol] += value.ts <= since
+                if bars[symbol] <= MOST_PAST and before[symbol] <= count:
+                    kept.append(value)
+            elif symbol not in quoted:
+                quoted.add(symbol)
+                kept.append(value)
+        return kept[::-1]
+
+    def _all(self) -> list[Bar | Quote]:
+        """All that is recorded of the symbols, in time order."""
+        if not self._values:
+            self._values = _in_time_order(self._recordings, self._symbols, quotes=True)
+        return self._values
+
+    def _begin(self, values: list[Bar | Quote]) -> int:
+        """How many of `values` are past at the start."""
+        return bisect_left(values, self._start, key=_ts) + self._known()
+
+    def _known(self) -> int:
+        """How many of those that come at the start are past."""
+        if self._done is not None:
+            return self._done
+        tapes = [self._recordings.tape(symbol) for symbol in self._symbols]
+        known = (value for tape in tapes for value in (*tape.closing, *tape.bars))
+        return sum(value.ts == self._start for value in known)
+
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         """Play to the end of the recordings. Raises RecordingError where a file cannot be read."""
-        values = await asyncio.to_thread(
-            _in_time_order, self._recordings, self._symbols, self._start, None, True
-        )
+        everything = await asyncio.to_thread(self._all)
+        values = everything[self._begin(everything) :]
+        self._played = Played(self._start, self._known())
         self._publish = publish
         self.clock.advance_to(self._start)
         self._announce(f"playing from {_iso(self._start)}")
@@ -155,7 +204,12 @@ class ReplayFeed:
                 burst_end = self._wall() + YIELD_AFTER
             while ready is not None and not ready.is_set():
                 await ready.wait()
+            self._played = self._after(value)
             publish(_event(value))
+
+    def _after(self, value: Bar | Quote) -> Played:
+        ts, events = self._played
+        return Played(value.ts, (events or 0) + 1 if value.ts == ts else 1)
 
     async def _skip_to(self, ts: int) -> None:
         await self._wait_for(self.clock.now())

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import count
+from operator import attrgetter
 from random import Random
 
 from engine.core.events import BarClosed, FeedChanged, QuoteUpdate
@@ -76,6 +77,16 @@ class SyntheticFeed:
             bars.append(bar)
             ts, close = ts - self._interval, open_
         return bars[::-1]
+
+    @property
+    def played(self) -> None:
+        """Its market time is now."""
+
+    def past(self, count: int, since: int) -> list[Bar | Quote]:
+        """`count` bars of each symbol; nobody saw the ones before a restart form."""
+        names = (instrument.symbol for instrument in self.instruments)
+        bars = [bar for name in names for bar in self.history(name, count, self._start)]
+        return sorted(bars, key=attrgetter("ts"))
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         publish(FeedChanged(self.name, "connected", ts=self.clock.now()))

@@ -28,9 +28,9 @@ from sqlalchemy.exc import SAWarning
 from engine.brokers.base import BaseBroker
 from engine.build import exchange_rules
 from engine.core.events import Restored, ResumeSymbol, TripKillSwitch
-from engine.core.model import DAY, Instrument
+from engine.core.model import DAY, Instrument, nanos
 from engine.core.sessions import Calendars
-from engine.feeds.base import Feed
+from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
 from engine.ops.errors import UserError
@@ -308,11 +308,16 @@ class _Life:
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    def _feed(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
+    def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         recordings = Recordings(settings.replay_dir)
-        start = max(int(settings.replay_start.timestamp() * 1e9), resume_at or 0)
+        start, done = resume or Played(nanos(settings.replay_start))
         return ReplayFeed(
-            recordings, recordings.symbols, start, settings.replay_speed, self.loop.time_ns
+            recordings,
+            recordings.symbols,
+            start,
+            settings.replay_speed,
+            self.loop.time_ns,
+            done,
         )
 
     def _brokers(

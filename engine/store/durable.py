@@ -55,10 +55,18 @@ Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
 
 
 class Market(Struct, frozen=True):
-    """The market time (ns UTC) and the mark prices at it."""
+    """The market time (ns UTC) and the mark prices at it. Of a recording that goes on there,
+    `events` is how many of those that it has at that time were played."""
 
     ts: int
     marks: dict[str, float]
+    events: int | None = None
+
+
+def market_at(ts: int, marks: Mapping[str, float], events: int | None = None) -> Market:
+    """A mark that is no finite number is no price, and is left out."""
+    known = {symbol: mark for symbol, mark in marks.items() if isfinite(mark)}
+    return Market(ts, known, events)
 
 
 class AccountState(Struct, frozen=True):

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.core.events import Event, Restored, TradingDayStarted
+from engine.core.events import ConfigUsed, Event, Restored, TradingDayStarted
 from engine.core.model import ZERO, Bar, Fill, Order, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
@@ -29,7 +29,7 @@ from engine.store import DuplicateIntent, StoreUnavailable, ledger, models
 from engine.store.account_state import put, read_state
 from engine.store.audit import RECORDED_HEAD, AuditHead, head_of
 from engine.store.database import FAULTS, open_database, reason_of, transact
-from engine.store.durable import Market
+from engine.store.durable import Market, market_at
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.recording import Tail, next_session, read_tail, record
@@ -38,6 +38,8 @@ from engine.store.statements import insert_new, upsert, values_of
 from engine.store.witness import ORDERS, Witnessed, difference
 
 T = TypeVar("T")
+
+NOTHING: Mapping[str, Any] = {}
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,14 @@ class Repository:
         if not await self.commit_intents([order]):
             raise DuplicateIntent(order.client_order_id)
 
-    async def commit_intents(self, orders: Sequence[Order]) -> frozenset[str]:
-        """Make `orders` durable before they may leave: all of them or, where it raises, none.
+    async def commit_intents(
+        self,
+        orders: Sequence[Order],
+        facts: Sequence[Event] = (),
+        standing: Mapping[str, Any] = NOTHING,
+    ) -> frozenset[str]:
+        """Make `orders` durable before they may leave, and with them what `record` takes: all of it
+        or, where it raises, nothing.
 
         Returns the client order ids that are new; the others were committed before. Where the
         server is lost while it commits, the rows are looked for: what is there then is these.
@@ -95,24 +103,20 @@ class Repository:
             new.update(connection.scalars(self._insert_intents, rows))
 
         try:
-            await self._transact(insert)
+            await self._write(facts, standing, insert)
         except StoreUnavailable:
             if not (new and await self._has_orders(new)):
                 raise
         return frozenset(new)
 
-    async def record(self, facts: Sequence[Event]) -> None:
+    async def record(self, facts: Sequence[Event], standing: Mapping[str, Any] = NOTHING) -> None:
         """Record stamped `facts` in one transaction: all of them or, where it raises, none.
 
         A fact of this session that is recorded already is passed over, so a batch may be given
         again. The facts of one input belong in one batch: an order's fill is then never recorded
-        without its position.
+        without its position. `standing` are fields of `AccountState` that no facts make.
         """
-        tail, self._tail = self._tail, None  # not known where this fails half-way
-        write = partial(self._record, tail=tail, facts=facts)
-        self._tail = after = await self._transact(write)
-        if any(isinstance(fact, TradingDayStarted) for fact in facts):
-            log.info("audit head %s", after.head)
+        await self._write(facts, standing)
 
     async def save_equity(self, ts: int, equity: Decimal, cash: Decimal, peak: float) -> None:
         """Add a point to the equity curve, and keep the high-water mark where it is a number."""
@@ -126,10 +130,8 @@ class Repository:
         await self._transact(save)
 
     async def save_market_time(self, ts: int, marks: Mapping[str, float]) -> None:
-        """Keep the market time and the mark prices, from which a replay goes on after a restart.
-        A mark that is no finite number is no price, and is left out."""
-        known = {symbol: mark for symbol, mark in marks.items() if isfinite(mark)}
-        await self._transact(partial(put, values={"market": Market(ts, known)}))
+        """Keep the market time and the mark prices. One that is no finite number is left out."""
+        await self._transact(partial(put, values={"market": market_at(ts, marks)}))
 
     async def save_bars(self, bars: Sequence[Bar], oldest: int) -> None:
         """Keep bars that the engine decided on, and let go of those that closed before `oldest`.
@@ -158,10 +160,18 @@ class Repository:
             partial(restored, starting_cash=starting_cash, day_start_ts=day_start_ts)
         )
 
-    async def last_market_ts(self) -> int | None:
-        """The market time last saved; None before the first."""
+    async def last_market(self) -> Market | None:
+        """The market time last saved, and the prices at it; None before the first."""
         account, _ = await self._read(read_state)
-        return account.market.ts if account.market else None
+        return account.market
+
+    async def first_start(self) -> int | None:
+        """The market time at which the account's first session began; None before it."""
+        audit = models.AuditLog
+        query = (
+            select(audit.ts).where(audit.kind == ConfigUsed.__name__).order_by(audit.id).limit(1)
+        )
+        return await self._read(lambda c: c.scalar(query))
 
     async def ledger_check(self) -> list[str]:
         """What does not agree: cash, positions and filled quantities against the executions.
@@ -232,6 +242,25 @@ class Repository:
                 f"be read ({clean(str(error))})",
                 "restore it from a backup",
             ) from error
+
+    async def _write(
+        self,
+        facts: Sequence[Event],
+        standing: Mapping[str, Any],
+        before: Callable[[Connection], None] | None = None,
+    ) -> None:
+        """Record in one transaction; `before` is done in it first."""
+        tail, self._tail = self._tail, None  # not known where this fails half-way
+
+        def write(connection: Connection) -> Tail | None:
+            if before is not None:
+                before(connection)
+            put(connection, standing)
+            return self._record(connection, tail, facts) if facts else tail
+
+        self._tail = after = await self._transact(write)
+        if after and any(isinstance(fact, TradingDayStarted) for fact in facts):
+            log.info("audit head %s", after.head)
 
     def _record(self, connection: Connection, tail: Tail | None, facts: Sequence[Event]) -> Tail:
         # From the first try on: its facts may be there although its commit was not answered.

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any, NamedTuple
 
 from engine.core.events import Event, IntentCommitted, IntentFailed, StoreChanged
 from engine.core.model import Bar, Order
 from engine.store import StoreUnavailable
-from engine.store.repository import Repository
+from engine.store.repository import NOTHING, Repository
 
 BATCH = 100
 RETRY_S = 1.0
@@ -28,6 +29,13 @@ def _nothing() -> None:
     """Nobody waits for the writer."""
 
 
+class Batch(NamedTuple):
+    """The facts of one input, and the fields of `AccountState` that no facts make."""
+
+    facts: Sequence[Event]
+    standing: Mapping[str, Any]
+
+
 class StoreWriter:
     """Writes what the machine emits, and answers each intent with IntentCommitted or IntentFailed.
 
@@ -37,6 +45,10 @@ class StoreWriter:
     whoever makes facts of market data must make no more while it `is_full`. Bars come last: those
     of the newest `bars_ns` are kept, none where that is 0, and where more than `BARS_KEPT` wait the
     oldest are let go.
+
+    With `whole`, intents are committed in one transaction with all the facts before them: the
+    database is then always as it was after one of the batches, whenever the process dies. It costs
+    an order the time of that, so only what waits for its orders anyway, a recording, is so written.
     """
 
     def __init__(
@@ -47,12 +59,15 @@ class StoreWriter:
         bars_ns: int = 0,
         fell_behind: Callable[[], None] = _nothing,
         caught_up: Callable[[], None] = _nothing,
+        *,
+        whole: bool = False,
     ) -> None:
         self._repository = repository
         self._publish = publish
         self._overflow = overflow
         self._intents: deque[Order] = deque()
-        self._batches: deque[list[Event]] = deque()
+        self._batches: deque[Batch] = deque()
+        self._whole = whole
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -90,9 +105,9 @@ class StoreWriter:
         if len(self._bars) == BARS:
             self._save_bars_now()
 
-    def record(self, facts: list[Event]) -> None:
-        """Write the facts of one input, in one transaction."""
-        self._batches.append(facts)
+    def record(self, facts: Sequence[Event], standing: Mapping[str, Any] = NOTHING) -> None:
+        """Write the facts of one input, and what stands after them, in one transaction."""
+        self._batches.append(Batch(facts, standing))
         self._count(len(facts))
         self._start()
         if self.is_full:
@@ -146,11 +161,13 @@ class StoreWriter:
     async def _commit(self) -> None:
         """Commit the oldest intents, and let their orders leave before anything else is written."""
         orders = [self._intents.popleft() for _ in range(min(len(self._intents), BATCH))]
+        batches = list(self._batches) if self._whole else []
         try:
-            new = set(await self._repository.commit_intents(orders))
+            new = set(await self._repository.commit_intents(orders, *_together(batches)))
         except StoreUnavailable as error:
             self._lose(error, orders)
         else:
+            self._forget(batches)
             self._set_available(True)
             for order in orders:
                 self._publish(_answer(order.client_order_id, new))
@@ -158,23 +175,26 @@ class StoreWriter:
 
     async def _record(self) -> bool:
         """Write the oldest batches; False where the database is out of reach."""
-        facts: list[Event] = []
-        batches = 0
+        batches: list[Batch] = []
+        facts = 0
         for batch in self._batches:
-            if facts and len(facts) + len(batch) > BATCH:
+            facts += len(batch.facts)
+            if batches and facts > BATCH:
                 break
-            facts += batch
-            batches += 1
+            batches.append(batch)
         try:
-            await self._repository.record(facts)
+            await self._repository.record(*_together(batches))
         except StoreUnavailable as error:
             self._lose(error)
             return False
-        for _ in range(batches):
-            self._batches.popleft()
-        self._count(-len(facts))
+        self._forget(batches)
         self._set_available(True)
         return True
+
+    def _forget(self, batches: Sequence[Batch]) -> None:
+        """These are on disk."""
+        for _ in batches:
+            self._count(-len(self._batches.popleft().facts))
 
     async def _save_bars(self) -> bool:
         """Write the oldest bars; False where the database is out of reach."""
@@ -213,6 +233,16 @@ class StoreWriter:
             self._available = available
             log.warning("database %s", "is back" if available else f"is out of reach: {reason}")
             self._publish(StoreChanged(available, reason))
+
+
+def _together(batches: Iterable[Batch]) -> tuple[list[Event], dict[str, Any]]:
+    """All facts, and what stands after the last of them."""
+    facts: list[Event] = []
+    standing: dict[str, Any] = {}
+    for batch in batches:
+        facts += batch.facts
+        standing |= batch.standing
+    return facts, standing
 
 
 def _answer(client_order_id: str, new: set[str]) -> Event:

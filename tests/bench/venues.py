@@ -12,7 +12,7 @@ from engine.build import exchange_rules, make_feed
 from engine.core.events import CancelRejected, ExecutionReport, Restored
 from engine.core.model import Instrument, Order
 from engine.core.sessions import Calendars
-from engine.feeds.base import Feed
+from engine.feeds.base import Feed, Played
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.settings import Settings
 from engine.runtime import Parts
@@ -49,8 +49,8 @@ class Venues:
         self.at: dict[str, Venue] = {}
         self.parts = Parts(feed=self._feed, brokers=self._brokers)
 
-    def _feed(self, settings: Settings, resume_at: int | None, held: Collection[str]) -> Feed:
-        feed = make_feed(settings, resume_at, held)
+    def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+        feed = make_feed(settings, resume, held)
         assert isinstance(feed, SyntheticFeed)
         names = self.names
         feed.instruments = tuple(

@@ -102,7 +102,7 @@ async def test_a_day_order_that_is_over_is_told_with_the_next_market_data() -> N
 @pytest.mark.parametrize(
     ("state", "filled", "known"),
     [
-        (OrderState.INTENDED, 0, None),
+        (OrderState.INTENDED, 0, OrderState.ACCEPTED),
         (OrderState.SUBMITTED, 0, OrderState.ACCEPTED),
         (OrderState.ACCEPTED, 0, OrderState.ACCEPTED),
         (OrderState.PARTIALLY_FILLED, 4, OrderState.PARTIALLY_FILLED),
@@ -123,6 +123,39 @@ async def test_it_takes_back_the_orders_that_had_left(
     heard = broker.on_market(QUOTE)
     executed = [e.fill.quantity for e in heard if isinstance(e, ExecutionReport) and e.fill]
     assert executed == ([] if known is None else [10 - filled])
+
+
+async def test_the_terms_of_a_replace_that_was_under_way_have_arrived(broker: PaperBroker) -> None:
+    left = replace(
+        ORDER,
+        type=OrderType.LIMIT,
+        limit_price=Decimal(90),
+        state=OrderState.PENDING_REPLACE,
+        pending_quantity=Decimal(10),
+        pending_limit_price=Decimal(91),
+    )
+    broker.restore(Restored(Decimal(0), orders=(left,)))
+    (listed,) = await broker.get_open_orders()
+    assert listed.order.terms == left.pending_terms
+
+
+async def test_what_it_takes_back_fills_as_it_would_have(
+    broker: PaperBroker, heard: list[Event]
+) -> None:
+    """A bar that began before the restart fills an order that was there when it did; one that had
+    its chance at a quote waits for the next quote."""
+    await broker.connect(heard.append)
+    left = replace(ORDER, created_ts=START - MINUTE, state=OrderState.INTENDED)
+    bar = BarClosed(Bar("ACME", START, 100, 100, 100, 100, 1e6), ts=START)
+    broker.restore(Restored(Decimal(0), orders=(left,)))
+    broker.on_market(replace(QUOTE, live=False))
+    broker.on_market(bar)
+    assert heard == []
+    broker.restore(Restored(Decimal(0), orders=(left,)))
+    broker.on_market(bar)
+    (report,) = heard
+    assert isinstance(report, ExecutionReport)
+    assert report.state is OrderState.FILLED
 
 
 async def test_a_trailing_stop_goes_on_from_where_it_had_got_to(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.core.events import BarClosed, Event, FeedChanged, QuoteUpdate
-from engine.core.model import MINUTE, NANOS, Bar, nanos
-from engine.feeds.base import Feed
+from engine.core.model import MINUTE, NANOS, Bar, Quote, nanos
+from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import SAMPLES, RecordingError, Recordings
 from engine.feeds.replay import ReplayFeed, merged
 from engine.ops.errors import UserError
@@ -551,3 +551,54 @@ def test_events_are_new_each_time(samples: Recordings) -> None:
     assert first is not second
     assert isinstance(first, BarClosed)
     assert isinstance(first.bar, Bar)
+
+
+# --- where it goes on ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_it_goes_on_after_the_event_that_it_was_played_to(
+    small: Player, virtual: VirtualTime, number: int
+) -> None:
+    """Whichever that was, of several at one time too: none is missing, and none comes twice."""
+    events = [value(event) for event in merged(small.recordings, ["X"], quotes=True)]
+    last = events[number]
+    done = sum(event.ts == last.ts for event in events[: number + 1])
+    clock = virtual.loop.nanoseconds
+    feed = ReplayFeed(small.recordings, ["X"], last.ts, 0, clock, done)
+    heard: list[Event] = []
+    places: list[Played | None] = []
+
+    def publish(event: Event) -> None:
+        heard.append(event)
+        places.append(feed.played)
+
+    assert feed.past(100, 0)[-1] == last
+    virtual.run(feed.run(publish))
+    _, *played, _ = heard
+    assert [value(event) for event in played] == events[number + 1 :]
+    assert places[0] == Played(last.ts, done)
+    told = [event.ts for event in events]
+    assert places[1:-1] == [
+        Played(ts, told[: at + 1].count(ts)) for at, ts in enumerate(told) if at > number
+    ]
+
+
+def value(event: Event) -> Bar | Quote:
+    assert isinstance(event, BarClosed | QuoteUpdate)
+    return event.bar if isinstance(event, BarClosed) else event.quote
+
+
+def test_the_past_is_what_the_first_session_was_shown_and_all_since(samples: Recordings) -> None:
+    start = at("2018-04-05T10:00:00")
+    shown = ReplayFeed(samples, ["BTC-USD"], start, 0).past(2, start - 4 * MINUTE)
+    closes = [(v.ts - start) // MINUTE for v in shown if isinstance(v, Bar)]
+    assert closes == [-5, -4, -3, -2, -1, 0]
+    (quote,) = [v for v in shown if isinstance(v, Quote)]
+    assert quote.ts == start
+    assert shown.index(quote) == len(shown) - 2, "it closed before the bar did"
+
+
+def test_after_the_end_there_is_nothing_to_go_on_with(small: Player) -> None:
+    small.play(START, 0)
+    assert small.feed.played is None

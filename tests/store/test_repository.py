@@ -27,6 +27,7 @@ from engine.core.events import (
     CircuitBreakerState,
     CircuitBreakerTripped,
     CommandRefused,
+    ConfigUsed,
     DataRefused,
     Event,
     FillQuarantined,
@@ -81,6 +82,7 @@ from engine.core.model import (
 from engine.core.portfolio import Portfolio
 from engine.ops.errors import UserError
 from engine.store import DuplicateIntent, StoreUnavailable
+from engine.store.durable import market_at
 from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.store.restoring import EXECUTION_IDS_KEPT
@@ -141,7 +143,8 @@ def bought(stamp: Stamp, order: Order, fill: Fill, cash: Decimal) -> list[Event]
 
 async def test_a_new_account_has_its_starting_cash_and_nothing_else(store: Repository) -> None:
     assert await store.restore(CASH, None) == Restored(cash=CASH)
-    assert await store.last_market_ts() is None
+    assert await store.last_market() is None
+    assert await store.first_start() is None
     assert await store.ledger_check() == []
 
 
@@ -608,7 +611,26 @@ async def test_the_trading_day_the_peak_and_the_marks_are_restored(
     assert (restored.day, restored.day_equity) == ("2022-01-03", 100_250.5)
     assert restored.peak_equity == 101_000.25
     assert restored.marks == {"BTC-USD": 43_210.55, "AAPL": 0.1 + 0.2}
-    assert await store.last_market_ts() == 9_000
+    assert await store.last_market() == market_at(9_000, restored.marks)
+
+
+async def test_what_stands_is_kept_with_an_intent_and_its_facts_or_none_of_it(
+    store: Repository, place: Place, stamp: Stamp, make_order: MakeOrder
+) -> None:
+    order = make_order()
+    there, later = market_at(9_000, {"X": 1.0}, 3), market_at(9_500, {"X": 2.0}, 1)
+    facts = [stamp(ConfigUsed("a"), ts=8_000)]
+    await store.commit_intents([order], facts, {"market": there, "peak_equity": 7.0})
+    broken = [stamp(OrderAccepted(make_order(filled=Decimal("NaN"))))]
+    with pytest.raises(Exception, match="finite"):
+        await store.commit_intents([make_order("tb-2")], broken, {"market": later})
+    restored = await restart(store, place)
+    assert [each.client_order_id for each in restored.orders] == [order.client_order_id]
+    assert restored.peak_equity == 7.0
+    assert await store.last_market() == there
+    await store.record([stamp(ConfigUsed("b"), ts=9_700)], {"market": later})
+    assert await store.last_market() == later
+    assert await store.first_start() == 8_000
 
 
 async def test_what_is_no_number_does_not_keep_the_next_session_from_starting(

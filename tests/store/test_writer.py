@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -27,13 +28,15 @@ from .conftest import Database, MakeOrder, Stamp
 class Desk:
     """A running writer; `heard` is what it published."""
 
-    def __init__(self, store: Repository, database: Database, bars_ns: int = 0) -> None:
+    def __init__(
+        self, store: Repository, database: Database, bars_ns: int = 0, *, whole: bool = False
+    ) -> None:
         self.store = store
         self.rows = database.rows
         self.locked = database.locked
         self.heard: list[Event] = []
         self.overflows = 0
-        self.writer = StoreWriter(store, self._hear, self._overflow, bars_ns)
+        self.writer = StoreWriter(store, self._hear, self._overflow, bars_ns, whole=whole)
         self.on: Callable[[Event], None] = lambda _: None
         self._news = asyncio.Event()
 
@@ -109,6 +112,35 @@ async def test_an_intent_overtakes_the_facts_that_wait(
     assert told == [0]
     await desk.writer.flush()
     assert len(desk.rows("SELECT * FROM audit_log")) == 3 * writer.BATCH
+
+
+async def test_a_whole_writer_makes_an_intent_durable_with_the_facts_before_it(
+    store: Repository, database: Database, make_order: MakeOrder, stamp: Stamp
+) -> None:
+    """Where the intent cannot be written, the facts wait, and none of both is there."""
+    desk = Desk(store, database, whole=True)
+    told: list[tuple[int, int]] = []
+    task = asyncio.create_task(desk.writer.run())
+    desk.writer.record([a_fact(stamp) for _ in range(writer.BATCH)])
+    async with desk.locked():
+        desk.writer.record([a_fact(stamp)], {"peak_equity": 1.0})
+        desk.writer.commit(make_order())
+        await desk.until(2)
+        assert {type(event) for event in desk.heard} == {StoreChanged, IntentFailed}
+
+    def look(event: Event) -> None:
+        if isinstance(event, IntentCommitted):
+            facts, orders = (len(desk.rows(f"SELECT * FROM {t}")) for t in ("audit_log", "orders"))
+            told.append((facts, orders))
+
+    desk.on = look
+    desk.writer.record([a_fact(stamp)], {"peak_equity": 2.0})
+    desk.writer.commit(make_order("tb-2"))
+    await desk.writer.flush()
+    task.cancel()
+    assert told == [(writer.BATCH + 2, 1)]
+    assert desk.writer.waiting == 0
+    assert desk.rows("SELECT value FROM bot_state WHERE key = 'peak_equity'") == [("2.0",)]
 
 
 async def test_an_intent_that_follows_facts_at_once_goes_before_them(
@@ -281,9 +313,9 @@ async def test_of_many_intents_at_a_locked_database_none_waits_longer_than_the_f
     tries: list[int] = []
     commit = desk.store.commit_intents
 
-    async def counted(orders: Sequence[Order]) -> frozenset[str]:
+    async def counted(orders: Sequence[Order], *others: Any) -> frozenset[str]:
         tries.append(len(orders))
-        return await commit(orders)
+        return await commit(orders, *others)
 
     monkeypatch.setattr(desk.store, "commit_intents", counted)
     monkeypatch.setattr(writer, "BATCH", 3)

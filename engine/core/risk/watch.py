@@ -73,6 +73,8 @@ class LossWatch:
     # --- inputs and facts -----------------------------------------------------------------------
 
     def on_quote(self, event: QuoteUpdate) -> None:
+        if not event.live:
+            return
         if event.ts >= self.day.end:
             self._start_day(event.ts)
         equity = self._portfolio.equity_estimate
