@@ -8,10 +8,14 @@ were rejected here and never left.
 
 import asyncio
 import gzip
+import os
+import subprocess
+import sys
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from signal import SIGKILL
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +26,7 @@ from engine.core.model import Signal, nanos
 from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import INSTRUMENTS, SAMPLES, Recordings
 from engine.feeds.replay import ReplayFeed
-from engine.ops.settings import Settings
+from engine.ops.settings import Settings, env_text
 from engine.plugins import find_strategies
 from engine.runtime import Parts, Runtime
 from engine.simulation.runtime_world import Disk, Power
@@ -241,4 +245,50 @@ def test_each_strategy_comes_back_as_it_was(name: str, market: Path, tmp_path: P
     end = End(step=life.steps // 2)
     again, _ = played(account(tmp_path / "restarted", market, **alone), end)
     assert told.signals
+    assert again == told
+
+
+# --- sudden death --------------------------------------------------------------------------------
+
+CHILD = """
+import time
+from engine.host import EngineHost
+from engine.ops.settings import load_settings
+
+host = EngineHost(load_settings())
+host.start()
+while True:
+    time.sleep(0.005)
+    snapshot = host.latest()
+    if snapshot is not None:
+        print(sum(order.filled > 0 for order in snapshot.orders), flush=True)
+"""
+
+
+def killed(settings: Settings, fills: int) -> None:
+    """An engine in a process of its own, killed with -9 once it has filled so many orders."""
+    names = ("data_dir", "replay_dir", "replay_start", "replay_speed", "symbols", "strategies")
+    names += ("sizing", "entry_order_type", "max_trades_per_day", "max_consecutive_losses", "fps")
+    given = {name.upper(): env_text(getattr(settings, name)) for name in names}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        env=os.environ | given | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) >= fills:
+            break
+    process.kill()
+    process.communicate()
+    assert process.returncode == -SIGKILL, "it was there to be killed"
+
+
+def test_kill_9_changes_nothing(whole: tuple[Outcome, Life], market: Path, tmp_path: Path) -> None:
+    told, life = whole
+    settings = account(tmp_path, market, replay_speed=10_000, fps=10)
+    killed(settings, fills=10)
+    again, last = played(settings)
+    assert last.steps < life.steps
     assert again == told

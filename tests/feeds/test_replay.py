@@ -595,8 +595,8 @@ def test_the_past_is_what_the_first_session_was_shown_and_all_since(samples: Rec
     closes = [(v.ts - start) // MINUTE for v in shown if isinstance(v, Bar)]
     assert closes == [-5, -4, -3, -2, -1, 0]
     (quote,) = [v for v in shown if isinstance(v, Quote)]
-    assert quote.ts == start
-    assert shown.index(quote) == len(shown) - 2, "it closed before the bar did"
+    assert quote.ts == start - MINUTE
+    assert shown.index(quote) == len(shown) - 2, "it came before the last bar"
 
 
 def test_after_the_end_there_is_nothing_to_go_on_with(small: Player) -> None:
