@@ -74,14 +74,6 @@ class Portfolio:
             return None
         return Decimal(repr(market.mark))
 
-    def notional(self, symbol: str) -> Decimal | None:
-        """Unsigned value of what strategies hold of `symbol`; None where that has no price."""
-        gross = sum((abs(p.quantity) for p in self.positions.values() if p.symbol == symbol), ZERO)
-        if not gross:
-            return ZERO
-        mark = self.mark_price(symbol)
-        return None if mark is None else gross * mark
-
     def equity(self, price: Callable[[str], Decimal | None] | None = None) -> Decimal | None:
         """Cash and positions at `price` of each symbol, by default its mark price; None where a
         held symbol has no price."""

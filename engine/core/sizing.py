@@ -146,13 +146,13 @@ def sized(rules: SizingRules, strategy: str, c: Circumstances, most: Decimal) ->
 
 
 def fixed_fraction(
-    instrument: Instrument, price: Decimal, budget: Decimal, held: Decimal
+    instrument: Instrument, price: Decimal, budget: Decimal, taken: Decimal
 ) -> Decimal:
-    """The quantity that brings a position's notional to `budget`, less the notional `held`.
+    """The quantity that brings a symbol's notional to `budget`, of which so much is `taken`.
 
     Rounded down to the lot; zero where less than the smallest order is left.
     """
-    notional = budget * HEADROOM - held
+    notional = budget * HEADROOM - taken
     if notional <= 0 or price <= 0:
         return ZERO
     return _orderable(instrument, price, notional / price)

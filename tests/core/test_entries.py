@@ -96,8 +96,8 @@ def test_too_little_to_buy_is_blocked_with_the_numbers() -> None:
     (blocked,) = rig.facts(SignalBlocked)
     assert blocked.check == "size"
     assert blocked.reason == (
-        "nothing can be bought within the position size limit: 9.5 may be held, 0 is, and the "
-        "smallest order is 10"
+        "nothing can be bought within the position size limit: 9.5 may be held over all "
+        "strategies, 0 is or is on order, and the smallest order is 10"
     )
 
 

@@ -202,7 +202,7 @@ def test_equity_is_cash_and_positions_at_their_marks(books: Books) -> None:
     assert books.ledger.equity() == CASH + 75
     assert books.ledger.equity_estimate == 100_075
     assert measure(books.ledger, ()).exposure(["ACME"]) == 1075
-    assert books.ledger.notional("ACME") == 1075
+    assert measure(books.ledger, ()).notional("ACME") == 1075
 
 
 def test_the_estimate_follows_every_price_of_what_is_held(books: Books) -> None:
@@ -225,7 +225,7 @@ def test_a_held_symbol_without_a_price_is_unknown_and_never_worth_nothing(books:
     books.fill(Side.BUY, 10, 100)
     assert books.ledger.equity() is None
     assert measure(books.ledger, ()).exposure(["ACME"]) is None
-    assert books.ledger.notional("ACME") is None
+    assert measure(books.ledger, ()).notional("ACME") is None
     assert isnan(books.ledger.equity_estimate)
     books.quote(100)
     assert books.ledger.equity() == CASH
@@ -240,7 +240,7 @@ def test_a_held_symbol_that_the_feed_does_not_have_is_unknown_too(books: Books) 
 
 
 def test_what_is_not_held_is_worth_nothing_whatever_its_price(books: Books) -> None:
-    assert books.ledger.notional("COIN") == 0
+    assert measure(books.ledger, ()).notional("COIN") == 0
     assert measure(books.ledger, ()).held == {}
     assert books.ledger.equity() == CASH
 
@@ -249,7 +249,7 @@ def test_long_and_short_of_two_strategies_both_count_as_exposure(books: Books) -
     books.quote(100)
     books.fill(Side.BUY, 10, 100, strategy="a")
     books.fill(Side.SELL, 4, 100, strategy="b")
-    assert books.ledger.notional("ACME") == 1400
+    assert measure(books.ledger, ()).notional("ACME") == 1400
     assert books.ledger.equity() == CASH
 
 

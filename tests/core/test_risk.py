@@ -25,6 +25,7 @@ from engine.core.events import (
 from engine.core.matching import ExchangeRules
 from engine.core.model import MINUTE, OrderPurpose, OrderState, Position, Side
 from engine.core.risk import RiskLimits, Usage
+from engine.core.sizing import Sizing, SizingRules
 from tests.core.rig import ACME, COIN, START, Rig, facts_of
 
 CASH = Decimal(100_000)
@@ -146,6 +147,31 @@ def test_another_strategys_position_in_the_symbol_counts() -> None:
     full = Rig("puppet", "other", restored=holding(50))
     full.signal(Side.BUY, strategy="other")
     assert blocks(full) == ["size"]
+
+
+def test_an_entry_takes_the_room_that_another_strategys_open_entry_leaves() -> None:
+    sizing = SizingRules(Sizing.parse("fixed_quantity:30"))
+    rig = Rig("puppet", "other", "third", sizing=sizing)
+    rig.hold = {CommitIntent}
+    rig.quote(100)
+    for strategy in ("puppet", "other", "third"):
+        rig.signal(Side.BUY, strategy=strategy)
+    rig.release()
+    sizes = {o.strategy: o.quantity for o in rig.submits(OrderPurpose.ENTRY)}
+    assert sizes == {"puppet": 30, "other": 19}, "99 % of 5,000, less 30 at 100.50"
+    (blocked,) = rig.facts(SignalBlocked)
+    assert (blocked.signal.strategy, blocked.check) == ("third", "size")
+    assert "5000 may be held over all strategies, 4924.50 is or is on order" in blocked.reason
+
+
+def test_the_most_of_one_order_is_not_taken_up_by_another_strategys() -> None:
+    rig = Rig("puppet", "other", limits=limits(max_order_notional=Decimal(1005)))
+    rig.hold = {CommitIntent}
+    rig.quote(100)
+    for strategy in ("puppet", "other"):
+        rig.signal(Side.BUY, strategy=strategy)
+    rig.release()
+    assert [order.quantity for order in rig.submits(OrderPurpose.ENTRY)] == [9, 9]
 
 
 @pytest.mark.parametrize(("pct", "blocked"), [("3.015", []), ("3.0149", ["exposure"])])

@@ -99,20 +99,21 @@ class Entries:
         return rules.entry_time_in_force if limit else TimeInForce.GTC
 
     def _order(self, signal: Signal) -> Order | Blocked:
-        """An entry sized within the position limit; why there is none where it cannot be."""
+        """An entry sized within what the position limit leaves, when all that strategies hold of the
+        symbol and have on order is taken from it; why there is none where it cannot be."""
         context, limits = self._context, self._context.risk.limits
         instrument = context.market.symbols[signal.symbol].instrument
         ask = context.market.ask(signal.symbol)
         touch = Decimal(repr(ask))
         limit, worst = self._prices(instrument, touch)
-        equity = context.portfolio.equity()
-        held = context.portfolio.notional(signal.symbol)
-        if equity is None or held is None or worst <= 0:
+        books = context.risk.books()
+        equity, taken = books.equity, books.notional(signal.symbol)
+        if equity is None or taken is None or worst <= 0:
             return "size", "equity is unknown: a held symbol has no price"
-        budget = context.risk.budget(signal.symbol, equity)
-        most = fixed_fraction(instrument, worst, budget, held)
+        budget = context.risk.budget(signal.symbol, equity, taken)
+        most = fixed_fraction(instrument, worst, budget, taken)
         if not most:
-            return "size", _too_small(instrument, worst, budget, held)
+            return "size", _too_small(instrument, worst, budget, taken)
         stop_loss_pct = context.risk.limits_of(signal.symbol).stop_loss_pct
         stop = instrument.price(signal.stop_price or ask * (1 - float(stop_loss_pct) / 100))
         size = self._size(signal, instrument, worst, stop, equity, most)
@@ -255,12 +256,13 @@ def _given(
     return max(instrument.price(exact), instrument.tick)
 
 
-def _too_small(instrument: Instrument, price: Decimal, budget: Decimal, held: Decimal) -> str:
+def _too_small(instrument: Instrument, price: Decimal, budget: Decimal, taken: Decimal) -> str:
     """In numbers, why nothing can be bought."""
     least = max(instrument.lot * price, instrument.min_notional)
     return (
-        f"nothing can be bought within the position size limit: {budget:.6g} may be held, "
-        f"{held:.6g} is, and the smallest order is {least.normalize():f}"
+        f"nothing can be bought within the position size limit: {budget:.6g} may be held over all "
+        f"strategies, {taken:.6g} is or is on order, and the smallest order is "
+        f"{least.normalize():f}"
     )
 
 

@@ -110,9 +110,14 @@ class Risk:
         """The limits of positions in `symbol`."""
         return self.position.of(symbol)
 
-    def budget(self, symbol: str, equity: Decimal) -> Decimal:
-        """The largest notional that a position in `symbol` may be brought to by one order."""
-        return self.position.budget(symbol, equity)
+    def budget(self, symbol: str, equity: Decimal, taken: Decimal) -> Decimal:
+        """The largest notional that `symbol`, of which so much is `taken`, may be brought to by one
+        order."""
+        return self.position.budget(symbol, equity, taken)
+
+    def books(self) -> Books:
+        """What the account has at stake, the open orders of all strategies at their worst."""
+        return self._measure()
 
     def standing(self, strategies: Iterable[str]) -> list[Usage]:
         """The limits as they stand: the account's, those of `strategies`, and the size of every

@@ -33,12 +33,16 @@ class PositionTier:
             return self._of_class[market.instrument.asset_class]
         return min(self._of_class.values(), key=attrgetter("max_position_size_pct"))
 
-    def budget(self, symbol: str, equity: Decimal) -> Decimal:
-        """The largest notional that a position in `symbol`, and an order of it, may have."""
+    def budget(self, symbol: str, equity: Decimal, taken: Decimal) -> Decimal:
+        """The largest notional that `symbol` may have over all strategies after one more order, where
+        so much is `taken`."""
         limits = self._limits
-        share = equity * self.of(symbol).max_position_size_pct / HUNDRED
-        absolute = (limits.max_position_notional, limits.max_order_notional)
-        return min([share, *(most for most in absolute if most)])
+        most = [equity * self.of(symbol).max_position_size_pct / HUNDRED]
+        if limits.max_position_notional:
+            most.append(limits.max_position_notional)
+        if limits.max_order_notional:
+            most.append(taken + limits.max_order_notional)
+        return min(most)
 
     def size(self, symbol: str, books: Books) -> list[Usage]:
         """The size of the position in `symbol` over all strategies, open entries included."""
