@@ -49,9 +49,9 @@ class StochasticOscillator(Strategy):
         before = self._spread
         k, d = self._lines.update(bar.high, bar.low, bar.close)
         self._spread = now = spread(k, d)
-        if before <= 0 < now and d < self._oversold:
+        if before <= 0 < now and spread(d, self._oversold) < 0:
             side = Side.BUY
-        elif now < 0 <= before and d > self._overbought:
+        elif now < 0 <= before and spread(d, self._overbought) > 0:
             side = Side.SELL
         else:
             return None

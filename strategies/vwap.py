@@ -2,7 +2,9 @@
 
 Rule: buy when the close is more than `below_pct` percent below the VWAP of the session so far; sell
 when it is more than `above_pct` percent above it. A session is the market's: an exchange's with its
-extended hours, or the day in UTC. One whose begin was not seen is left out.
+extended hours, or the day in UTC. One whose begin was not seen is left out. By default the price
+has to come back by nearly twice what a round trip costs (0.22 % with the default commission and
+slippage); a quiet stock, too, goes so far now and then.
 Source: the VWAP as the measure of a good price, S. Berkowitz, D. Logue and E. Noser, "The Total
 Cost of Transactions on the NYSE", Journal of Finance 43 (1988); that the price comes back to it is
 the wager of the rule.
@@ -25,7 +27,7 @@ the session was seen."""
 class VwapParameters(StrategyParameters, frozen=True):
     """Distances from the VWAP in percent of it."""
 
-    below_pct: Annotated[float, Meta(ge=0, lt=100)] = 0.5
+    below_pct: Annotated[float, Meta(ge=0, lt=100)] = 0.4
     above_pct: Annotated[float, Meta(ge=0, lt=100)] = 0.0
 
 
