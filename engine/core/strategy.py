@@ -165,11 +165,12 @@ def make_parameters(strategy: type[Strategy], values: dict[str, Any]) -> Strateg
 class Slot:
     """One instance of a strategy, on one symbol."""
 
-    __slots__ = ("history", "last_side", "run", "seen", "strategy")
+    __slots__ = ("history", "last_side", "run", "seen", "strategy", "symbol")
 
-    def __init__(self, run: "Run", strategy: Strategy, history: Sequence[Bar]) -> None:
+    def __init__(self, run: "Run", strategy: Strategy, symbol: str, history: Sequence[Bar]) -> None:
         self.run = run
         self.strategy = strategy
+        self.symbol = symbol
         self.history = history
         self.seen = 0
         self.last_side: Side | None = None
@@ -244,7 +245,7 @@ class StrategyRunner:
             strategy.markets = markets
             strategy.read_book = partial(self._portfolio.book, name)
             strategy.trading_day = self._calendars.trading_day(market.instrument.calendar)
-            slot = Slot(run, strategy, market.bars)
+            slot = Slot(run, strategy, symbol, market.bars)
             run.slots[symbol] = slot
             run.required = max(run.required, required)
             if kind.on_bar is not Strategy.on_bar:
@@ -271,6 +272,9 @@ class StrategyRunner:
         run = self.runs[name]
         changed = before is not None
         self._bus.publish(StrategyLoaded(name, fingerprint, changed))
+        if run.broken:
+            run.enabled = False
+            self._bus.publish(StrategyFailed(name, run.note))
         if changed:
             run.note = run.note if run.failed else CHANGED
             if run.enabled:
@@ -362,7 +366,7 @@ class StrategyRunner:
             if run is None:
                 continue
             run.enabled = state.enabled
-            run.note = state.paused
+            run.note = run.note if run.broken else state.paused
             for symbol, side in state.last_signals.items():
                 if symbol in run.slots:
                     run.slots[symbol].last_side = side
@@ -450,7 +454,7 @@ class StrategyRunner:
         run = slot.run
         run.failed = True
         run.enabled = False
-        run.note = clean(f"{type(error).__name__} on {slot.strategy.symbol}: {error}")
+        run.note = clean(f"{type(error).__name__} on {slot.symbol}: {error}")
         self._bus.publish(StrategyFailed(run.name, run.note))
 
 
@@ -470,7 +474,7 @@ def _checked(slot: Slot, answer: Any) -> Signal:
     """
     if not isinstance(answer, Signal):
         raise ValueError(f"returned {type(answer).__name__}, not a Signal")
-    ours = slot.run.slots if slot.strategy.decides_for_all else (slot.strategy.symbol,)
+    ours = slot.run.slots if slot.strategy.decides_for_all else (slot.symbol,)
     if answer.symbol not in ours or answer.strategy != slot.run.name:
         raise ValueError("returned a signal for another strategy or symbol")
     price, strength = float(answer.price), float(answer.strength)

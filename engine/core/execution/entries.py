@@ -99,8 +99,8 @@ class Entries:
         return rules.entry_time_in_force if limit else TimeInForce.GTC
 
     def _order(self, signal: Signal) -> Order | Blocked:
-        """An entry sized within what the position limit leaves, when all that strategies hold of the
-        symbol and have on order is taken from it; why there is none where it cannot be."""
+        """An entry sized within what the position limit leaves, once all that strategies hold of
+        the symbol and have on order is taken from it; why there is none where it cannot be."""
         context, limits = self._context, self._context.risk.limits
         instrument = context.market.symbols[signal.symbol].instrument
         ask = context.market.ask(signal.symbol)

@@ -34,8 +34,8 @@ class PositionTier:
         return min(self._of_class.values(), key=attrgetter("max_position_size_pct"))
 
     def budget(self, symbol: str, equity: Decimal, taken: Decimal) -> Decimal:
-        """The largest notional that `symbol` may have over all strategies after one more order, where
-        so much is `taken`."""
+        """The largest notional that `symbol` may have over all strategies after one more order,
+        where so much is `taken`."""
         limits = self._limits
         most = [equity * self.of(symbol).max_position_size_pct / HUNDRED]
         if limits.max_position_notional:
