@@ -139,21 +139,16 @@ async def test_the_terms_of_a_replace_that_was_under_way_have_arrived(broker: Pa
     assert listed.order.terms == left.pending_terms
 
 
-async def test_what_it_takes_back_fills_as_it_would_have(
-    broker: PaperBroker, heard: list[Event]
-) -> None:
+def test_what_it_takes_back_fills_as_it_would_have(broker: PaperBroker) -> None:
     """A bar that began before the restart fills an order that was there when it did; one that had
     its chance at a quote waits for the next quote."""
-    await broker.connect(heard.append)
     left = replace(ORDER, created_ts=START - MINUTE, state=OrderState.INTENDED)
     bar = BarClosed(Bar("ACME", START, 100, 100, 100, 100, 1e6), ts=START)
     broker.restore(Restored(Decimal(0), orders=(left,)))
-    broker.on_market(replace(QUOTE, live=False))
-    broker.on_market(bar)
-    assert heard == []
+    assert broker.on_market(replace(QUOTE, live=False)) == []
+    assert broker.on_market(bar) == []
     broker.restore(Restored(Decimal(0), orders=(left,)))
-    broker.on_market(bar)
-    (report,) = heard
+    (report,) = broker.on_market(bar)
     assert isinstance(report, ExecutionReport)
     assert report.state is OrderState.FILLED
 
