@@ -7,10 +7,12 @@ were rejected here and never left.
 """
 
 import asyncio
+import gc
 import gzip
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from sqlalchemy.exc import SAWarning
 
 from engine.core.events import SignalGenerated
 from engine.core.model import Signal, nanos
@@ -186,8 +189,10 @@ def played(settings: Settings, *ends: End) -> tuple[Outcome, Life]:
         await (await Repository.open(Place.of(settings))).close()
 
     asyncio.run(make_database())
-    for end in ends:
-        Life(settings, end).run()
+    with warnings.catch_warnings(action="ignore", category=SAWarning):
+        for end in ends:
+            Life(settings, end).run()
+        gc.collect()  # they died with a connection in their hands
     last = Life(settings, End()).run()
     return outcome(settings, last.runtime), last
 
