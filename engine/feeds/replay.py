@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -139,21 +139,19 @@ class ReplayFeed:
 
     def _begin(self, values: list[Bar | Quote]) -> int:
         """How many of `values` are past at the start."""
-        return bisect_left(values, self._start, key=_ts) + self._known()
-
-    def _known(self) -> int:
-        """How many of those that come at the start are past."""
+        first, end = (side(values, self._start, key=_ts) for side in (bisect_left, bisect_right))
         if self._done is not None:
-            return self._done
+            return min(first + self._done, end)  # there were more symbols then
         tapes = [self._recordings.tape(symbol) for symbol in self._symbols]
         known = (value for tape in tapes for value in (*tape.closing, *tape.bars))
-        return sum(value.ts == self._start for value in known)
+        return first + sum(value.ts == self._start for value in known)
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         """Play to the end of the recordings. Raises RecordingError where a file cannot be read."""
         everything = await asyncio.to_thread(self._all)
-        values = everything[self._begin(everything) :]
-        self._played = Played(self._start, self._known())
+        begin = self._begin(everything)
+        values = everything[begin:]
+        self._played = Played(self._start, begin - bisect_left(everything, self._start, key=_ts))
         self._publish = publish
         self.clock.advance_to(self._start)
         self._announce(f"playing from {_iso(self._start)}")
