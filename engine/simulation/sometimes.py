@@ -99,6 +99,7 @@ RARE = frozenset(
         "canceled by the venue while killed",
         "blocked by daily_loss",
         "blocked by message_rate",
+        "not sent for its size",
         "settlement violated",
         "blocked by market_hours",
         "blocked by day_trades",
