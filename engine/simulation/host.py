@@ -200,8 +200,6 @@ class Host:
             self.seen["flagged for FINTRAC"] += 1
         elif isinstance(fact, OrderPendingCancel) and fact.order.reason.startswith("turned up"):
             self.seen["turned up after it was given up"] += 1
-        elif isinstance(fact, OrderCanceled) and "not sent: position" in fact.order.reason:
-            self.seen["not sent for its size"] += 1  # it was sized to fit: the price moved since
         elif isinstance(fact, OrderCanceled) and self._options.config.safety.dry_run:
             self.seen["not sent in a dry run"] += 1
         if Net.LATCH in self._options.nets_off:
