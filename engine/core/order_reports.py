@@ -50,7 +50,9 @@ class OrderReports(OrderMoves):
     """Follows the reports of venues, in whatever order, how often and how late they come."""
 
     def on_report(self, event: ExecutionReport) -> None:
-        order = self.orders.get(event.client_order_id) or self._external(event)
+        order = (
+            self.orders.get(event.client_order_id) or self._named(event) or self._external(event)
+        )
         if order is None:
             return
         venue_order_id = clean(event.venue_order_id)
@@ -76,7 +78,16 @@ class OrderReports(OrderMoves):
         if order.is_open:
             self._query(order)
 
-    # --- orders that are not ours ---------------------------------------------------------------
+    # --- orders that are not ours, or are named by their venue alone ----------------------------
+
+    def _named(self, event: ExecutionReport) -> Order | None:
+        """The order of an execution that names it by the venue's id alone: a venue that keeps no
+        client order ids knows none of a former session's."""
+        if event.client_order_id or event.fill is None or not event.venue_order_id:
+            return None
+        named = (clean(event.venue_order_id), event.fill.symbol)
+        orders = self.orders.values()
+        return next((o for o in orders if (o.venue_order_id, o.symbol) == named), None)
 
     def adopt(self, order: Order) -> None:
         """Take on an order at the venue that is not ours, unless its id is known."""

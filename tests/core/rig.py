@@ -241,10 +241,12 @@ class Rig:
         self.quote(price, order.symbol)
         return self.position(order.strategy, order.symbol)
 
-    def report(self, order: Order | str, state: OrderState, **what: Any) -> list[Effect]:
-        """What a venue says, whatever the exchange of the rig has."""
+    def report(
+        self, order: Order | str, state: OrderState, venue: str = "", **what: Any
+    ) -> list[Effect]:
+        """What a venue says, whatever the exchange of the rig has; `venue` is its id."""
         key = order if isinstance(order, str) else order.client_order_id
-        return self.send(ExecutionReport(key, state, f"venue-{key}", **what))
+        return self.send(ExecutionReport(key, state, venue or f"venue-{key}", **what))
 
     def fill(
         self,
@@ -253,6 +255,7 @@ class Rig:
         price: object = 100,
         execution_id: str = "",
         state: OrderState = OrderState.PARTIALLY_FILLED,
+        venue: str = "",
         **what: Any,
     ) -> list[Effect]:
         """An execution of `order`, as a venue reports it."""
@@ -266,7 +269,7 @@ class Rig:
             Decimal(0),
             self.now,
         )
-        return self.report(order, state, fill=replace(fill, **what))
+        return self.report(order, state, venue, fill=replace(fill, **what))
 
     def toggle(self, strategy: str = "puppet", enabled: bool = True) -> list[Effect]:
         return self.send(ToggleStrategy(strategy=strategy, enabled=enabled, author="test"))

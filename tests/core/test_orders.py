@@ -53,7 +53,7 @@ from engine.core.model import (
     Side,
 )
 from engine.core.orders import FINAL_ORDERS_KEPT, client_order_id
-from tests.core.rig import BOUNDED, Rig, effects_of, facts_of
+from tests.core.rig import ACME, BOUNDED, COIN, Rig, effects_of, facts_of
 
 S = OrderState
 CASH = Decimal(100_000)
@@ -324,6 +324,19 @@ def test_executions_that_name_no_order_are_of_the_one_with_the_venues_id() -> No
     (adopted,) = rig.facts(OrderAdopted)
     assert adopted.order.client_order_id == client_order_id(EXTERNAL, "venue-")
     assert rig.position(EXTERNAL).quantity == 20
+
+
+def test_an_execution_that_names_no_order_is_ours_where_the_venues_id_is() -> None:
+    # The laws know orders by our id alone.
+    rig = Rig(audited=False, instruments=[ACME, COIN], void=VENUE)
+    order = rig.buy()
+    rig.report(order, S.ACCEPTED)
+    nameless = replace(order, client_order_id="")
+    named = f"venue-{order.client_order_id}"
+    for symbol, execution_id in (("ACME", "x-1"), ("COIN", "x-2")):
+        rig.fill(replace(nameless, symbol=symbol), 10, execution_id=execution_id, venue=named)
+    assert rig.now_of(order).filled == 10
+    assert (rig.position().quantity, rig.position(EXTERNAL, "COIN").quantity) == (10, 10)
 
 
 def test_an_execution_that_counted_makes_no_second_order_under_another_name(rig: Rig) -> None:
