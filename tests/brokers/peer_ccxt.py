@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 from pydantic import SecretStr
 
@@ -12,6 +13,7 @@ from engine.brokers.ccxt.venues import Access
 from engine.core.model import AssetClass, Idempotency, Instrument
 from tests.brokers.contract import WiredPeer
 from tests.loopback.binance import Binance
+from tests.loopback.kraken import Kraken
 from tests.loopback.serving import Server
 from tests.loopback.venue import Venue
 
@@ -26,24 +28,40 @@ BTC = Instrument(
 )
 
 
-class CcxtPeer(WiredPeer):
+XBT = Instrument(
+    "BTC/USD", AssetClass.CRYPTO, Decimal("0.1"), Decimal("0.00000001"), venue="kraken"
+)
+
+
+S = TypeVar("S", Binance, Kraken)
+
+
+class CcxtPeer(WiredPeer, Generic[S]):
+    """`spoken` is the server at the other end."""
+
     server: Server
-    spoken: Binance
+    spoken: S
 
     async def stop_server(self) -> None:
         await self.server.stop()
 
 
 @asynccontextmanager
-async def binance() -> AsyncGenerator[CcxtPeer]:
-    venue = Venue([BTC], Idempotency.OPEN_ONLY)
-    spoken = Binance(venue)
+async def connected(spoken: S, instrument: Instrument) -> AsyncGenerator[CcxtPeer[S]]:
+    """A broker at the server that `spoken` is."""
     server = Server(spoken.app(), spoken.faults)
     await server.start()
-    access = Access(SecretStr("key"), SecretStr("secret"), url=server.url, timeout_s=TIMEOUT_S)
-    broker = ccxt_broker("binance", [BTC], access, time.time_ns)
-    peer = CcxtPeer(broker, BTC, Decimal("0.001"), time.time_ns())
-    peer.venue, peer.faults, peer.streams = venue, spoken.faults, spoken.streams
+    name = instrument.venue
+    access = Access(
+        SecretStr("key"),
+        SecretStr("c2VjcmV0"),
+        paper=name == "binance",
+        url=server.url,
+        timeout_s=TIMEOUT_S,
+    )
+    broker = ccxt_broker(name, [instrument], access, time.time_ns)
+    peer: CcxtPeer[S] = CcxtPeer(broker, instrument, Decimal("0.001"), time.time_ns())
+    peer.venue, peer.faults, peer.streams = spoken.venue, spoken.faults, spoken.streams
     peer.server, peer.spoken = server, spoken
     try:
         await peer.link.tried.wait()
@@ -54,4 +72,12 @@ async def binance() -> AsyncGenerator[CcxtPeer]:
         await server.stop()
 
 
-PEERS = {"binance": binance}
+def binance() -> AbstractAsyncContextManager[CcxtPeer[Binance]]:
+    return connected(Binance(Venue([BTC], Idempotency.OPEN_ONLY)), BTC)
+
+
+def kraken() -> AbstractAsyncContextManager[CcxtPeer[Kraken]]:
+    return connected(Kraken(Venue([XBT], Idempotency.OPEN_ONLY)), XBT)
+
+
+PEERS = {"binance": binance, "kraken": kraken}

@@ -18,24 +18,33 @@ from engine.brokers.ccxt.broker import CcxtBroker
 from engine.brokers.ccxt.client import exchange
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
-from engine.core.events import BrokerChanged
+from engine.core.events import BrokerChanged, ExecutionReport
 from engine.core.model import Fill, Instrument, OrderState, OrderType, TimeInForce
 from engine.ops.errors import UserError
-from tests.brokers.peer_ccxt import BTC, CcxtPeer, binance
-from tests.loopback.binance import error
+from tests.brokers.peer_ccxt import BTC, PEERS, XBT, CcxtPeer, binance, kraken
+from tests.loopback.binance import Binance, error
 from tests.loopback.faults import Fault
+from tests.loopback.kraken import PAGE, Kraken
 
 S = OrderState
 CANARY = "canary-7f3a"
 
 
 @pytest.fixture
-async def peer() -> AsyncGenerator[CcxtPeer]:
+async def peer() -> AsyncGenerator[CcxtPeer[Binance]]:
     async with binance() as peer:
         yield peer
 
 
-def broker_of(peer: CcxtPeer, instrument: Instrument = BTC, key: str = "key") -> CcxtBroker:
+@pytest.fixture
+async def at_kraken() -> AsyncGenerator[CcxtPeer[Kraken]]:
+    async with kraken() as peer:
+        yield peer
+
+
+def broker_of(
+    peer: CcxtPeer[Binance], instrument: Instrument = BTC, key: str = "key"
+) -> CcxtBroker:
     """Another one at the same server, not connected."""
     access = Access(SecretStr(key), SecretStr(CANARY), url=peer.server.url, timeout_s=1)
     broker = ccxt_broker("binance", [instrument], access, time.time_ns)
@@ -47,7 +56,7 @@ def broker_of(peer: CcxtPeer, instrument: Instrument = BTC, key: str = "key") ->
 
 
 @pytest.mark.parametrize("quantity", ["0.00001", "1234.56789", "0.1", "2"])
-async def test_what_was_meant_is_on_the_wire(peer: CcxtPeer, quantity: str) -> None:
+async def test_what_was_meant_is_on_the_wire(peer: CcxtPeer[Binance], quantity: str) -> None:
     order = replace(peer.order(limit="0.07"), quantity=Decimal(quantity))
     await peer.broker.submit_order(order)
     (body,) = peer.spoken.bodies
@@ -63,7 +72,7 @@ async def test_what_was_meant_is_on_the_wire(peer: CcxtPeer, quantity: str) -> N
     ("quantity", "limit"), [("0.000011", "99"), ("1E-18", "99"), ("1", "99.001"), ("1", "0.001")]
 )
 async def test_what_would_change_on_the_way_does_not_leave(
-    peer: CcxtPeer, quantity: str, limit: str
+    peer: CcxtPeer[Binance], quantity: str, limit: str
 ) -> None:
     order = replace(peer.order(limit=limit), quantity=Decimal(quantity))
     with pytest.raises(NotSent):
@@ -71,39 +80,43 @@ async def test_what_would_change_on_the_way_does_not_leave(
     assert not peer.faults.requests["submit"]
 
 
+@pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize(
-    ("type_", "stop", "limit", "name"),
-    [
-        (OrderType.STOP, "98", None, "STOP_LOSS"),
-        (OrderType.STOP_LIMIT, "98", "97.5", "STOP_LOSS_LIMIT"),
-    ],
+    ("type_", "stop", "limit"),
+    [(OrderType.STOP, "98", None), (OrderType.STOP_LIMIT, "98", "97.5")],
 )
 async def test_stops_rest_at_the_exchange(
-    peer: CcxtPeer, type_: OrderType, stop: str, limit: str | None, name: str
+    name: str, type_: OrderType, stop: str, limit: str | None
 ) -> None:
-    order = replace(peer.order(limit=limit), type=type_, stop_price=Decimal(stop))
-    report = await peer.broker.submit_order(order)
-    assert report.state is S.ACCEPTED
-    assert peer.spoken.bodies[0]["type"] == name
-    (listed,) = await peer.broker.get_open_orders()
-    assert (listed.order.type, listed.order.terms) == (type_, order.terms)
+    async with PEERS[name]() as peer:
+        order = replace(peer.order(limit=limit), type=type_, stop_price=Decimal(stop))
+        report = await peer.broker.submit_order(order)
+        assert report.state is S.ACCEPTED
+        (placed,) = peer.venue.orders.values()
+        assert (placed.order.type, placed.order.terms) == (type_, order.terms)
+        (listed,) = await peer.broker.get_open_orders()
+        assert (listed.order.type, listed.order.terms) == (type_, order.terms)
 
 
 @pytest.mark.parametrize("time_in_force", [TimeInForce.IOC, TimeInForce.FOK])
-async def test_an_order_for_at_once_says_so(peer: CcxtPeer, time_in_force: TimeInForce) -> None:
+async def test_an_order_for_at_once_says_so(
+    peer: CcxtPeer[Binance], time_in_force: TimeInForce
+) -> None:
     await peer.broker.submit_order(replace(peer.order(), time_in_force=time_in_force))
     assert peer.spoken.bodies[0]["timeInForce"] == time_in_force.upper()
 
 
 @pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007])
-async def test_a_status_that_binance_does_not_know_is_in_doubt(peer: CcxtPeer, code: int) -> None:
+async def test_a_status_that_binance_does_not_know_is_in_doubt(
+    peer: CcxtPeer[Binance], code: int
+) -> None:
     peer.spoken.answers.append(error(400, code, "Execution status unknown."))
     with pytest.raises(InDoubt):
         await peer.broker.submit_order(peer.order())
     assert len(peer.venue.orders) == 1
 
 
-async def test_what_is_signed_goes_nowhere_else(peer: CcxtPeer) -> None:
+async def test_what_is_signed_goes_nowhere_else(peer: CcxtPeer[Binance]) -> None:
     before = peer.faults.requests["other"]
     elsewhere = {"Location": f"{peer.server.url}/elsewhere"}
     peer.spoken.answers.append(web.Response(status=307, headers=elsewhere))
@@ -113,7 +126,7 @@ async def test_what_is_signed_goes_nowhere_else(peer: CcxtPeer) -> None:
     assert peer.faults.requests["other"] == before
 
 
-async def test_an_answer_cut_off_in_the_middle_is_in_doubt(peer: CcxtPeer) -> None:
+async def test_an_answer_cut_off_in_the_middle_is_in_doubt(peer: CcxtPeer[Binance]) -> None:
     """ccxt calls it an error of the exchange: then it would count as refused."""
     headers = {"Content-Type": "application/json", "Content-Length": "500"}
     cut = web.Response(body=b'{"orderId": 1', headers=headers)
@@ -124,7 +137,7 @@ async def test_an_answer_cut_off_in_the_middle_is_in_doubt(peer: CcxtPeer) -> No
     assert len(peer.venue.orders) == 1
 
 
-async def test_an_answer_that_names_no_order_is_in_doubt(peer: CcxtPeer) -> None:
+async def test_an_answer_that_names_no_order_is_in_doubt(peer: CcxtPeer[Binance]) -> None:
     peer.spoken.answers.append(web.json_response({}))
     with pytest.raises(InDoubt):
         await peer.broker.submit_order(peer.order())
@@ -133,7 +146,7 @@ async def test_an_answer_that_names_no_order_is_in_doubt(peer: CcxtPeer) -> None
 # --- the rate ------------------------------------------------------------------------------------
 
 
-async def test_cancels_leave_when_nothing_else_may(peer: CcxtPeer) -> None:
+async def test_cancels_leave_when_nothing_else_may(peer: CcxtPeer[Binance]) -> None:
     access = Access(SecretStr("key"), SecretStr("secret"), url=peer.server.url)
     bucket = TokenBucket(1, 100, 20, lambda: 0.0)
     made = exchange("binance", access, bucket, lambda: None)
@@ -150,7 +163,7 @@ async def test_cancels_leave_when_nothing_else_may(peer: CcxtPeer) -> None:
     assert peer.faults.requests["cancel"] == 1
 
 
-async def test_nothing_is_asked_before_the_time_to_wait_is_over(peer: CcxtPeer) -> None:
+async def test_nothing_is_asked_before_the_time_to_wait_is_over(peer: CcxtPeer[Binance]) -> None:
     peer.faults.plan("order", Fault.RATE_LIMITED)
     order = peer.order()
     for _ in range(3):
@@ -162,7 +175,7 @@ async def test_nothing_is_asked_before_the_time_to_wait_is_over(peer: CcxtPeer) 
 # --- the account ---------------------------------------------------------------------------------
 
 
-async def traded(peer: CcxtPeer) -> Fill:
+async def traded(peer: CcxtPeer[Binance]) -> Fill:
     await peer.broker.submit_order(peer.order())
     peer.quote(98, 99)
     (fill,) = await peer.broker.get_fills(0)
@@ -174,14 +187,14 @@ async def traded(peer: CcxtPeer) -> Fill:
     [("0.5", "USDT", "0.5"), ("0.0001", "BTC", "0.0099"), ("0.01", "BNB", "0")],
 )
 async def test_a_fee_is_told_in_the_currency_of_the_instrument(
-    peer: CcxtPeer, cost: str, coin: str, commission: str
+    peer: CcxtPeer[Binance], cost: str, coin: str, commission: str
 ) -> None:
     peer.spoken.commission = (cost, coin)
     assert (await traded(peer)).commission == Decimal(commission)
 
 
 async def test_executions_come_page_by_page(
-    peer: CcxtPeer, monkeypatch: pytest.MonkeyPatch
+    peer: CcxtPeer[Binance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.brokers.ccxt.broker.FILLS_AT_ONCE", 2)
     for _ in range(5):
@@ -196,7 +209,9 @@ async def test_executions_come_page_by_page(
 # --- the connection ------------------------------------------------------------------------------
 
 
-async def test_a_message_that_is_not_understood_does_not_make_it_deaf(peer: CcxtPeer) -> None:
+async def test_a_message_that_is_not_understood_does_not_make_it_deaf(
+    peer: CcxtPeer[Binance],
+) -> None:
     """The library would stop to read, and tell nobody."""
     order = peer.order()
     await peer.broker.submit_order(order)
@@ -211,12 +226,14 @@ async def test_a_message_that_is_not_understood_does_not_make_it_deaf(peer: Ccxt
     await peer.sees(order, S.FILLED)
 
 
-async def test_before_it_is_connected_nothing_is_sent(peer: CcxtPeer) -> None:
+async def test_before_it_is_connected_nothing_is_sent(peer: CcxtPeer[Binance]) -> None:
     with pytest.raises(NotConnected):
         await broker_of(peer).submit_order(peer.order())
 
 
-async def test_keys_that_are_not_taken_need_a_person_and_are_not_told(peer: CcxtPeer) -> None:
+async def test_keys_that_are_not_taken_need_a_person_and_are_not_told(
+    peer: CcxtPeer[Binance],
+) -> None:
     peer.faults.plan("positions", Fault.UNAUTHORIZED)
     broker = broker_of(peer, key=CANARY)
     try:
@@ -227,7 +244,7 @@ async def test_keys_that_are_not_taken_need_a_person_and_are_not_told(peer: Ccxt
     assert CANARY not in str(caught.value)
 
 
-async def test_a_symbol_that_is_not_there_is_named(peer: CcxtPeer) -> None:
+async def test_a_symbol_that_is_not_there_is_named(peer: CcxtPeer[Binance]) -> None:
     broker = broker_of(peer, replace(BTC, symbol="binance:BTC/EUR"))
     try:
         with pytest.raises(UserError, match="does not trade BTC/EUR"):
@@ -236,7 +253,7 @@ async def test_a_symbol_that_is_not_there_is_named(peer: CcxtPeer) -> None:
         await broker.disconnect()
 
 
-async def test_a_symbol_may_carry_the_name_of_its_exchange(peer: CcxtPeer) -> None:
+async def test_a_symbol_may_carry_the_name_of_its_exchange(peer: CcxtPeer[Binance]) -> None:
     broker = broker_of(peer, replace(BTC, symbol="binance:BTC/USDT"))
     await broker.connect()
     order = replace(peer.order(), symbol="binance:BTC/USDT")
@@ -262,3 +279,60 @@ async def test_no_address_of_the_exchange_stays_where_it_was(name: str) -> None:
         "http://127.0.0.1:9",
         "ws://127.0.0.1:9",
     }
+
+
+# --- Kraken --------------------------------------------------------------------------------------
+
+
+async def test_krakens_executions_come_fifty_at_once_the_newest_first(
+    at_kraken: CcxtPeer[Kraken],
+) -> None:
+    for _ in range(PAGE + 5):
+        at_kraken.venue.submit(at_kraken.order(units=1))
+        at_kraken.quote(98, 99)
+    fills = await at_kraken.broker.get_fills(0)
+    assert len({fill.execution_id for fill in fills}) == len(fills) == PAGE + 5
+
+
+async def test_what_was_before_the_stream_is_not_told_as_new(at_kraken: CcxtPeer[Kraken]) -> None:
+    """Kraken says its last executions to whoever subscribes: others made them, or long ago."""
+    at_kraken.streams.mute = True
+    at_kraken.venue.submit(at_kraken.order())
+    at_kraken.quote(98, 99)
+    at_kraken.streams.mute = False
+    at_kraken.events.clear()
+    await at_kraken.streams.close()
+    await at_kraken.hears(BrokerChanged, lambda event: event.connected)
+    order = at_kraken.order()
+    await at_kraken.broker.submit_order(order)
+    at_kraken.quote(98, 99)
+    await at_kraken.sees(order, S.FILLED)
+    told = [event.fill for event in at_kraken.events if isinstance(event, ExecutionReport)]
+    assert [fill.client_order_id for fill in told if fill] == [order.client_order_id]
+
+
+async def test_krakens_userref_is_no_name_of_ours(at_kraken: CcxtPeer[Kraken]) -> None:
+    at_kraken.venue.submit(replace(at_kraken.order(), client_order_id=""))
+    order = at_kraken.order()
+    await at_kraken.broker.submit_order(order)
+    await at_kraken.sees(order, S.ACCEPTED)
+    reports = [event for event in at_kraken.events if isinstance(event, ExecutionReport)]
+    assert {report.client_order_id for report in reports} == {"", order.client_order_id}
+
+
+async def test_an_order_that_has_filled_is_looked_for_among_the_closed(
+    at_kraken: CcxtPeer[Kraken],
+) -> None:
+    order = at_kraken.order()
+    report = await at_kraken.broker.submit_order(order)
+    at_kraken.quote(98, 99)
+    for asked in (order, replace(order, venue_order_id=report.venue_order_id)):
+        found = await at_kraken.broker.get_order(asked)
+        assert found is not None
+        assert (found.state, found.venue_order_id) == (S.FILLED, report.venue_order_id)
+
+
+async def test_kraken_has_no_test_network() -> None:
+    broker = ccxt_broker("kraken", [XBT], Access(SecretStr("k"), SecretStr("s")), time.time_ns)
+    with pytest.raises(UserError, match="no test network"):
+        await broker.connect()

@@ -33,6 +33,7 @@ from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
 from engine.core.events import BrokerChanged, CancelRejected, Event, ExecutionReport, VenueOrder
 from engine.core.model import (
+    NANOS,
     Fill,
     Instrument,
     Order,
@@ -130,6 +131,7 @@ class CcxtBroker(BaseBroker):
         return ExecutionReport(key, S.ACCEPTED, report.venue_order_id, ts=self._now())
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
+        """Where the exchange says only that it was told, the stream says when it is so."""
         key = order.client_order_id
         try:
             answer = await self._ask(
@@ -137,18 +139,33 @@ class CcxtBroker(BaseBroker):
             )
         except Refused as refused:
             return CancelRejected(key, str(refused), ts=self._now())
+        if answer["id"] is None:
+            return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
         return self._report(answer, key)
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
+        asked_by_key = self._venue.asked_by_client_order_id
+        if not asked_by_key and not order.venue_order_id:
+            return await self._find(order)
+        names = self._names(order) if asked_by_key else {}
         try:
-            answer = await self._ask(
-                self._open.fetch_order, *self._named(order), self._names(order)
-            )
+            answer = await self._ask(self._open.fetch_order, *self._named(order), names)
         except Refused as refused:
             if refused.unknown:
                 return None
             raise InDoubt(str(refused)) from None
         return self._report(answer, order.client_order_id)
+
+    async def _find(self, order: Order) -> ExecutionReport | None:
+        """Look among the open orders, and only then among the others: one that fills meanwhile is
+        in the second."""
+        key, symbol = order.client_order_id, self._symbol(order.symbol)
+        for ask in (self._open.fetch_open_orders, self._open.fetch_closed_orders):
+            orders: list[Told] = await self._answer(ask, symbol, None, None, self._names(order))
+            for found in orders:
+                if client_order_id_of(found) == key:
+                    return self._report(found, key)
+        return None
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         orders: list[Told] = await self._answer(self._open.fetch_open_orders)
@@ -158,8 +175,9 @@ class CcxtBroker(BaseBroker):
 
     async def get_fills(self, since: int) -> Sequence[Fill]:
         """Where the exchange wants a symbol, of the instruments alone."""
-        asked = list(self._ours) if self._venue.fills_by_symbol else [None]
-        trades = [trade for symbol in asked for trade in await self._trades(symbol, since // MS)]
+        since_ms = since // NANOS * 1000  # Kraken counts whole seconds
+        asked = list(self._ours) if self._venue.by_symbol else [None]
+        trades = [trade for symbol in asked for trade in await self._trades(symbol, since_ms)]
         fills = [self._fill(trade) for trade in trades if trade["symbol"] in self._ours]
         return [fill for fill in fills if fill.ts >= since]
 
@@ -235,7 +253,8 @@ class CcxtBroker(BaseBroker):
     async def _watch_orders(self) -> None:
         while True:
             for order in await self._open.watch_orders():
-                self._said.put_nowait(self._report(order, order["clientOrderId"] or ""))
+                key = client_order_id_of(order) or self._keys.get(order["id"], "")
+                self._said.put_nowait(self._report(order, key))
 
     def _on_up(self) -> None:
         if not self._is_up:
@@ -268,17 +287,22 @@ class CcxtBroker(BaseBroker):
             raise InDoubt(str(refused)) from None
 
     async def _trades(self, symbol: str | None, since_ms: int) -> list[Told]:
-        """All since then, page by page."""
+        """All since then, page by page, until one brings nothing new."""
         found: dict[tuple[str, str], Told] = {}
         while True:
             page: list[Told] = await self._answer(
-                self._open.fetch_my_trades, symbol, since_ms, FILLS_AT_ONCE
+                self._open.fetch_my_trades,
+                symbol,
+                since_ms,
+                FILLS_AT_ONCE,
+                {"ofs": len(found)} if self._venue.by_offset else {},
             )
             new = {(trade["order"], trade["id"]): trade for trade in page}
-            if len(page) < FILLS_AT_ONCE or new.keys() <= found.keys():
-                return list((found | new).values())
+            if new.keys() <= found.keys():
+                return list(found.values())
             found |= new
-            since_ms = max(trade["timestamp"] for trade in page)
+            if not self._venue.by_offset:
+                since_ms = max(trade["timestamp"] for trade in page)
 
     # --- words ----------------------------------------------------------------------------------
 

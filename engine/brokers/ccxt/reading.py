@@ -59,12 +59,13 @@ def report_of(order: Told, client_order_id: str, now: int) -> ExecutionReport:
 
 def venue_order_of(order: Told, symbol: str) -> VenueOrder:
     """An open order as it is listed."""
-    stop, limit = number(order["triggerPrice"]), number(order["price"])
+    stop = number(order["triggerPrice"] or order["stopLossPrice"])
+    limit = number(order["price"])
     type_ = TYPES.get((order["type"], stop is not None), OrderType.LIMIT)
     limited = type_ in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     created = (order["timestamp"] or 0) * MS
     listed = Order(
-        clean(order["clientOrderId"] or ""),
+        client_order_id_of(order),
         EXTERNAL,
         symbol,
         Side(order["side"]),
@@ -107,11 +108,16 @@ def fill_of(trade: Told, symbol: str, client_order_id: str, base: str, quote: st
     )
 
 
-def client_order_id_of(trade: Told) -> str:
-    """Our name for a trade's order, where the stream tells it; ccxt passes it on as it came: `c` at
-    Binance, `cl_ord_id` at Kraken."""
-    info: Told = trade["info"]
-    return clean(info.get("c") or info.get("cl_ord_id") or "")
+def client_order_id_of(told: Told) -> str:
+    """Our name for an order, or for that of a trade; empty where it is not told.
+
+    Of a trade ccxt passes it on as it came (`c` at Binance); of Kraken's orders it takes `userref`
+    for it, a number that is not ours.
+    """
+    info: Told = told["info"]
+    if "cl_ord_id" in info or "order_userref" in info or "userref" in info:
+        return clean(info.get("cl_ord_id") or "")
+    return clean(told.get("clientOrderId") or info.get("c") or "")
 
 
 def state_after(trade: Told) -> OrderState:
