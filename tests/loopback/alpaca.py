@@ -7,6 +7,7 @@ whole quantity, whatever was filled of the first (https://github.com/alpacahq/Al
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -82,7 +83,7 @@ def kind_of(request: web.Request) -> str:
 
 class AlpacaServer:
     """`account` is what the account's answer has besides money; `bodies` is every order as it came
-    over the wire."""
+    over the wire; `before_replace` is called between a replace's arrival and its being made."""
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
@@ -98,6 +99,7 @@ class AlpacaServer:
         }
         self.bodies: list[dict[str, Any]] = []
         self.replaces: dict[int, int] = {}
+        self.before_replace: Callable[[Placed], None] = lambda former: None
         self._replacing = False
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -170,7 +172,13 @@ class AlpacaServer:
             return refusal(422, 42210000, f"order is {former.order.state}")
         changes = await request.json()
         self.bodies.append(changes)
-        body = {k: v for k, v in self._row(former).items() if v is not None} | changes
+        self.before_replace(former)
+        return web.json_response(self._row(self.replace(former, changes)))
+
+    def replace(self, former: Placed, changes: dict[str, Any]) -> Placed:
+        """As somebody does it by hand, where no client order id is among the changes."""
+        same = {k: v for k, v in self._row(former).items() if v is not None}
+        body = same | {"client_order_id": ""} | changes
         self._replacing = True
         self.venue.cancel(former.number)
         new = self.venue.submit(order_of(body))
@@ -178,7 +186,7 @@ class AlpacaServer:
         self.replaces[new.number] = former.number
         self._say("replaced", former)
         self._say("new", new)
-        return web.json_response(self._row(new))
+        return new
 
     async def _cancel(self, request: web.Request) -> web.Response:
         if denied := self._denied(request):
@@ -283,7 +291,7 @@ class AlpacaServer:
     def _say(self, event: str, placed: Placed, fill: Fill | None = None) -> None:
         data: dict[str, Any] = {
             "event": event,
-            "timestamp": when(self.venue.now()),
+            "timestamp": when(fill.ts if fill is not None else self.venue.now()),
             "order": self._row(placed),
         }
         if fill is not None:

@@ -52,6 +52,9 @@ class Updates(TradingStream):
     async def end(self) -> None:
         """No task and no socket of it is left."""
         if self._running_task is not None:
+            # Python 3.11 may lose a cancel where a message comes in the same moment; the library
+            # looks at its own word for it before it waits for the next one.
+            await self.stop_ws()
             self._running_task.cancel()
             await asyncio.gather(self._running_task, return_exceptions=True)
         await super().close()

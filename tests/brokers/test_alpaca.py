@@ -1,0 +1,331 @@
+"""What of Alpaca is its own: how orders look on the wire, replaces, accounts that may not trade."""
+
+import logging
+import sys
+import time
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from pydantic import SecretStr
+
+from engine.brokers.alpaca import AlpacaBroker, Login
+from engine.brokers.base import InDoubt, NotPermitted
+from engine.core.events import BrokerChanged, ExecutionReport, ReplaceRejected, TradeBusted
+from engine.core.model import OrderState, OrderTerms, OrderType, Side, TimeInForce
+from engine.ops.errors import UserError
+from tests.brokers.peer_alpaca import AAPL, BTC, PEERS, AlpacaPeer
+from tests.loopback.alpaca import KEY, SECRET
+from tests.loopback.faults import Fault
+
+S = OrderState
+
+
+@pytest.fixture
+async def alpaca() -> AsyncGenerator[AlpacaPeer]:
+    async with PEERS["alpaca"]() as peer:
+        yield peer
+
+
+# --- on the wire ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("terms", "sent"),
+    [
+        ({"type": OrderType.MARKET}, {}),
+        ({"type": OrderType.LIMIT, "limit_price": "180.10"}, {"limit_price": "180.10"}),
+        ({"type": OrderType.STOP, "stop_price": "0.00001"}, {"stop_price": "0.00001"}),
+        (
+            {"type": OrderType.STOP_LIMIT, "stop_price": "1.1", "limit_price": "1.2"},
+            {"stop_price": "1.1", "limit_price": "1.2"},
+        ),
+        (
+            {"type": OrderType.TRAILING_STOP, "trail": "2.5", "stop_price": "97.5"},
+            {"trail_price": "2.5"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("time_in_force", TimeInForce)
+async def test_every_order_is_sent_exactly_as_meant(
+    alpaca: AlpacaPeer, terms: dict[str, Any], sent: dict[str, str], time_in_force: TimeInForce
+) -> None:
+    numbers = {k: Decimal(v) if isinstance(v, str) and k != "type" else v for k, v in terms.items()}
+    order = replace(
+        alpaca.order(limit=None),
+        quantity=Decimal("12345678.123456789123456789"),
+        time_in_force=time_in_force,
+        **numbers,
+    )
+    await alpaca.broker.submit_order(order)
+    (body,) = alpaca.server.bodies
+    assert (
+        body
+        == {
+            "symbol": "AAPL",
+            "side": "buy",
+            "type": str(order.type),
+            "time_in_force": str(time_in_force),
+            "qty": "12345678.123456789123456789",
+            "client_order_id": order.client_order_id,
+        }
+        | sent
+    )
+
+
+async def test_a_pair_has_its_own_name_at_the_venue_and_ours_here() -> None:
+    async with PEERS["alpaca-crypto"]() as peer:
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        assert peer.server.bodies[0]["symbol"] == "BTC/USD"
+        (listed,) = await peer.broker.get_open_orders()
+        assert listed.order.symbol == BTC.symbol
+        peer.quote(98, 99)
+        await peer.sees(order, S.FILLED)
+        assert list(await peer.broker.get_positions()) == [BTC.symbol]
+
+
+async def test_a_limit_order_of_the_day_works_in_extended_hours_where_asked(
+    alpaca: AlpacaPeer,
+) -> None:
+    broker = AlpacaBroker([AAPL], alpaca.login, time.time_ns, extended_hours=True)
+    await broker.connect()
+    await broker.submit_order(replace(alpaca.order(), time_in_force=TimeInForce.DAY))
+    await broker.submit_order(alpaca.order(limit=None))
+    await broker.disconnect()
+    assert [body.get("extended_hours") for body in alpaca.server.bodies] == [True, None]
+
+
+# --- replaces ------------------------------------------------------------------------------------
+
+
+async def test_an_intent_is_one_order_here_whatever_replaces_it(alpaca: AlpacaPeer) -> None:
+    """Also for a broker that comes later, and has seen nothing of it."""
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    terms = order.terms
+    for price in ("98.5", "98.25"):
+        terms = OrderTerms(order.quantity, Decimal(price))
+        assert isinstance(await alpaca.broker.replace_order(order, terms), ExecutionReport)
+    keys = [placed.order.client_order_id for placed in alpaca.venue.orders.values()]
+    assert keys == [order.client_order_id + suffix for suffix in ("", "-r1", "-r2")]
+    alpaca.quote(98, 98.25, units=4)
+    await alpaca.sees(order, S.PARTIALLY_FILLED)
+    later = AlpacaBroker([AAPL], alpaca.login, time.time_ns)
+    await later.connect()
+    (fill,) = await later.get_fills(0)
+    assert (fill.client_order_id, fill.quantity) == (order.client_order_id, 4)
+    (listed,) = await later.get_open_orders()
+    assert listed.order.client_order_id == order.client_order_id
+    found = await later.get_order(order)
+    await later.cancel_order(order)
+    await later.disconnect()
+    assert found is not None
+    assert (found.state, found.terms) == (
+        S.PARTIALLY_FILLED,
+        OrderTerms(order.quantity, terms.limit_price),
+    )
+    assert not alpaca.venue.open
+
+
+async def test_a_cancel_finds_the_order_that_replaced_the_known_one(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    first = await alpaca.broker.submit_order(order)
+    await alpaca.broker.replace_order(order, OrderTerms(order.quantity, Decimal("98.5")))
+    await alpaca.broker.cancel_order(replace(order, venue_order_id=first.venue_order_id))
+    assert not alpaca.venue.open
+    await alpaca.sees(order, S.CANCELED)
+
+
+async def test_what_has_filled_something_is_not_replaced(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    alpaca.quote(98, 99, units=4)
+    answer = await alpaca.broker.replace_order(order, OrderTerms(order.quantity, Decimal("98.5")))
+    assert isinstance(answer, ReplaceRejected)
+    assert not alpaca.faults.requests["replace"]
+
+
+async def test_a_replace_that_crosses_a_fill_leaves_no_order_that_asks_for_too_much(
+    alpaca: AlpacaPeer,
+) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    alpaca.server.before_replace = lambda _: alpaca.quote(98, 99, units=4)
+    await alpaca.broker.replace_order(order, OrderTerms(order.quantity, Decimal("98.5")))
+    assert not alpaca.venue.open
+    await alpaca.sees(order, S.CANCELED)
+    assert [fill.quantity for fill in alpaca.executions(order)] == [4]
+    (fill,) = await alpaca.broker.get_fills(0)
+    assert [fill] == alpaca.executions(order)
+
+
+async def test_a_replace_without_an_answer_is_found(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    terms = OrderTerms(8 * alpaca.unit, Decimal("98.5"))
+    alpaca.faults.plan("replace", Fault.GATEWAY_TIMEOUT)
+    with pytest.raises(InDoubt):
+        await alpaca.broker.replace_order(order, terms)
+    found = await alpaca.broker.get_order(order)
+    assert found is not None
+    assert (found.state, found.terms) == (S.ACCEPTED, terms)
+    assert alpaca.faults.requests["replace"] == 1
+
+
+async def test_what_somebody_replaces_by_hand_is_ours_no_more(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    (placed,) = alpaca.venue.open
+    alpaca.server.replace(placed, {"limit_price": "97"})
+    await alpaca.sees(order, S.CANCELED)
+    (listed,) = await alpaca.broker.get_open_orders()
+    assert listed.order.client_order_id != order.client_order_id
+    alpaca.quote(96, 97)
+    (fill,) = await alpaca.broker.get_fills(0)
+    assert fill.client_order_id == listed.order.client_order_id
+
+
+# --- the account ---------------------------------------------------------------------------------
+
+
+async def test_an_account_that_is_blocked_is_not_traded_until_it_is_open_again(
+    alpaca: AlpacaPeer,
+) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    alpaca.server.account["trading_blocked"] = True
+    await alpaca.broker.get_account_balance()
+    told = await alpaca.hears(BrokerChanged, lambda event: not event.connected)
+    assert "blocked" in told.reason
+    with pytest.raises(NotPermitted):
+        await alpaca.broker.submit_order(alpaca.order())
+    assert alpaca.faults.requests["submit"] == 1
+    await alpaca.broker.cancel_order(order)
+    assert not alpaca.venue.open
+    alpaca.events.clear()
+    alpaca.server.account["trading_blocked"] = False
+    await alpaca.hears(BrokerChanged, lambda event: event.connected)
+    assert (await alpaca.broker.submit_order(alpaca.order())).state is S.ACCEPTED
+
+
+@pytest.mark.parametrize(("key", "live"), [("PKPAPER", True), ("AKREAL", False)])
+def test_a_key_of_the_other_kind_is_not_even_sent(key: str, live: bool) -> None:
+    login = Login(SecretStr(key), SecretStr(SECRET), live=live)
+    with pytest.raises(UserError, match="account"):
+        AlpacaBroker([AAPL], login, time.time_ns)
+
+
+@pytest.mark.parametrize(("number", "live"), [("PA3TEST", True), ("123456789", False)])
+async def test_an_account_of_the_other_kind_is_refused(
+    alpaca: AlpacaPeer, number: str, live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the key looks like."""
+    monkeypatch.setattr("tests.loopback.alpaca.KEY", "CKOTHER")
+    alpaca.server.account["account_number"] = number
+    login = replace(alpaca.login, live=live, key=SecretStr("CKOTHER"))
+    broker = AlpacaBroker([AAPL], login, time.time_ns)
+    with pytest.raises(UserError, match="account"):
+        await broker.connect()
+    await broker.disconnect()
+
+
+async def test_a_key_that_is_not_taken_needs_a_person(alpaca: AlpacaPeer) -> None:
+    broker = AlpacaBroker([AAPL], replace(alpaca.login, secret=SecretStr("wrong")), time.time_ns)
+    before = alpaca.faults.requests.total()
+    with pytest.raises(UserError, match="key"):
+        await broker.connect()
+    await broker.disconnect()
+    assert alpaca.faults.requests.total() == before + 1
+
+
+async def test_more_executions_than_a_page_has_are_all_told(alpaca: AlpacaPeer) -> None:
+    await alpaca.broker.submit_order(alpaca.order(units=120))
+    for _ in range(120):
+        alpaca.quote(98, 99, units=1)
+    fills = await alpaca.broker.get_fills(0)
+    assert len({fill.execution_id for fill in fills}) == 120
+
+
+async def test_what_is_sold_short_is_held_less_than_nothing(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order(side=Side.SELL, limit="101")
+    await alpaca.broker.submit_order(order)
+    alpaca.quote(101, 102)
+    await alpaca.sees(order, S.FILLED)
+    assert await alpaca.broker.get_positions() == {"AAPL": -order.quantity}
+
+
+# --- what is said without being asked ------------------------------------------------------------
+
+
+async def test_an_order_may_be_rejected_after_it_was_accepted(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    alpaca.venue.reject(1, "halted")
+    report = await alpaca.sees(order, S.REJECTED)
+    assert report.reason
+
+
+async def test_a_trade_that_is_taken_back_is_the_one_that_was_told(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    alpaca.quote(98, 99)
+    await alpaca.sees(order, S.FILLED)
+    alpaca.venue.bust(alpaca.venue.fills[0])
+    busted = await alpaca.hears(TradeBusted)
+    (fill,) = alpaca.executions(order)
+    assert (busted.execution_id, busted.symbol) == (fill.execution_id, "AAPL")
+    assert busted.corrected is None
+
+
+async def test_an_update_that_makes_no_sense_harms_no_other(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    for garbage in (
+        b"\x00\xff{",
+        b"[]",
+        b'{"stream": "trade_updates"}',
+        b'{"stream": "trade_updates", "data": {"event": "fill", "order": null}}',
+    ):
+        alpaca.streams.say(garbage)
+    alpaca.quote(98, 99)
+    await alpaca.sees(order, S.FILLED)
+    assert not any(isinstance(e, BrokerChanged) and not e.connected for e in alpaca.events)
+
+
+async def test_what_the_venue_writes_is_harmless(alpaca: AlpacaPeer) -> None:
+    report = await alpaca.broker.submit_order(
+        replace(alpaca.order(), symbol="\x1b]52;c;eA==\x07[/x]")
+    )
+    assert report.state is S.REJECTED
+    assert report.reason.isprintable()
+    assert not set("[]").intersection(report.reason)
+
+
+async def test_no_secret_is_told(alpaca: AlpacaPeer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    texts: list[str] = []
+    for fault in set(Fault) - {Fault.SLOW, Fault.RATE_LIMITED, Fault.RATE_LIMITED_BARE}:
+        alpaca.faults.plan("submit", fault)
+        with pytest.raises((InDoubt, NotPermitted, Exception)) as failed:
+            await alpaca.broker.submit_order(alpaca.order())
+        texts += [str(failed.value), repr(failed.value.__context__), repr(failed.value.__cause__)]
+    await alpaca.streams.close()
+    await alpaca.hears(BrokerChanged, lambda event: not event.connected)
+    texts += [caplog.text, repr(alpaca.login), repr(alpaca.events)]
+    assert not [text for text in texts if SECRET in text or KEY in text]
+
+
+async def test_the_package_that_is_missing_is_named(
+    alpaca: AlpacaPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "alpaca"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("rest", "stream"):
+        monkeypatch.delitem(sys.modules, f"engine.brokers.alpaca.{name}")
+    monkeypatch.setitem(sys.modules, "alpaca", None)
+    broker = AlpacaBroker([AAPL], alpaca.login, time.time_ns)
+    with pytest.raises(UserError, match=r"tradebot-tui\[alpaca\]"):
+        await broker.connect()
