@@ -14,7 +14,7 @@ from engine.core.events import (
     ExecutionReport,
     VenueOrder,
 )
-from engine.core.model import EXTERNAL, ZERO, Order, OrderState
+from engine.core.model import EXTERNAL, ZERO, Order, OrderState, OrderTerms, OrderType
 from engine.core.order_graph import may_turn_up
 from engine.core.order_moves import is_made_here
 from engine.core.orders import OrderBook, client_order_id
@@ -138,7 +138,7 @@ class Comparison:
             here, there = str(ours.filled), str(theirs.filled)
             what = f"{_named(ours)}: {there} filled at {self._broker}, {here} here"
             self._add_asked(ours, Difference("fill", ours.symbol, here, there, what), there)
-        elif ours.state in AT_REST and theirs.terms != ours.terms:
+        elif ours.state in AT_REST and _asked_for(theirs) != _asked_for(ours):
             here, there = _told(ours), _told(theirs)
             what = f"{_named(ours)} is to {there} at {self._broker}"
             self._add_asked(ours, Difference("order", ours.symbol, here, there, what), there)
@@ -215,6 +215,12 @@ class Comparison:
 def key_of(order_id: str, venue_order_id: str) -> str:
     """The client order id of an order that the venue names; one of our making where it has none."""
     return clean(order_id) or client_order_id(EXTERNAL, clean(venue_order_id))
+
+
+def _asked_for(order: Order) -> OrderTerms:
+    """Where a trailing stop has got to was not asked for, and only its venue knows."""
+    trails = order.type is OrderType.TRAILING_STOP
+    return replace(order.terms, stop_price=None) if trails else order.terms
 
 
 def _gap(theirs: Decimal, ours: Decimal) -> str:

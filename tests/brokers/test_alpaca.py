@@ -139,6 +139,28 @@ async def test_a_cancel_finds_the_order_that_replaced_the_known_one(alpaca: Alpa
     await alpaca.sees(order, S.CANCELED)
 
 
+async def test_a_trailing_stop_is_made_smaller_wherever_its_stop_is(alpaca: AlpacaPeer) -> None:
+    alpaca.quote(100, 101)
+    order = replace(
+        alpaca.order(limit=None, side=Side.SELL),
+        type=OrderType.TRAILING_STOP,
+        trail=Decimal(2),
+        stop_price=Decimal("97.5"),
+    )
+    await alpaca.broker.submit_order(order)
+    terms = OrderTerms(8 * alpaca.unit, None, order.stop_price)
+    answer = await alpaca.broker.replace_order(order, terms)
+    assert isinstance(answer, ExecutionReport)
+    assert answer.terms == terms
+    assert alpaca.server.bodies[-1] == {
+        "qty": "8",
+        "client_order_id": f"{order.client_order_id}-r1",
+    }
+    found = await alpaca.broker.get_order(order)
+    assert found is not None
+    assert found.terms == terms
+
+
 async def test_what_has_filled_something_is_not_replaced(alpaca: AlpacaPeer) -> None:
     order = alpaca.order()
     await alpaca.broker.submit_order(order)

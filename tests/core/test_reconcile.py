@@ -623,6 +623,21 @@ def test_terms_that_were_changed_by_hand_are_asked_about() -> None:
     assert rig.paused() == ["ACME"]
 
 
+def test_where_a_trailing_stop_has_got_to_is_no_difference() -> None:
+    rig = Bench()
+    can = replace(CAPABILITIES, order_types=tuple(OrderType))
+    rig.send(BrokerChanged("paper", True, capabilities=can))
+    rig.hold_position(trail=2)
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    assert stop.type is OrderType.TRAILING_STOP
+    rig.exchange.cancel(stop.client_order_id, rig.now)
+    rig.broker.foreign.append(replace(rig.now_of(stop), stop_price=Decimal("99.5")))
+    assert rig.compare().differences == ()
+    rig.broker.foreign[-1] = replace(rig.broker.foreign[-1], quantity=Decimal(1))
+    (difference,) = rig.compare().differences
+    assert difference.kind == "order"
+
+
 # --- positions and cash --------------------------------------------------------------------------
 
 

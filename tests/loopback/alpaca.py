@@ -308,6 +308,10 @@ class AlpacaServer:
     def _row(self, placed: Placed) -> dict[str, Any]:
         order, number = placed.order, placed.number
         successor = next((n for n, old in self.replaces.items() if old == number), None)
+        quote = self.venue.quotes.get(order.symbol)
+        stop_price = order.stop_price
+        if quote is not None and order.trail is not None:
+            stop_price = Decimal(repr(quote.bid)) - order.trail
         is_stock = self.venue.instruments[order.symbol].asset_class is AssetClass.STOCK
         return {
             "id": uuid(number),
@@ -331,7 +335,7 @@ class AlpacaServer:
             "side": str(order.side),
             "time_in_force": str(order.time_in_force),
             "limit_price": text(order.limit_price),
-            "stop_price": text(order.stop_price),
+            "stop_price": text(stop_price),
             "status": "replaced" if successor else STATUS.get(order.state, str(order.state)),
             "extended_hours": False,
             "legs": None,

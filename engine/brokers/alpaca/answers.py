@@ -195,12 +195,15 @@ def report_of(
     return ExecutionReport(order.root, order.state, order.id, fill, reason, terms, updated, ts=ts)
 
 
-def terms_of(order: Order, filled_before: Decimal) -> OrderTerms | None:
-    """What an order asks for in all. Of a trailing stop the venue tells where the stop is now, not
-    what was asked for."""
-    if order.qty is None or order.type == OrderType.TRAILING_STOP:
+def terms_of(
+    order: Order, filled_before: Decimal, asked_stop: Decimal | None = None
+) -> OrderTerms | None:
+    """What an order asks for in all. Of a trailing stop the venue tells where the stop is now;
+    `asked_stop` is where it was to begin, and without it the terms are not known."""
+    stop_price = asked_stop if order.type == OrderType.TRAILING_STOP else order.stop_price
+    if order.qty is None or (stop_price is None and order.type == OrderType.TRAILING_STOP):
         return None
-    return OrderTerms(filled_before + order.qty, order.limit_price, order.stop_price)
+    return OrderTerms(filled_before + order.qty, order.limit_price, stop_price)
 
 
 def venue_order(order: Order, symbol: str, filled_before: Decimal) -> VenueOrder:

@@ -170,7 +170,7 @@ class AlpacaBroker(BaseBroker):
         ):
             # Several orders are one intent: where that stands, all of them say together. That it
             # is filled is told with its executions.
-            known = await self._find(order.root, self._trading)
+            known = await self._find(order.root)
             return [known] if known is not None and known.state is not OrderState.FILLED else []
         is_one_of_several = order.replaces is not None or order.status == "replaced"
         terms = None if is_one_of_several else answers.terms_of(order, ZERO)
@@ -250,28 +250,34 @@ class AlpacaBroker(BaseBroker):
         except Refused as error:
             return ReplaceRejected(key, str(error), ts=self._now())
         self._learn(answer)
-        return await self._replaced(former, answer)
+        return await self._replaced(former, answer, terms.stop_price)
 
-    async def _replaced(self, former: Order, order: Order) -> ExecutionReport | ReplaceRejected:
+    async def _replaced(
+        self, former: Order, order: Order, asked_stop: Decimal | None
+    ) -> ExecutionReport:
         """Where a replace has led. The former order may have filled something after all; then the
         new one asks for too much, and is cancelled before anybody can count on it."""
         trading = self._trading
         before = read(await trading.ask(trading.client.get_order_by_id, former.id), Order)
         if before.filled_qty:
             await self._cancel(order.id)
-        terms = answers.terms_of(order, before.filled_qty)
+        terms = answers.terms_of(order, before.filled_qty, asked_stop)
         return answers.report_of(order, self._now(), terms=terms)
 
     async def get_order(self, order: OurOrder) -> ExecutionReport | None:
-        return await self._find(order.client_order_id, self._trading)
+        asked_stop = order.pending_stop_price or order.stop_price
+        return await self._find(order.client_order_id, asked_stop)
 
-    async def _find(self, client_order_id: str, rest: "Rest") -> ExecutionReport | None:
-        chain = await self._chain(client_order_id, rest)
+    async def _find(
+        self, client_order_id: str, asked_stop: Decimal | None = None
+    ) -> ExecutionReport | None:
+        chain = await self._chain(client_order_id, self._trading)
         if not chain:
             return None
         last = chain[-1]
         before = sum((each.filled_qty for each in chain[:-1]), ZERO)
-        report = answers.report_of(last, self._now(), terms=answers.terms_of(last, before))
+        terms = answers.terms_of(last, before, asked_stop)
+        report = answers.report_of(last, self._now(), terms=terms)
         if last.status == "replaced":
             return replace(report, state=OrderState.CANCELED, reason="replaced at alpaca by hand")
         if before and last.is_working:
@@ -434,12 +440,15 @@ def _keep(memory: OrderedDict[str, str], key: str, value: str) -> None:
 
 
 def _changes(order: Order, terms: OrderTerms) -> dict[str, str]:
-    """What of an order is to be changed, as Alpaca wants it."""
+    """What of an order is to be changed, as Alpaca wants it. The stop of a trailing stop is the
+    venue's."""
     wanted = {
         "qty": (order.qty, terms.quantity),
         "limit_price": (order.limit_price, terms.limit_price),
         "stop_price": (order.stop_price, terms.stop_price),
     }
+    if order.type == OrderType.TRAILING_STOP:
+        del wanted["stop_price"]
     return {
         name: f"{now:f}"
         for name, (before, now) in wanted.items()
