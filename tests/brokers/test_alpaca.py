@@ -1,7 +1,9 @@
 """What of Alpaca is its own: how orders look on the wire, replaces, accounts that may not trade."""
 
+import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator
 from decimal import Decimal
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from engine.brokers.alpaca import AlpacaBroker, Login
+from engine.brokers.alpaca.rest import ASKED_AT_ONCE
 from engine.brokers.base import InDoubt, NotPermitted
 from engine.core.events import BrokerChanged, ExecutionReport, ReplaceRejected, TradeBusted
 from engine.core.model import OrderState, OrderTerms, OrderType, Side, TimeInForce
@@ -240,6 +243,22 @@ def test_a_key_of_the_other_kind_is_not_even_sent(key: str, live: bool) -> None:
         AlpacaBroker([AAPL], login, time.time_ns)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://alpaca.markets.evil.example",
+        "http://api.alpaca.markets",
+        "https://evil.example/api.alpaca.markets",
+        "https://api.alpaca.markets@evil.example",
+    ],
+)
+@pytest.mark.parametrize("which", ["url", "stream_url", "data_url"])
+def test_keys_go_to_nobody_else(url: str, which: str) -> None:
+    login = replace(Login(SecretStr(KEY), SecretStr(SECRET)), **{which: url})
+    with pytest.raises(UserError, match="not Alpaca's"):
+        AlpacaBroker([AAPL], login, time.time_ns)
+
+
 @pytest.mark.parametrize(("number", "live"), [("PA3TEST", True), ("123456789", False)])
 async def test_an_account_of_the_other_kind_is_refused(
     alpaca: AlpacaPeer, number: str, live: bool, monkeypatch: pytest.MonkeyPatch
@@ -261,6 +280,36 @@ async def test_a_key_that_is_not_taken_needs_a_person(alpaca: AlpacaPeer) -> Non
         await broker.connect()
     await broker.disconnect()
     assert alpaca.faults.requests.total() == before + 1
+
+
+async def test_a_server_that_comes_back_is_found_again_and_nothing_is_missed(
+    alpaca: AlpacaPeer,
+) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    await alpaca.server.stop()
+    await alpaca.hears(BrokerChanged, lambda event: not event.connected)
+    alpaca.quote(98, 99, units=4)
+    alpaca.events.clear()
+    await alpaca.server.start()
+    await alpaca.hears(BrokerChanged, lambda event: event.connected)
+    (fill,) = await alpaca.broker.get_fills(0)
+    assert fill.quantity == 4
+    alpaca.quote(98, 99)
+    await alpaca.sees(order, S.FILLED)
+    assert alpaca.faults.requests["submit"] == 1
+
+
+async def test_requests_that_hang_hold_no_thread_for_good(alpaca: AlpacaPeer) -> None:
+    await alpaca.broker.get_positions()
+    most = len(threading.enumerate()) + ASKED_AT_ONCE
+    for _ in range(2):
+        alpaca.faults.plan("positions", *[Fault.HANG] * ASKED_AT_ONCE)
+        asked = [alpaca.broker.get_positions() for _ in range(ASKED_AT_ONCE)]
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(error, InDoubt) for error in ended)
+    assert len(threading.enumerate()) <= most
+    assert await alpaca.broker.get_positions() == {}
 
 
 async def test_more_executions_than_a_page_has_are_all_told(alpaca: AlpacaPeer) -> None:

@@ -94,7 +94,7 @@ class AlpacaBroker(BaseBroker):
         *,
         extended_hours: bool = False,
     ) -> None:
-        login.check_key()
+        login.check()
         self._symbols = Symbols(instruments, self.name)
         self._login = login
         self._now = now

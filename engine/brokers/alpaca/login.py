@@ -1,8 +1,11 @@
 """How to get to an account at Alpaca."""
 
+from urllib.parse import urlsplit
+
 from msgspec import Struct
 from pydantic import SecretStr
 
+from engine.core.text import clean
 from engine.ops.errors import UserError
 
 PREFIXES = {"PK": False, "AK": True}
@@ -26,8 +29,15 @@ class Login(Struct, frozen=True):
     feed: str = "iex"
     requests_a_minute: int = 200
 
-    def check_key(self) -> None:
-        """Raises UserError where the key is one of the other kind of account: it is not sent."""
+    def check(self) -> None:
+        """Raises UserError where the key is one of the other kind of account, or would be sent to
+        somebody else."""
+        for url in (self.url, self.stream_url, self.data_url):
+            if url is not None and not _is_alpacas(url):
+                raise UserError(
+                    f"{clean(url)} is not Alpaca's",
+                    "Its addresses are https://…alpaca.markets and wss://…alpaca.markets.",
+                )
         known = PREFIXES.get(self.key.get_secret_value()[:2], self.live)
         if known != self.live:
             raise _wrong_account("key", known)
@@ -36,6 +46,15 @@ class Login(Struct, frozen=True):
         """Raises UserError where the account of that number is of the other kind."""
         if number.startswith(PAPER_ACCOUNTS) == self.live:
             raise _wrong_account("account", not self.live)
+
+
+def _is_alpacas(url: str) -> bool:
+    """A server on this computer is too: a proxy, or one to try things with."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("127.0.0.1", "localhost", "::1"):
+        return True
+    return parts.scheme in ("https", "wss") and host.endswith(".alpaca.markets")
 
 
 def _wrong_account(what: str, is_real: bool) -> UserError:
