@@ -1,0 +1,9 @@
+"""Questrade: stocks of Canada and the United States, over REST and a WebSocket of notifications.
+
+Written after https://www.questrade.com/api/documentation. Every call is signed with an access token
+that lasts half an hour, and goes to the server that came with it.
+"""
+
+from engine.brokers.questrade.broker import QuestradeBroker
+
+__all__ = ["QuestradeBroker"]

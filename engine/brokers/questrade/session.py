@@ -1,0 +1,205 @@
+"""Signed requests to Questrade, and its notifications."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from msgspec import MsgspecError, Struct, json
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from engine.brokers.base import (
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotPermitted,
+    RateLimited,
+)
+from engine.brokers.questrade.access import Access
+from engine.brokers.questrade.tokens import Tokens, TokenStore
+from engine.brokers.questrade.wire import Greeting, Refused, Request, StreamPort
+from engine.brokers.throttle import TokenBucket
+from engine.core.model import NANOS
+from engine.core.text import clean
+
+T = TypeVar("T")
+
+ACCOUNT_RATE = 30.0
+MARKET_RATE = 20.0
+"""Requests a second, as https://www.questrade.com/api/documentation/rate-limiting has it."""
+BARE_WAIT_S = 5.0
+"""How long to wait after "too many requests" that does not say how long."""
+PATIENCE_S = 2.0
+"""How long a question waits for its turn."""
+INVALID_TOKEN = 1017
+OUT_OF_SCOPE = 1016
+
+_encode = json.Encoder(decimal_format="number").encode
+
+
+class Problem(Struct, frozen=True):
+    """What Questrade says in place of an answer."""
+
+    code: int | str = 0
+    message: str = ""
+
+    @property
+    def number(self) -> int:
+        """Documented as text, and sent as a number."""
+        return int(self.code) if str(self.code).isdecimal() else 0
+
+
+class Session:
+    """One login. Every request is sent once, but for one that came with an access token which had
+    become invalid: nobody looked at that one, and it goes again with a new token, once."""
+
+    def __init__(
+        self, store: TokenStore, login_url: str, now: Callable[[], int], timeout_s: float
+    ) -> None:
+        self._now = now
+        self._timeout_s = timeout_s
+        # As many connections as there are requests: none waits for another one's answer.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        self._http = httpx.AsyncClient(timeout=timeout_s, limits=limits)
+        self._access = Access(self._http, store, login_url.rstrip("/"), now)
+        clock = time.monotonic
+        self._buckets = {
+            "account": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock),
+            "market": TokenBucket(MARKET_RATE, MARKET_RATE, 0, clock),
+            # Of orders no limit is documented; the one of the account's calls does no harm.
+            "orders": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock),
+        }
+
+    async def close(self) -> None:
+        await self._access.close()
+        await self._http.aclose()
+
+    async def get(self, path: str, answer: type[T], lane: str = "account", **params: str) -> T:
+        """As `send`. Raises RateLimited only where waiting for its turn would take too long."""
+        return await self.send(Request("GET", path, lane, params), answer)
+
+    async def send(self, request: Request, answer: type[T]) -> T:
+        """Raises Refused where that is the answer, another NotSent where nobody looked at the
+        request, InDoubt where somebody may have."""
+        tokens = await self._access.tokens()
+        response = await self._once(request, tokens)
+        if _is_stale(response):
+            tokens = await self._access.tokens(refused=tokens.access_token)
+            response = await self._once(request, tokens)
+            if _is_stale(response):
+                raise self._access.give_up(tokens)
+        self._check(request, response)
+        try:
+            return json.decode(response.content, type=answer)
+        except MsgspecError as error:
+            raise InDoubt("Questrade answers what cannot be read") from error
+
+    async def _once(self, request: Request, tokens: Tokens) -> httpx.Response:
+        await self._take_turn(request)
+        headers = {"Authorization": f"Bearer {tokens.access_token}"}
+        content = None
+        if request.body is not None:
+            content = _encode(request.body)
+            headers["Content-Type"] = "application/json"
+        try:
+            return await self._http.request(
+                request.method,
+                f"{tokens.api_server}/v1/{request.path}",
+                params=request.params,
+                content=content,
+                headers=headers,
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotConnected(f"Questrade is out of reach ({type(error).__name__})") from error
+        except httpx.HTTPError as error:
+            raise InDoubt(f"no answer from Questrade ({type(error).__name__})") from error
+
+    async def _take_turn(self, request: Request) -> None:
+        """Raises RateLimited where it may not leave: a question waits a little, an order does not,
+        and only what Questrade itself says holds up a cancel."""
+        bucket = self._buckets[request.lane]
+        while request.method == "GET":
+            wait_s = bucket.wait_s()
+            if not 0 < wait_s <= PATIENCE_S:
+                break
+            await asyncio.sleep(wait_s)
+        bucket.take(0 if request.cancels else 1, cancel=request.cancels)
+
+    def _check(self, request: Request, response: httpx.Response) -> None:
+        """Raises where the response is no answer to the request."""
+        status = response.status_code
+        if status == 429:
+            wait_s = self._wait_of(response)
+            for bucket in self._buckets.values():
+                bucket.shut(wait_s)
+            raise RateLimited(f"Questrade: too many requests; the next in {wait_s:.0f} s", wait_s)
+        if response.headers.get("X-RateLimit-Remaining") == "0":
+            self._buckets[request.lane].shut(self._wait_of(response))
+        if status < 300:
+            return
+        if status >= 500 or status < 400:
+            raise InDoubt(f"Questrade answers {status}")
+        problem = _problem(response)
+        reason = clean(problem.message) or f"refused ({status})"
+        if status == 401:
+            raise NotAuthenticated(f"Questrade: {reason}")
+        if status == 403 or problem.number == OUT_OF_SCOPE:
+            raise NotPermitted(f"Questrade: {reason}{_permission(request)}")
+        raise Refused(reason, status, response.content)
+
+    def _wait_of(self, response: httpx.Response) -> float:
+        """In how many seconds the next request may leave: as told, or as the clock of the limit."""
+        after = response.headers.get("Retry-After", "")
+        reset = response.headers.get("X-RateLimit-Reset", "")
+        if after.isdecimal():
+            return float(after)
+        if reset.isdecimal():
+            return max(0.0, int(reset) - self._now() / NANOS)
+        return BARE_WAIT_S
+
+    @asynccontextmanager
+    async def notifications(self) -> AsyncGenerator[AsyncIterable[str | bytes]]:
+        """What Questrade says of orders and executions without being asked, message by message.
+
+        Raises NotSent or InDoubt where the connection is not made, or breaks. A second one ends the
+        first. It does not make the session last: a request in half an hour does.
+        """
+        port = await self.get("notifications", StreamPort, mode="WebSocket")
+        tokens = await self._access.tokens()
+        server = urlsplit(tokens.api_server)
+        scheme = "wss" if server.scheme == "https" else "ws"
+        url = f"{scheme}://{server.hostname}:{port.stream_port}"
+        try:
+            async with connect(url, open_timeout=self._timeout_s) as socket:
+                await socket.send(tokens.access_token)
+                async with asyncio.timeout(self._timeout_s):
+                    greeting = json.decode(await socket.recv(), type=Greeting)
+                if not greeting.success:
+                    raise NotConnected("Questrade's notifications do not take the access token")
+                yield socket
+        except (WebSocketException, MsgspecError, OSError) as error:
+            raise NotConnected(f"Questrade's notifications end ({type(error).__name__})") from error
+
+
+def _problem(response: httpx.Response) -> Problem:
+    """What a refusal says; nothing where it is none of Questrade's making."""
+    try:
+        return json.decode(response.content, type=Problem)
+    except MsgspecError:
+        return Problem()
+
+
+def _is_stale(response: httpx.Response) -> bool:
+    """Whether the access token is the reason why nobody looked at the request."""
+    return response.status_code == 401 and _problem(response).number == INVALID_TOKEN
+
+
+def _permission(request: Request) -> str:
+    """What to do about a request that the token may not make."""
+    if request.lane == "orders":
+        return "; orders need Questrade's permission as a partner, data and paper trading do not"
+    return "; give the app more permissions in Questrade's App hub"
