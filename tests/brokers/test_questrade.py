@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from engine.brokers.base import InDoubt, NotPermitted, NotSent, RateLimited
 from engine.brokers.questrade import QuestradeBroker, news, wire
-from engine.core.events import CancelRejected, ExecutionReport
+from engine.core.events import BrokerChanged, CancelRejected, ExecutionReport
 from engine.core.model import (
     MINUTE,
     NANOS,
@@ -134,6 +134,28 @@ async def test_no_redirect_is_followed(peer: QuestradePeer) -> None:
     peer.server.redirects = True
     with pytest.raises(InDoubt, match="307"):
         await peer.broker.get_positions()
+
+
+async def test_an_order_that_came_with_an_invalid_token_goes_again_once(
+    peer: QuestradePeer,
+) -> None:
+    await peer.broker.get_quote(SHOP.symbol)
+    peer.server.access_tokens.clear()
+    report = await peer.broker.submit_order(peer.order())
+    assert report.state is S.ACCEPTED
+    assert (peer.faults.requests["submit"], len(peer.venue.orders)) == (2, 1)
+
+
+async def test_a_session_that_takes_a_person_ends_the_stream_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(news, "LOOK_S", 0.01)
+    async with questrade() as peer:
+        await peer.streams.has_joined()
+        peer.server.expired = True
+        changed = await peer.hears(BrokerChanged, lambda event: not event.connected)
+        assert "QUESTRADE_REFRESH_TOKEN" in changed.reason
+        assert len(peer.server.logins) == 2
 
 
 # --- which order is ours -------------------------------------------------------------------------

@@ -144,6 +144,13 @@ async def test_tokens_that_the_disk_does_not_take_are_not_used_and_not_lost(desk
     assert desk.stored() == desk.server.refresh_token
 
 
+async def test_without_a_lock_nothing_is_refreshed(desk: Desk) -> None:
+    desk.path.with_name("tokens.json.lock").mkdir(parents=True)
+    with pytest.raises(UserError, match="DATA_DIR"):
+        await desk.broker().connect()
+    assert not desk.server.logins
+
+
 # --- processes -----------------------------------------------------------------------------------
 
 STEPS = """

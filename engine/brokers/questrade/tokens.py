@@ -64,9 +64,16 @@ class TokenStore:
     @contextmanager
     def locked(self) -> Generator[None]:
         """Nobody else refreshes meanwhile, another process neither. Raises BlockingIOError where
-        somebody does."""
+        somebody does, UserError where there can be no lock."""
         make_private_folder(self.path.parent)
-        descriptor = open_private(self.path.with_name(f"{self.path.name}.lock"), os.O_CREAT)
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        try:
+            descriptor = open_private(lock, os.O_CREAT)
+        except OSError as error:
+            raise UserError(
+                f"cannot lock {clean(str(lock))} ({error.strerror})",
+                "make it writable, or give another folder in DATA_DIR",
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
