@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from engine.brokers.alpaca import AlpacaBroker, Login
 from engine.core.model import AssetClass, Instrument
 from tests.brokers.contract import WiredPeer
-from tests.loopback.alpaca import KEY, SECRET, AlpacaServer
+from tests.loopback.alpaca import ACCOUNT_ID, KEY, SECRET, AlpacaServer
 from tests.loopback.venue import Venue
 
 AAPL = Instrument("AAPL", AssetClass.STOCK, Decimal("0.01"), Decimal(1), venue="alpaca")
@@ -33,10 +33,12 @@ def login(server: AlpacaServer) -> Login:
 
 
 class AlpacaPeer(WiredPeer):
-    def __init__(self, server: AlpacaServer, traded: Instrument, unit: Decimal) -> None:
+    def __init__(
+        self, server: AlpacaServer, traded: Instrument, unit: Decimal, account_id: str
+    ) -> None:
         self.server = server
         self.venue, self.faults, self.streams = server.venue, server.faults, server.streams
-        self.login = login(server)
+        self.login = replace(login(server), account_id=account_id)
         broker = AlpacaBroker([AAPL, BTC], self.login, time.time_ns)
         super().__init__(broker, traded, unit, time.time_ns())
 
@@ -45,13 +47,13 @@ class AlpacaPeer(WiredPeer):
 
 
 def alpaca(
-    traded: Instrument, unit: Decimal
+    traded: Instrument, unit: Decimal, account_id: str = ""
 ) -> Callable[[], AbstractAsyncContextManager[AlpacaPeer]]:
     @asynccontextmanager
     async def make() -> AsyncGenerator[AlpacaPeer]:
         server = AlpacaServer(Venue([AAPL, replace(BTC, symbol="BTC/USD")]))
         await server.start()
-        peer = AlpacaPeer(server, traded, unit)
+        peer = AlpacaPeer(server, traded, unit, account_id)
         await peer.link.tried.wait()
         yield peer
         await peer.close()
@@ -60,4 +62,8 @@ def alpaca(
     return make
 
 
-PEERS = {"alpaca": alpaca(AAPL, Decimal(1)), "alpaca-crypto": alpaca(BTC, Decimal("0.015"))}
+PEERS = {
+    "alpaca": alpaca(AAPL, Decimal(1)),
+    "alpaca-crypto": alpaca(BTC, Decimal("0.015")),
+    "alpaca-broker": alpaca(AAPL, Decimal(1), ACCOUNT_ID),
+}

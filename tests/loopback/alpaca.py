@@ -1,4 +1,4 @@
-"""Alpaca's Trading API and market data, as far as the adapter speaks them.
+"""Alpaca's Trading API, that of brokers, and market data, as far as the adapter speaks them.
 
 The shapes are those of recorded answers; numbers of orders and positions come as text, as there.
 `trade_updates` is JSON in binary frames. A replace cancels the order and makes another one with the
@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 from engine.core.model import (
     ZERO,
@@ -32,6 +32,9 @@ from engine.core.model import (
 from tests.loopback.faults import Faults, Streams, middleware
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
+ACCOUNT_ID = "0f0e0d0c-customer"
+BROKER = f"/v1/trading/accounts/{ACCOUNT_ID}"
+"""Where the Broker API has what the Trading API has for its one account."""
 KEY, SECRET = "PKTESTKEY", "canary-secret"
 EVENTS = {
     "accepted": "new",
@@ -67,7 +70,7 @@ def refusal(status: int, code: int = 0, message: str = "") -> web.Response:
 
 def kind_of(request: web.Request) -> str:
     """What a request is, for the faults."""
-    path, method = request.path, request.method
+    path, method = request.path.replace(BROKER, "/v2"), request.method
     if path == "/v2/orders":
         return "submit" if method == "POST" else "orders"
     if path.startswith("/v2/orders"):
@@ -76,7 +79,9 @@ def kind_of(request: web.Request) -> str:
         "/v2/positions": "positions",
         "/v2/account": "balance",
         "/v2/account/activities/FILL": "fills",
+        "/v1/accounts/activities/FILL": "fills",
         "/stream": "stream",
+        "/v2/events/trades": "stream",
     }
     return known.get(path, "quote")
 
@@ -99,6 +104,7 @@ class AlpacaServer:
         }
         self.bodies: list[dict[str, Any]] = []
         self.replaces: dict[int, int] = {}
+        self.told: list[bytes] = []
         self.before_replace: Callable[[Placed], None] = lambda former: None
         self._replacing = False
         self._runner: web.AppRunner | None = None
@@ -116,18 +122,25 @@ class AlpacaServer:
     async def start(self) -> None:
         """Listen, on the same port as before where it was stopped."""
         app = web.Application(middlewares=[middleware(self.faults, kind_of, refusal)])
+        for root in ("/v2", BROKER):
+            app.add_routes(
+                [
+                    web.get(f"{root}/account", self._account),
+                    web.get(f"{root}/positions", self._positions),
+                    web.get(f"{root}/orders", self._orders),
+                    web.post(f"{root}/orders", self._submit),
+                    web.get(f"{root}/orders:by_client_order_id", self._by_client_id),
+                    web.get(f"{root}/orders/{{id}}", self._order),
+                    web.patch(f"{root}/orders/{{id}}", self._replace),
+                    web.delete(f"{root}/orders/{{id}}", self._cancel),
+                ]
+            )
         app.add_routes(
             [
                 web.get("/stream", self._stream),
-                web.get("/v2/account", self._account),
+                web.get("/v2/events/trades", self._events),
                 web.get("/v2/account/activities/FILL", self._activities),
-                web.get("/v2/positions", self._positions),
-                web.get("/v2/orders", self._orders),
-                web.post("/v2/orders", self._submit),
-                web.get("/v2/orders:by_client_order_id", self._by_client_id),
-                web.get("/v2/orders/{id}", self._order),
-                web.patch("/v2/orders/{id}", self._replace),
-                web.delete("/v2/orders/{id}", self._cancel),
+                web.get("/v1/accounts/activities/FILL", self._activities),
                 web.get("/v2/stocks/quotes/latest", self._quotes),
                 web.get("/v1beta3/crypto/us/latest/quotes", self._quotes),
             ]
@@ -262,7 +275,9 @@ class AlpacaServer:
 
     def _denied(self, request: web.Request) -> web.Response | None:
         keys = request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")
-        return None if keys == (KEY, SECRET) else refusal(401)
+        basic = BasicAuth(KEY, SECRET).encode()
+        is_ours = keys == (KEY, SECRET) or request.headers.get("Authorization") == basic
+        return None if is_ours else refusal(401)
 
     # --- what is said without being asked -------------------------------------------------------
 
@@ -283,6 +298,35 @@ class AlpacaServer:
         speaking.cancel()
         return socket
 
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events of the Broker API, from the one after `since_id` on."""
+        if denied := self._denied(request):
+            return denied
+        if self.streams.refuses:
+            return web.Response(status=503)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        ended = asyncio.Event()
+
+        async def send(message: bytes) -> None:
+            if not message.startswith(b'{"stream"'):
+                await response.write(b"data: " + message + b"\n\n")  # as a test made it up
+                return
+            data = json.loads(message)["data"]
+            row = json.dumps(data | {"account_id": ACCOUNT_ID})
+            await response.write(f"id: {data['event_id']}\ndata: {row}\n\n".encode())
+
+        async def close() -> None:
+            ended.set()
+
+        since = request.query.get("since_id", f"{len(self.told):026}")
+        for message in self.told[int(since) :]:
+            await send(message)
+        speaking = asyncio.create_task(self.streams.serve(send, close))
+        await ended.wait()
+        speaking.cancel()
+        return response
+
     def _tell(self, change: Change) -> None:
         if not self._replacing:
             event = EVENTS.get(change.what, change.what)
@@ -290,6 +334,7 @@ class AlpacaServer:
 
     def _say(self, event: str, placed: Placed, fill: Fill | None = None) -> None:
         data: dict[str, Any] = {
+            "event_id": f"{len(self.told) + 1:026}",
             "event": event,
             "timestamp": when(fill.ts if fill is not None else self.venue.now()),
             "order": self._row(placed),
@@ -301,7 +346,9 @@ class AlpacaServer:
                 "qty": text(fill.quantity),
                 "position_qty": text(self.venue.positions[fill.symbol]),
             }
-        self.streams.say(json.dumps({"stream": "trade_updates", "data": data}).encode())
+        message = json.dumps({"stream": "trade_updates", "data": data}).encode()
+        self.told.append(message)
+        self.streams.say(message)
 
     # --- shapes ---------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 
 if TYPE_CHECKING:
+    from engine.brokers.alpaca.events import Events
     from engine.brokers.alpaca.rest import Access, Rest
     from engine.brokers.alpaca.stream import Updates
 
@@ -100,7 +101,7 @@ class AlpacaBroker(BaseBroker):
         self._now = now
         self._extended_hours = extended_hours
         self._access: Access | None = None
-        self._updates: Updates | None = None
+        self._updates: Updates | Events | None = None
         self._objection = ""
         self._roots: OrderedDict[str, str] = OrderedDict()
         self._executions: OrderedDict[str, str] = OrderedDict()
@@ -110,6 +111,7 @@ class AlpacaBroker(BaseBroker):
     async def connect(self) -> None:
         await self.disconnect()
         try:
+            from engine.brokers.alpaca.events import Events
             from engine.brokers.alpaca.rest import Access
             from engine.brokers.alpaca.stream import Updates
         except ImportError as error:
@@ -125,7 +127,8 @@ class AlpacaBroker(BaseBroker):
         self._login.check_account(account.account_number)
         if self._objection:
             raise NotPermitted(self._objection)
-        self._updates = Updates(self.name, self._login)
+        stream = Events if self._login.account_id else Updates
+        self._updates = stream(self.name, self._login)
         await self._updates.open()
 
     async def disconnect(self) -> None:
@@ -138,7 +141,7 @@ class AlpacaBroker(BaseBroker):
 
     async def stream_fills(self) -> AsyncIterator[Event]:
         updates = self._updates
-        while updates is not None and (said := await updates.next()) is not None:
+        while updates is not None and (said := await updates.heard.next()) is not None:
             if isinstance(said, NotPermitted):
                 raise said
             if isinstance(said, BrokerChanged):
@@ -150,7 +153,7 @@ class AlpacaBroker(BaseBroker):
     async def _heard(self, message: dict[str, Any]) -> Sequence[Event]:
         """What an update means; what cannot be read is left to the polls."""
         try:
-            update = read(message.get("data"), answers.Update)
+            update = read(message, answers.Update)
             return await self._meaning(update)
         except (NotSent, InDoubt) as error:
             log.warning("an update of alpaca was not understood: %s", error)
@@ -385,7 +388,7 @@ class AlpacaBroker(BaseBroker):
         account = read(answer, answers.Account)
         before, self._objection = self._objection, account.objection
         if self._objection and not before and self._updates is not None:
-            self._updates.said.put_nowait(NotPermitted(self._objection))
+            self._updates.heard.said.put_nowait(NotPermitted(self._objection))
         return account
 
     async def _orders(self, status: str) -> list[Order]:

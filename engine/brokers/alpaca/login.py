@@ -17,7 +17,9 @@ class Login(Struct, frozen=True):
     """`live` says that it is a real account. Where a URL is None it is Alpaca's own for that;
     `read_s` is how long Alpaca may be silent before a request is given up (seconds), `feed` where
     quotes of stocks come from (iex, or sip where it is paid for), `requests_a_minute` what Alpaca
-    takes of the account (https://docs.alpaca.markets/docs/usage-limit-api-calls)."""
+    takes of the account (https://docs.alpaca.markets/docs/usage-limit-api-calls). `account_id` is
+    the id of a customer's account at a firm that has the Broker API: then the key is the firm's.
+    """
 
     key: SecretStr
     secret: SecretStr
@@ -28,6 +30,13 @@ class Login(Struct, frozen=True):
     read_s: float = 10.0
     feed: str = "iex"
     requests_a_minute: int = 200
+    account_id: str = ""
+
+    @property
+    def broker_url(self) -> str:
+        """Where the Broker API is."""
+        host = "broker-api" if self.live else "broker-api.sandbox"
+        return self.url or f"https://{host}.alpaca.markets"
 
     def check(self) -> None:
         """Raises UserError where the key is one of the other kind of account, or would be sent to
@@ -43,8 +52,9 @@ class Login(Struct, frozen=True):
             raise _wrong_account("key", known)
 
     def check_account(self, number: str) -> None:
-        """Raises UserError where the account of that number is of the other kind."""
-        if number.startswith(PAPER_ACCOUNTS) == self.live:
+        """Raises UserError where the account of that number is of the other kind. In the sandbox of
+        the Broker API numbers look like real ones."""
+        if not self.account_id and number.startswith(PAPER_ACCOUNTS) == self.live:
             raise _wrong_account("account", not self.live)
 
 

@@ -160,17 +160,59 @@ def _broken(error: requests.RequestException) -> Exception:
     return InDoubt(f"no answer from alpaca: {type(error).__name__}")
 
 
+class AccountClient(TradingClient):
+    """The Trading API's requests for one account of the Broker API: the same, below other paths."""
+
+    def __init__(self, login: Login) -> None:
+        super().__init__(
+            login.key.get_secret_value(),
+            login.secret.get_secret_value(),
+            raw_data=True,
+            url_override=login.broker_url,
+        )
+        self._use_basic_auth = True
+        self._account_id = login.account_id
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        base_url: Any = None,
+        api_version: str | None = "v1",
+    ) -> Any:
+        if path.startswith("/account/activities"):
+            data = {**data, "account_id": self._account_id}
+            path = path.replace("/account/", "/accounts/", 1)
+        else:
+            path = f"/trading/accounts/{self._account_id}{path}"
+        library: Any = super()
+        return library._request(method, path, data, base_url, api_version)
+
+
+def trading_client(login: Login) -> TradingClient:
+    if login.account_id:
+        return AccountClient(login)
+    return TradingClient(
+        login.key.get_secret_value(),
+        login.secret.get_secret_value(),
+        paper=not login.live,
+        raw_data=True,
+        url_override=login.url,
+    )
+
+
 class Access:
     """Everything that is asked of one account. What is asked and sent, the cancels, and the market
     data have connections and threads of their own each: none waits for another one."""
 
     def __init__(self, login: Login) -> None:
         keys = (login.key.get_secret_value(), login.secret.get_secret_value())
-        to_data: dict[str, Any] = {"raw_data": True, "url_override": login.data_url}
-        to_trading: dict[str, Any] = {
+        to_data: dict[str, Any] = {
             "raw_data": True,
-            "url_override": login.url,
-            "paper": not login.live,
+            "url_override": login.data_url,
+            "use_basic_auth": bool(login.account_id),
+            "sandbox": bool(login.account_id) and not login.live,
         }
         # Of a minute's requests three fifths at once, half of these for cancels alone.
         a_fifth = login.requests_a_minute / 5
@@ -181,10 +223,8 @@ class Access:
             named = {"bucket": bucket} | named
             return Rest(client, ThreadPoolExecutor(threads, name), login.read_s, **named)
 
-        self.trading = rest(TradingClient(*keys, **to_trading), "alpaca", ASKED_AT_ONCE)
-        self.cancels = rest(
-            TradingClient(*keys, **to_trading), "alpaca-cancel", CANCELS_AT_ONCE, cancels=True
-        )
+        self.trading = rest(trading_client(login), "alpaca", ASKED_AT_ONCE)
+        self.cancels = rest(trading_client(login), "alpaca-cancel", CANCELS_AT_ONCE, cancels=True)
         stocks = StockHistoricalDataClient(*keys, **to_data)
         self.stocks = rest(stocks, "alpaca-stocks", DATA_AT_ONCE, bucket=data_bucket)
         crypto = CryptoHistoricalDataClient(*keys, **to_data)
