@@ -314,6 +314,22 @@ async def test_requests_that_hang_hold_no_thread_for_good(alpaca: AlpacaPeer) ->
     assert await alpaca.broker.get_positions() == {}
 
 
+async def test_a_request_that_hangs_does_not_hold_up_the_end(alpaca: AlpacaPeer) -> None:
+    """Also where nobody waits for it any more."""
+    loop = asyncio.get_running_loop()
+    login = replace(alpaca.login, read_s=5.0)
+    broker = AlpacaBroker([AAPL], login, time.time_ns)
+    await broker.connect()
+    alpaca.faults.plan("positions", Fault.HANG)
+    asked = asyncio.create_task(broker.get_positions())
+    await alpaca.faults.has_come("positions", 1)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    before = loop.time()
+    await broker.disconnect()
+    assert loop.time() - before < login.read_s / 2
+
+
 async def test_more_executions_than_a_page_has_are_all_told(alpaca: AlpacaPeer) -> None:
     await alpaca.broker.submit_order(alpaca.order(units=120))
     for _ in range(120):

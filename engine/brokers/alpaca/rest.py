@@ -5,7 +5,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import requests
@@ -64,20 +64,19 @@ class Rest:
         self._threads = threads
         self._bucket = bucket
         self._cancels = cancels
-        self._asked = 0
+        self._asked: set[Future[Any]] = set()
 
     async def ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What `call`, a method of the client, answers. Raises Refused, NotSent or InDoubt."""
         self._bucket.take(cancel=self._cancels)
-        self._asked += 1
+        asked = self._threads.submit(_made, call, arguments)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, _made, call, arguments)
+            return await asyncio.wrap_future(asked)
         except RateLimited as error:
             self._bucket.shut(error.wait_s)
             raise
-        finally:
-            self._asked -= 1
 
     async def question(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """As `ask`, where a refusal is no answer."""
