@@ -1,5 +1,6 @@
 """Crypto exchanges under the contract, through the real ccxt."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,8 +12,9 @@ from pydantic import SecretStr
 from engine.brokers.ccxt import ccxt_broker
 from engine.brokers.ccxt.venues import Access
 from engine.core.model import AssetClass, Idempotency, Instrument
-from tests.brokers.contract import WiredPeer
+from tests.brokers.contract import ANSWER_S, WiredPeer
 from tests.loopback.binance import Binance
+from tests.loopback.coinbase import Coinbase
 from tests.loopback.kraken import Kraken
 from tests.loopback.serving import Server
 from tests.loopback.venue import Venue
@@ -32,8 +34,11 @@ XBT = Instrument(
     "BTC/USD", AssetClass.CRYPTO, Decimal("0.1"), Decimal("0.00000001"), venue="kraken"
 )
 
+AT_COINBASE = Instrument(
+    "BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.00000001"), venue="coinbase"
+)
 
-S = TypeVar("S", Binance, Kraken)
+S = TypeVar("S", Binance, Kraken, Coinbase)
 
 
 class CcxtPeer(WiredPeer, Generic[S]):
@@ -54,7 +59,7 @@ async def connected(spoken: S, instrument: Instrument) -> AsyncGenerator[CcxtPee
     name = instrument.venue
     access = Access(
         SecretStr("key"),
-        SecretStr("c2VjcmV0"),
+        SecretStr("c2VjcmV0MTIz"),
         paper=name == "binance",
         url=server.url,
         timeout_s=TIMEOUT_S,
@@ -64,8 +69,9 @@ async def connected(spoken: S, instrument: Instrument) -> AsyncGenerator[CcxtPee
     peer.venue, peer.faults, peer.streams = spoken.venue, spoken.faults, spoken.streams
     peer.server, peer.spoken = server, spoken
     try:
-        await peer.link.tried.wait()
-        await peer.streams.has_joined()
+        async with asyncio.timeout(ANSWER_S):
+            await peer.link.tried.wait()
+            await peer.streams.has_joined()
         yield peer
     finally:
         await peer.close()
@@ -80,4 +86,8 @@ def kraken() -> AbstractAsyncContextManager[CcxtPeer[Kraken]]:
     return connected(Kraken(Venue([XBT], Idempotency.OPEN_ONLY)), XBT)
 
 
-PEERS = {"binance": binance, "kraken": kraken}
+def coinbase() -> AbstractAsyncContextManager[CcxtPeer[Coinbase]]:
+    return connected(Coinbase(Venue([AT_COINBASE])), AT_COINBASE)
+
+
+PEERS = {"binance": binance, "kraken": kraken, "coinbase": coinbase}

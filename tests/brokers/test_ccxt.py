@@ -21,8 +21,10 @@ from engine.brokers.throttle import TokenBucket
 from engine.core.events import BrokerChanged, ExecutionReport
 from engine.core.model import Fill, Instrument, OrderState, OrderType, TimeInForce
 from engine.ops.errors import UserError
-from tests.brokers.peer_ccxt import BTC, PEERS, XBT, CcxtPeer, binance, kraken
+from tests.brokers.peer_ccxt import BTC, PEERS, XBT, CcxtPeer, binance, coinbase, kraken
 from tests.loopback.binance import Binance, error
+from tests.loopback.coinbase import PAGE as COINBASE_PAGE
+from tests.loopback.coinbase import Coinbase
 from tests.loopback.faults import Fault
 from tests.loopback.kraken import PAGE, Kraken
 
@@ -84,11 +86,14 @@ async def test_what_would_change_on_the_way_does_not_leave(
 @pytest.mark.parametrize(
     ("type_", "stop", "limit"),
     [(OrderType.STOP, "98", None), (OrderType.STOP_LIMIT, "98", "97.5")],
+    ids=str,
 )
 async def test_stops_rest_at_the_exchange(
     name: str, type_: OrderType, stop: str, limit: str | None
 ) -> None:
     async with PEERS[name]() as peer:
+        if type_ not in peer.broker.capabilities.order_types:
+            pytest.skip(f"{name} has no such order")
         order = replace(peer.order(limit=limit), type=type_, stop_price=Decimal(stop))
         report = await peer.broker.submit_order(order)
         assert report.state is S.ACCEPTED
@@ -336,3 +341,41 @@ async def test_kraken_has_no_test_network() -> None:
     broker = ccxt_broker("kraken", [XBT], Access(SecretStr("k"), SecretStr("s")), time.time_ns)
     with pytest.raises(UserError, match="no test network"):
         await broker.connect()
+
+
+# --- Coinbase ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def at_coinbase() -> AsyncGenerator[CcxtPeer[Coinbase]]:
+    async with coinbase() as peer:
+        yield peer
+
+
+async def test_a_market_order_to_buy_is_for_the_amount_and_not_for_money(
+    at_coinbase: CcxtPeer[Coinbase],
+) -> None:
+    """ccxt would make of it an order for as much money, under an id of its own."""
+    at_coinbase.quote(99, 100)
+    order = at_coinbase.order(limit=None)
+    await at_coinbase.broker.submit_order(order)
+    (body,) = at_coinbase.spoken.bodies
+    assert body["client_order_id"] == order.client_order_id
+    assert body["order_configuration"] == {"market_market_ioc": {"base_size": "0.010"}}
+
+
+async def test_coinbases_executions_come_by_a_cursor(at_coinbase: CcxtPeer[Coinbase]) -> None:
+    for _ in range(COINBASE_PAGE + 5):
+        at_coinbase.venue.submit(replace(at_coinbase.order(units=1), client_order_id=""))
+        at_coinbase.quote(98, 99)
+    fills = await at_coinbase.broker.get_fills(0)
+    assert len({fill.execution_id for fill in fills}) == len(fills) == COINBASE_PAGE + 5
+
+
+async def test_an_order_whose_id_there_is_not_known_is_looked_for_and_cancelled(
+    at_coinbase: CcxtPeer[Coinbase],
+) -> None:
+    order = at_coinbase.order()
+    at_coinbase.venue.submit(order)
+    assert isinstance(await at_coinbase.broker.cancel_order(order), ExecutionReport)
+    assert not at_coinbase.venue.open

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from engine.brokers.base import (
     Balance,
@@ -19,12 +21,14 @@ from engine.brokers.base import (
     NotSent,
 )
 from engine.brokers.ccxt.client import exchange
-from engine.brokers.ccxt.errors import Refused, told
+from engine.brokers.ccxt.errors import Refused, told, understood
 from engine.brokers.ccxt.reading import (
     MS,
     Told,
     client_order_id_of,
     fill_of,
+    number,
+    quote_of,
     report_of,
     state_after,
     venue_order_of,
@@ -48,8 +52,10 @@ from engine.ops.errors import UserError
 
 S = OrderState
 KEPT = 10_000
-"""How many of the orders' two names are kept; the engine knows those of older ones itself."""
+"""How many of the orders' two names are kept, and of the executions that were asked for; the engine
+knows those of older ones itself."""
 FILLS_AT_ONCE = 1000
+ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
 STREAM_AGAIN_S = 0.5
 STREAM_AGAIN_MOST_S = 30.0
 STEADY_S = 60.0
@@ -80,6 +86,8 @@ class CcxtBroker(BaseBroker):
         self._exchange: Any = None
         self._keys: OrderedDict[str, str] = OrderedDict()
         self._said: asyncio.Queue[Event] = asyncio.Queue()
+        self._moved: asyncio.Queue[Told] = asyncio.Queue()
+        self._asked_for: deque[str] = deque(maxlen=KEPT)
         self._is_up = False
 
     # --- the connection -------------------------------------------------------------------------
@@ -125,6 +133,10 @@ class CcxtBroker(BaseBroker):
             )
         except Refused as refused:
             return ExecutionReport(key, S.REJECTED, reason=str(refused), ts=self._now())
+        with understood():
+            is_old = answer["id"] in self._keys
+        if is_old:
+            raise InDoubt("accepted earlier: the answer is of an order that is known")
         report = self._report(answer, key)
         if report.state is not S.FILLED:
             return report
@@ -133,21 +145,26 @@ class CcxtBroker(BaseBroker):
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
         """Where the exchange says only that it was told, the stream says when it is so."""
         key = order.client_order_id
+        if not self._venue.named and not order.venue_order_id:
+            found = await self._find(order)
+            if found is None:
+                return CancelRejected(key, "unknown order", ts=self._now())
+            order = replace(order, venue_order_id=found.venue_order_id)
         try:
             answer = await self._ask(
                 self._open.cancel_order, *self._named(order), self._names(order)
             )
         except Refused as refused:
             return CancelRejected(key, str(refused), ts=self._now())
-        if answer["id"] is None:
+        if answer["status"] is None:
             return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
         return self._report(answer, key)
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
-        asked_by_key = self._venue.asked_by_client_order_id
-        if not asked_by_key and not order.venue_order_id:
+        looked_for = bool(self._venue.looked_for_in)
+        if looked_for and not order.venue_order_id:
             return await self._find(order)
-        names = self._names(order) if asked_by_key else {}
+        names = {} if looked_for else self._names(order)
         try:
             answer = await self._ask(self._open.fetch_order, *self._named(order), names)
         except Refused as refused:
@@ -160,16 +177,19 @@ class CcxtBroker(BaseBroker):
         """Look among the open orders, and only then among the others: one that fills meanwhile is
         in the second."""
         key, symbol = order.client_order_id, self._symbol(order.symbol)
-        for ask in (self._open.fetch_open_orders, self._open.fetch_closed_orders):
+        for name in self._venue.looked_for_in:
+            ask = getattr(self._open, name)
             orders: list[Told] = await self._answer(ask, symbol, None, None, self._names(order))
-            for found in orders:
-                if client_order_id_of(found) == key:
-                    return self._report(found, key)
+            with understood():
+                found = next((one for one in orders if client_order_id_of(one) == key), None)
+            if found is not None:
+                return self._report(found, key)
         return None
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         orders: list[Told] = await self._answer(self._open.fetch_open_orders)
-        return [venue_order_of(o, self._ours.get(o["symbol"], clean(o["symbol"]))) for o in orders]
+        with understood():
+            return [venue_order_of(o, self._symbol_of(o)) for o in orders]
 
     # --- the account ----------------------------------------------------------------------------
 
@@ -178,7 +198,8 @@ class CcxtBroker(BaseBroker):
         since_ms = since // NANOS * 1000  # Kraken counts whole seconds
         asked = list(self._ours) if self._venue.by_symbol else [None]
         trades = [trade for symbol in asked for trade in await self._trades(symbol, since_ms)]
-        fills = [self._fill(trade) for trade in trades if trade["symbol"] in self._ours]
+        with understood():
+            fills = [self._fill(trade) for trade in trades if trade["symbol"] in self._ours]
         return [fill for fill in fills if fill.ts >= since]
 
     async def get_positions(self) -> Mapping[str, Decimal]:
@@ -189,7 +210,8 @@ class CcxtBroker(BaseBroker):
             coin = self._market(theirs)["base"]
             if coin not in coins:
                 coins.add(coin)
-                positions[symbol] = Decimal(held["total"].get(coin) or 0)
+                with understood():
+                    positions[symbol] = Decimal(held["total"].get(coin) or 0)
         return positions
 
     async def get_account_balance(self) -> Balance:
@@ -198,27 +220,22 @@ class CcxtBroker(BaseBroker):
         if len(currencies) != 1:
             return Balance()
         (currency,) = currencies
-        return Balance(
-            Decimal(held["total"].get(currency) or 0), Decimal(held["free"].get(currency) or 0)
-        )
+        with understood():
+            cash, free = held["total"].get(currency) or 0, held["free"].get(currency) or 0
+            return Balance(Decimal(cash), Decimal(free))
 
     async def get_quote(self, symbol: str) -> Quote | None:
         if symbol not in self._symbols:
             return None
         book = await self._answer(self._open.fetch_order_book, self._symbols[symbol], 5)
-        if not book["bids"] or not book["asks"]:
-            return None
-        bid, ask = book["bids"][0], book["asks"][0]
-        ts = (book["timestamp"] or 0) * MS or self._now()
-        if None in (*bid[:2], *ask[:2]):
-            return None
-        quote = Quote(symbol, ts, float(bid[0]), float(ask[0]), float(bid[1]), float(ask[1]))
-        return quote if quote.is_sound else None
+        with understood():
+            ts = (book["timestamp"] or 0) * MS or self._now()
+            return quote_of(book, symbol, ts)
 
     # --- the stream -----------------------------------------------------------------------------
 
     async def stream_fills(self) -> AsyncIterator[Event]:
-        self._said = asyncio.Queue()
+        self._said, self._moved = asyncio.Queue(), asyncio.Queue()
         self._is_up = True  # so says whoever connected; the first loss is told
         watching = asyncio.create_task(self._watch())
         try:
@@ -233,7 +250,11 @@ class CcxtBroker(BaseBroker):
         pause = STREAM_AGAIN_S
         while True:
             started = time.monotonic()
-            error = await _first_error(self._watch_fills(), self._watch_orders())
+            error = await _first_error(
+                self._watch_orders(),
+                self._follow_orders(),
+                *([self._watch_fills()] if self._venue.streams_fills else []),
+            )
             reason = told(error)
             log.warning("the stream of %s is lost: %s", self.name, reason)
             self._is_up = False
@@ -245,16 +266,38 @@ class CcxtBroker(BaseBroker):
     async def _watch_fills(self) -> None:
         while True:
             for trade in await self._open.watch_my_trades():
-                fill = self._fill(trade)
-                key, order_id, now = fill.client_order_id, fill.venue_order_id, self._now()
-                state = state_after(trade)
-                self._said.put_nowait(ExecutionReport(key, state, order_id, fill, ts=now))
+                self._say_fill(trade)
 
     async def _watch_orders(self) -> None:
+        """Nothing is waited for in between: ccxt does not tell what comes while nobody listens."""
         while True:
             for order in await self._open.watch_orders():
-                key = client_order_id_of(order) or self._keys.get(order["id"], "")
-                self._said.put_nowait(self._report(order, key))
+                self._moved.put_nowait(order)
+
+    async def _follow_orders(self) -> None:
+        """Tell where orders are, after their executions."""
+        while True:
+            order = await self._moved.get()
+            if not self._venue.streams_fills and number(order["filled"]):
+                order = await self._ask_for_fills(order)
+            key = client_order_id_of(order) or self._keys.get(order["id"], "")
+            self._said.put_nowait(self._report(order, key))
+
+    async def _ask_for_fills(self, order: Told) -> Told:
+        """Tell the executions of an order that are new; answers where it is now: of two messages
+        ccxt keeps the one that came last, be it the older one."""
+        order = await self._answer(self._open.fetch_order, order["id"], order["symbol"])
+        params = {"order_ids": [order["id"]]}
+        for trade in await self._answer(self._open.fetch_my_trades, None, None, None, params):
+            if trade["id"] not in self._asked_for:
+                self._asked_for.append(trade["id"])
+                self._say_fill(trade)
+        return order
+
+    def _say_fill(self, trade: Told) -> None:
+        fill = self._fill(trade)
+        key, order_id, now = fill.client_order_id, fill.venue_order_id, self._now()
+        self._said.put_nowait(ExecutionReport(key, state_after(trade), order_id, fill, ts=now))
 
     def _on_up(self) -> None:
         if not self._is_up:
@@ -288,21 +331,20 @@ class CcxtBroker(BaseBroker):
 
     async def _trades(self, symbol: str | None, since_ms: int) -> list[Told]:
         """All since then, page by page, until one brings nothing new."""
+        ask, pages = self._open.fetch_my_trades, self._venue.pages
+        if pages == "cursor":
+            return await self._answer(ask, symbol, since_ms, None, ALL_PAGES)
         found: dict[tuple[str, str], Told] = {}
         while True:
-            page: list[Told] = await self._answer(
-                self._open.fetch_my_trades,
-                symbol,
-                since_ms,
-                FILLS_AT_ONCE,
-                {"ofs": len(found)} if self._venue.by_offset else {},
-            )
-            new = {(trade["order"], trade["id"]): trade for trade in page}
-            if new.keys() <= found.keys():
-                return list(found.values())
-            found |= new
-            if not self._venue.by_offset:
-                since_ms = max(trade["timestamp"] for trade in page)
+            params = {"ofs": len(found)} if pages == "offset" else {}
+            page: list[Told] = await self._answer(ask, symbol, since_ms, FILLS_AT_ONCE, params)
+            with understood():
+                new = {(trade["order"], trade["id"]): trade for trade in page}
+                if new.keys() <= found.keys():
+                    return list(found.values())
+                found |= new
+                if pages == "time":
+                    since_ms = max(trade["timestamp"] for trade in page)
 
     # --- words ----------------------------------------------------------------------------------
 
@@ -326,13 +368,15 @@ class CcxtBroker(BaseBroker):
             raise NotSent(f"{what} {meant:f} would go to {self.name} as {written}")
         return f"{meant:f}"
 
-    def _params(self, order: Order, symbol: str) -> dict[str, str]:
+    def _params(self, order: Order, symbol: str) -> dict[str, Any]:
         """What an order has beyond side, amount and price."""
-        params = {"clientOrderId": order.client_order_id}
+        params: dict[str, Any] = {self._venue.key: order.client_order_id}
         if order.stop_price is not None:
-            params["stopLossPrice"] = self._exact("price", symbol, order.stop_price) or ""
+            params["stopLossPrice"] = self._exact("price", symbol, order.stop_price)
         if order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.GTC:
             params["timeInForce"] = order.time_in_force.upper()
+        if order.type is OrderType.MARKET:
+            params |= self._venue.market_params(f"{order.quantity:f}")
         return params
 
     def _named(self, order: Order) -> tuple[str, str]:
@@ -341,16 +385,14 @@ class CcxtBroker(BaseBroker):
 
     def _names(self, order: Order) -> dict[str, str]:
         """Ours are asked for by the name that they have had from the beginning."""
-        if order.purpose is OrderPurpose.EXTERNAL:
+        if order.purpose is OrderPurpose.EXTERNAL or not self._venue.named:
             return {}
         return {"clientOrderId": order.client_order_id}
 
     def _report(self, order: Told, client_order_id: str) -> ExecutionReport:
         """Raises InDoubt where the answer is none."""
-        try:
+        with understood():
             report = report_of(order, client_order_id, self._now())
-        except (LookupError, TypeError, AttributeError, InvalidOperation):
-            raise InDoubt("the answer was not understood") from None
         if not report.venue_order_id:
             raise InDoubt("the answer names no order")
         if client_order_id:
@@ -364,8 +406,11 @@ class CcxtBroker(BaseBroker):
         known = self._keys.get(trade["order"], "")
         key = known or client_order_id_of(trade)
         market = self._market(trade["symbol"])
-        symbol = self._ours.get(trade["symbol"], clean(trade["symbol"]))
-        return fill_of(trade, symbol, key, market["base"], market["quote"])
+        return fill_of(trade, self._symbol_of(trade), key, market["base"], market["quote"])
+
+    def _symbol_of(self, told: Told) -> str:
+        """Ours, or what ccxt calls it."""
+        return self._ours.get(told["symbol"], clean(told["symbol"]))
 
 
 async def _first_error(*watching: Awaitable[None]) -> Exception:

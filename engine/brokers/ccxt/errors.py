@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import aiohttp
 from ccxt.base import errors as ccxt  # pyright: ignore[reportMissingTypeStubs]
@@ -27,6 +29,15 @@ class Refused(Exception):
     def __init__(self, reason: str, unknown: bool = False) -> None:
         super().__init__(reason)
         self.unknown = unknown
+
+
+@contextmanager
+def understood() -> Generator[None]:
+    """What the exchange said is read here; where it cannot be read it is InDoubt."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
+        raise InDoubt("the answer was not understood") from None
 
 
 def told(error: Exception) -> Exception:

@@ -12,6 +12,7 @@ from engine.core.model import (
     OrderPurpose,
     OrderState,
     OrderType,
+    Quote,
     Side,
     TimeInForce,
 )
@@ -106,6 +107,17 @@ def fill_of(trade: Told, symbol: str, client_order_id: str, base: str, quote: st
         trade["timestamp"] * MS,
         venue_order_id=clean(trade["order"]),
     )
+
+
+def quote_of(book: Told, symbol: str, ts: int) -> Quote | None:
+    """The best of both sides; None where one is missing, or they are no prices to trade on."""
+    if not book["bids"] or not book["asks"]:
+        return None
+    bid, ask = book["bids"][0], book["asks"][0]
+    if None in (*bid[:2], *ask[:2]):
+        return None
+    quote = Quote(symbol, ts, float(bid[0]), float(ask[0]), float(bid[1]), float(ask[1]))
+    return quote if quote.is_sound else None
 
 
 def client_order_id_of(told: Told) -> str:

@@ -1,7 +1,7 @@
 """What differs from exchange to exchange, beyond what ccxt makes the same."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from msgspec import Struct
 from pydantic import SecretStr
@@ -28,9 +28,13 @@ class Venue(Struct, frozen=True):
     """One exchange.
 
     `rate` is in ccxt's weights a second, of which `burst` may come at once and `reserved` are kept
-    for cancels; `options` are those of ccxt. Where an exchange is not `asked_by_client_order_id`,
-    an order whose id there is not known is looked for among all that have ours. Executions come
-    `by_symbol`, one after another, or of all; in pages by their time, or `by_offset`.
+    for cancels; `options` are those of ccxt. `pages` says how executions come where there are many:
+    by their time, by an offset, or by a cursor that ccxt follows; where `by_symbol`, of one symbol
+    after another. Where orders cannot be asked for by our name, an order whose id there is not
+    known is looked for in what the calls `looked_for_in` answer. `key` is what ccxt wants our name
+    to be called in a new order, `named` whether a cancel can tell it. `market_params` go with a
+    market order of an amount. Where an exchange does not stream executions (`streams_fills`), they
+    are asked for when it tells that an order has filled.
     """
 
     capabilities: Capabilities
@@ -39,9 +43,13 @@ class Venue(Struct, frozen=True):
     reserved: float
     options: Mapping[str, Any] = {}
     has_currencies: bool = True
-    asked_by_client_order_id: bool = True
+    pages: Literal["time", "offset", "cursor"] = "time"
     by_symbol: bool = False
-    by_offset: bool = False
+    looked_for_in: tuple[str, ...] = ()
+    key: str = "clientOrderId"
+    named: bool = True
+    market_params: Callable[[str], Mapping[str, Any]] = lambda _: {}
+    streams_fills: bool = True
 
 
 VENUES = {
@@ -85,7 +93,36 @@ VENUES = {
         burst=45,
         reserved=3,
         has_currencies=False,
-        asked_by_client_order_id=False,
-        by_offset=True,
+        pages="offset",
+        looked_for_in=("fetch_open_orders", "fetch_closed_orders"),
+    ),
+    # "If the ID is not unique, the order will not be created and the order corresponding with that
+    # ID will be returned instead": for how long is not said. 30 requests a second. Without its own
+    # words ccxt would turn the amount of a market order to buy into money to spend.
+    "coinbase": Venue(
+        Capabilities(
+            order_types=(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT),
+            times_in_force=AT_ONCE,
+            fractional=True,
+            client_order_ids=True,
+            idempotency=Idempotency.OPEN_ONLY,
+            visibility_lag=10 * NANOS,
+        ),
+        rate=29,
+        burst=30,
+        reserved=10,
+        options={
+            "createMarketBuyOrderRequiresPrice": False,
+            "fetchBalance": "v3PrivateGetBrokerageAccounts",  # the other knows of nothing held
+        },
+        has_currencies=False,
+        pages="cursor",
+        looked_for_in=("fetch_orders",),
+        key="client_order_id",
+        named=False,
+        market_params=lambda amount: {
+            "order_configuration": {"market_market_ioc": {"base_size": amount}}
+        },
+        streams_fills=False,
     ),
 }
