@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from engine.brokers.alpaca import AlpacaBroker, Login
 from engine.brokers.alpaca.rest import ASKED_AT_ONCE
-from engine.brokers.base import InDoubt, NotPermitted, NotSent
+from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, NotSent
 from engine.core.events import BrokerChanged, ExecutionReport, ReplaceRejected, TradeBusted
 from engine.core.model import OrderState, OrderTerms, OrderType, Side, TimeInForce
 from engine.ops.errors import UserError
@@ -202,6 +202,16 @@ async def test_a_replace_without_an_answer_is_found(alpaca: AlpacaPeer) -> None:
     assert alpaca.faults.requests["replace"] == 1
 
 
+async def test_a_replace_that_was_taken_is_never_told_as_not_sent(alpaca: AlpacaPeer) -> None:
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    # What it looks at before; then it, and the stream, look where the replace has led.
+    alpaca.faults.plan("order", Fault.SLOW, Fault.RATE_LIMITED, Fault.RATE_LIMITED)
+    with pytest.raises(InDoubt):
+        await alpaca.broker.replace_order(order, OrderTerms(order.quantity, Decimal("98.5")))
+    assert alpaca.faults.requests["replace"] == 1
+
+
 async def test_what_somebody_replaces_by_hand_is_ours_no_more(alpaca: AlpacaPeer) -> None:
     order = alpaca.order()
     await alpaca.broker.submit_order(order)
@@ -234,6 +244,20 @@ async def test_an_account_that_is_blocked_is_not_traded_until_it_is_open_again(
     assert not alpaca.venue.open
     alpaca.events.clear()
     alpaca.server.account["trading_blocked"] = False
+    await alpaca.hears(BrokerChanged, lambda event: event.connected)
+    assert (await alpaca.broker.submit_order(alpaca.order())).state is S.ACCEPTED
+
+
+@pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.FORBIDDEN])
+async def test_a_key_that_is_taken_no_more_ends_the_connection(
+    alpaca: AlpacaPeer, fault: Fault
+) -> None:
+    """Which is made anew where it was taken once more."""
+    alpaca.faults.plan("balance", fault)
+    with pytest.raises((NotAuthenticated, NotPermitted)):
+        await alpaca.broker.get_account_balance()
+    await alpaca.hears(BrokerChanged, lambda event: not event.connected)
+    alpaca.events.clear()
     await alpaca.hears(BrokerChanged, lambda event: event.connected)
     assert (await alpaca.broker.submit_order(alpaca.order())).state is S.ACCEPTED
 

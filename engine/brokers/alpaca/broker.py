@@ -142,7 +142,7 @@ class AlpacaBroker(BaseBroker):
     async def stream_fills(self) -> AsyncIterator[Event]:
         updates = self._updates
         while updates is not None and (said := await updates.heard.next()) is not None:
-            if isinstance(said, NotPermitted):
+            if isinstance(said, NotSent):
                 raise said
             if isinstance(said, BrokerChanged):
                 yield replace(said, ts=self._now())
@@ -207,7 +207,10 @@ class AlpacaBroker(BaseBroker):
         if accepted.client_order_id != order.client_order_id:
             raise InDoubt("alpaca answered with another order")
         self._learn(accepted)
-        return answers.report_of(accepted, self._now())
+        report = answers.report_of(accepted, self._now())
+        # What it filled at once comes as updates, with the executions.
+        is_filled = report.state is OrderState.FILLED
+        return replace(report, state=OrderState.ACCEPTED) if is_filled else report
 
     async def cancel_order(self, order: OurOrder) -> ExecutionReport | CancelRejected:
         """Alpaca only says that it was asked: that the order is cancelled comes as an update."""
@@ -261,9 +264,13 @@ class AlpacaBroker(BaseBroker):
         """Where a replace has led. The former order may have filled something after all; then the
         new one asks for too much, and is cancelled before anybody can count on it."""
         trading = self._trading
-        before = read(await trading.ask(trading.client.get_order_by_id, former.id), Order)
-        if before.filled_qty:
-            await self._cancel(order.id)
+        try:
+            answer = await trading.question(trading.client.get_order_by_id, former.id)
+            before = read(answer, Order)
+            if before.filled_qty:
+                await self._cancel(order.id)
+        except NotSent as error:
+            raise InDoubt(f"alpaca took the replace; {error}") from None
         terms = answers.terms_of(order, before.filled_qty, asked_stop)
         return answers.report_of(order, self._now(), terms=terms)
 
@@ -298,7 +305,7 @@ class AlpacaBroker(BaseBroker):
             raise NotSent(f"alpaca: {error}") from None
         chain = [read(answer, Order)]
         while (following := chain[-1].replaced_by) is not None:
-            order = read(await rest.ask(rest.client.get_order_by_id, following), Order)
+            order = read(await rest.question(rest.client.get_order_by_id, following), Order)
             if order.root != client_order_id or order.status == "rejected":
                 break
             chain.append(order)
@@ -351,7 +358,9 @@ class AlpacaBroker(BaseBroker):
             answer = await trading.question(trading.client.get_order_by_id, order_id)
             self._learn(read(answer, Order))
         return [
-            answers.fill_of_activity(a, self._symbols.ours(a.symbol), self._roots[a.order_id])
+            answers.fill_of_activity(
+                a, self._symbols.ours(a.symbol), self._roots.get(a.order_id, "")
+            )
             for a in activities
         ]
 
@@ -384,12 +393,21 @@ class AlpacaBroker(BaseBroker):
     async def _account(self) -> answers.Account:
         """The account; where it may not trade (any more) the connection ends, and is tried anew."""
         trading = self._trading
-        answer = await trading.question(trading.client.get_account)
+        try:
+            answer = await trading.question(trading.client.get_account)
+        except (NotAuthenticated, NotPermitted) as error:
+            self._end(error)
+            raise
         account = read(answer, answers.Account)
         before, self._objection = self._objection, account.objection
-        if self._objection and not before and self._updates is not None:
-            self._updates.heard.said.put_nowait(NotPermitted(self._objection))
+        if self._objection and not before:
+            self._end(NotPermitted(self._objection))
         return account
+
+    def _end(self, reason: NotSent) -> None:
+        """End the connection, after what the stream has said already."""
+        if self._updates is not None:
+            self._updates.heard.said.put_nowait(reason)
 
     async def _orders(self, status: str) -> list[Order]:
         """The newest orders with that status (open or all)."""

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from engine.brokers.base import NotPermitted
+from engine.brokers.base import NotSent
 from engine.core.events import BrokerChanged
 
 KEPT = 10_000
 """Updates that wait to be heard; then the stream is not read until there is room."""
 
-Said = BrokerChanged | NotPermitted | dict[str, Any]
-"""An update as it came; that the stream is gone or back; that the account may not trade."""
+Said = BrokerChanged | NotSent | dict[str, Any]
+"""An update as it came; that the stream is gone or back; why the account may not be traded."""
 
 
 class Heard:
