@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from ccxt import OrderNotFound
 from msgspec.structs import replace
 from pydantic import SecretStr
@@ -146,6 +147,22 @@ async def test_an_answer_that_names_no_order_is_in_doubt(peer: CcxtPeer[Binance]
     peer.spoken.answers.append(web.json_response({}))
     with pytest.raises(InDoubt):
         await peer.broker.submit_order(peer.order())
+
+
+async def test_an_order_of_which_the_stream_tells_before_the_answer_is_accepted(
+    peer: CcxtPeer[Binance],
+) -> None:
+    order = peer.order()
+
+    class Late(web.Response):
+        async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+            await peer.sees(order, S.ACCEPTED)
+            return await super().prepare(request)
+
+    told = {"symbol": "BTCUSDT", "orderId": 1, "status": "NEW", "executedQty": "0"}
+    peer.spoken.answers.append(Late(text=json.dumps(told), content_type="application/json"))
+    report = await peer.broker.submit_order(order)
+    assert (report.state, report.venue_order_id) == (S.ACCEPTED, "1")
 
 
 # --- the rate ------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ class CcxtBroker(BaseBroker):
         stream."""
         key = order.client_order_id
         symbol = self._symbol(order.symbol)
+        is_known = key in self._keys.values()  # where it is, the answer may be of the former order
         try:
             answer = await self._ask(
                 self._open.create_order,
@@ -133,10 +134,8 @@ class CcxtBroker(BaseBroker):
             )
         except Refused as refused:
             return ExecutionReport(key, S.REJECTED, reason=str(refused), ts=self._now())
-        with understood():
-            is_old = answer["id"] in self._keys
-        if is_old:
-            raise InDoubt("accepted earlier: the answer is of an order that is known")
+        if is_known:
+            raise InDoubt("accepted earlier: its client order id is known")
         report = self._report(answer, key)
         if report.state is not S.FILLED:
             return report

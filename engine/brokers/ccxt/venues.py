@@ -8,9 +8,6 @@ from pydantic import SecretStr
 
 from engine.core.model import NANOS, Capabilities, Idempotency, OrderType, TimeInForce
 
-WAITING = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT)
-AT_ONCE = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK)
-
 
 class Access(Struct, frozen=True):
     """The way to an account. `paper` takes the exchange's own test network; `url` takes the place
@@ -52,18 +49,23 @@ class Venue(Struct, frozen=True):
     streams_fills: bool = True
 
 
+def _spot(*order_types: OrderType) -> Capabilities:
+    """Of no exchange it is known that it refuses a client order id for ever."""
+    return Capabilities(
+        order_types=order_types,
+        times_in_force=(TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK),
+        fractional=True,
+        client_order_ids=True,
+        idempotency=Idempotency.OPEN_ONLY,
+        visibility_lag=10 * NANOS,
+    )
+
+
 VENUES = {
     # A client order id is unique among open orders: the same one "can be accepted only when the
     # previous one is filled". 6,000 weights a minute, five to one of ccxt's; 100 orders in 10 s.
     "binance": Venue(
-        Capabilities(
-            order_types=WAITING,
-            times_in_force=AT_ONCE,
-            fractional=True,
-            client_order_ids=True,
-            idempotency=Idempotency.OPEN_ONLY,
-            visibility_lag=10 * NANOS,
-        ),
+        _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
         rate=20,
         burst=100,
         reserved=20,
@@ -81,14 +83,7 @@ VENUES = {
     # raises (ccxt has three to one), down by one in 3 s for an account of the lowest tier, and
     # never above 15; orders and cancels do not count there.
     "kraken": Venue(
-        Capabilities(
-            order_types=WAITING,
-            times_in_force=AT_ONCE,
-            fractional=True,
-            client_order_ids=True,
-            idempotency=Idempotency.OPEN_ONLY,
-            visibility_lag=10 * NANOS,
-        ),
+        _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
         rate=1,
         burst=45,
         reserved=3,
@@ -100,14 +95,7 @@ VENUES = {
     # ID will be returned instead": for how long is not said. 30 requests a second. Without its own
     # words ccxt would turn the amount of a market order to buy into money to spend.
     "coinbase": Venue(
-        Capabilities(
-            order_types=(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT),
-            times_in_force=AT_ONCE,
-            fractional=True,
-            client_order_ids=True,
-            idempotency=Idempotency.OPEN_ONLY,
-            visibility_lag=10 * NANOS,
-        ),
+        _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT),
         rate=29,
         burst=30,
         reserved=10,
