@@ -1,0 +1,53 @@
+"""Interactive Brokers under the contract: the real ib_async, and a server that speaks as TWS."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from engine.brokers.interactive_brokers import InteractiveBrokers
+from engine.core.model import AssetClass, Idempotency, Instrument
+from tests.brokers.contract import WiredPeer
+from tests.loopback.faults import Fault
+from tests.loopback.ib import IbServer
+from tests.loopback.venue import Venue
+
+AAPL = Instrument("AAPL", AssetClass.STOCK, Decimal("0.01"), Decimal(1))
+TIMEOUT_S = 2.0
+
+
+class InteractiveBrokersPeer(WiredPeer):
+    cannot = frozenset(Fault) - {Fault.HANG, Fault.RESET, Fault.LOST, Fault.MUTE}
+
+    def __init__(self, server: IbServer) -> None:
+        self.server = server
+        self.venue, self.faults, self.streams = server.venue, server.faults, server.streams
+        super().__init__(self.another(), AAPL, Decimal(1), time.time_ns())
+
+    def another(self, *instruments: Instrument, account: str = "") -> InteractiveBrokers:
+        """A broker that knows nothing, as after a restart."""
+        return InteractiveBrokers(
+            instruments or [AAPL],
+            time.time_ns,
+            port=self.server.port,
+            client_id=7,
+            account=account,
+            timeout_s=TIMEOUT_S,
+        )
+
+    async def stop_server(self) -> None:
+        await self.server.stop()
+
+
+@asynccontextmanager
+async def interactive_brokers() -> AsyncGenerator[InteractiveBrokersPeer]:
+    server = IbServer(Venue([AAPL], Idempotency.NONE))
+    await server.start()
+    peer = InteractiveBrokersPeer(server)
+    await peer.link.tried.wait()
+    yield peer
+    await peer.close()
+    await server.stop()
+
+
+PEERS = {"interactive_brokers": interactive_brokers}
