@@ -60,10 +60,10 @@ async def test_a_cancel_that_did_not_take_leaves_the_order_as_it_is(
     found = await peer.broker.get_order(order)
     assert found is not None
     assert found.state is S.ACCEPTED
+    states = {event.state for event in peer.events if isinstance(event, ExecutionReport)}
+    assert states <= {S.ACCEPTED}
     peer.server.keeps = False
     assert isinstance(await peer.broker.cancel_order(order), ExecutionReport)
-    states = [e.state for e in peer.events if isinstance(e, ExecutionReport)]
-    assert states.count(S.CANCELED) <= 1
     assert not peer.venue.open
 
 
