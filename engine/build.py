@@ -25,6 +25,7 @@ from engine.ops.errors import UserError
 from engine.ops.settings import Settings, strategy_sizing
 from engine.plugins import Plugins, find_strategies
 from engine.store.place import Place
+from engine.venues import live_brokers, live_feed, names_venues
 
 
 def risk_limits(settings: Settings) -> RiskLimits:
@@ -117,6 +118,8 @@ def make_brokers(
     now: Callable[[], int],
 ) -> Mapping[str, BaseBroker]:
     """The brokers by the venue of the `instruments` that they trade; `now` is market time."""
+    if names_venues(settings):
+        return live_brokers(settings, instruments, now)
     broker = PaperBroker(instruments, exchange_rules(settings), calendars, now)
     broker.restore(restored)
     return {broker.name: broker}
@@ -198,6 +201,8 @@ def make_feed(settings: Settings, resume: Played | None, held: Collection[str]) 
 
 
 def _feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    if names_venues(settings):
+        return live_feed(settings)
     if settings.feed == "synthetic":
         return SyntheticFeed(
             settings.synthetic_symbols, settings.synthetic_rate, settings.synthetic_seed

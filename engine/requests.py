@@ -133,7 +133,8 @@ class BrokerLink:
                 self.name,
                 connected,
                 reason,
-                capabilities=self.broker.capabilities,
+                self.broker.live,
+                self.broker.capabilities,
                 ts=self._now(),
             )
         )

@@ -14,7 +14,8 @@ ARROWS = {
     "engine.core": ("engine.core",),
     "engine.snapshot": ("engine.core",),
     "engine.brokers": ("engine.brokers", "engine.core", "engine.ops"),
-    "engine.feeds": ("engine.feeds", "engine.core", "engine.ops"),
+    # The market data of a venue need the login of its broker.
+    "engine.feeds": ("engine.feeds", "engine.brokers", "engine.core", "engine.ops"),
     "engine.store": ("engine.store", "engine.core", "engine.ops"),
     "engine.ops": ("engine.ops", "engine.core"),
     "engine.styles": ("engine.styles", "engine.core"),

@@ -54,6 +54,8 @@ class BaseBroker(ABC):
 
     name: str
     capabilities: Capabilities
+    live: bool = False
+    """Whether its account is a real one."""
 
     @abstractmethod
     async def connect(self) -> None:

@@ -77,7 +77,7 @@ class LiveGate:
             LiveCondition(
                 "a live broker",
                 bool(live),
-                "give the credentials of a live broker (this version has the paper broker only)",
+                "give the credentials of a real account, and trade its symbols",
             ),
             LiveCondition(
                 "alerts acknowledged",

@@ -9,51 +9,95 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from pydantic import SecretStr
-
+from engine.brokers.alpaca.login import Login
 from engine.core.events import HaltChanged
-from engine.core.model import MINUTE, Bar, Instrument, Quote, utc
+from engine.core.model import MINUTE, AssetClass, Bar, Instrument, Quote, utc
 from engine.core.text import clean
 from engine.feeds.edge import number
 from engine.feeds.live import Datum
-from engine.ops.errors import NotAuthenticated, NotConnected
+from engine.ops.errors import NotAuthenticated, NotConnected, UserError
 
 REQUEST_S = (3.05, 5.0)
 """Of connecting and of waiting for an answer; the library itself has no limit."""
+AGAIN_S, CLOSE_S = 0.1, 1.0
+STOCK_CALENDAR = "XNYS"
+CRYPTO_MIN_NOTIONAL = Decimal(10)
+"""In dollars (https://docs.alpaca.markets/docs/crypto-orders)."""
+SMALLEST_STEP = Decimal("0.000000001")
 HALTED = {"2", "H", "P"}
 RESUMED = {"3", "T"}
 """Status codes of the tapes: 2 and 3 of the CTA plan, H, P (a pause) and T of the UTP plan."""
 
 
-@dataclass(frozen=True)
-class AlpacaAccess:
-    """Keys, and where the servers are; the library's own addresses where they are empty. `feed` is
-    iex or sip."""
+def instruments(login: Login, names: Sequence[str]) -> list[Instrument]:
+    """How each of `names` trades, asked of Alpaca: a pair with a slash is crypto. Blocks. The
+    symbols of the instruments are these names.
 
-    key: SecretStr
-    secret: SecretStr
-    feed: str = "iex"
-    data_url: str = ""
-    stream_url: str = ""
+    Raises UserError for what Alpaca does not have or does not trade, NotConnected where there is no
+    answer.
+    """
+    from alpaca.common.exceptions import APIError
+    from alpaca.trading.client import TradingClient
+
+    keys = login.key.get_secret_value(), login.secret.get_secret_value()
+    client: Any = TradingClient(*keys, paper=not login.live, raw_data=True, url_override=login.url)
+    found: list[Instrument] = []
+    for name in names:
+        try:
+            asset = _prepared(client).get_asset(name)
+        except APIError as error:
+            raise _no_asset(name, error) from None
+        except Exception as error:
+            raise NotConnected(f"Alpaca: {type(error).__name__}") from None
+        if not asset.get("tradable"):
+            raise UserError(f"Alpaca does not trade {clean(name)}", "take it out of SYMBOLS")
+        found.append(_instrument(name, asset))
+    return found
+
+
+def _no_asset(name: str, error: Any) -> Exception:
+    if error.status_code == 404:
+        return UserError(f"Alpaca has no {clean(name)}", "correct it in SYMBOLS: AAPL, BTC/USD")
+    if error.status_code in (401, 403):
+        return UserError(
+            "Alpaca does not take the key", "set ALPACA_API_KEY and ALPACA_API_SECRET anew"
+        )
+    return NotConnected(f"Alpaca answered {error.status_code}")
+
+
+def _instrument(name: str, asset: dict[str, Any]) -> Instrument:
+    """Stocks in whole shares: parts of one can have no protective stop at Alpaca."""
+    if asset.get("class") != "crypto":
+        cent, share = Decimal("0.01"), Decimal(1)
+        return Instrument(
+            name, AssetClass.STOCK, cent, share, venue="alpaca", calendar=STOCK_CALENDAR
+        )
+    tick, lot = (_step(asset.get(key)) for key in ("price_increment", "min_trade_increment"))
+    return Instrument(
+        name, AssetClass.CRYPTO, tick, lot, venue="alpaca", min_notional=CRYPTO_MIN_NOTIONAL
+    )
+
+
+def _step(text: Any) -> Decimal:
+    step = Decimal(str(text)) if number(text) > 0 else SMALLEST_STEP
+    return step.normalize()
 
 
 class AlpacaSource:
     """Stocks, or with `crypto` pairs such as BTC/USD. `symbol_of` makes of Alpaca's symbol the
     engine's."""
 
-    def __init__(
-        self, access: AlpacaAccess, instruments: Sequence[Instrument], crypto: bool = False
-    ) -> None:
+    def __init__(self, login: Login, traded: Sequence[Instrument], crypto: bool = False) -> None:
         self.name = "alpaca"
-        self.instruments = tuple(instruments)
-        self._access = access
+        self.instruments = tuple(traded)
+        self._login = login
         self._crypto = crypto
-        self._ours = {i.symbol.removeprefix("alpaca:"): i.symbol for i in instruments}
+        self._ours = {i.symbol.removeprefix("alpaca:"): i.symbol for i in traded}
         self._threads = ThreadPoolExecutor(1, "alpaca-data")
         self._client: Any = None
 
@@ -84,21 +128,21 @@ class AlpacaSource:
                     if reading.done():
                         reading.result()
             finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+                await _end(reading)
         finally:
             with suppress(Exception):
-                await stream.close()
+                async with asyncio.timeout(CLOSE_S):
+                    await stream.close()
 
     def _make_stream(self, take: Callable[[dict[str, Any]], Any]) -> Any:
         from alpaca.data.enums import DataFeed
         from alpaca.data.live import CryptoDataStream, StockDataStream
 
-        access = self._access
-        keys = access.key.get_secret_value(), access.secret.get_secret_value()
-        options: dict[str, Any] = {"raw_data": True, "url_override": access.stream_url or None}
+        login = self._login
+        keys = login.key.get_secret_value(), login.secret.get_secret_value()
+        options: dict[str, Any] = {"raw_data": True, "url_override": login.data_stream_url}
         if not self._crypto:
-            options["feed"] = DataFeed(access.feed)
+            options["feed"] = DataFeed(login.feed)
         kind: Any = CryptoDataStream if self._crypto else StockDataStream
         stream = kind(*keys, **options)
         symbols = tuple(self._ours)
@@ -168,24 +212,16 @@ class AlpacaSource:
 
     def _make_client(self) -> Any:
         from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
-        from requests.adapters import HTTPAdapter
 
-        class Deadline(HTTPAdapter):
-            def send(self, *arguments: Any, **options: Any) -> Any:
-                return super().send(*arguments, **(options | {"timeout": REQUEST_S}))
-
-        access = self._access
+        login = self._login
         kind = CryptoHistoricalDataClient if self._crypto else StockHistoricalDataClient
         client: Any = kind(
-            access.key.get_secret_value(),
-            access.secret.get_secret_value(),
+            login.key.get_secret_value(),
+            login.secret.get_secret_value(),
             raw_data=True,
-            url_override=access.data_url or None,
+            url_override=login.data_url,
         )
-        client._retry = 0  # LiveFeed asks again
-        for scheme in ("http://", "https://"):
-            client._session.mount(scheme, Deadline())
-        return client
+        return _prepared(client)
 
     def _quotes_request(self, kind: str) -> Any:
         from alpaca.data import requests
@@ -194,7 +230,7 @@ class AlpacaSource:
         symbols = list(self._ours)
         if kind == "crypto":
             return requests.CryptoLatestQuoteRequest(symbol_or_symbols=symbols)
-        feed = DataFeed(self._access.feed)
+        feed = DataFeed(self._login.feed)
         return requests.StockLatestQuoteRequest(symbol_or_symbols=symbols, feed=feed)
 
     def _bars_request(self, kind: str, symbol: str, count: int, until: int) -> Any:
@@ -214,10 +250,24 @@ class AlpacaSource:
         }
         if kind == "crypto":
             return requests.CryptoBarsRequest(**options)
-        return requests.StockBarsRequest(**options, feed=DataFeed(self._access.feed))
+        return requests.StockBarsRequest(**options, feed=DataFeed(self._login.feed))
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepared(client: Any) -> Any:
+    """The client with time-outs, and without repeats of its own: `LiveFeed` asks again."""
+    from requests.adapters import HTTPAdapter
+
+    class Deadline(HTTPAdapter):
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            return super().send(*arguments, **(options | {"timeout": REQUEST_S}))
+
+    client._retry = 0
+    for scheme in ("http://", "https://"):
+        client._session.mount(scheme, Deadline())
+    return client
 
 
 async def _consume(stream: Any, woken: asyncio.Event) -> None:
@@ -227,6 +277,15 @@ async def _consume(stream: Any, woken: asyncio.Event) -> None:
         raise NotConnected(f"Alpaca's stream: {type(error).__name__}") from None
     finally:
         woken.set()
+
+
+async def _end(reading: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: asyncio.wait_for, in which the library waits, forgets a cancel
+    that comes together with a message (https://github.com/python/cpython/issues/86296)."""
+    while not reading.done():
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=AGAIN_S)
+    await asyncio.gather(reading, return_exceptions=True)
 
 
 def _reach(count: int) -> int:

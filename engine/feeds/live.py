@@ -4,15 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 from random import Random
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from engine.core.events import BarClosed, Event, FeedChanged, HaltChanged, QuoteUpdate
-from engine.core.model import Bar, Instrument, Quote
+from engine.core.model import MINUTE, Bar, Instrument, Quote
 from engine.core.text import clean
-from engine.feeds.base import Publish
+from engine.feeds.base import MOST_PAST, Publish
 from engine.feeds.clock import Clock, SystemClock
 from engine.ops.errors import InDoubt, NotSent
 
@@ -85,6 +86,22 @@ class LiveFeed:
 
     def history(self, symbol: str, count: int, until: int) -> list[Bar]:
         return self._source_of[symbol].history(symbol, count, until)
+
+    @property
+    def played(self) -> None:
+        """Its market time is now."""
+
+    def past(self, count: int, since: int) -> list[Bar | Quote]:
+        """As `Feed.past`; of a venue that does not answer none: its strategies warm up as bars
+        come."""
+        count = min(count + max(0, self._start - since) // MINUTE, MOST_PAST)
+        bars: list[Bar] = []
+        for instrument in self.instruments:
+            try:
+                bars += self.history(instrument.symbol, count, self._start)
+            except (NotSent, InDoubt) as error:
+                log.warning("no bars of %s: %s", clean(instrument.symbol), _reason_of(error))
+        return sorted(bars, key=attrgetter("ts"))
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         """Publish until cancelled."""

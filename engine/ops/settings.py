@@ -88,6 +88,12 @@ def _server(address: SecretStr) -> SecretStr:
     return address
 
 
+def _web_address(address: str) -> str:
+    if not re.match("(http|ws)s?://|$", address):
+        raise ValueError("write an address, such as http://127.0.0.1:8080")
+    return address
+
+
 def _sizing(text: str) -> str:
     Sizing.parse(text)
     return text
@@ -192,9 +198,9 @@ class Settings(BaseSettings):
 
     # Market data.
     symbols: Names = ()
-    """symbols to trade, with commas between them; empty means every symbol that the feed has"""
+    """symbols to trade, with commas: of the feed (empty: all), or of a venue, as in alpaca:AAPL"""
     feed: Annotated[Literal["replay", "synthetic"], AnyCase] = "replay"
-    """replay plays recorded market data, synthetic makes quotes up for load tests"""
+    """of symbols without a venue: replay plays recorded market data, synthetic makes quotes up"""
     replay_dir: OptionalFolder = None
     """folder of the recorded market data; empty means the samples that are shipped"""
     replay_start: UtcTime = datetime(2018, 4, 4, 4, 43, tzinfo=UTC)
@@ -207,6 +213,20 @@ class Settings(BaseSettings):
     """quotes a second of the synthetic feed, over all symbols"""
     synthetic_seed: Annotated[int, Field(ge=0)] = 7
     """seed of the synthetic feed: the same seed makes the same quotes"""
+    alpaca_api_key: SecretStr = SecretStr("")
+    """key of the Alpaca account that MODE asks for: of a paper account, or of a real one"""
+    alpaca_api_secret: SecretStr = SecretStr("")
+    """secret of that key"""
+    alpaca_feed: Annotated[Literal["iex", "sip"], AnyCase] = "iex"
+    """where Alpaca's quotes of stocks come from; sip is paid for"""
+    alpaca_url: Annotated[str, AfterValidator(_web_address)] = ""
+    """another address of Alpaca's Trading API, for tests; empty means Alpaca's own"""
+    alpaca_stream_url: Annotated[str, AfterValidator(_web_address)] = ""
+    """another address of its stream of trade updates"""
+    alpaca_data_url: Annotated[str, AfterValidator(_web_address)] = ""
+    """another address of its market data"""
+    alpaca_data_stream_url: Annotated[str, AfterValidator(_web_address)] = ""
+    """another address of its stream of market data"""
     stale_after_s: Seconds = 120
     """seconds without data after which a symbol is stale, and nothing is decided on it"""
 

@@ -294,6 +294,20 @@ def test_while_its_market_is_closed_it_waits_and_says_so() -> None:
     assert not_flat(rig) == [(49, "XNYS is closed: flatten again at the open")]
 
 
+def test_an_exit_that_was_decided_does_not_leave_by_force_into_a_closed_market() -> None:
+    rig = listed(new_york(1, 15))
+    rig.hold_position()
+    rig.hold = {CommitIntent}
+    rig.signal(Side.SELL, 100)
+    rig.now = new_york(1, 17)
+    flatten(rig)
+    rig.release()
+    assert exits(rig) == []
+    assert rig.last(EXIT).reason == "not sent: XNYS is closed"
+    rig.tick(300)
+    assert not_flat(rig) == [(49, "XNYS is closed: flatten again at the open")]
+
+
 def test_another_market_that_is_open_is_flat_meanwhile() -> None:
     rig = Rig(instruments=[LISTED, COIN], now=new_york(1, 15), calendars=TABLES)
     rig.hold_position()

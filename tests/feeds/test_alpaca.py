@@ -11,10 +11,11 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from engine.brokers.alpaca import Login
 from engine.brokers.base import NotAuthenticated, NotConnected
 from engine.core.events import HaltChanged
 from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
-from engine.feeds.alpaca import AlpacaAccess, AlpacaSource
+from engine.feeds.alpaca import AlpacaSource
 from engine.feeds.edge import number
 from engine.feeds.live import Datum
 from tests.loopback.alpaca_data import KEY, SECRET, AlpacaData
@@ -42,14 +43,14 @@ async def server() -> AsyncIterator[AlpacaData]:
         yield running
 
 
-def access(server: AlpacaData, secret: str = SECRET) -> AlpacaAccess:
+def login(server: AlpacaData, secret: str = SECRET) -> Login:
     keys = SecretStr(KEY), SecretStr(secret)
-    return AlpacaAccess(*keys, data_url=server.url, stream_url=server.stream_url)
+    return Login(*keys, data_url=server.url, data_stream_url=server.stream_url)
 
 
 @pytest_asyncio.fixture
 async def source(server: AlpacaData) -> AsyncIterator[AlpacaSource]:
-    made = AlpacaSource(access(server), STOCKS)
+    made = AlpacaSource(login(server), STOCKS)
     yield made
     await made.close()
 
@@ -106,7 +107,7 @@ async def test_quotes_bars_corrections_and_halts_come_as_what_they_are(
 
 async def test_crypto_speaks_the_same(server: AlpacaData) -> None:
     coin = Instrument("BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"))
-    source = AlpacaSource(access(server), [coin], crypto=True)
+    source = AlpacaSource(login(server), [coin], crypto=True)
     server.quotes["BTC/USD"] = {"bp": 1, "ap": 2, "bs": 3, "as": 4, "t": "2024-06-17T14:11:00Z"}
     async with Listener(server, source) as listener:
         assert "statuses" not in server.subscribed
@@ -126,11 +127,26 @@ async def test_a_stream_that_is_lost_says_so(server: AlpacaData, source: AlpacaS
         assert len(listener.heard) == 1
 
 
+async def test_it_ends_at_once_in_the_middle_of_a_flood(
+    server: AlpacaData, source: AlpacaSource
+) -> None:
+    async def flood() -> None:
+        while True:
+            server.say(*[QUOTE] * 10)
+            await asyncio.sleep(0.001)
+
+    flooding = asyncio.create_task(flood())
+    for _ in range(10):
+        async with asyncio.timeout(ENOUGH_S), Listener(server, source) as listener:
+            await listener.until(100)
+    flooding.cancel()
+
+
 async def test_wrong_keys_are_told_without_the_keys(
     server: AlpacaData, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    source = AlpacaSource(access(server, "hunter2"), STOCKS)
+    source = AlpacaSource(login(server, "hunter2"), STOCKS)
     with pytest.raises(NotAuthenticated) as caught:
         await anext(source.stream())
     await source.close()

@@ -141,6 +141,7 @@ class AlpacaServer:
                 web.get("/v2/events/trades", self._events),
                 web.get("/v2/account/activities/FILL", self._activities),
                 web.get("/v1/accounts/activities/FILL", self._activities),
+                web.get("/v2/assets/{symbol:.+}", self._asset),
                 web.get("/v2/stocks/quotes/latest", self._quotes),
                 web.get("/v1beta3/crypto/us/latest/quotes", self._quotes),
             ]
@@ -235,6 +236,26 @@ class AlpacaServer:
         return web.json_response([self._row(p) for p in reversed(placed)][:limit])
 
     # --- the account ----------------------------------------------------------------------------
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        if denied := self._denied(request):
+            return denied
+        symbol = request.match_info["symbol"]
+        instrument = self.venue.instruments.get(symbol)
+        if instrument is None:
+            return refusal(404, 40410000, f"asset not found for {symbol}")
+        is_crypto = instrument.asset_class is AssetClass.CRYPTO
+        asset: dict[str, Any] = {
+            "class": "crypto" if is_crypto else "us_equity",
+            "symbol": symbol,
+            "status": "active",
+            "tradable": True,
+            "fractionable": True,
+        }
+        if is_crypto:
+            asset["price_increment"] = text(instrument.tick)
+            asset["min_trade_increment"] = text(instrument.lot)
+        return web.json_response(asset)
 
     async def _account(self, request: web.Request) -> web.Response:
         if denied := self._denied(request):

@@ -18,7 +18,8 @@ class AlpacaData:
     """`quotes` and `bars` are what the HTTP interface answers, by symbol, as it words them;
     `subscribed` is what the last stream asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = KEY, secret: str = SECRET) -> None:
+        self._keys = key, secret
         self.faults = Faults()
         self.streams = Streams()
         self.quotes: dict[str, dict[str, Any]] = {}
@@ -59,7 +60,7 @@ class AlpacaData:
             return socket
         await socket.send_bytes(_packed({"T": "success", "msg": "connected"}))
         login = msgpack.unpackb(await socket.receive_bytes())
-        if (login.get("key"), login.get("secret")) != (KEY, SECRET):
+        if (login.get("key"), login.get("secret")) != self._keys:
             failed = {"T": "error", "code": 402, "msg": "auth failed"}
             await socket.send_bytes(_packed(failed))
             await socket.close()

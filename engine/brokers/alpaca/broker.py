@@ -97,6 +97,7 @@ class AlpacaBroker(BaseBroker):
     ) -> None:
         login.check()
         self._symbols = Symbols(instruments, self.name)
+        self.live = login.live
         self._login = login
         self._now = now
         self._extended_hours = extended_hours

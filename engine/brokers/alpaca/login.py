@@ -27,6 +27,7 @@ class Login(Struct, frozen=True):
     url: str | None = None
     stream_url: str | None = None
     data_url: str | None = None
+    data_stream_url: str | None = None
     read_s: float = 10.0
     feed: str = "iex"
     requests_a_minute: int = 200

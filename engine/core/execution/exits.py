@@ -159,6 +159,9 @@ class Exits:
             takes_profit = exit_ is not None and exit_.purpose is OrderPurpose.TAKE_PROFIT
             off = "" if takes_profit or context.runner.is_on(strategy) else "the strategy is off"
             return context.objection(key) or off
+        instrument = context.instrument(key[1])
+        if instrument and not context.calendars.is_open(instrument.calendar, context.bus.now):
+            return f"{instrument.calendar} is closed"  # since it was decided
         return context.exit_objection(key)
 
     def _is_in_session(self, key: Key, exit_: Exit) -> bool:
