@@ -77,10 +77,14 @@ def alpaca_login(settings: Settings) -> Login:
             "Alpaca is to be traded at, and there is no key",
             "set ALPACA_API_KEY and ALPACA_API_SECRET, which Alpaca's dashboard shows",
         )
+    if settings.mode is Mode.LIVE:
+        raise UserError(
+            "this version trades at Alpaca on paper accounts only",
+            "set MODE=paper, and the key of a paper account",
+        )
     login = Login(
         settings.alpaca_api_key,
         settings.alpaca_api_secret,
-        live=settings.mode is Mode.LIVE,
         url=settings.alpaca_url or None,
         stream_url=settings.alpaca_stream_url or None,
         data_url=settings.alpaca_data_url or None,

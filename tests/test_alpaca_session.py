@@ -140,6 +140,27 @@ async def test_the_streams_are_lost_and_come_back_by_themselves(street: Street) 
         assert held(snapshot) == street.venue.positions["BTC/USD"]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"alpaca_api_key": ""}, "there is no key"),
+        ({"alpaca_api_key": "AKREAL"}, "that of a real account"),
+        ({"mode": "live"}, "on paper accounts only"),
+        ({"symbols": ("alpaca:BTC/USD", "AAPL")}, "SYMBOLS has AAPL"),
+        ({"symbols": ("nowhere:AAPL",)}, "SYMBOLS has nowhere:AAPL"),
+        ({"symbols": ("alpaca:NONE",)}, "Alpaca has no NONE"),
+    ],
+)
+async def test_settings_that_make_no_sense_are_told(
+    street: Street, given: dict[str, Any], said: str
+) -> None:
+    session = Session(street.settings(**given))
+    session.start()
+    with pytest.raises(UserError, match=said):
+        await session.until(lambda _: False, PATIENCE_S)
+    assert street.venue.orders == {}
+
+
 async def test_wrong_keys_are_told_and_nothing_is_traded(street: Street) -> None:
     settings = street.settings(alpaca_api_secret="not-the-secret")
     session = Session(settings)
