@@ -159,10 +159,17 @@ class Exits:
             takes_profit = exit_ is not None and exit_.purpose is OrderPurpose.TAKE_PROFIT
             off = "" if takes_profit or context.runner.is_on(strategy) else "the strategy is off"
             return context.objection(key) or off
-        instrument = context.instrument(key[1])
-        if instrument and not context.calendars.is_open(instrument.calendar, context.bus.now):
-            return f"{instrument.calendar} is closed"  # since it was decided
-        return context.exit_objection(key)
+        # It may have closed since the exit was decided.
+        return self._closed_market(key) or context.exit_objection(key)
+
+    def _closed_market(self, key: Key) -> str:
+        """That the market of a position is closed; empty text while it is open."""
+        instrument = self._context.instrument(key[1])
+        if instrument is None:
+            return ""
+        calendars, now = self._context.calendars, self._context.bus.now
+        is_open = calendars.is_open(instrument.calendar, now)
+        return "" if is_open else f"{instrument.calendar} is closed"
 
     def _is_in_session(self, key: Key, exit_: Exit) -> bool:
         """Whether the market is open, and is not open anew since the exit was asked for; if not,
@@ -172,10 +179,10 @@ class Exits:
             return True
         calendar, now = instrument.calendar, self._context.bus.now
         armed = self._context.rules.flatten_at_open
-        if not calendars.is_open(calendar, now):
+        if reason := self._closed_market(key):
             what = "leaves at the open" if armed else "flatten again at the open"
             after = calendars.next_open(calendar, now) if armed else NEVER
-            self._postpone(key, f"{calendar} is closed: {what}", after or NEVER)
+            self._postpone(key, f"{reason}: {what}", after or NEVER)
             return False
         if not armed and 0 < calendars.next_open(calendar, exit_.asked) <= now:
             self._postpone(key, f"{calendar} was closed since: flatten again", NEVER)
