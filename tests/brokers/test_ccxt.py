@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import AsyncGenerator
-from decimal import Decimal
+from decimal import Decimal, getcontext
 
 import pytest
 from aiohttp import web
@@ -69,6 +69,12 @@ async def test_what_was_meant_is_on_the_wire(peer: CcxtPeer[Binance], quantity: 
     assert (body["symbol"], body["side"], body["type"]) == ("BTCUSDT", "BUY", "LIMIT")
     (listed,) = await peer.broker.get_open_orders()
     assert listed.order.quantity == order.quantity
+
+
+async def test_the_rules_of_decimal_numbers_stay_as_they_were(peer: CcxtPeer[Binance]) -> None:
+    before = repr(getcontext())
+    await peer.broker.submit_order(peer.order())
+    assert repr(getcontext()) == before
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from decimal import localcontext
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -111,6 +112,7 @@ def exchange(name: str, access: Access, bucket: TokenBucket, on_up: Callable[[],
         }
     )
     made.number = str
+    made.decimal_to_precision = _apart(made.decimal_to_precision)
     made.bucket, made.on_up = bucket, on_up
     made.streaming = {**made.streaming, "keepAlive": KEEP_ALIVE_S * 1000}
     if not venue.has_currencies:
@@ -125,6 +127,17 @@ def exchange(name: str, access: Access, bucket: TokenBucket, on_up: Callable[[],
     connector = aiohttp.TCPConnector(limit=0)  # nothing waits for another's connection
     made.session = aiohttp.ClientSession(connector=connector, middlewares=(_once,))
     return made
+
+
+def _apart(rounded: Callable[..., str]) -> Callable[..., str]:
+    """ccxt's rounding sets the decimal rules of whoever calls it, and leaves them so: all money in
+    the process would be rounded by them from then on."""
+
+    def with_rules_of_its_own(*arguments: Any, **named: Any) -> str:
+        with localcontext():
+            return rounded(*arguments, **named)
+
+    return with_rules_of_its_own
 
 
 async def _once(
