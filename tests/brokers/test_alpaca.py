@@ -278,7 +278,7 @@ def test_a_key_of_the_other_kind_is_not_even_sent(key: str, live: bool) -> None:
         "https://api.alpaca.markets@evil.example",
     ],
 )
-@pytest.mark.parametrize("which", ["url", "stream_url", "data_url"])
+@pytest.mark.parametrize("which", ["url", "stream_url", "data_url", "data_stream_url"])
 def test_keys_go_to_nobody_else(url: str, which: str) -> None:
     login = replace(Login(SecretStr(KEY), SecretStr(SECRET)), **{which: url})
     with pytest.raises(UserError, match="not Alpaca's"):

@@ -42,7 +42,7 @@ class Login(Struct, frozen=True):
     def check(self) -> None:
         """Raises UserError where the key is one of the other kind of account, or would be sent to
         somebody else."""
-        for url in (self.url, self.stream_url, self.data_url):
+        for url in (self.url, self.stream_url, self.data_url, self.data_stream_url):
             if url is not None and not _is_alpacas(url):
                 raise UserError(
                     f"{clean(url)} is not Alpaca's",
