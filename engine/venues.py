@@ -1,14 +1,10 @@
 """The venues that are traded at for real, or on paper accounts of theirs: from SYMBOLS to their
 market data and brokers.
 
-A symbol there is `VENUE:NAME`, as in alpaca:AAPL. In the engine it is NAME, or all of it where two
-venues have that name.
+A symbol there is `VENUE:NAME`, as in alpaca:AAPL; in the engine it is NAME.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-
-from msgspec.structs import replace
 
 from engine.brokers.alpaca import AlpacaBroker, Login
 from engine.brokers.base import BaseBroker
@@ -42,22 +38,20 @@ def live_feed(settings: Settings) -> LiveFeed:
 
     Raises UserError where that needs a person, or a venue cannot be reached.
     """
-    by_venue: dict[str, list[str]] = {}
-    for symbol in settings.symbols:
-        venue, _, name = symbol.partition(":")
-        by_venue.setdefault(venue, []).append(name)
-    often = Counter(name for names in by_venue.values() for name in names)
+    from engine.feeds import alpaca
+
+    login = alpaca_login(settings)
+    names = [symbol.partition(":")[2] for symbol in settings.symbols]
+    try:
+        traded = alpaca.instruments(login, names)
+    except NotConnected as error:
+        remedy = "check the connection; then start again"
+        raise UserError(f"{ALPACA} does not say how it trades ({error})", remedy) from error
     sources: list[Source] = []
-    for venue, names in by_venue.items():
-        try:
-            found = _instruments(settings, venue, names)
-        except NotConnected as error:
-            remedy = "check the connection; then start again"
-            raise UserError(f"{venue} does not say how it trades ({error})", remedy) from error
-        traded = [
-            replace(i, symbol=f"{venue}:{i.symbol}") if often[i.symbol] > 1 else i for i in found
-        ]
-        sources += _sources(settings, traded)
+    for kind in AssetClass:  # a stream for the stocks, and one for the crypto
+        own = [instrument for instrument in traded if instrument.asset_class is kind]
+        if own:
+            sources.append(alpaca.AlpacaSource(login, own, kind is AssetClass.CRYPTO))
     return LiveFeed(sources)
 
 
@@ -94,22 +88,3 @@ def alpaca_login(settings: Settings) -> Login:
     )
     login.check()
     return login
-
-
-def _instruments(settings: Settings, venue: str, names: Sequence[str]) -> list[Instrument]:
-    from engine.feeds import alpaca
-
-    return {ALPACA: alpaca.instruments}[venue](alpaca_login(settings), names)
-
-
-def _sources(settings: Settings, traded: Sequence[Instrument]) -> list[Source]:
-    """A stream for the stocks, and one for the crypto."""
-    from engine.feeds.alpaca import AlpacaSource
-
-    sources: list[Source] = []
-    for kind in AssetClass:
-        own = [instrument for instrument in traded if instrument.asset_class is kind]
-        if own:
-            crypto = kind is AssetClass.CRYPTO
-            sources.append(AlpacaSource(alpaca_login(settings), own, crypto))
-    return sources

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.brokers.alpaca.login import Login
 from engine.core.events import HaltChanged
@@ -20,12 +20,15 @@ from engine.core.model import MINUTE, AssetClass, Bar, Instrument, Quote, utc
 from engine.core.text import clean
 from engine.feeds.edge import number
 from engine.feeds.live import Datum
+from engine.feeds.recordings import STOCK_CALENDAR
 from engine.ops.errors import NotAuthenticated, NotConnected, UserError
 
-REQUEST_S = (3.05, 5.0)
-"""Of connecting and of waiting for an answer; the library itself has no limit."""
-AGAIN_S, CLOSE_S = 0.1, 1.0
-STOCK_CALENDAR = "XNYS"
+if TYPE_CHECKING:
+    import requests
+
+OPEN_S, READ_S, CLOSE_S = 8.0, 5.0, 1.0
+"""Seconds for opening a stream, for a server that is silent, and for closing."""
+AGAIN_S = 0.1
 CRYPTO_MIN_NOTIONAL = Decimal(10)
 """In dollars (https://docs.alpaca.markets/docs/crypto-orders)."""
 SMALLEST_STEP = Decimal("0.000000001")
@@ -44,19 +47,22 @@ def instruments(login: Login, names: Sequence[str]) -> list[Instrument]:
     from alpaca.common.exceptions import APIError
     from alpaca.trading.client import TradingClient
 
+    from engine.brokers.alpaca.rest import sent_once
+
     keys = login.key.get_secret_value(), login.secret.get_secret_value()
     client: Any = TradingClient(*keys, paper=not login.live, raw_data=True, url_override=login.url)
     found: list[Instrument] = []
-    for name in names:
-        try:
-            asset = _prepared(client).get_asset(name)
-        except APIError as error:
-            raise _no_asset(name, error) from None
-        except Exception as error:
-            raise NotConnected(f"Alpaca: {type(error).__name__}") from None
-        if not asset.get("tradable"):
-            raise UserError(f"Alpaca does not trade {clean(name)}", "take it out of SYMBOLS")
-        found.append(_instrument(name, asset))
+    with sent_once(client, READ_S):
+        for name in names:
+            try:
+                asset = client.get_asset(name)
+            except APIError as error:
+                raise _no_asset(name, error) from None
+            except Exception as error:
+                raise NotConnected(f"Alpaca: {type(error).__name__}") from None
+            if not asset.get("tradable"):
+                raise UserError(f"Alpaca does not trade {clean(name)}", "take it out of SYMBOLS")
+            found.append(_instrument(name, asset))
     return found
 
 
@@ -89,8 +95,7 @@ def _step(text: Any) -> Decimal:
 
 
 class AlpacaSource:
-    """Stocks, or with `crypto` pairs such as BTC/USD. `symbol_of` makes of Alpaca's symbol the
-    engine's."""
+    """Stocks, or with `crypto` pairs such as BTC/USD."""
 
     def __init__(self, login: Login, traded: Sequence[Instrument], crypto: bool = False) -> None:
         self.name = "alpaca"
@@ -100,6 +105,7 @@ class AlpacaSource:
         self._ours = {i.symbol.removeprefix("alpaca:"): i.symbol for i in traded}
         self._threads = ThreadPoolExecutor(1, "alpaca-data")
         self._client: Any = None
+        self._session: requests.Session | None = None
 
     # --- the stream -----------------------------------------------------------------------------
 
@@ -155,7 +161,7 @@ class AlpacaSource:
 
     async def _open(self, stream: Any) -> None:
         try:
-            async with asyncio.timeout(sum(REQUEST_S)):
+            async with asyncio.timeout(OPEN_S):
                 await stream._start_ws()
                 await stream._send_subscribe_msg()
         except ValueError as error:  # how the library tells that the keys are not taken
@@ -205,23 +211,25 @@ class AlpacaSource:
     def _asked(self, method: str, make: Callable[[], Any]) -> dict[str, Any]:
         try:
             if self._client is None:
-                self._client = self._make_client()
+                self._connect()
             return getattr(self._client, method)(make()) or {}
         except Exception as error:
             raise NotConnected(f"Alpaca's data: {type(error).__name__}") from None
 
-    def _make_client(self) -> Any:
+    def _connect(self) -> None:
         from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
+
+        from engine.brokers.alpaca.rest import sent_once
 
         login = self._login
         kind = CryptoHistoricalDataClient if self._crypto else StockHistoricalDataClient
-        client: Any = kind(
+        self._client = kind(
             login.key.get_secret_value(),
             login.secret.get_secret_value(),
             raw_data=True,
             url_override=login.data_url,
         )
-        return _prepared(client)
+        self._session = sent_once(self._client, READ_S)
 
     def _quotes_request(self, kind: str) -> Any:
         from alpaca.data import requests
@@ -254,20 +262,8 @@ class AlpacaSource:
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _prepared(client: Any) -> Any:
-    """The client with time-outs, and without repeats of its own: `LiveFeed` asks again."""
-    from requests.adapters import HTTPAdapter
-
-    class Deadline(HTTPAdapter):
-        def send(self, *arguments: Any, **options: Any) -> Any:
-            return super().send(*arguments, **(options | {"timeout": REQUEST_S}))
-
-    client._retry = 0
-    for scheme in ("http://", "https://"):
-        client._session.mount(scheme, Deadline())
-    return client
+        if self._session is not None:
+            self._session.close()
 
 
 async def _consume(stream: Any, woken: asyncio.Event) -> None:

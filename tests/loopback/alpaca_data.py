@@ -10,6 +10,7 @@ import msgpack
 from aiohttp import WSMsgType, web
 
 from tests.loopback.faults import Faults, Streams, middleware
+from tests.loopback.serving import Server
 
 KEY, SECRET = "key-of-the-test", "secret-of-the-test"
 
@@ -35,18 +36,15 @@ class AlpacaData:
         app.router.add_get("/v2/stocks/bars", self._bars)
         app.router.add_get("/v1beta3/crypto/us/latest/quotes", self._quotes)
         app.router.add_get("/v1beta3/crypto/us/bars", self._bars)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        self.url, self.stream_url = f"http://{host}:{port}", f"ws://{host}:{port}/stream"
+        server = Server(app, self.faults)
+        await server.start()
+        self.url = server.url
+        self.stream_url = f"{server.url.replace('http', 'ws')}/stream"
         try:
             yield self
         finally:
-            self.faults.closing.set()
             await self.streams.close()
-            await runner.cleanup()
+            await server.stop()
 
     def say(self, *messages: dict[str, Any]) -> None:
         """One frame; a `t` in nanoseconds becomes a MessagePack timestamp."""

@@ -55,12 +55,8 @@ class Rest:
         *,
         cancels: bool = False,
     ) -> None:
-        client._retry = 0  # pyright: ignore[reportPrivateUsage] - it would send orders again
-        session = client._session  # pyright: ignore[reportPrivateUsage]
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _TimeOuts(read_s))
         self.client: Any = client
-        self._session = session
+        self._session = sent_once(client, read_s)
         self._threads = threads
         self._bucket = bucket
         self._cancels = cancels
@@ -89,6 +85,16 @@ class Rest:
         """A request that still hangs ends by its time-out; nobody waits for it."""
         self._session.close()
         self._threads.shutdown(wait=not self._asked, cancel_futures=True)
+
+
+def sent_once(client: RESTClient, read_s: float) -> requests.Session:
+    """Takes from a client its own repeats, which would send orders again, and gives it time-outs:
+    `read_s` seconds of silence. Its session, which is to be closed."""
+    client._retry = 0  # pyright: ignore[reportPrivateUsage]
+    session = client._session  # pyright: ignore[reportPrivateUsage]
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _TimeOuts(read_s))
+    return session
 
 
 class _TimeOuts(HTTPAdapter):
