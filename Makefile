@@ -14,7 +14,7 @@ run: .venv/installed ## start the console on recorded market data
 	@$(BIN)/tradebot-tui
 
 test: .venv/installed ## run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses=3 --dist=loadfile
 
 bench: .venv/installed ## measure, and print the figures beside those of the design
 	@$(BIN)/python -m tests.bench

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -25,7 +25,7 @@ class Backfill:
 
     def __init__(
         self,
-        history: Callable[[str, int, int], list[Bar]],
+        history: Callable[[str, int, int], Awaitable[list[Bar]]],
         admit: Callable[[BarClosed], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -60,7 +60,7 @@ class Backfill:
         past: list[Bar] | None = None
         try:
             async with asyncio.timeout(FETCH_S):
-                past = await asyncio.to_thread(self._history, bar.symbol, missing, bar.start)
+                past = await self._history(bar.symbol, missing, bar.start)
         except Exception as error:
             log.error("no bars of %s before %d", clean(bar.symbol), bar.ts, exc_info=error)
         for old in past or ():

@@ -1,13 +1,17 @@
 """From settings to the parts of an engine."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 from typing import Any
 
 from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
+from engine.core.accounts import CAD, Rates, account_currencies, worth_in
+from engine.core.comparison import CENT
 from engine.core.compliance import ComplianceRules
-from engine.core.events import Restored
+from engine.core.events import RatePublished, Restored
 from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
@@ -22,10 +26,12 @@ from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.errors import UserError
-from engine.ops.settings import Settings, strategy_sizing
+from engine.ops.settings import Settings, stablecoin, strategy_sizing
 from engine.plugins import Plugins, find_strategies
 from engine.store.place import Place
-from engine.venues import live_brokers, live_feed, names_venues
+from engine.venues import by_venue, venue_feed, venues_with_accounts
+
+_LATEST = 2**63 - 1  # a time after all rates
 
 
 def risk_limits(settings: Settings) -> RiskLimits:
@@ -112,17 +118,74 @@ def exchange_rules(settings: Settings) -> ExchangeRules:
 
 def make_brokers(
     settings: Settings,
-    instruments: Sequence[Instrument],
+    feed: Feed,
     restored: Restored,
     calendars: Calendars,
     now: Callable[[], int],
 ) -> Mapping[str, BaseBroker]:
-    """The brokers by the venue of the `instruments` that they trade; `now` is market time."""
-    if names_venues(settings):
-        return live_brokers(settings, instruments, now)
-    broker = PaperBroker(instruments, exchange_rules(settings), calendars, now)
-    broker.restore(restored)
-    return {broker.name: broker}
+    """The brokers by the venue whose instruments, of those of `feed`, they trade; `now` is market
+    time. Of a venue at which there is no account it is a paper broker."""
+    venues = venues_with_accounts(feed)
+    brokers: dict[str, BaseBroker] = {}
+    for name in dict.fromkeys(instrument.venue for instrument in feed.instruments):
+        traded = [instrument for instrument in feed.instruments if instrument.venue == name]
+        if name in venues:
+            broker = venues[name].broker(traded, now)
+        else:
+            broker = PaperBroker(traded, exchange_rules(settings), calendars, now, name)
+        broker.restore(restored)
+        brokers[name] = broker
+    return brokers
+
+
+def stablecoins(settings: Settings) -> dict[str, str]:
+    """The currency of which each coin counts as a unit."""
+    return dict(map(stablecoin, settings.stablecoins))
+
+
+def currencies_of(instruments: Iterable[Instrument]) -> dict[str, str]:
+    """The currency of the account at each venue. Raises UserError where one has two."""
+    try:
+        return account_currencies(instruments)
+    except ValueError as error:
+        remedy = "choose symbols of one currency at each venue"
+        raise UserError(clean(str(error)), remedy) from error
+
+
+def opening_cash(
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    published: Iterable[RatePublished],
+    real: Collection[str] = (),
+) -> dict[str, Decimal]:
+    """What the account at each venue begins with, in its currency, where it is new: the same share
+    of STARTING_CASH each, rounded down to the cent. The `real` ones have cash of their own: they
+    take no part.
+
+    Raises UserError where a venue has two currencies, or one has no rate in CURRENCY: nothing could
+    be added up.
+    """
+    currencies = currencies_of(instruments)
+    rates = Rates()
+    for rate in published:
+        rates.add(rate)
+    share = settings.starting_cash / max(1, len(currencies.keys() - real))
+    opening: dict[str, Decimal] = {}
+    for venue, currency in currencies.items():
+        worth = worth_in(settings.currency, currency, stablecoins(settings), rates, _LATEST)
+        if worth is None:
+            needed = [clean(name) for name in (currency, settings.currency) if name != CAD]
+            raise UserError(
+                f"{clean(venue)} is traded in {clean(currency)}, and equity is told in "
+                f"{settings.currency}: there is no rate of one in the other",
+                f"name a file in FX_RATES with {' and '.join(needed)} in Canadian dollars; or, "
+                f"where nothing else is traded, set CURRENCY={clean(currency)}",
+            )
+        if venue in real:
+            continue
+        cash = share / worth[0]
+        opening[venue] = min(cash, cash.quantize(CENT, ROUND_DOWN))
+    return opening
 
 
 def strategy_folders(settings: Settings) -> list[Path]:
@@ -169,6 +232,8 @@ def machine_config(
         mode=settings.mode,
         instruments=tuple(instruments),
         strategies=tuple(StrategySetup(name, symbols) for name in sorted(strategies)),
+        currency=settings.currency,
+        stablecoins=stablecoins(settings),
         starting_cash=settings.starting_cash,
         limits=risk_limits(settings),
         execution=execution_rules(settings),
@@ -184,13 +249,16 @@ def machine_config(
     )
 
 
-def make_feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+async def make_feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
     """The market data. A replay goes on at `resume`, where the last session stopped.
 
     Raises UserError for a symbol that the feed does not have, be it asked for or `held` in a
     position or an open order: what has no price cannot be watched.
     """
-    feed = _feed(settings, resume, held)
+    if by_venue(settings):
+        feed: Feed = await venue_feed(settings)
+    else:
+        feed = await asyncio.to_thread(_own_feed, settings, resume, held)
     if missing := set(held) - {instrument.symbol for instrument in feed.instruments}:
         raise UserError(
             f"{Place.of(settings).name} holds positions or open orders of "
@@ -200,9 +268,8 @@ def make_feed(settings: Settings, resume: Played | None, held: Collection[str]) 
     return feed
 
 
-def _feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
-    if names_venues(settings):
-        return live_feed(settings)
+def _own_feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    """Market data without a venue: recorded, or made up."""
     if settings.feed == "synthetic":
         return SyntheticFeed(
             settings.synthetic_symbols, settings.synthetic_rate, settings.synthetic_seed

@@ -1,7 +1,8 @@
 """`tradebot`: the engine's commands. Each is imported when it is called, so that help is quick.
 
 Exit status: 0 done; 1 something unexpected, told in the log; 2 something that the caller can mend,
-told on standard error.
+told on standard error. Of the commands to a running engine: 3 none runs; 4 no answer in time; 5 it
+refuses.
 """
 
 import importlib
@@ -79,13 +80,17 @@ for name, target, short_help in (
     ("selfcheck", "engine.selfcheck:selfcheck", "The yearly report: audit log and controls."),
     ("controls", "engine.controls:controls", "List every control, and when it last worked."),
     ("data", "engine.data_command:data", "Bring market data into the local archive."),
-    ("kill", "engine.ops.kill:kill", "Trip the kill switch of the running engine."),
+    ("flatten", "engine.control.kill:flatten", "Close every position, and stop trading."),
+    ("kill", "engine.control.kill:kill", "Trip the kill switch of the running engine."),
+    ("logs", "engine.control.status:logs", "Print what the running engine says."),
     ("replay", "engine.replay:replay", "Run a session again from its journal."),
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
     ("run", "engine.headless:run", "Run the engine without a console."),
     ("report", "engine.store.report:report", "List and export what compliance flagged."),
+    ("status", "engine.control.status:status", "Say what the running engine does."),
     ("strategy", "engine.strategy_command:strategy", "List the strategies, or write a new one."),
     ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),
+    ("verify-broker", "engine.verify.command:verify_broker", "Check a broker step by step."),
 ):
     main.add_command(LazyCommand(name, target, short_help))
 

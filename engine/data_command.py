@@ -1,6 +1,5 @@
 """`tradebot data`: market data of others into the local archive."""
 
-import json
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,9 +7,11 @@ from zoneinfo import ZoneInfo
 import click
 
 from engine.archive import INTERVALS, Archive
-from engine.core.model import NANOS, Bar, utc
+from engine.core.model import NANOS, Bar
 from engine.core.text import clean
+from engine.data_report import report
 from engine.feeds.edge import number
+from engine.fetch_command import fetch
 from engine.ops.errors import UserError
 from engine.ops.settings import load_settings
 
@@ -18,13 +19,15 @@ TIMES = ("timestamp", "time", "datetime", "date", "open_time", "opentime", "ts",
 PRICES = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 UNITS = ((10**17, 1), (10**14, 10**3), (10**11, 10**6), (0, NANOS))
 """What a number that is a time counts, by its size: ns, us, ms, s since 1970; each in ns."""
-GAPS_SHOWN = 5
 
 
 @click.group(short_help="Bring market data into the local archive.")
 def data() -> None:
     """The local archive is DATA_DIR/archive. `REPLAY_DIR=var/archive/1m` plays what is in it, and
     `tradebot backtest --data var/archive/1m` runs over it."""
+
+
+data.add_command(fetch)
 
 
 @data.command("import", short_help="Bars from a CSV or Parquet file.")
@@ -53,21 +56,7 @@ def import_(path: Path, symbol: str, timeframe: str, zone: str, stamp: str, as_j
     later = archive.interval if stamp == "start" else 0
     bars = _bars(_table(path), path, symbol, archive.interval, later, zone)
     added = archive.add(symbol, bars)
-    gaps = archive.gaps(symbol)
-    if as_json:
-        found = {"symbol": added.symbol, "new": added.new, "changed": added.changed}
-        found |= {"refused": added.refused, "missing": sum(gap.count for gap in gaps)}
-        click.echo(json.dumps(found))
-        return
-    click.echo(
-        f"{added.symbol}: {added.new} bars new, {added.changed} changed, {added.refused} refused; "
-        f"in {archive.folder}"
-    )
-    if gaps:
-        click.echo(f"missing while the market was open: {sum(gap.count for gap in gaps)} bars")
-    for gap in gaps[:GAPS_SHOWN]:
-        start, end = (f"{utc(ts):%Y-%m-%d %H:%M}" for ts in (gap.start, gap.end))
-        click.echo(f"  {start} to {end}: {gap.count}")
+    report(archive, symbol, added, archive.gaps(symbol), as_json=as_json)
 
 
 def _table(path: Path) -> Any:
@@ -77,10 +66,12 @@ def _table(path: Path) -> Any:
     pd: Any = pandas
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
+            has_times = isinstance(table.index, pd.DatetimeIndex)
+            return table.reset_index(names=TIMES[0]) if has_times else table
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except ImportError:
-        remedy = "pip install pyarrow, or write it as CSV"
+        remedy = "pip install 'tradebot-tui[parquet]', or write it as CSV"
         raise UserError("reading Parquet needs the package pyarrow", remedy) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
@@ -115,12 +106,14 @@ def _times(column: Any, path: Path, zone: str) -> list[int]:
 
     pd: Any = pandas
     try:
-        found = pd.to_numeric(column) if not len(column) or _is_number(column.iloc[0]) else None
+        found = pd.to_numeric(column) if _is_number(next(iter(column), 0)) else None
         if found is not None:
             size = abs(int(found.iloc[0])) if len(found) else 0
             unit = next(unit for least, unit in UNITS if size >= least)
             return [int(value) * unit for value in found]
         moments = pd.to_datetime(column, format="ISO8601")
+        if moments.isna().any():
+            raise ValueError("it is empty")
         if moments.dt.tz is None:
             moments = moments.dt.tz_localize(ZoneInfo(zone))
         return [moment.value for moment in moments]

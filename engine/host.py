@@ -5,48 +5,79 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 
+from engine.answers import has_ended
 from engine.core.events import Command
 from engine.health import apart_from_start
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
+from engine.questions import A, Question
 from engine.runtime import Parts, Runtime
 from engine.snapshot import Snapshot
 
 SWITCH_INTERVAL_S = 0.0005
-"""How soon the console's thread gives way to the engine's: 2.3 ms late instead of 6 at the 99th
+"""How soon another thread gives way to the engine's: 2.3 ms late instead of 6 at the 99th
 percentile."""
 
 log = logging.getLogger(__name__)
 
 
-class EngineHost:
-    """Holds an engine: `latest` is the newest picture of it, `send` gives it a command.
+def _nothing() -> None:
+    pass
 
-    Neither ever waits: a console that hangs does not hold the engine up.
+
+class EngineHost:
+    """Holds an engine: `latest` is the newest picture of it, `send` gives it a command, `ask` a
+    question.
+
+    None of them ever waits: a program that hangs does not hold the engine up. `shown` is called on
+    the engine's thread at each new picture, `ended` at its end, before it lets go of the lock:
+    neither may wait.
     """
 
-    def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts | None = None,
+        shown: Callable[[], object] = _nothing,
+        ended: Callable[[], object] = _nothing,
+    ) -> None:
         self.settings = settings
+        self.error: BaseException | None = None
+        """What ended the engine, where it did not end in order."""
         self._lock = EngineLock(settings.lock_path)
+        self._locked = False
         self._snapshot: Snapshot | None = None
-        self._failure: str | None = None
+        self._shown = shown
+        self._at_end = ended
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = False
         self._runtime = Runtime(settings, self._show, parts)
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine")
 
+    def lock(self) -> None:
+        """Take the lock: what is done between this and `start` no other engine does meanwhile.
+        Raises EngineLocked where another engine holds the database."""
+        if not self._locked:
+            self._lock.__enter__()
+            self._locked = True
+
     def start(self) -> None:
-        """Take the lock and start. Raises EngineLocked where another engine holds the database."""
-        self._lock.__enter__()
+        """Take the lock, if that is not done yet, and start. Raises as `lock`."""
+        self.lock()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Have the engine stop in order, without waiting for it."""
+        self._call(self._runtime.stop)
+
     def stop(self, timeout: float) -> bool:
         """Have the engine stop in order, and wait; False where it has not ended in `timeout` s."""
-        self._call(self._runtime.stop)
+        self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -56,39 +87,56 @@ class EngineHost:
         return self._snapshot
 
     def failure(self) -> str | None:
-        """Why the engine ended or could not start; None while it runs."""
-        return self._failure
+        """Why the engine ended or could not start; None while it runs, or where it ended in
+        order."""
+        if self.error is None or isinstance(self.error, UserError):
+            return str(self.error) if self.error else None
+        return f"the engine ended with {type(self.error).__name__}; see the log"
 
     def send(self, command: Command) -> None:
         """Hand a command over; before the engine is there, it waits for it."""
         self._call(self._runtime.command, command)
 
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+    def ask(self, question: Question[A]) -> Future[A]:
+        """The answer to come; its exception is a UserError that says why there is none."""
+        answer: Future[A] = Future()
+        if not self._call(self._runtime.ask, question, answer):
+            answer.set_exception(has_ended())
+        return answer
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> bool:
         """Call a function of the runtime on the engine's loop, or at once where that is not there
-        yet."""
+        yet. False where the engine has ended."""
         with self._guard:
+            if self._ended:
+                return False
             if self._loop is None:
                 function(*arguments)
             else:
-                with suppress(RuntimeError):  # the engine has ended, and its loop with it
-                    self._loop.call_soon_threadsafe(function, *arguments)
+                self._loop.call_soon_threadsafe(function, *arguments)
+            return True
 
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._shown()
 
     async def _main(self) -> None:
         with self._guard:
             self._loop = asyncio.get_running_loop()
-        with apart_from_start():
-            await self._runtime.run()
+        try:
+            with apart_from_start():
+                await self._runtime.run()
+        finally:
+            with self._guard:
+                self._ended = True  # what was called before still runs, before the loop is closed
 
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
-        except UserError as error:
-            self._failure = str(error)
         except BaseException as error:
-            log.critical("the engine ended", exc_info=error)
-            self._failure = f"the engine ended with {type(error).__name__}; see the log"
+            if not isinstance(error, UserError):
+                log.critical("the engine ended", exc_info=error)
+            self.error = error
         finally:
+            self._at_end()
             self._lock.__exit__(None, None, None)

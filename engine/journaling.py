@@ -9,6 +9,7 @@ from engine.core.events import Event
 from engine.core.model import utc
 from engine.core.text import clean
 from engine.ops.files import make_private_folder
+from engine.snapshot import JournalStatus
 from engine.store import StoreUnavailable
 from engine.store.journal import JournalHeader, JournalWriter
 
@@ -27,12 +28,17 @@ class JournalKeeper:
         self, folder: Path, header: JournalHeader, max_mb: int, tell: Callable[[str], None]
     ) -> None:
         self._tell = tell
+        self._max_mb = max_mb
         self._problem = ""
         make_private_folder(folder)
         for old in sorted(folder.glob("*.journal"))[: -JOURNALS_KEPT + 1]:
             old.unlink()
-        name = f"{utc(header.started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
+        self._name = name = f"{utc(header.started_ts):%Y%m%dT%H%M%S.%f}-{os.getpid()}.journal"
         self._writer = JournalWriter(folder / name, header, max_mb)
+
+    @property
+    def status(self) -> JournalStatus:
+        return JournalStatus(self._name, self._writer.mb, self._max_mb, self._problem)
 
     def append(self, event: Event) -> None:
         self._writer.append(event)

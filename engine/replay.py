@@ -18,7 +18,7 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.settings import load_settings
 from engine.plugins import fingerprint
-from engine.store.journal import JournalReader
+from engine.store.journal import JournalHeader, JournalReader
 
 DIFFERENT = 1
 
@@ -40,25 +40,38 @@ class Outcome(Struct, frozen=True):
         return self.state == self.session_state if self.session_state else None
 
 
-def replay_journal(path: Path, kinds: Mapping[str, type[Strategy]]) -> Outcome:
-    """Give a machine all inputs of a journal, in order.
+def open_session(path: Path, kinds: Mapping[str, type[Strategy]]) -> tuple[JournalReader, Machine]:
+    """The journal at `path`, and a machine as the session began with, which takes its inputs.
 
     Raises UserError where the journal cannot be read, or one of its strategies is not there or not
-    what it was, be it from the start or from where the session loaded another file of it.
+    what it was.
     """
     reader = JournalReader(path)
+    config = config_of(reader.header, path)
+    _check_strategies(config, reader.header.strategies, kinds)
+    return reader, Machine(config, kinds)
+
+
+def config_of(header: JournalHeader, path: Path) -> MachineConfig:
+    """What the machine of a session was made from. Raises UserError where this version cannot."""
     try:
-        config = msgspec.msgpack.decode(reader.header.config, type=MachineConfig)
+        return msgspec.msgpack.decode(header.config, type=MachineConfig)
     except msgspec.MsgspecError as error:
         raise UserError(
             f"the journal {clean(str(path))} was written by another version ({clean(str(error))})",
-            f"replay it with the version that wrote it: {clean(reader.header.product)}",
+            f"replay it with the version that wrote it: {clean(header.product)}",
         ) from error
-    _check_strategies(config, reader.header.strategies, kinds)
-    machine = Machine(config, kinds)
+
+
+def replay_journal(path: Path, kinds: Mapping[str, type[Strategy]]) -> Outcome:
+    """Give a machine all inputs of a journal, in order.
+
+    Raises UserError as `open_session`, and where the session loaded another file of a strategy.
+    """
+    reader, machine = open_session(path, kinds)
     inputs = 0
     for event in reader:
-        _check_file(event, inputs, kinds)
+        check_file(event, inputs, kinds)
         machine.process(event)
         inputs += 1
     return Outcome(inputs, machine.bus.now, machine.state_hash(), reader.state_hash, reader.torn)
@@ -82,8 +95,11 @@ def _check_strategies(
             )
 
 
-def _check_file(event: Event, inputs: int, kinds: Mapping[str, type[Strategy]]) -> None:
-    """A session may have loaded a file in its midst; the journal has its hash, not the file."""
+def check_file(event: Event, inputs: int, kinds: Mapping[str, type[Strategy]]) -> None:
+    """A session may have loaded a file in its midst; the journal has its hash, not the file.
+
+    Raises UserError where `event`, the one after `inputs`, loads another than the one of `kinds`.
+    """
     if not isinstance(event, StrategyFileChanged):
         return
     kind = kinds.get(event.strategy)

@@ -5,45 +5,23 @@ no cancel waits behind a submit.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
-from engine.brokers.base import BaseBroker, InDoubt, NotSent
+from engine.broker_link import BrokerLink, IsWanted
 from engine.core.events import (
-    AccountStatement,
     BarClosed,
-    BrokerChanged,
     CancelOrder,
-    CancelRejected,
     Effect,
-    Event,
-    OrderNotFound,
     QueryOrder,
     QuoteUpdate,
     ReplaceOrder,
-    ReplaceRejected,
     RequestStatement,
-    StatementFailed,
-    SubmitFailed,
     SubmitOrder,
 )
-from engine.core.model import Order, OrderState, OrderTerms
-from engine.core.text import clean
-from engine.ops.errors import UserError
+from engine.core.model import Order
+from engine.snapshot import BrokerHealth
 from engine.tasks import Tasks
-
-P = ParamSpec("P")
-T = TypeVar("T")
-IsWanted = Callable[[str, OrderState], bool]
-"""Whether an order is still in the state in which its request was made: a kill may have come."""
-
-CONNECT_AGAIN_S = 1.0
-CONNECT_AGAIN_MOST_S = 30.0
-DISCONNECT_S = 1.0
-
-log = logging.getLogger(__name__)
 
 
 class InFlight:
@@ -63,195 +41,6 @@ class InFlight:
         self.count -= 1
         if not self.count:
             self.idle.set()
-
-
-class BrokerLink:
-    """One broker, and whether it can be traded with.
-
-    It is connected while it says so itself and answers in time: from a request without an answer
-    on, and up to the next answer, it counts as not connected. Each request ends within
-    `deadline_s` seconds and is answered with an input, whatever the broker does.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        broker: BaseBroker,
-        publish: Callable[[Event], None],
-        now: Callable[[], int],
-        deadline_s: float,
-    ) -> None:
-        self.name = name
-        self.broker = broker
-        self.tried = asyncio.Event()
-        self._publish = publish
-        self._now = now
-        self._deadline_s = deadline_s
-        self._connected = False
-        self._reason = "connecting"
-        self._mute = False
-
-    # --- the connection -------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Connect and listen, again and again where either fails; not where it needs a person.
-        `tried` is set once the first attempt has ended: requests wait for it."""
-        pause = CONNECT_AGAIN_S
-        while True:
-            try:
-                async with _deadline(self._deadline_s):
-                    await self.broker.connect()
-                self._set(True)
-                self.tried.set()
-                pause = CONNECT_AGAIN_S
-                async for event in self.broker.stream_fills():
-                    self.hear(event)
-                self._set(False, "its stream has ended")
-            except UserError as error:
-                self._set(False, clean(f"{error.message}; {error.remedy}"))
-                return
-            except Exception as error:
-                log.warning("no connection to %s", self.name, exc_info=error)
-                self._set(False, _reason_of(error))
-            finally:
-                self.tried.set()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, CONNECT_AGAIN_MOST_S)
-
-    async def disconnect(self) -> None:
-        try:
-            async with _deadline(DISCONNECT_S):
-                await self.broker.disconnect()
-        except Exception as error:
-            log.warning("%s did not disconnect in order", self.name, exc_info=error)
-
-    def announce(self) -> None:
-        reason = "does not answer" if self._connected and self._mute else self._reason
-        connected = self._connected and not self._mute
-        self._publish(
-            BrokerChanged(
-                self.name,
-                connected,
-                reason,
-                self.broker.live,
-                self.broker.capabilities,
-                ts=self._now(),
-            )
-        )
-
-    def hear(self, event: Event) -> None:
-        """What the broker says without being asked."""
-        if isinstance(event, BrokerChanged):
-            self._set(event.connected, event.reason)
-        else:
-            self._publish(event)
-
-    def _set(self, connected: bool, reason: str = "") -> None:
-        self._connected, self._reason, self._mute = connected, reason, False
-        self.announce()
-
-    def _note(self, answered: bool) -> None:
-        if self._mute == answered:
-            self._mute = not answered
-            self.announce()
-
-    # --- requests -------------------------------------------------------------------------------
-
-    async def submit(self, order: Order, is_wanted: IsWanted) -> None:
-        """Send once. Whatever is not a clear answer leaves the order in doubt."""
-        key = order.client_order_id
-        await self.tried.wait()
-        if not is_wanted(key, OrderState.SUBMITTED):
-            self._publish(SubmitFailed(key, False, "cancelled before it left", ts=self._now()))
-            return
-        try:
-            answer = await self._ask(self.broker.submit_order, order)
-        except NotSent as error:
-            answer = SubmitFailed(key, False, str(error), ts=self._now())
-        except Exception as error:
-            answer = SubmitFailed(key, True, _reason_of(error), ts=self._now())
-        self._publish(answer)
-
-    async def cancel(self, order: Order) -> None:
-        await self.tried.wait()
-        try:
-            answer = await self._ask(self.broker.cancel_order, order)
-        except Exception as error:
-            answer = CancelRejected(order.client_order_id, _reason_of(error), ts=self._now())
-        # All cancels of a kill are on the wire before the first answer is looked at.
-        await asyncio.sleep(0)
-        self._publish(answer)
-
-    async def replace(self, order: Order, terms: OrderTerms, is_wanted: IsWanted) -> None:
-        """Ask once. Without a clear answer the machine asks which terms the order has."""
-        key = order.client_order_id
-        await self.tried.wait()
-        if not is_wanted(key, OrderState.PENDING_REPLACE):
-            self._publish(ReplaceRejected(key, "cancelled before it left", ts=self._now()))
-            return
-        try:
-            answer = await self._ask(self.broker.replace_order, order, terms)
-        except NotSent as error:
-            answer = ReplaceRejected(key, str(error), ts=self._now())
-        except Exception as error:
-            answer = ReplaceRejected(key, _reason_of(error), in_doubt=True, ts=self._now())
-        self._publish(answer)
-
-    async def query(self, order: Order) -> None:
-        """Ask where the order is; no answer is asked again by the machine."""
-        await self.tried.wait()
-        key = order.client_order_id
-        try:
-            report = await self._ask(self.broker.get_order, order)
-        except Exception as error:
-            log.warning("no answer about order %s: %s", key, _reason_of(error))
-            return
-        self._publish(report or OrderNotFound(key, ts=self._now()))
-
-    async def statement(self, asked_ts: int, since: int) -> None:
-        """Ask for the whole account. Executions come last, so that none which the positions have
-        counted is missing among them."""
-        await self.tried.wait()
-        try:
-            answer = await self._ask(self._statement, asked_ts, since)
-        except Exception as error:
-            answer = StatementFailed(self.name, asked_ts, _reason_of(error), ts=self._now())
-        self._publish(answer)
-
-    async def _statement(self, asked_ts: int, since: int) -> AccountStatement:
-        broker = self.broker
-        orders = await broker.get_open_orders()
-        positions = await broker.get_positions()
-        balance = await broker.get_account_balance()
-        fills = await broker.get_fills(since)
-        return AccountStatement(
-            self.name,
-            asked_ts,
-            tuple(orders),
-            tuple(fills),
-            dict(positions),
-            balance.cash,
-            balance.buying_power,
-            ts=self._now(),
-        )
-
-    async def _ask(
-        self, request: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs
-    ) -> T:
-        """The answer to a request. Raises what the broker does, TimeoutError past the deadline."""
-        try:
-            async with _deadline(self._deadline_s):
-                answer = await request(*arguments, **named)
-        except TimeoutError:
-            self._note(answered=False)
-            raise
-        except (NotSent, InDoubt):
-            raise
-        except Exception as error:
-            log.error("%s failed at %s", self.name, clean(str(request)), exc_info=error)
-            raise
-        self._note(answered=True)
-        return answer
 
 
 class Requests:
@@ -294,7 +83,10 @@ class Requests:
     def on_market(self, event: QuoteUpdate | BarClosed) -> None:
         """Market data, before the machine sees it: what a simulated broker says of them comes
         first."""
-        for link in self._links.values():
+        symbol = event.quote.symbol if isinstance(event, QuoteUpdate) else event.bar.symbol
+        venue = self._venues.get(symbol)
+        if venue is not None:
+            link = self._links[venue]
             for said in link.broker.on_market(event):
                 link.hear(said)
 
@@ -306,12 +98,26 @@ class Requests:
     async def run(self) -> None:
         """Keep the connections to all brokers, and listen to them, until cancelled or until each
         needs a person."""
-        await asyncio.gather(*(link.run() for link in self._links.values()))
+        await asyncio.gather(*(_run(link) for link in self._links.values()))
+
+    @property
+    def clock_offset(self) -> int:
+        """How far market time is from that of the venue from which it is the farthest (ns); ahead
+        of it where positive."""
+        return max((link.clock_offset or 0 for link in self._links.values()), key=abs, default=0)
+
+    @property
+    def health(self) -> tuple[BrokerHealth, ...]:
+        """What was measured of each broker."""
+        return tuple(link.health for link in self._links.values())
 
     async def tried(self) -> None:
-        """Until the first attempt to connect to each broker has ended."""
+        """Until the first attempt to connect to each broker has ended. Raises OtherAccount where
+        the account of one is not that of its books."""
         for link in self._links.values():
             await link.tried.wait()
+            if link.other_account is not None:
+                raise link.other_account
 
     async def close(self) -> None:
         """Give up what is still under way, and disconnect."""
@@ -326,23 +132,10 @@ class Requests:
         self._tasks.start(request).add_done_callback(lambda _: self._in_flight.end())
 
 
-@asynccontextmanager
-async def _deadline(seconds: float) -> AsyncGenerator[None]:
-    """Raises TimeoutError after so long, and InDoubt where the broker's library gives its own work
-    up: that is a CancelledError too, and none that was meant for this task."""
+async def _run(link: BrokerLink) -> None:
+    watching = asyncio.create_task(link.watch_clock())
     try:
-        async with asyncio.timeout(seconds):
-            yield
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise InDoubt("the broker's library gave up") from error
-
-
-def _reason_of(error: Exception) -> str:
-    """What to tell of a failed request. The text of an error that is no broker's may hold secrets,
-    so only its name is told."""
-    if isinstance(error, NotSent | InDoubt):
-        return str(error) or "no answer"
-    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        await link.run()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)

@@ -11,9 +11,11 @@ a loop that calls it inline needs no thread; and what reaches outside comes from
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +23,20 @@ from typing import Any
 import msgspec
 
 from engine import __version__
+from engine.answers import Answers, is_starting
 from engine.backfill import Backfill
+from engine.broker_link import BrokerLink
 from engine.brokers.base import BaseBroker
-from engine.build import machine_config, make_brokers, make_feed, plugins, strategy_folders
+from engine.build import (
+    machine_config,
+    make_brokers,
+    make_feed,
+    plugins,
+    strategy_folders,
+)
 from engine.calendars import session_tables
+from engine.causes import Causes
 from engine.config_version import config_version
-from engine.conflation import Conflation
 from engine.core.breaker import RESET_WORD
 from engine.core.events import (
     AlertRaised,
@@ -38,6 +48,7 @@ from engine.core.events import (
     EngineStarted,
     EngineStopping,
     Event,
+    ExecutionReport,
     FeedStatusChanged,
     IntentCommitted,
     IntentFailed,
@@ -53,22 +64,26 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import DAY, NANOS, Bar, Instrument, Order
+from engine.core.model import DAY, NANOS, Bar, Order, OrderState
 from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed, Played
 from engine.feeds.clock import NanosecondSource
-from engine.health import Pulse
+from engine.feeds.conflation import Conflation
+from engine.health import Pulse, Throughput
+from engine.identifying import IdentityKeeper
 from engine.journaling import JournalKeeper
 from engine.latching import LatchKeeper
+from engine.opening import openings
 from engine.ops.errors import UserError
 from engine.ops.latch import KillLatch
 from engine.ops.settings import Settings
 from engine.plugins import fingerprint
+from engine.questions import A, Question
 from engine.rates import read_rates
 from engine.reloading import StrategyWatch
-from engine.requests import BrokerLink, InFlight, Requests
-from engine.restoring import check_witness, durable_state
+from engine.requests import InFlight, Requests
+from engine.restoring import check_witness, durable_state, with_accounts
 from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
@@ -91,9 +106,9 @@ ON_DISK_S = 6.0
 ten seconds that it may take is for the ends of the connections: a second for all brokers
 (`DISCONNECT_S`), two for the database."""
 
-MakeFeed = Callable[[Settings, Played | None, Collection[str]], Feed]
+MakeFeed = Callable[[Settings, Played | None, Collection[str]], Awaitable[Feed]]
 MakeBrokers = Callable[
-    [Settings, Sequence[Instrument], Restored, Calendars, Callable[[], int]],
+    [Settings, Feed, Restored, Calendars, Callable[[], int]],
     Mapping[str, BaseBroker],
 ]
 
@@ -135,6 +150,8 @@ class Runtime:
         self._error: BaseException | None = None
         self._latch = KillLatch(settings.kill_files)
         self._pulse = Pulse()
+        self._throughput = Throughput()
+        self._host = clean(socket.gethostname())
         self._watchdog = self._parts.watchdog()
         self._started_wall_ts = self._parts.wall()
 
@@ -173,6 +190,13 @@ class Runtime:
             asyncio.get_running_loop().call_soon(lambda: self._show(self._take()))
         else:
             self._early.append(command)
+
+    def ask(self, question: Question[A], answer: Future[A]) -> None:
+        """Have `answer` bring what is asked for, or a UserError that says why not."""
+        if self._early is None:
+            self._answers.ask(question, answer)
+        elif answer.set_running_or_notify_cancel():
+            answer.set_exception(is_starting())
 
     # --- inbox ----------------------------------------------------------------------------------
 
@@ -275,6 +299,7 @@ class Runtime:
 
     def _note(self, fact: Event) -> None:
         self._view.follow(fact)
+        self._causes.follow(fact)
         match fact:
             case KillSwitchTriggered() | KillSwitchRearmed():
                 self._latching.write()
@@ -304,18 +329,27 @@ class Runtime:
         rates = await asyncio.to_thread(read_rates, settings.fx_rates)
         self._witness = Witness(settings.head_path)
         doubt = await check_witness(repository, self._witness, settings.mode)
-        restored, resume = await durable_state(repository, settings)
+        restored, resume = await durable_state(repository)
         self._first_start = await repository.first_start()
         held = {p.symbol for p in restored.positions if p.quantity}
         held |= {o.symbol for o in restored.orders if o.is_open}
-        self._feed: Feed = await asyncio.to_thread(self._parts.feed, settings, resume, held)
+        self._feed = await self._parts.feed(settings, resume, held)
         found = plugins(settings)
         instruments = self._feed.instruments
+        known = await repository.opened_accounts()
+        opening = await openings(settings, self._feed, rates, known)
+        restored = await with_accounts(repository, restored, opening, self._feed, settings.currency)
+        identities = IdentityKeeper(
+            await repository.identities(), lambda values: self._writer.record((), values)
+        )
         tables = await asyncio.to_thread(session_tables, instruments, *self._feed.span)
         config = machine_config(settings, instruments, tuple(found.kinds), tables)
         self.machine = Machine(config, found.kinds)
-        self._requests = self._make_requests(restored)
-        self._view = View(self.machine)
+        self._requests = self._make_requests(restored, identities)
+        self._view = View(self.machine, restored.fills)
+        self._causes = Causes(self.machine.bus)
+        place = Place.of(settings)
+        self._answers = Answers(self.machine, self._view, self._causes, place)
         self._view.broken = found.broken
         self._feed_status, self._feed_note = "connecting", ""
         self._backfill = Backfill(self._feed.history, self._admit, self._fail)
@@ -357,6 +391,9 @@ class Runtime:
         self.publish(restored)
         for rate in rates:
             self.publish(msgspec.structs.replace(rate, ts=restored.ts))
+        for fill in await repository.unrecorded_openings():
+            report = ExecutionReport(fill.client_order_id, OrderState.FILLED, fill=fill)
+            self._publish_now(report)
         if doubt:
             self.publish(RaiseAlert("database", doubt, ts=restored.ts))
         for name, problem in found.broken.items():
@@ -367,16 +404,16 @@ class Runtime:
             log.warning("dry run: no order is sent")
         return restored
 
-    def _make_requests(self, restored: Restored) -> Requests:
+    def _make_requests(self, restored: Restored, identities: IdentityKeeper) -> Requests:
         instruments = self._feed.instruments
         calendars = self.machine.calendars
-        brokers = self._parts.brokers(self._settings, instruments, restored, calendars, self._now)
+        brokers = self._parts.brokers(self._settings, self._feed, restored, calendars, self._now)
         if missing := {i.venue for i in instruments} - brokers.keys():
             names = ", ".join(sorted(map(clean, missing)))
             raise UserError(f"no broker is set up for {names}", "set it up, or leave its symbols")
         deadline_s = self._settings.submit_timeout_s
         links = {
-            name: BrokerLink(name, broker, self.publish, self._now, deadline_s)
+            name: BrokerLink(name, broker, self.publish, self._now, deadline_s, identities.check)
             for name, broker in brokers.items()
         }
         venues = {instrument.symbol: instrument.venue for instrument in instruments}
@@ -435,7 +472,7 @@ class Runtime:
         """
         required = max((run.required for run in self.machine.runner.runs.values()), default=0)
         since = self._first_start or self._feed.clock.now()
-        for number, value in enumerate(await asyncio.to_thread(self._feed.past, required, since)):
+        for number, value in enumerate(await self._feed.past(required, since)):
             if number % WARM_UP_BATCH == 0:
                 await asyncio.sleep(0)
             if isinstance(value, Bar):
@@ -528,6 +565,7 @@ class Runtime:
             service.cancel()
         await asyncio.gather(*services, return_exceptions=True)
         await self._requests.close()
+        await self._answers.close()
         state_hash = self.machine.state_hash()
         self._journal.close(state_hash)
         snapshot = self._take()
@@ -570,10 +608,16 @@ class Runtime:
             if blocked := self._watchdog.beat():
                 self._switch_off(blocked)
             now = self._now()
-            offset = 0 if self._feed.recorded else self._parts.wall() - now
-            self.publish(ClockTick(uptime, offset, ts=now))
+            self.publish(ClockTick(uptime, self._clock_offset(now), ts=now))
             self._journal.flush()
             await asyncio.sleep(TICK_S)
+
+    def _clock_offset(self, now: int) -> int:
+        """How far the computer's clock is ahead of market time, or of a venue's if that is more."""
+        if self._feed.recorded:
+            return 0
+        ahead = self._parts.wall() - now
+        return max(ahead, ahead + self._requests.clock_offset, key=abs)
 
     def _switch_off(self, strategy: str) -> None:
         """It held the loop up too long, or too often; nobody knows for how long the next time."""
@@ -611,13 +655,21 @@ class Runtime:
             self._feed.clock.speed,
             self._feed.recorded,
         )
+        loop, offset = asyncio.get_running_loop(), self.machine.safety.clock_offset.offset
         health = Health(
             lateness_ms=self._pulse.lateness_ms,
             queue=self._in_flight.count + self._writer.waiting,
-            conflated=self._conflation.dropped,
+            conflated=self._conflation.dropped + self._feed.conflated,
             events=self.machine.bus.seq,
             started_wall_ts=self._started_wall_ts,
             pid=os.getpid(),
+            host=self._host,
+            worst_ms=self._pulse.worst_ms,
+            events_per_s=self._throughput.at(loop.time(), self.machine.bus.seq),
+            unwritten=self._writer.waiting,
+            clock_offset_ms=None if self._feed.recorded else offset / 1e6,
+            journal=self._journal.status,
+            brokers=self._requests.health,
         )
         wall_ts = self._parts.wall()
         return self._view.take(self._now(), wall_ts, feed, self._latching.durable, health)

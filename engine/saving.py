@@ -64,7 +64,7 @@ class Saver:
 
     async def _save_equity(self) -> None:
         portfolio = self._machine.portfolio
-        equity = portfolio.equity()
-        if equity is not None:
-            peak = self._machine.risk.peak_equity
-            await self._repository.save_equity(self._now(), equity, portfolio.cash, peak)
+        equity, cash = portfolio.equity(), portfolio.in_base(portfolio.cash)
+        if equity is not None and cash is not None:
+            base, peak = portfolio.accounts.base, self._machine.risk.peak_equity
+            await self._repository.save_equity(self._now(), equity, cash, base, peak)

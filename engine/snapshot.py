@@ -39,7 +39,10 @@ class SignalRow(Struct, frozen=True, gc=False):
 class PositionRow(Struct, frozen=True, gc=False):
     """`mark` and `unrealised_pnl` are None while the symbol has no price: never 0. `stop_price` is
     of the protective stop that is at the broker now, None where none is; `unprotected` is how much
-    of the position has none. `not_flat` says why a position that is to be closed is not yet."""
+    of the position has none. `not_flat` says why a position that is to be closed is not yet. What
+    is `dust` is held, and too little for any order: it needs no stop, and cannot be closed. Prices
+    are in the instrument's currency, `unrealised_pnl` and other sums in the snapshot's: `worth` is
+    what a unit of the one counts as in the other, None where that is not known."""
 
     position: Position
     instrument: Instrument
@@ -49,13 +52,27 @@ class PositionRow(Struct, frozen=True, gc=False):
     stop_price: Decimal | None
     unprotected: Decimal = Decimal(0)
     not_flat: str = ""
+    dust: bool = False
+    worth: Decimal | None = Decimal(1)
+
+    @property
+    def value(self) -> Decimal | None:
+        """What the position is worth, in the snapshot's currency."""
+        if self.mark is None or self.worth is None:
+            return None
+        return self.position.quantity * self.mark * self.worth
+
+    @property
+    def realised_pnl(self) -> Decimal | None:
+        """The position's, before commissions, in the snapshot's currency."""
+        return None if self.worth is None else self.position.realised_pnl * self.worth
 
 
 class LimitRow(Struct, frozen=True, gc=False):
-    """One limit of the risk settings. `used` is None where it is unknown; `unit` is `$`, `%` or
-    empty for a count. `scope` names the strategy or symbol it is measured on, empty for the
-    account. `setting` names the limit where it can be changed; with `least` more is tighter. An
-    unknown `limit` is NaN. What is `past` is of the last order that was checked."""
+    """One limit of the risk settings. `used` is None where it is unknown; `unit` is `$` or another
+    currency, `%` or empty for a count. `scope` names the strategy or symbol it is measured on,
+    empty for the account. `setting` names the limit where it can be changed; with `least` more is
+    tighter. An unknown `limit` is NaN. What is `past` is of the last order that was checked."""
 
     tier: str
     name: str
@@ -86,6 +103,38 @@ class StrategyRow(Struct, frozen=True, gc=False):
     last_signal: Side | None = None
 
 
+class PnlRow(Struct, frozen=True, gc=False):
+    """What a strategy made of all its positions, ever, in the snapshot's currency at the rates of
+    now: `realised` before the `commission`, `unrealised` of what it holds. None is not known: a
+    held symbol has no price, or a currency no rate. `held` are its open positions, `entries` the
+    orders that it made today to open one."""
+
+    strategy: str
+    realised: Decimal | None
+    unrealised: Decimal | None
+    commission: Decimal | None
+    held: int
+    entries: int
+
+    @property
+    def total(self) -> Decimal | None:
+        """After commissions."""
+        if self.realised is None or self.unrealised is None or self.commission is None:
+            return None
+        return self.realised + self.unrealised - self.commission
+
+
+class BlockedRow(Struct, frozen=True, gc=False):
+    """How many signals the `check` blocked today; `signal` is the latest of them, blocked for
+    `reason` at the sequence number `seq`."""
+
+    check: str
+    count: int
+    seq: int
+    signal: Signal
+    reason: str
+
+
 class LogLine(Struct, frozen=True, gc=False):
     """`level` is info, warning or error; `ts` is market time."""
 
@@ -93,6 +142,17 @@ class LogLine(Struct, frozen=True, gc=False):
     ts: int
     level: str
     text: str
+
+
+class AccountRow(Struct, frozen=True, gc=False):
+    """The cash of the account at `venue`, in `currency`, and what of it has settled; `worth` is
+    what a unit of it is counted as in the snapshot's currency, None where that is not known."""
+
+    venue: str
+    currency: str
+    cash: Decimal
+    settled_cash: Decimal
+    worth: Decimal | None
 
 
 class KillStatus(Struct, frozen=True, gc=False):
@@ -145,20 +205,29 @@ class DeadManStatus(Struct, frozen=True, gc=False):
 
 
 class FeedStatus(Struct, frozen=True, gc=False):
-    """`status` is connecting, connected, degraded, paused, disconnected or ended; `speed` 0 is as
-    fast as possible, 1 real time."""
+    """`status` is connecting, connected, behind, degraded, paused, disconnected or ended, from
+    `since_ts` on (0 is not known); it was disconnected `losses` times in this session. `speed` 0
+    is as fast as possible, 1 real time."""
 
     name: str
     status: str
     note: str
     speed: float
     recorded: bool
+    since_ts: int = 0
+    losses: int = 0
 
 
 class BrokerStatus(Struct, frozen=True, gc=False):
+    """It is connected, or not, from `since_ts` on (market time, 0 is not known); it was lost
+    `losses` times in this session. `live` is a real account."""
+
     name: str
     connected: bool
     note: str
+    live: bool = False
+    since_ts: int = 0
+    losses: int = 0
 
 
 class StoreStatus(Struct, frozen=True, gc=False):
@@ -166,8 +235,40 @@ class StoreStatus(Struct, frozen=True, gc=False):
     note: str
 
 
+class BrokerHealth(Struct, frozen=True, gc=False):
+    """What was measured of the connection to the broker `name`; None is not measured, or not yet.
+
+    `answer_ms` and `slowest_ms` are the median and the 99th percentile of the time from an order's
+    request (submit, cancel, replace) to its answer, of the last `orders` of them. `room` is how
+    many requests may leave now, of `most`; none leaves for the next `shut_s` seconds. Market time
+    is `clock_offset_ms` ahead of the broker's.
+    """
+
+    name: str
+    orders: int = 0
+    answer_ms: float | None = None
+    slowest_ms: float | None = None
+    room: float | None = None
+    most: float | None = None
+    shut_s: float = 0.0
+    clock_offset_ms: float | None = None
+
+
+class JournalStatus(Struct, frozen=True, gc=False):
+    """The journal's file, how much of its bound it has, and what is wrong with it, if anything."""
+
+    name: str
+    mb: float
+    most_mb: int
+    problem: str
+
+
 class Health(Struct, frozen=True, gc=False):
-    """`lateness_ms` is the 99th percentile of the engine loop's delay in the last seconds."""
+    """`lateness_ms` is the 99th percentile of the engine loop's delay in the last seconds, and
+    `worst_ms` the longest. In the `queue` are intents and requests under way, and the `unwritten`
+    facts, which are not on disk yet. `conflated` quotes were left out for newer ones. Of the
+    `events` so far `events_per_s` came in each of the last seconds, None in the first. The
+    computer's clock is `clock_offset_ms` ahead of market time; None in a replay."""
 
     lateness_ms: float
     queue: int
@@ -175,6 +276,13 @@ class Health(Struct, frozen=True, gc=False):
     events: int
     started_wall_ts: int
     pid: int
+    host: str = ""
+    worst_ms: float = 0.0
+    events_per_s: float | None = None
+    unwritten: int = 0
+    clock_offset_ms: float | None = None
+    journal: JournalStatus | None = None
+    brokers: tuple[BrokerHealth, ...] = ()
 
 
 class LiveGate(Struct, frozen=True, gc=False):
@@ -186,11 +294,14 @@ class LiveGate(Struct, frozen=True, gc=False):
 
 
 class Snapshot(Struct, frozen=True, gc=False):
-    """`ts` is market time, `wall_ts` when the snapshot was taken, both nanoseconds UTC.
+    """`ts` is market time, `wall_ts` when the snapshot was taken, both nanoseconds UTC; 0 and None
+    are the `wall_ts` and the `health` of a moment of the past, which nobody knows any more.
 
-    Money is in `currency`; a number that is not known is None. `left_open` is in the last one of a
-    session alone: a line for each order that an orderly stop left open. `alerts` are the names and
-    texts of those that wait for a person.
+    Money is in `currency`, the base currency, but for prices and the cash of each of the
+    `accounts`, of which there are rows where there are several, or one in another currency; a
+    number that is not known is None. `left_open` is in the last one of a session alone: a line for
+    each order that an orderly stop left open. `alerts` are the names and texts of those that wait
+    for a person. What was `blocked` is counted from `blocked_since_ts` on, 0 before the start.
     """
 
     seq: int
@@ -214,7 +325,7 @@ class Snapshot(Struct, frozen=True, gc=False):
     strategies: tuple[StrategyRow, ...]
     log: tuple[LogLine, ...]
     live_gate: tuple[LiveGate, ...]
-    health: Health
+    health: Health | None
     breaker: BreakerStatus = BreakerStatus()
     dry_run: bool = False
     dead_man: DeadManStatus | None = None
@@ -222,4 +333,21 @@ class Snapshot(Struct, frozen=True, gc=False):
     killed_parts: tuple[KilledPartRow, ...] = ()
     settled_cash: Decimal | None = None
     left_open: tuple[str, ...] = ()
+    accounts: tuple[AccountRow, ...] = ()
     alerts: tuple[tuple[str, str], ...] = ()
+    pnl: tuple[PnlRow, ...] = ()
+    blocked: tuple[BlockedRow, ...] = ()
+    blocked_since_ts: int = 0
+
+    @property
+    def is_past(self) -> bool:
+        """Whether this is of a session again from its journal, and not of an engine that runs."""
+        return self.health is None
+
+    def worth(self, symbol: str) -> Decimal | None:
+        """What a unit of the symbol's currency counts as in `currency`; None where that is not
+        known."""
+        if not self.accounts:
+            return Decimal(1)
+        venues = [q.instrument.venue for q in self.quotes if q.instrument.symbol == symbol]
+        return next((row.worth for row in self.accounts if row.venue in venues), None)

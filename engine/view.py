@@ -1,32 +1,38 @@
 """Takes the picture of the machine that the console draws."""
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from engine.core.events import (
+    BrokerStatusChanged,
     Event,
     OrderIntended,
+    PositionChanged,
     SignalBlocked,
     SignalGenerated,
+    TradeReversed,
 )
 from engine.core.machine import Machine
 from engine.core.market import SymbolMarket
 from engine.core.model import (
     AT_VENUE,
     NANOS,
+    Fill,
     KillAction,
     Order,
     OrderPurpose,
     Part,
-    Position,
     Scope,
 )
 from engine.core.risk import RiskLimits, Usage
 from engine.core.safety import is_cancelled_by
 from engine.core.strategy import Run
+from engine.pnl import by_strategy
 from engine.snapshot import (
+    AccountRow,
     BreakerStatus,
     BrokerStatus,
     DeadManStatus,
@@ -45,38 +51,54 @@ from engine.snapshot import (
     StoreStatus,
     StrategyRow,
 )
+from engine.tallies import Blocked, Connections, Standing
 from engine.wording import worded
 
 SIGNALS_KEPT = 200
 LINES_KEPT = 500
+FILLS_KEPT = 1_000
 ORDERS_SHOWN = 300
 
 
 class View:
     """Follows the facts, and makes snapshots that share what did not change."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, fills: Iterable[Fill] = ()) -> None:
+        """`fills` are the executions of the last days, oldest first."""
         self._machine = machine
-        self._signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
+        executions = (fill for fill in fills if not fill.is_opening)
+        self.fills: deque[Fill] = deque(executions, maxlen=FILLS_KEPT)
+        self.signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._quotes: dict[str, QuoteRow] = {}
         self.broken: dict[str, str] = {}
+        self._blocked = Blocked()
+        self._connections = Connections()
 
-    def follow(self, fact: Event) -> None:
+    def follow(self, fact: Event) -> bool:
+        """Take a fact in; True where it makes a line of the log."""
         line = worded(fact)
         if line is not None:
             self._lines.append(LogLine(fact.seq, fact.ts, *line))
+        self._blocked.follow(fact)
+        self._connections.follow(fact)
         match fact:
             case SignalGenerated(signal=signal):
-                self._signals.append(SignalRow(fact.seq, signal, "", ""))
+                self.signals.append(SignalRow(fact.seq, signal, "", ""))
             case SignalBlocked(signal=signal):
                 self._settle(signal.strategy, signal.symbol, signal.side, "blocked", fact.reason)
             case OrderIntended(order=order):
                 if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
                     key = order.strategy, order.symbol, order.side
                     self._settle(*key, "order", order.client_order_id)
+            case PositionChanged(fill=fill):
+                if not fill.is_opening:
+                    self.fills.append(fill)
+            case TradeReversed(fill=fill, correction=correction):
+                self._correct(fill, correction)
             case _:
                 pass
+        return line is not None
 
     def line(self, level: str, text: str) -> None:
         """A line of the host itself; `text` is clean."""
@@ -92,7 +114,7 @@ class View:
         self.broken = files
 
     def take(
-        self, market_ts: int, wall_ts: int, feed: FeedStatus, durable: bool, health: Health
+        self, market_ts: int, wall_ts: int, feed: FeedStatus, durable: bool, health: Health | None
     ) -> Snapshot:
         """The picture now. `durable` says whether the kill switch's state is on disk."""
         machine = self._machine
@@ -101,6 +123,10 @@ class View:
         day_pnl = None
         if equity is not None and risk.day_equity is not None:
             day_pnl = equity - Decimal(repr(risk.day_equity))
+        positions = self._positions()
+        pnl = by_strategy(portfolio, positions, machine.runner.runs, risk.trades)
+        totals = {row.strategy: row.total for row in pnl}
+        standing = self._connections.feed
         return Snapshot(
             seq=machine.bus.seq,
             ts=max(market_ts, machine.bus.now),
@@ -109,22 +135,19 @@ class View:
             account=machine.config.account,
             currency=machine.config.currency,
             equity=equity,
-            cash=portfolio.cash,
+            cash=portfolio.in_base(portfolio.cash),
             day_pnl=day_pnl,
             kill=self._kill(durable),
-            feed=feed,
-            brokers=tuple(
-                BrokerStatus(b.broker, b.connected, b.reason)
-                for b in machine.safety.brokers.values()
-            ),
+            feed=replace(feed, since_ts=standing.since_ts, losses=standing.losses),
+            brokers=tuple(map(self._broker, machine.safety.brokers.values())),
             store=StoreStatus(machine.safety.store_available, machine.safety.store_reason),
             quotes=tuple(map(self._quote, machine.market.symbols.values())),
-            signals=tuple(self._signals),
+            signals=tuple(self.signals),
             orders=self._orders(),
-            positions=self._positions(),
+            positions=positions,
             limits=self._limits(),
             strategies=(
-                *map(self._strategy, machine.runner.runs.values()),
+                *(self._strategy(run, totals[run.name]) for run in machine.runner.runs.values()),
                 *(StrategyRow(name, "broken", problem) for name, problem in self.broken.items()),
             ),
             log=tuple(self._lines),
@@ -138,7 +161,34 @@ class View:
             paused=self._paused(),
             killed_parts=self._killed_parts(),
             alerts=tuple(machine.safety.alerts.waiting.items()),
-            settled_cash=machine.compliance.settled_cash(),
+            settled_cash=portfolio.in_base(machine.compliance.settled_cash()),
+            accounts=self._accounts(),
+            pnl=pnl,
+            blocked=self._blocked.rows,
+            blocked_since_ts=self._blocked.since_ts,
+        )
+
+    def _broker(self, status: BrokerStatusChanged) -> BrokerStatus:
+        standing = self._connections.brokers.get(status.broker, Standing())
+        return BrokerStatus(
+            status.broker,
+            status.connected,
+            status.reason,
+            status.live,
+            standing.since_ts,
+            standing.losses,
+        )
+
+    def _accounts(self) -> tuple[AccountRow, ...]:
+        """The account of each venue; none where the sums say it all."""
+        machine = self._machine
+        accounts, cash = machine.accounts, machine.portfolio.cash
+        if len(cash) == 1 and accounts.base in accounts.currencies.values():
+            return ()
+        settled = machine.compliance.settled_cash()
+        return tuple(
+            AccountRow(venue, currency, cash[venue], settled[venue], accounts.worth[venue])
+            for venue, currency in accounts.currencies.items()
         )
 
     def _paused(self) -> tuple[PausedRow, ...]:
@@ -152,19 +202,29 @@ class View:
         for killed in parts.killed.values():
             held = 0
             if killed.action is KillAction.FLATTEN:
-                positions = self._machine.portfolio.positions.items()
-                held = sum(bool(p.quantity) and parts.is_in(killed.part, *k) for k, p in positions)
+                portfolio = self._machine.portfolio
+                positions = portfolio.positions.items()
+                held = sum(
+                    portfolio.is_open(p) and parts.is_in(killed.part, *k) for k, p in positions
+                )
             rows.append(KilledPartRow(killed, len(parts.unwanted(killed.part)), held))
         return tuple(rows)
 
+    def _correct(self, fill: Fill, correction: Fill | None) -> None:
+        """The venue took `fill` back, and may have put another in its place."""
+        kept = (
+            f for f in self.fills if (f.symbol, f.execution_id) != (fill.symbol, fill.execution_id)
+        )
+        self.fills = deque((*kept, *([correction] if correction else [])), maxlen=FILLS_KEPT)
+
     def _settle(self, strategy: str, symbol: str, side: str, outcome: str, note: str) -> None:
         """Say what became of the newest signal that this is about."""
-        for index in range(len(self._signals) - 1, -1, -1):
-            row = self._signals[index]
+        for index in range(len(self.signals) - 1, -1, -1):
+            row = self.signals[index]
             signal = row.signal
             if (signal.strategy, signal.symbol, signal.side) == (strategy, symbol, side):
                 if not row.outcome:
-                    self._signals[index] = replace(row, outcome=outcome, note=note)
+                    self.signals[index] = replace(row, outcome=outcome, note=note)
                 return
 
     def _kill(self, durable: bool) -> KillStatus:
@@ -173,7 +233,8 @@ class View:
         waiting = sum(is_cancelled_by(kill.action, order) for order in orders)
         held = 0
         if safety.is_flattening:
-            held = sum(bool(p.quantity) for p in self._machine.portfolio.positions.values())
+            portfolio = self._machine.portfolio
+            held = sum(map(portfolio.is_open, portfolio.positions.values()))
         phase = "armed"
         if kill.tripped:
             phase = "cancelling" if waiting else "flattening" if held else "complete"
@@ -231,15 +292,18 @@ class View:
     def _positions(self) -> tuple[PositionRow, ...]:
         rows: list[PositionRow] = []
         desk = self._machine.desk
-        bare = desk.unprotected()
+        bare, stops = desk.unprotected(), self._stops()
         kept = {(n.position.strategy, n.position.symbol): n.reason for n in desk.not_flat()}
         for position in self._machine.portfolio.positions.values():
             market = self._machine.market.symbols.get(position.symbol)
             if not position.quantity or market is None:
                 continue
             mark = self._machine.portfolio.mark_price(position.symbol)
-            pnl = None if mark is None else position.unrealised_pnl(mark)
-            stop = self._stop_price(position)
+            worth = self._machine.portfolio.worth(position.symbol)
+            pnl = None
+            if mark is not None and worth is not None:
+                pnl = position.unrealised_pnl(mark) * worth
+            stop = stops.get((position.strategy, position.symbol))
             source = market.mark_source
             key = (position.strategy, position.symbol)
             rows.append(
@@ -252,22 +316,26 @@ class View:
                     stop,
                     bare.get(key, Decimal(0)),
                     kept.get(key, ""),
+                    not self._machine.portfolio.is_open(position),
+                    worth,
                 )
             )
         return tuple(rows)
 
-    def _stop_price(self, position: Position) -> Decimal | None:
-        for order in self._machine.orders.open_orders(position.strategy, position.symbol):
+    def _stops(self) -> dict[tuple[str, str], Decimal | None]:
+        """The price of the first protective stop of each position that is at its broker."""
+        stops: dict[tuple[str, str], Decimal | None] = {}
+        for order in self._machine.orders.open.values():
             if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in AT_VENUE:
-                return order.stop_price
-        return None
+                stops.setdefault((order.strategy, order.symbol), order.stop_price)
+        return stops
 
     def _limits(self) -> tuple[LimitRow, ...]:
         machine = self._machine
-        usages = machine.risk.standing(machine.runner.runs)
+        usages = machine.risk.standing(machine.runner.runs) + machine.compliance.standing()
         return tuple(_limit(usage, machine.risk.limits) for usage in usages)
 
-    def _strategy(self, run: Run) -> StrategyRow:
+    def _strategy(self, run: Run, pnl: Decimal | None) -> StrategyRow:
         machine = self._machine
         losses = machine.risk.losses.get(run.name, 0)
         state, note = "on" if run.enabled else "off", run.note
@@ -291,23 +359,9 @@ class View:
             required=run.required,
             trades_today=machine.risk.trades.get(run.name, 0),
             losses=losses,
-            pnl=self._pnl(run.name),
+            pnl=pnl,
             last_signal=sides[-1] if sides else None,
         )
-
-    def _pnl(self, strategy: str) -> Decimal | None:
-        """Realised and unrealised P&L after commissions; None where a held symbol has no price."""
-        total = Decimal(0)
-        for position in self._machine.portfolio.positions.values():
-            if position.strategy != strategy:
-                continue
-            total += position.realised_pnl - position.commission
-            if position.quantity:
-                mark = self._machine.portfolio.mark_price(position.symbol)
-                if mark is None:
-                    return None
-                total += position.unrealised_pnl(mark)
-        return total
 
 
 def _limit(usage: Usage, limits: RiskLimits) -> LimitRow:

@@ -128,7 +128,9 @@ def _at(order: Order) -> str:
 
 def _fill(order: Order, fill: Fill) -> str:
     rest = f", {order.leaves} left" if order.leaves else ""
-    return f"filled: {fill.side} {fill.quantity} {fill.symbol} at {fill.price}{rest}"
+    taken = fill.commission_quantity
+    fee = f", {taken.normalize():f} {fill.symbol} taken as commission" if taken else ""
+    return f"filled: {fill.side} {fill.quantity} {fill.symbol} at {fill.price}{fee}{rest}"
 
 
 def _position(fact: e.Event) -> Worded | None:
@@ -157,7 +159,8 @@ def _market(fact: e.Event) -> Worded | None:
             return WARNING, f"refused data of {fact.symbol}: {fact.reason}"
         case e.FeedStatusChanged():
             because = f": {fact.reason}" if fact.reason else ""
-            return INFO, f"feed {fact.feed} {fact.status}{because}"
+            level = WARNING if fact.status in ("disconnected", "degraded", "behind") else INFO
+            return level, f"feed {fact.feed} {fact.status}{because}"
         case _:
             return None
 
@@ -216,11 +219,13 @@ def _limits(fact: e.Event) -> Worded | None:
             return ERROR, f"alert {fact.name}: {fact.text}"
         case e.AlertsAcknowledged():
             return WARNING, f"alerts acknowledged by {fact.author}: {', '.join(fact.names)}"
+        case e.CommanderChanged():
+            return INFO, f"in command: {fact.author}"
         case e.ClockOff(offset=0):
             return INFO, "the computer's clock is right again"
         case e.ClockOff():
             ahead = f"{fact.offset / NANOS:+,.1f} s"
-            return ERROR, f"the computer's clock was set: {ahead} from the market's time"
+            return ERROR, f"the computer's clock is wrong: {ahead} from the market's time"
         case e.OperatorSilent():
             left = _duration(fact.limit - fact.silent)
             return WARNING, f"no sign of life: the dead-man's switch trips in {left}"

@@ -11,32 +11,31 @@ from tempfile import TemporaryDirectory
 
 from engine.core.events import ControlFeed
 from engine.core.model import nanos
-from engine.host import EngineHost
 from engine.ops.settings import load_settings
 from tui.app import Console
+from tui.attached import AttachedEngine
 
 SIZE = (120, 40)
 AFTER_START_S = 55 * 60
 """Seconds of market time that are played: two positions are open by then, others were closed."""
 
 
-async def draw(folder: Path) -> str:
-    settings = load_settings(data_dir=folder, replay_speed=600)
-    until = nanos(settings.replay_start) + AFTER_START_S * 10**9
-    host = EngineHost(settings)
-    host.start()
+async def draw() -> str:
+    until = nanos(load_settings().replay_start) + AFTER_START_S * 10**9
+    engine = AttachedEngine(lambda _: None)
+    engine.start()
     try:
-        console = Console(host)
+        console = Console(engine)
         async with console.run_test(size=SIZE) as pilot:
-            while (snapshot := host.latest()) is None or snapshot.ts < until:
+            while (snapshot := engine.latest()) is None or snapshot.ts < until:
                 await pilot.pause(0.02)
-            host.send(ControlFeed(action="speed", speed=60, author="screenshot"))
+            engine.send(ControlFeed(action="speed", speed=60, author="screenshot"))
             await pilot.pause(1)
             console.tick()
             await pilot.pause()
             return console.export_screenshot(title="tradebot", simplify=True)
     finally:
-        host.stop(10)
+        engine.stop(10)
 
 
 if __name__ == "__main__":
@@ -44,4 +43,5 @@ if __name__ == "__main__":
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", TEXTUAL_ANIMATIONS="none")
     os.environ.pop("NO_COLOR", None)
     with TemporaryDirectory() as temporary:
-        Path(sys.argv[1]).write_text(asyncio.run(draw(Path(temporary))))
+        os.environ.update(DATA_DIR=temporary, REPLAY_SPEED="600")
+        Path(sys.argv[1]).write_text(asyncio.run(draw()))

@@ -8,16 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from engine.build import plugins
 from engine.core.events import Command
-from engine.core.machine import Machine, MachineConfig
+from engine.core.machine import Machine
 from engine.core.model import MINUTE, NANOS, utc
 from engine.ops.settings import Settings
+from engine.replay import open_session
 from engine.runtime import Parts, Runtime
-from engine.snapshot import Snapshot
-from engine.store.journal import JournalReader
+from engine.snapshot import Health, Snapshot
 from engine.store.place import Place
 from engine.store.repository import Repository
 
@@ -152,6 +150,12 @@ class Session:
         return rows(self.settings, query)
 
 
+def health_of(snapshot: Snapshot) -> Health:
+    """That of a running engine, which is known."""
+    assert snapshot.health is not None
+    return snapshot.health
+
+
 @asynccontextmanager
 async def running(settings: Settings, parts: Parts | None = None) -> AsyncIterator[Session]:
     """An engine from its start to its orderly stop."""
@@ -183,9 +187,7 @@ def journals(settings: Settings) -> list[Path]:
 
 def replayed(settings: Settings, journal: Path) -> Machine:
     """A machine that took in a journal, as its header has it configured."""
-    reader = JournalReader(journal)
-    config = msgspec.msgpack.decode(reader.header.config, type=MachineConfig)
-    machine = Machine(config, plugins(settings).kinds)
+    reader, machine = open_session(journal, plugins(settings).kinds)
     for event in reader:
         machine.process(event)
     return machine

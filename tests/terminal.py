@@ -10,6 +10,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -18,8 +19,20 @@ import pyte
 READ_S = 0.1
 
 
+def engines_in(folder: Path) -> list[int]:
+    """The pids of the engines that were started in `folder`, and run."""
+    found: list[int] = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdigit() and (process / "cwd").readlink() == folder:
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                found += [int(process.name)] if b"engine" in command else []
+    return found
+
+
 class Terminal:
-    """Runs `argv` in a pty of `columns` by `rows`; `screen` is what it shows."""
+    """Runs `argv` in a pty of `columns` by `rows`; `screen` is what it shows. With it ends the
+    engine that was started in its `folder` and goes on."""
 
     def __init__(
         self,
@@ -30,6 +43,7 @@ class Terminal:
         rows: int = 40,
         folder: Path | None = None,
     ) -> None:
+        self._folder = folder
         self._master, child = pty.openpty()
         fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.process = subprocess.Popen(
@@ -54,6 +68,10 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self.hang_up()
+        if self._folder is not None:
+            for pid in engines_in(self._folder):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     @property
     def screen(self) -> str:
@@ -94,13 +112,15 @@ class Terminal:
         self._stream.feed(data)
 
     def wait(self, timeout: float = 20) -> int:
-        """Read until the program ends; its exit status."""
+        """Read until the program has ended and closed the terminal; its exit status."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"it goes on:\n{self.screen}"
             self.read()
-        while self.read():
-            pass
+        while (
+            self._open and time.monotonic() < deadline
+        ):  # what it wrote last may still be on its way
+            self.read()
         return self.process.returncode
 
     def resize(self, columns: int, rows: int) -> None:

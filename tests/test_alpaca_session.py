@@ -1,8 +1,6 @@
 """A whole engine at Alpaca: account and market data on loopback servers, and their faults."""
 
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,76 +8,35 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine.core.model import MINUTE, AssetClass, Instrument, OrderState
+from engine.core.events import ConfirmLive
+from engine.core.live import LIVE_WORD
+from engine.core.model import OrderState
 from engine.ops.errors import UserError
-from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
-from tests.loopback.alpaca import KEY, SECRET, AlpacaServer
-from tests.loopback.alpaca_data import AlpacaData
+from tests.loopback.alpaca import ACCOUNT_ID
 from tests.loopback.faults import Fault
-from tests.loopback.venue import Venue
-from tests.session import ZIGZAG, Session, running
+from tests.session import Session, running
+from tests.street import Street
 
-BTC = Instrument("BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"))
 PATIENCE_S = 30
-
-
-class Street:
-    """The account and the market data of Alpaca, and a market that moves in both."""
-
-    def __init__(self, folder: Path) -> None:
-        self.venue = Venue([BTC], cash=Decimal(100_000))
-        self.server = AlpacaServer(self.venue)
-        self.data = AlpacaData(KEY, SECRET)
-        self._folder = folder
-        self._bars = 0
-        self._first = time.time_ns() // MINUTE * MINUTE - 60 * MINUTE
-
-    def settings(self, **given: Any) -> Settings:
-        plugins = self._folder / "plugins"
-        plugins.mkdir(exist_ok=True)
-        (plugins / "zigzag.py").write_text(ZIGZAG)
-        usual: dict[str, Any] = {
-            "data_dir": self._folder / "var",
-            "symbols": ("alpaca:BTC/USD",),
-            "strategies": ("zigzag",),
-            "strategies_dir": plugins,
-            "alpaca_api_key": KEY,
-            "alpaca_api_secret": SECRET,
-            "alpaca_url": self.server.url,
-            "alpaca_stream_url": self.server.stream_url,
-            "alpaca_data_url": self.data.url,
-            "alpaca_data_stream_url": self.data.stream_url,
-            "submit_timeout_s": 2,
-            "stale_after_s": 86_400,
-            "in_doubt_lag_s": 0.1,
-            "reconcile_s": 5,
-        }
-        return Settings(**(usual | given))
-
-    def quote(self, price: float) -> None:
-        """The market is at `price` now, at the venue and in its data."""
-        bid, ask, size = price, price + 0.01, 100.0
-        self.venue.quote("BTC/USD", bid, ask, size)
-        row = {"S": "BTC/USD", "bp": bid, "ap": ask, "bs": size, "as": size, "t": time.time_ns()}
-        self.data.say({"T": "q"} | row)
-
-    def bar(self, price: float = 100.0) -> None:
-        """A quote, and the next minute's bar."""
-        self.quote(price)
-        row = dict.fromkeys("ohlc", price) | {"v": 1000, "S": "BTC/USD"}
-        self.data.say({"T": "b", "t": self._first + self._bars * MINUTE} | row)
-        self._bars += 1
 
 
 @pytest_asyncio.fixture
 async def street(tmp_path: Path) -> AsyncIterator[Street]:
     made = Street(tmp_path)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(made.data.running())
-        await made.server.start()
-        stack.push_async_callback(made.server.stop)
-        yield made
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest_asyncio.fixture
+async def real(tmp_path: Path) -> AsyncIterator[Street]:
+    """With a real account."""
+    made = Street(tmp_path, "AKREAL")
+    made.server.account["account_number"] = "123456789"
+    await made.start()
+    yield made
+    await made.stop()
 
 
 def is_up(snapshot: Snapshot) -> bool:
@@ -109,8 +66,9 @@ def has_position_and_stop(street: Street, snapshot: Snapshot) -> bool:
     return held(snapshot) > 0 and len(accepted) == 1
 
 
-async def test_a_strategy_trades_at_alpaca(street: Street) -> None:
-    async with running(street.settings()) as session:
+@pytest.mark.parametrize("account", ["", ACCOUNT_ID], ids=["own", "of a firm's customer"])
+async def test_a_strategy_trades_at_alpaca(street: Street, account: str) -> None:
+    async with running(street.settings(alpaca_account_id=account)) as session:
         snapshot = await buys(street, session)
         assert held(snapshot) == street.venue.positions["BTC/USD"]
         assert [row.name for row in snapshot.brokers] == ["alpaca"]
@@ -140,12 +98,115 @@ async def test_the_streams_are_lost_and_come_back_by_themselves(street: Street) 
         assert held(snapshot) == street.venue.positions["BTC/USD"]
 
 
+async def test_the_books_begin_with_what_the_account_has(street: Street) -> None:
+    """Coins that were there before are nobody's here, and counted."""
+    row = {"t": "2024-06-17T14:11:00Z", "bp": 100, "bs": 1, "ap": 100.01, "as": 1}
+    street.data.quotes["BTC/USD"] = row
+    street.venue.cash = Decimal("5000.25")
+    street.venue.positions["BTC/USD"] = Decimal("2.5")
+    async with running(street.settings()) as session:
+        snapshot = await session.until(lambda s: is_up(s) and s.positions, PATIENCE_S)
+        (row,) = snapshot.positions
+        assert (row.position.strategy, row.position.quantity) == ("external", Decimal("2.5"))
+        assert snapshot.cash == Decimal("5000.25")
+        street.quote(110.0)
+        snapshot = await session.until(lambda s: s.equity != snapshot.equity, PATIENCE_S)
+        assert snapshot.equity == Decimal("5000.25") + Decimal("2.5") * Decimal("110.005")
+        await session.until(
+            lambda s: any(line.text == "reconciled with alpaca: all agrees" for line in s.log)
+        )
+    async with running(street.settings()) as session:
+        snapshot = await session.until(is_up, PATIENCE_S)
+        assert (snapshot.cash, held(snapshot)) == (Decimal("5000.25"), Decimal("2.5"))
+
+
+async def test_a_real_account_is_traded_once_a_person_has_confirmed_it(real: Street) -> None:
+    settings = real.settings(mode="live", allow_live_trading=True)
+    async with running(settings) as session:
+        await session.until(is_up, PATIENCE_S)
+        await real.data.streams.has_joined()
+        for _ in range(3):
+            real.bar()
+        blocked = await session.until(lambda s: s.signals, PATIENCE_S)
+        assert blocked.signals[0].outcome == "blocked"
+        assert "not confirmed in this session" in blocked.signals[0].note
+        assert real.venue.orders == {}
+        session.command(ConfirmLive(word=LIVE_WORD, author="a test"))
+        for _ in range(6):
+            real.bar()
+        snapshot = await session.until(lambda s: has_position_and_stop(real, s), PATIENCE_S)
+        assert held(snapshot) == real.venue.positions["BTC/USD"]
+    async with running(settings) as session:  # the confirmation was of that session
+        snapshot = await session.until(is_up, PATIENCE_S)
+        assert not all(condition.met for condition in snapshot.live_gate)
+
+
+@pytest.mark.parametrize("given", [{"mode": "live"}, {"allow_live_trading": True}])
+async def test_a_real_account_is_not_traded_by_one_setting_alone(
+    real: Street, given: dict[str, Any]
+) -> None:
+    session = Session(real.settings(**given))
+    session.start()
+    if "mode" in given:
+        await session.until(is_up, PATIENCE_S)
+        session.command(ConfirmLive(word=LIVE_WORD, author="a test"))
+        await real.data.streams.has_joined()
+        for _ in range(3):
+            real.bar()
+        await session.until(lambda s: s.signals and s.signals[0].outcome == "blocked", PATIENCE_S)
+        await session.stop()
+    else:
+        with pytest.raises(UserError, match="that of a real account"):
+            await session.until(lambda _: False, PATIENCE_S)
+    assert real.venue.orders == {}
+
+
+async def test_a_start_while_the_venue_does_not_answer_goes_on_when_it_does(
+    street: Street,
+) -> None:
+    """How its symbols trade it said the last time."""
+    async with running(street.settings()) as session:
+        await session.until(is_up, PATIENCE_S)
+    await street.server.stop()
+    async with running(street.settings()) as session:
+        snapshot = await session.until(lambda s: s.brokers[0].note not in ("", "connecting"))
+        assert [row.instrument.symbol for row in snapshot.quotes] == ["alpaca:BTC/USD"]
+        assert not snapshot.brokers[0].connected
+        await street.server.start()
+        snapshot = await buys(street, session)
+        assert held(snapshot) == street.venue.positions["BTC/USD"]
+
+
+async def test_a_first_start_while_the_venue_does_not_answer_is_told(street: Street) -> None:
+    await street.server.stop()
+    session = Session(street.settings())
+    session.start()
+    with pytest.raises(UserError, match="alpaca does not say how it trades"):
+        await session.until(lambda _: False, PATIENCE_S)
+
+
+async def test_orders_stay_here_where_paper_accounts_are_simulated(street: Street) -> None:
+    async with running(street.settings(paper_accounts="simulated")) as session:
+        await session.until(is_up, PATIENCE_S)
+        await street.data.streams.has_joined()
+        for _ in range(3):
+            street.bar()
+
+        def is_filled(snapshot: Snapshot) -> bool:
+            street.quote(100.0)
+            return held(snapshot) > 0
+
+        snapshot = await session.until(is_filled, PATIENCE_S)
+    assert [row.name for row in snapshot.brokers] == ["alpaca"]
+    assert street.venue.orders == {}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"alpaca_api_key": ""}, "there is no key"),
         ({"alpaca_api_key": "AKREAL"}, "that of a real account"),
-        ({"mode": "live"}, "on paper accounts only"),
+        ({"mode": "live"}, "that of a paper account"),
         ({"symbols": ("alpaca:BTC/USD", "AAPL")}, "SYMBOLS has AAPL"),
         ({"symbols": ("nowhere:AAPL",)}, "SYMBOLS has nowhere:AAPL"),
         ({"symbols": ("alpaca:NONE",)}, "Alpaca has no NONE"),

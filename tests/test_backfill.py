@@ -50,8 +50,12 @@ class Live(SyntheticFeed):
         self.publish: Publish = lambda event: None
         self.started = asyncio.Event()
 
-    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
-        return self._answer(symbol, count, until) if self.started.is_set() else []
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+        return (
+            await asyncio.to_thread(self._answer, symbol, count, until)
+            if self.started.is_set()
+            else []
+        )
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         publish(FeedChanged(self.name, "connected", ts=self.clock.now()))
@@ -72,7 +76,7 @@ class Script:
         self.session = Session(settings, parts=Parts(feed=self._make))
         self.first = SystemClock().now() // MINUTE * MINUTE - 600 * MINUTE
 
-    def _make(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    async def _make(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         self.feed = Live(lambda symbol, count, until: self._history(self, until))
         return self.feed
 

@@ -18,7 +18,7 @@ from engine.runtime import Parts
 from engine.store import sqlite, writer
 from engine.store.journal import JournalReader
 from engine.store.repository import NOTHING, Repository
-from tests.session import journals, rows, running, zigzag
+from tests.session import health_of, journals, rows, running, zigzag
 from tests.test_database_faults import locked_file
 
 
@@ -46,11 +46,11 @@ async def test_a_replay_at_full_speed_loses_nothing_at_a_stop_with_a_slow_disk(
     closes = [100 + minute % 5 * 0.1 for minute in range(20_000)]
     settings = zigzag(tmp_path, closes, replay_speed=0, max_trades_per_day=1)
     async with running(settings, Parts(repository=SlowDisk.open)) as session:
-        await session.until(lambda s: s.health.queue > writer.BACKLOG)
+        await session.until(lambda s: health_of(s).queue > writer.BACKLOG)
         seen = len(session.snapshots) + 4  # a second, in which all would be played
         snapshot = await session.until(lambda _: len(session.snapshots) > seen)
         assert snapshot.feed.status == "connected"
-        assert snapshot.health.queue < 2 * writer.BACKLOG
+        assert health_of(snapshot).queue < 2 * writer.BACKLOG
     ((written,),) = rows(settings, "SELECT count(*) FROM audit_log")
     assert written == facts_of(settings)
 
@@ -62,12 +62,16 @@ async def test_market_data_bring_no_more_facts_while_too_many_wait(
     monkeypatch.setattr(writer, "RETRY_S", 0.05)
     monkeypatch.setattr(writer, "FACTS_KEPT", 20)
     settings = zigzag(tmp_path)
-    parts = Parts(feed=lambda *_: SyntheticFeed(1, 1_000, 1, interval=NANOS // 20))
-    async with running(settings, parts) as session:
+
+    async def feed(*_: object) -> SyntheticFeed:
+        return SyntheticFeed(1, 1_000, 1, interval=NANOS // 20)
+
+    async with running(settings, Parts(feed=feed)) as session:
         await session.until(lambda s: s.feed.status == "connected" and s.quotes[0].quote)
         async with locked_file(settings):
-            full = await session.until(lambda s: s.kill.tripped and s.health.queue > 20)
-            later = await session.until(lambda s: s.wall_ts > full.wall_ts + 2 * NANOS)
-            assert later.quotes[0].quote == full.quotes[0].quote
-        await session.until(lambda s: s.quotes[0].quote != full.quotes[0].quote)
+            full = await session.until(lambda s: s.kill.tripped and health_of(s).queue > 20)
+            held = await session.until(lambda s: s.wall_ts > full.wall_ts + NANOS)
+            later = await session.until(lambda s: s.wall_ts > held.wall_ts + 2 * NANOS)
+            assert later.quotes[0].quote == held.quotes[0].quote
+        await session.until(lambda s: s.quotes[0].quote != held.quotes[0].quote)
     assert full.kill.source == "store"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.brokers.paper import FILLS_KEPT
+from engine.causes import FACTS_KEPT, STORIES_KEPT
 from engine.core.bus import TRACE_LENGTH
 from engine.core.events import ExecutionReport, OrderAdopted, PositionChanged, QuoteUpdate
 from engine.core.market import REFUSALS_KEPT
@@ -16,6 +17,7 @@ from engine.core.model import OrderPurpose, OrderState, Quote, Side
 from engine.core.orders import FINAL_ORDERS_KEPT
 from engine.core.portfolio import ENTRIES_KEPT, EXECUTIONS_KEPT
 from engine.core.risk.strategy import RECENT_KEPT
+from engine.view import FILLS_KEPT as SHOWN_FILLS
 from engine.view import LINES_KEPT, SIGNALS_KEPT
 from tests.bench.soak import open_files, unfinished_files
 from tests.core.rig import Rig
@@ -40,10 +42,13 @@ BOUNDS = {
     "_final": FINAL_ORDERS_KEPT,
     "_lines": LINES_KEPT,
     "_refusing": REFUSALS_KEPT,
-    "_signals": SIGNALS_KEPT,
     "_trace": TRACE_LENGTH,
     "bars": HISTORY * SYMBOLS,
     "broker._fills": FILLS_KEPT,
+    "causes.orders": STORIES_KEPT,
+    "causes.orders[].facts": STORIES_KEPT * FACTS_KEPT,
+    "causes.signals": STORIES_KEPT,
+    "causes.signals[].facts": STORIES_KEPT * FACTS_KEPT,
     "compliance._fills": A_MONTH,
     "fintrac._versions": A_MONTH,
     "fintrac._windows[]": A_MONTH,
@@ -52,13 +57,20 @@ BOUNDS = {
     "history": HISTORY * SYMBOLS,
     "orders": FINAL_ORDERS_KEPT + 1_000,
     "strategy.recent[]": RECENT_KEPT * POSITIONS,
+    "view.fills": SHOWN_FILLS,
+    "view.signals": SIGNALS_KEPT,
 }
 """What may still grow after the first hour, by the end of its name, and how far."""
 
 
 def test_only_what_has_a_bound_grows() -> None:
     week = Week(seed=1)
-    parts = {"machine": week.machine, "view": week.view, "broker": week.broker}
+    parts = {
+        "machine": week.machine,
+        "view": week.view,
+        "broker": week.broker,
+        "causes": week.causes,
+    }
 
     def counted() -> dict[str, int]:
         found: dict[str, int] = {}

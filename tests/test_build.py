@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from engine.build import plugins, risk_limits, sizing_rules
-from engine.core.model import AssetClass, nanos
+from engine.build import opening_cash, plugins, risk_limits, sizing_rules
+from engine.core.events import RatePublished
+from engine.core.model import AssetClass, Instrument, nanos
 from engine.core.risk import RiskLimits
 from engine.core.sizing import Sizing, SizingMethod, SizingRules
 from engine.ops.errors import UserError
@@ -76,3 +78,67 @@ def test_a_target_needs_a_time() -> None:
 def test_a_sizing_for_a_strategy_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="SIZING_BY_STRATEGY names smacross, which is no strategy"):
         plugins(Settings(sizing_by_strategy=("smacross:kelly",)))
+
+
+# --- the cash of new accounts --------------------------------------------------------------------
+
+CENT, COINS = Decimal("0.01"), Decimal("0.00000001")
+AAPL = Instrument("AAPL", AssetClass.STOCK, CENT, Decimal(1), venue="alpaca")
+BTC = Instrument("BTC/USDT", AssetClass.CRYPTO, CENT, COINS, currency="USDT", venue="binance")
+SHOP = Instrument("SHOP.TO", AssetClass.STOCK, CENT, Decimal(1), currency="CAD", venue="questrade")
+RATE = RatePublished("USD", Decimal("1.3656"), "Bank of Canada", 1)
+
+
+def test_one_account_begins_with_all_of_it() -> None:
+    settings = Settings(starting_cash=Decimal("500.12"))
+    assert opening_cash(settings, [AAPL], []) == {"alpaca": Decimal("500.12")}
+
+
+def test_each_new_account_begins_with_the_same_share_in_its_currency() -> None:
+    """A third of 100,000 US dollars is 45,520 Canadian ones; no account gets part of a cent."""
+    opening = opening_cash(Settings(), [AAPL, BTC, SHOP], [RATE])
+    third = Decimal("33333.33")
+    assert opening == {"alpaca": third, "binance": third, "questrade": Decimal("45520.00")}
+    in_cad = opening_cash(Settings(currency="cad"), [AAPL, SHOP], [RATE])
+    assert in_cad == {"alpaca": Decimal("36613.94"), "questrade": Decimal(50_000)}
+
+
+def test_an_account_at_a_broker_takes_no_share() -> None:
+    assert opening_cash(Settings(), [AAPL, BTC], [], {"alpaca"}) == {"binance": Decimal(100_000)}
+
+
+def test_a_currency_without_a_rate_is_named_and_what_to_do() -> None:
+    for rates in ([], [RatePublished("EUR", Decimal("1.5"), "x", 1)]):
+        with pytest.raises(
+            UserError, match="questrade is traded in CAD, and equity is told in USD"
+        ) as refused:
+            opening_cash(Settings(), [AAPL, SHOP], rates)
+        assert "FX_RATES" in refused.value.remedy
+        assert "CURRENCY" in refused.value.remedy
+    with pytest.raises(UserError, match="binance is traded in USDT"):
+        opening_cash(Settings(stablecoins=()), [AAPL, BTC], [RATE])
+    assert opening_cash(Settings(currency="CAD"), [SHOP], []) == {"questrade": Decimal(100_000)}
+
+
+def test_a_venue_with_two_currencies_is_refused() -> None:
+    other = msgspec.structs.replace(SHOP, symbol="AAPL.US", currency="USD")
+    with pytest.raises(UserError, match="questrade has one currency, not CAD and USD") as refused:
+        opening_cash(Settings(), [SHOP, other], [RATE])
+    assert "one currency at each venue" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("STABLECOINS", "USDT", "write COIN:CURRENCY"),
+        ("STABLECOINS", "USDT:USD,USDT:EUR", "USDT is there twice"),
+        ("STABLECOINS", "USDT:USDC,USDC:USD", "USDC is a coin itself"),
+        ("CURRENCY", "$", "write a currency, such as USD"),
+    ],
+)
+def test_wrong_money_is_said(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    with pytest.raises(UserError, match=said):
+        load_settings()

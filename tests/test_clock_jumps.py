@@ -3,7 +3,7 @@ right again no entry is made, and no time-out comes early."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,14 @@ from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules
 from engine.core.events import ExecutionReport, Restored
-from engine.core.model import MINUTE, NANOS, Instrument, Order
+from engine.core.model import MINUTE, NANOS, Order, OrderPurpose
 from engine.core.sessions import Calendars
+from engine.feeds.base import Feed
 from engine.feeds.clock import SystemClock
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.settings import Settings
 from engine.runtime import Parts
+from engine.snapshot import Snapshot
 from tests.session import journals, ledger_check, replayed, rows, running, zigzag
 
 HOUR = 60 * MINUTE
@@ -31,6 +33,13 @@ class Clock:
 
     def __call__(self) -> int:
         return time.time_ns() + self.offset
+
+
+class Elsewhere(PaperBroker):
+    """Its venue's clock is six seconds behind."""
+
+    async def get_time(self) -> int:
+        return time.time_ns() - 6 * NANOS
 
 
 class Held(PaperBroker):
@@ -54,18 +63,18 @@ async def test_an_hour_loses_no_order_doubles_none_and_counts_for_no_silence(
 
     def make(
         settings: Settings,
-        instruments: Sequence[Instrument],
+        source: Feed,
         restored: Restored,
         calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
-        broker = Held(instruments, exchange_rules(settings), calendars, now)
+        broker = Held(source.instruments, exchange_rules(settings), calendars, now)
         broker.sent, broker.go_on = [], asyncio.Event()
         broker.restore(restored)
         brokers.append(broker)
         return {broker.name: broker}
 
-    def feed(*_: object) -> SyntheticFeed:
+    async def feed(*_: object) -> SyntheticFeed:
         return SyntheticFeed(1, 200, 1, interval=NANOS // 4, clock=SystemClock(clock))
 
     settings = zigzag(tmp_path, dead_man_s=1800, submit_timeout_s=60)
@@ -94,3 +103,33 @@ async def test_an_hour_loses_no_order_doubles_none_and_counts_for_no_silence(
     )
     assert backwards == 0
     assert await ledger_check(settings) == []
+
+
+async def test_while_the_venue_has_another_time_no_entry_is_made(tmp_path: Path) -> None:
+    def make(
+        settings: Settings,
+        instruments: Feed,
+        restored: Restored,
+        calendars: Calendars,
+        now: Callable[[], int],
+    ) -> Mapping[str, BaseBroker]:
+        broker = Elsewhere(instruments.instruments, exchange_rules(settings), calendars, now)
+        broker.restore(restored)
+        return {broker.name: broker}
+
+    async def feed(*_: object) -> SyntheticFeed:
+        return SyntheticFeed(1, 200, 1, interval=NANOS // 4, clock=SystemClock(time.time_ns))
+
+    async with running(zigzag(tmp_path), Parts(feed, make)) as session:
+        await session.until(lambda s: any("+6.0 s from the market's" in x.text for x in s.log))
+        before = await session.until(lambda s: refusals(s) >= 1)
+        after = await session.until(lambda s: refusals(s) >= 3)
+        assert entries(after) == entries(before)
+
+
+def refusals(snapshot: Snapshot) -> int:
+    return sum("clock is wrong: it is +6 s off" in line.text for line in snapshot.log)
+
+
+def entries(snapshot: Snapshot) -> set[str]:
+    return {o.client_order_id for o in snapshot.orders if o.purpose is OrderPurpose.ENTRY}

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from engine.core.model import Mode
 from engine.store.place import Place
 from engine.store.repository import Repository
-from tests.terminal import Terminal
+from tests.terminal import Terminal, engines_in
 
 PROGRAM = Path(sys.executable).with_name("tradebot-tui")
 KILL = "\x0b"
@@ -34,10 +34,14 @@ def console(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def start(
-    folder: Path, settings: dict[str, str] | None = None, size: tuple[int, int] = (120, 40)
+    folder: Path,
+    settings: dict[str, str] | None = None,
+    size: tuple[int, int] = (120, 40),
+    arguments: Sequence[str] = (),
 ) -> Terminal:
     variables = environment(**{"REPLAY_SPEED": "600"} | (settings or {}))
-    return Terminal([str(PROGRAM)], variables, columns=size[0], rows=size[1], folder=folder)
+    argv = [str(PROGRAM), *arguments]
+    return Terminal(argv, variables, columns=size[0], rows=size[1], folder=folder)
 
 
 def rows_of(database: Path, table: str) -> list[tuple[object, ...]]:
@@ -56,7 +60,7 @@ def differences(database: Path) -> list[str]:
     return asyncio.run(check())
 
 
-def test_a_strategy_trades_is_killed_and_stays_killed_over_kill_9(
+def test_a_strategy_trades_is_killed_and_stays_killed_over_kill_9_of_console_and_engine(
     console: Terminal, tmp_path: Path
 ) -> None:
     console.wait_for("PAPER")
@@ -67,6 +71,8 @@ def test_a_strategy_trades_is_killed_and_stays_killed_over_kill_9(
     console.wait_for("KILLED by console")
     console.wait_for("complete, no order open")
     console.kill()
+    (engine,) = engines_in(tmp_path)
+    os.kill(engine, signal.SIGKILL)
 
     database = tmp_path / "var" / "paper.db"
     before = {table: rows_of(database, table) for table in ("orders", "trades", "positions")}
@@ -96,14 +102,6 @@ def test_quitting_says_what_happens_and_ends_with_0(console: Terminal) -> None:
             console.press("y")
             console.read()
     assert console.wait() == 0
-
-
-def test_a_lost_terminal_stops_the_engine_in_order(console: Terminal, tmp_path: Path) -> None:
-    console.wait_for("filled: buy")
-    console.hang_up()
-    console.process.wait(20)
-    assert "stopped: state" in (tmp_path / "var" / "tradebot.log").read_text()
-    assert differences(tmp_path / "var" / "paper.db") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -181,13 +179,6 @@ def test_an_unreadable_recording_is_told(tmp_path: Path) -> None:
         assert console.wait() == 2
         assert "XYZ-2020-bars-1m.csv.gz" in console.screen
         assert "Traceback" not in console.screen
-
-
-def test_a_database_that_another_engine_holds(console: Terminal, tmp_path: Path) -> None:
-    console.wait_for("BTC-USD")
-    with start(tmp_path) as second:
-        assert second.wait() == 2
-        assert str(console.process.pid) in second.screen
 
 
 def test_a_disk_that_is_full_at_the_start(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 from click.testing import CliRunner, Result
 
@@ -105,11 +106,62 @@ def test_every_year_has_a_file_and_a_backtest_runs_over_them() -> None:
     assert json.loads(done.stdout)
 
 
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize(
+    ("times", "options"),
+    [
+        (["2024-06-17T14:11:00Z", "2024-06-17T14:12:00Z"], ()),
+        (["2024-06-17T10:11:00-04:00", "2024-06-17T10:12:00-04:00"], ()),
+        (["2024-06-17T10:11:00", "2024-06-17T10:12:00"], ("--zone", "America/New_York")),
+    ],
+)
+def test_a_parquet_file_has_its_times_in_a_column_or_as_its_index(
+    times: list[str], options: tuple[str, ...], index: bool
+) -> None:
+    named = {} if index else {"Time": pandas.to_datetime(times)}
+    table = pandas.DataFrame(named | prices(), index=pandas.to_datetime(times) if index else None)
+    table.to_parquet("ACME.parquet")
+    done = CliRunner().invoke(main, ["data", "import", "ACME.parquet", *options])
+    assert "ACME: 2 bars new, 0 changed, 0 refused" in done.output
+    assert closes() == {FIRST + MINUTE: 10.5, FIRST + 2 * MINUTE: 10.6}
+
+
+def prices() -> dict[str, list[float]]:
+    return {"Open": [10, 10], "High": [11, 11], "Low": [9, 9], "Close": [10.5, 10.6], "v": [1, 2]}
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_the_times_of_a_parquet_file_may_be_numbers(unit: int) -> None:
+    times = [(FIRST + n * MINUTE) // NANOS * unit for n in (0, 1)]
+    pandas.DataFrame({"ts": times} | prices()).to_parquet("ACME.parquet")
+    done = CliRunner().invoke(main, ["data", "import", "ACME.parquet"])
+    assert "2 bars new" in done.output
+    assert closes() == {FIRST + MINUTE: 10.5, FIRST + 2 * MINUTE: 10.6}
+
+
+def test_a_parquet_file_that_is_damaged_or_lacks_a_time_is_told() -> None:
+    table = pandas.DataFrame({"t": pandas.to_datetime(["2024-06-17", None])} | prices())
+    table.to_parquet("ACME.parquet")
+    lacking = CliRunner().invoke(main, ["data", "import", "ACME.parquet"])
+    path = Path("ACME.parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    damaged = CliRunner().invoke(main, ["data", "import", "ACME.parquet"])
+    assert (lacking.exit_code, damaged.exit_code) == (2, 2)
+    assert "ACME.parquet has a time that cannot be read (it is empty)" in lacking.stderr
+    assert "ACME.parquet cannot be read (ArrowInvalid)" in damaged.stderr
+    assert not Path("var/archive").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
         ("time,open\n1,2\n", (), "has no column high, low, close, volume"),
         (HEAD + "yesterday,1,1,1,1,1\n", (), "has a time that cannot be read"),
+        (
+            HEAD + "2024-06-17T14:11:00Z,1,1,1,1,1\n,1,1,1,1,1\n",
+            (),
+            "has a time that cannot be read",
+        ),
         (HEAD + "2024-06-17T10:11:00,1,1,1,1,1\n", ("--zone", "Nowhere"), "has a time"),
         ("", (), "cannot be read (EmptyDataError)"),
         (HEAD, ("--symbol", "../../etc/passwd"), "../../etc/passwd is no symbol"),

@@ -19,7 +19,7 @@ from engine.simulation.process_laws import judge, judge_rest, kept
 from engine.snapshot import Snapshot
 from engine.store.audit import AuditHead
 from tests.postgresql import SERVER, done, dsn, run_on
-from tests.session import Session, running, zigzag
+from tests.session import Session, health_of, running, zigzag
 
 Fault = Callable[[Settings], AbstractAsyncContextManager[None]]
 
@@ -121,7 +121,7 @@ async def test_no_order_leaves_until_it_is_back_and_nothing_is_lost(
         await session.until(lambda s: s.store.available, within=30)
         await session.until(lambda s: sent(s) > before)
     last = session.snapshots[-1]
-    assert last.health.queue == 0
+    assert health_of(last).queue == 0
     now = await asyncio.to_thread(lambda: judge(settings, kept(settings), AuditHead()))
     judge_rest(now)
     assert {key: o.state for key, o in now.orders.items()} == {

@@ -1,4 +1,5 @@
-"""What keeps the engine's loop in time: Python's garbage collector has little to look through."""
+"""What keeps the engine's loop in time, as Python's garbage collector has little to look through;
+and what is measured of it."""
 
 import gc
 from asyncio import sleep
@@ -8,7 +9,7 @@ from weakref import ref
 
 import pytest
 
-from engine.health import SETTLED_S, apart_from_start
+from engine.health import ANSWERS_KEPT, SETTLED_S, AnswerTimes, Throughput, apart_from_start
 from engine.simulation.virtual_loop import VirtualLoop
 from tests.week import Week
 
@@ -71,4 +72,26 @@ def test_orders_executions_and_events_are_none_of_the_collectors_concern() -> No
     gc.collect()
     orders = week.machine.orders.orders
     assert len(orders) > 100
-    assert len(gc.get_objects()) - started < len(orders)
+    kept = {id(s) for s in (*week.causes.signals.values(), *week.causes.orders.values())}
+    stories = 2 * len(kept)  # each a list of facts; there are only so many (tests/test_bounded.py)
+    assert len(gc.get_objects()) - started - stories < len(orders)
+
+
+def test_answer_times_are_of_the_last_requests_and_unknown_before_the_first() -> None:
+    times = AnswerTimes()
+    assert (times.count, times.ms(0.5), times.ms(0.99)) == (0, None, None)
+    for number in range(100):
+        times.add(number / 1000)
+    assert (times.count, times.ms(0.5), times.ms(0.99)) == (100, 50, 99)
+    for _ in range(ANSWERS_KEPT):
+        times.add(0.007)
+    assert (times.count, times.ms(0.5), times.ms(0.99)) == (ANSWERS_KEPT, 7, 7)
+
+
+def test_events_a_second_are_of_the_last_seconds() -> None:
+    throughput = Throughput()
+    assert throughput.at(10.0, 1_000) is None
+    assert throughput.at(10.5, 1_500) is None
+    assert throughput.at(12.0, 2_000) == 500
+    assert throughput.at(60.0, 2_000) is None
+    assert throughput.at(61.0, 2_000) == 0

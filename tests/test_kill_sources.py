@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, TripKillSwitch
-from engine.core.model import KillAction, Mode, Part, Scope
+from engine.core.model import KillAction, Mode, OrderState, Part, Scope
 from engine.ops.files import write_private
 from engine.ops.latch import KillRequest, refusal_of
 from engine.ops.lock import EngineLock
@@ -128,10 +128,11 @@ async def test_a_request_that_cannot_be_read_is_one_to_stop(settings: Settings) 
 
 
 async def test_fifty_trips_from_everywhere_are_one_latch_and_one_cancel_an_order(
-    settings: Settings,
+    tmp_path: Path,
 ) -> None:
+    settings = zigzag(tmp_path, sells=False)
     async with running(settings) as session:
-        await session.until(lambda s: any(o.is_open for o in s.orders))
+        await session.until(lambda s: any(o.state is OrderState.ACCEPTED for o in s.orders))
         for number in range(16):
             ask(settings, str(number), author=f"shell {number}")
         settings.kill_files.by_hand.touch()

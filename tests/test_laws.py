@@ -175,7 +175,7 @@ def test_i2_the_same_signal_after_a_restart_makes_no_second_order() -> None:
     assert after.submits() == []
 
 
-# --- I3: each execution counts once ---------------------------------------------------------------
+# --- I3: each execution counts once, less what its commission took of it --------------------------
 
 
 @BOUNDED
@@ -188,16 +188,18 @@ def test_i3_the_position_is_the_sum_of_the_executions_in_any_order_and_over_a_re
     sizes = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=6))
     filled = (sum(sizes[: number + 1]) for number in range(len(sizes)))
     told = [(s, f"x{n}") for n, (s, f) in enumerate(zip(sizes, filled, strict=True)) if f <= 49]
+    part = data.draw(st.sampled_from((Decimal(0), Decimal("0.001"))))
     again = data.draw(st.lists(st.sampled_from(told), max_size=6)) if told else []
     sequence = data.draw(st.permutations([*told, *again]))
     restart_at = data.draw(st.integers(0, len(sequence)))
     for number, (size, execution_id) in enumerate(sequence):
         if number == restart_at:
             rig = Rig(restored=rig.durable(), void=VENUE, now=rig.now)
-        rig.fill(order, size, 100 + size, execution_id)
-    assert rig.position().quantity == sum(size for size, _ in told)
+        rig.fill(order, size, 100 + size, execution_id, commission_quantity=size * part)
+    whole = sum(size for size, _ in told)
+    assert rig.position().quantity == whole - whole * part
     assert rig.cash == CASH - sum(size * (100 + size) for size, _ in told)
-    assert rig.now_of(order).filled == rig.position().quantity
+    assert rig.now_of(order).filled == whole
 
 
 # --- I4: cash is conserved to the last decimal ----------------------------------------------------
@@ -218,14 +220,16 @@ market = st.lists(
 
 
 @BOUNDED
-@given(wishes, market, st.decimals(0, 1, places=3), st.decimals(0, 100, places=1))
+@given(wishes, market, st.decimals(0, 1, places=3), st.decimals(0, 100, places=1), st.booleans())
 def test_i4_cash_is_the_start_and_every_execution_of_the_exchange(
     wishes: Sequence[tuple[Side, OrderType, Decimal, int]],
     market: Sequence[tuple[str, int]],
     commission: Decimal,
     slippage: Decimal,
+    in_base: bool,
 ) -> None:
-    """Orders of all kinds on an exchange with all costs; the sum is made here, in fractions."""
+    """Orders of all kinds on an exchange with all costs, in money or in what is bought; the sum is
+    made here, in fractions."""
     orders = tuple(
         Order(
             f"tb-{number}", "puppet", "COIN", side, kind, quantity, OrderPurpose.ENTRY,
@@ -236,8 +240,8 @@ def test_i4_cash_is_the_start_and_every_execution_of_the_exchange(
         for number, (side, kind, quantity, cents) in enumerate(wishes)
     )  # fmt: skip
     rig = Rig(
-        instruments=(COIN,),
-        restored=Restored(CASH, orders=orders),
+        instruments=(replace(COIN, commission_in_base=in_base),),
+        restored=Restored({"paper": CASH}, orders=orders),
         rules=ExchangeRules(commission, slippage, Decimal(10)),
         void=(CommitIntent, QueryOrder),
     )
@@ -254,7 +258,7 @@ def test_i4_cash_is_the_start_and_every_execution_of_the_exchange(
         if isinstance(event, ExecutionReport) and (fill := event.fill) is not None:
             signed = fill.side.sign * Fraction(fill.quantity)
             cash -= signed * Fraction(fill.price) + Fraction(fill.commission)
-            held += signed
+            held += signed - Fraction(fill.commission_quantity)
     assert Fraction(rig.cash) == cash
     assert Fraction(rig.position(symbol="COIN").quantity) == held
 
@@ -400,7 +404,7 @@ def test_i6_the_position_size_at_its_limit_and_one_step_over(price: float, sent:
     held = Position("other", "COIN", quantity=Decimal(1000), cost=Decimal(10_000))
     rig = Rig(
         "puppet", "other", instruments=(ACME, COIN),
-        restored=Restored(CASH - 10_000, positions=(held,), marks={"COIN": 10.0}),
+        restored=Restored({"paper": CASH - 10_000}, positions=(held,), marks={"COIN": 10.0}),
         limits=RiskLimits(max_daily_loss=Decimal(10**9)),
     )  # fmt: skip
     rig.quote(10, "COIN")
@@ -415,7 +419,7 @@ def test_i6_the_position_size_at_its_limit_and_one_step_over(price: float, sent:
 @pytest.mark.parametrize("cash", ["0", "-1", "-100000"])
 def test_i6_nothing_is_bought_without_equity(cash: str) -> None:
     states = (StrategyState("puppet", True),)
-    rig = Rig(restored=Restored(Decimal(cash), strategies=states))
+    rig = Rig(restored=Restored({"paper": Decimal(cash)}, strategies=states))
     assert not leaves(rig)
 
 
@@ -424,7 +428,7 @@ def test_i6_nothing_is_bought_while_equity_is_unknown() -> None:
     states = (StrategyState("puppet", True),)
     rig = Rig(
         instruments=(ACME, COIN),
-        restored=Restored(CASH, positions=(held,), strategies=states),
+        restored=Restored({"paper": CASH}, positions=(held,), strategies=states),
     )
     assert not leaves(rig)
 
@@ -432,7 +436,7 @@ def test_i6_nothing_is_bought_while_equity_is_unknown() -> None:
 @pytest.mark.parametrize(("loss", "trips"), [("999.99", False), ("1000", True), ("1000.01", True)])
 def test_i6_the_daily_loss_trips_in_the_event_that_reaches_it(loss: str, trips: bool) -> None:
     held = Position("puppet", "ACME", quantity=Decimal(400), cost=Decimal(40_000))
-    rig = Rig(restored=Restored(CASH - 40_000, positions=(held,), marks={"ACME": 100.0}))
+    rig = Rig(restored=Restored({"paper": CASH - 40_000}, positions=(held,), marks={"ACME": 100.0}))
     rig.quote(100)
     effects = rig.quote(float(100 - Decimal(loss) / 400))
     assert bool(facts_of(effects, KillSwitchTriggered)) is trips
@@ -446,7 +450,8 @@ def test_i6_the_drawdown_trips_in_the_event_that_reaches_it(price: float, trips:
         max_daily_loss=Decimal(10**9), max_daily_loss_pct=wide, price_collar_pct=wide
     )
     rig = Rig(
-        restored=Restored(Decimal(0), positions=(held,), marks={"ACME": 100.0}), limits=limits
+        restored=Restored({"paper": Decimal(0)}, positions=(held,), marks={"ACME": 100.0}),
+        limits=limits,
     )
     rig.quote(100)
     assert bool(facts_of(rig.quote(price), KillSwitchTriggered)) is trips

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from engine import health, watchdog
-from engine.conflation import Conflation
 from engine.core.events import QuoteUpdate
 from engine.core.model import Quote
+from engine.feeds.conflation import Conflation
 from engine.feeds.synthetic import SyntheticFeed
 from engine.ops.settings import Settings
 from engine.runtime import Parts
-from tests.session import running, zigzag
+from tests.session import health_of, running, zigzag
 
 SLOW = '''
 import time
@@ -57,12 +57,12 @@ async def test_a_burst_that_the_engine_cannot_follow_is_conflated_and_shown(
     monkeypatch.setattr(health, "BEHIND_S", 0.0)  # any delay at all counts as being behind
     feeds: list[SyntheticFeed] = []
 
-    def make(*_: object) -> SyntheticFeed:
+    async def make(*_: object) -> SyntheticFeed:
         feeds.append(SyntheticFeed(2, 20_000, 1))
         return feeds[-1]
 
     async with running(zigzag(tmp_path), Parts(feed=make)) as session:
-        snapshot = await session.until(lambda s: s.health.conflated > 1_000)
+        snapshot = await session.until(lambda s: health_of(s).conflated > 1_000)
         assert all(row.quote is not None for row in snapshot.quotes)
         later = await session.until(lambda s: s.seq > snapshot.seq + 5)
     assert later.quotes[0].ts > snapshot.quotes[0].ts
@@ -74,7 +74,7 @@ async def test_a_recording_is_never_conflated(
     monkeypatch.setattr(health, "BEHIND_S", 0.0)
     async with running(zigzag(tmp_path, replay_speed=0)) as session:
         snapshot = await session.until(lambda s: s.feed.status == "ended")
-    assert snapshot.health.conflated == 0
+    assert health_of(snapshot).conflated == 0
 
 
 async def test_a_strategy_that_blocks_the_loop_is_named_and_switched_off(

@@ -18,7 +18,7 @@ from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
 from engine.styles.templates import TEMPLATES
 from tests.session import ZIGZAG, Session, journals, ledger_check, running, zigzag
-from tui.screens.kill import parts
+from tui.dialogs.kill import parts
 
 SLOW_STRATEGY = """
 import time

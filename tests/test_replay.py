@@ -90,7 +90,7 @@ def test_another_end_is_told_with_its_exit_status(
 
     def dearer(self: Portfolio, event: object) -> None:
         on_fill(self, event)  # pyright: ignore[reportArgumentType]
-        self.cash -= 1
+        self.cash["paper"] -= 1
 
     monkeypatch.setattr(Portfolio, "on_fill", dearer)
     result = replay(settings)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from engine.broker_link import BrokerLink
 from engine.brokers.base import BaseBroker, InDoubt, NotConnected, NotSent
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules
@@ -44,7 +45,6 @@ from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.requests import BrokerLink
 from engine.runtime import Parts, Runtime
 from engine.simulation.runtime_world import Disk, Power
 from engine.simulation.virtual_loop import VirtualLoop
@@ -133,7 +133,7 @@ class Street:
         disk = Disk(Power(Random(1), faults=False))
         self.parts = Parts(self._feed, self._brokers, disk.open, watchdog=Unwatched)
 
-    def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    async def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         recordings = Recordings(settings.replay_dir)
@@ -146,12 +146,12 @@ class Street:
     def _brokers(
         self,
         settings: Settings,
-        instruments: Sequence[Instrument],
+        feed: Feed,
         restored: Restored,
         calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
-        for instrument in instruments:
+        for instrument in feed.instruments:
             name = instrument.venue
             venue = self.venues[name] = Venue(name, (instrument,), settings, now)
             venue.deaf = name in self._deaf
@@ -248,7 +248,7 @@ async def test_a_kill_cancels_at_the_others_while_one_broker_never_answers(
 async def test_a_broker_that_cannot_be_reached_at_the_start_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.requests.CONNECT_AGAIN_S", 0.05)
+    monkeypatch.setattr("engine.broker_link.CONNECT_AGAIN_S", 0.05)
     street = Street("deaf")
     settings = settings_of(tmp_path, CLOSES, replay_speed=60)  # it is there before the first signal
     async with running(settings, street.parts) as session:
@@ -282,7 +282,7 @@ async def test_what_a_broker_says_of_its_connection_is_in_force(settings: Settin
 async def test_a_stream_that_breaks_is_opened_anew(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.requests.CONNECT_AGAIN_S", 0.5)
+    monkeypatch.setattr("engine.broker_link.CONNECT_AGAIN_S", 0.5)
     street = Street()
     async with running(settings, street.parts) as session:
         await session.until(lambda s: all(connected(s).values()) and s.feed.status == "connected")

@@ -149,7 +149,7 @@ class Life:
         )
         self.loop.runtime, self.loop.stop_at = self.runtime, end.stop or -1
 
-    def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    async def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         start, done = resume or Played(nanos(settings.replay_start))
         recordings = Recordings(settings.replay_dir)
         return ReplayFeed(recordings, settings.symbols, start, 0, self.loop.time_ns, done)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -49,7 +50,16 @@ from engine.runtime import Runtime
 from engine.snapshot import Snapshot
 from engine.store import sqlite, writer
 from engine.store.repository import Repository
-from tests.session import Session, journals, ledger_check, replayed, rows, running, zigzag
+from tests.session import (
+    Session,
+    health_of,
+    journals,
+    ledger_check,
+    replayed,
+    rows,
+    running,
+    zigzag,
+)
 
 ENTRY = OrderPurpose.ENTRY
 FALLING = [100 - minute % 7 * 1.5 for minute in range(90)]
@@ -203,6 +213,26 @@ async def test_a_replay_of_bars_trades_as_the_backtest_does(tmp_path: Path) -> N
     assert len(result.fills) > 20
 
 
+async def test_health_is_what_was_measured(settings: Settings) -> None:
+    async with running(settings) as session:
+        snapshot = await session.until(
+            lambda s: health_of(s).brokers[0].orders > 2 and health_of(s).events_per_s
+        )
+        health = health_of(snapshot)
+        assert health.host == socket.gethostname()
+        assert health.worst_ms >= health.lateness_ms >= 0
+        assert health.queue >= health.unwritten >= 0
+        assert health.clock_offset_ms is None  # a replay has no now
+        assert health.journal is not None
+        assert (health.journal.name, health.journal.problem) == (journals(settings)[0].name, "")
+        assert 0 < health.journal.mb < health.journal.most_mb == settings.journal_max_mb
+        (broker,) = health.brokers
+        assert broker.answer_ms is not None
+        assert broker.slowest_ms is not None
+        assert 0 <= broker.answer_ms <= broker.slowest_ms
+        assert (broker.room, broker.most, broker.clock_offset_ms) == (None, None, None)
+
+
 async def test_a_stop_waits_until_all_is_on_disk(settings: Settings) -> None:
     session = Session(settings)
     session.start()
@@ -210,7 +240,7 @@ async def test_a_stop_waits_until_all_is_on_disk(settings: Settings) -> None:
     last = await session.stop()
     facts = rows(settings, "SELECT max(seq) FROM audit_log")
     assert facts[0][0] <= last.seq
-    assert last.health.queue == 0
+    assert health_of(last).queue == 0
     recorded = rows(settings, "SELECT count(*) FROM trades")[0][0]
     assert recorded == sum(order.filled > 0 for order in last.orders)
 
@@ -612,7 +642,7 @@ async def test_a_cancel_without_an_answer_is_asked_again(
             return await super().cancel_order(order)
 
     monkeypatch.setattr(engine.build, "PaperBroker", Deaf)
-    async with running(zigzag(tmp_path)) as session:
+    async with running(zigzag(tmp_path, sells=False)) as session:
         at_venue = OrderState.ACCEPTED
         snapshot = await session.until(
             lambda s: holds(s) and any(o.state is at_venue for o in s.orders)
@@ -858,7 +888,7 @@ async def test_the_snapshot_is_of_the_machine(settings: Settings) -> None:
     async with running(settings) as session:
         await session.until(has_traded)
     last, machine = session.snapshots[-1], session.runtime.machine
-    assert last.cash == machine.portfolio.cash
+    assert last.cash == machine.portfolio.cash["paper"]
     assert last.equity == machine.portfolio.equity()
     assert last.seq == machine.bus.seq
     assert [asdict(order) for order in last.orders] == [

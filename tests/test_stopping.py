@@ -3,7 +3,7 @@ what stays open."""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules
 from engine.core.events import CancelRejected, ExecutionReport, Restored
-from engine.core.model import Instrument, Order, OrderPurpose, OrderState
+from engine.core.model import Order, OrderPurpose, OrderState
 from engine.core.sessions import Calendars
+from engine.feeds.base import Feed
 from engine.ops.settings import Settings
 from engine.runtime import Parts
 from engine.snapshot import Snapshot
@@ -53,12 +54,12 @@ def brokers() -> list[Stubborn]:
 def parts(brokers: list[Stubborn]) -> Parts:
     def make(
         settings: Settings,
-        instruments: Sequence[Instrument],
+        feed: Feed,
         restored: Restored,
         calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
-        broker = Stubborn(instruments, exchange_rules(settings), calendars, now)
+        broker = Stubborn(feed.instruments, exchange_rules(settings), calendars, now)
         broker.restore(restored)
         brokers.append(broker)
         return {broker.name: broker}

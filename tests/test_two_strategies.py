@@ -1,6 +1,6 @@
 """Two strategies trade one symbol: each has a book of its own, and the broker sees the net."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import pytest
 from engine.brokers.base import BaseBroker
 from engine.build import make_brokers
 from engine.core.events import Restored, ToggleStrategy
-from engine.core.model import Instrument
 from engine.core.sessions import Calendars
+from engine.feeds.base import Feed
 from engine.ops.settings import Settings
 from engine.runtime import Parts
 from engine.snapshot import Snapshot
@@ -31,12 +31,12 @@ class Street:
     def _make(
         self,
         settings: Settings,
-        instruments: Sequence[Instrument],
+        feed: Feed,
         restored: Restored,
         calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
-        self.brokers = make_brokers(settings, instruments, restored, calendars, now)
+        self.brokers = make_brokers(settings, feed, restored, calendars, now)
         return self.brokers
 
     async def net(self) -> Decimal:

@@ -9,6 +9,7 @@ import pytest
 from msgspec import msgpack
 from msgspec.structs import replace
 
+from engine.core.compliance import ComplianceRules
 from engine.core.events import (
     AccountStatement,
     BrokerChanged,
@@ -16,8 +17,11 @@ from engine.core.events import (
     ChangeLimit,
     ClockTick,
     ConfirmLive,
+    EngineStarted,
+    FeedChanged,
     KillPart,
     Pause,
+    RatePublished,
     RearmPart,
     Record,
     ReplaceOrder,
@@ -28,10 +32,12 @@ from engine.core.events import (
     SubmitOrder,
     TripKillSwitch,
 )
-from engine.core.matching import CAPABILITIES
+from engine.core.matching import CAPABILITIES, ExchangeRules
 from engine.core.model import (
     NANOS,
+    AccountType,
     Bar,
+    DayTradeRule,
     KillAction,
     Mode,
     Order,
@@ -47,12 +53,14 @@ from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.strategy import Strategy
 from engine.snapshot import (
+    AccountRow,
     BreakerStatus,
     DeadManStatus,
     FeedStatus,
     Health,
     LimitRow,
     PausedRow,
+    PnlRow,
     Snapshot,
     StrategyRow,
 )
@@ -109,9 +117,40 @@ def test_money_is_exact_and_what_is_not_known_is_none() -> None:
     assert strategy(snapshot).pnl == Decimal("4.9")
 
 
+def test_accounts_are_shown_in_their_currencies_and_sums_in_the_base() -> None:
+    shop = replace(ACME, symbol="SHOP", currency="CAD", venue="maple")
+    picture = Picture(instruments=(ACME, shop))
+    unknown = picture.take()
+    assert (unknown.equity, unknown.cash, unknown.settled_cash) == (None, None, None)
+    picture.rig.send(RatePublished("USD", Decimal("1.25"), "test", picture.rig.now))
+    picture.rig.hold_position(100, symbol="SHOP")
+    picture.rig.quote(110, "SHOP")
+    snapshot = picture.take()
+    (row,) = snapshot.positions
+    held = row.position.quantity
+    gain = held * 10 * Decimal("0.8")
+    assert (row.mark, row.unrealised_pnl, row.value) == (110, gain, held * 110 * Decimal("0.8"))
+    assert strategy(snapshot).pnl == snapshot.day_pnl == gain
+    assert snapshot.accounts == (
+        AccountRow("paper", "USD", CASH, CASH, Decimal(1)),
+        AccountRow("maple", "CAD", CASH - held * 100, CASH - held * 100, Decimal("0.8")),
+    )
+    assert snapshot.cash == CASH + (CASH - held * 100) * Decimal("0.8")
+    assert (snapshot.worth("SHOP"), snapshot.worth("ACME")) == (Decimal("0.8"), 1)
+    funds = limit(snapshot, "funds", "maple")
+    assert (funds.used, funds.limit, funds.unit) == (held * 110, CASH + held * 10, "CAD")
+
+
+def test_one_account_in_the_base_currency_is_told_by_the_sums() -> None:
+    assert Picture().take().accounts == ()
+    foreign = Picture(instruments=(replace(ACME, currency="USDT"),), stablecoins={"USDT": "USD"})
+    (row,) = foreign.take().accounts
+    assert (row.currency, row.cash, row.worth) == ("USDT", CASH, 1)
+
+
 def test_a_position_without_a_price_is_worth_nobody_knows_what() -> None:
     held = Position("puppet", "ACME", quantity=Decimal(1), cost=Decimal(100))
-    picture = Picture(restored=Restored(CASH, positions=(held,)))
+    picture = Picture(restored=Restored({"paper": CASH}, positions=(held,)))
     snapshot = picture.take()
     assert (snapshot.cash, snapshot.equity, snapshot.day_pnl) == (CASH, None, None)
     (row,) = snapshot.positions
@@ -136,6 +175,24 @@ def test_a_stop_that_is_smaller_than_its_position_does_not_look_whole() -> None:
     assert (row.stop_price, row.unprotected) == (98, 0)
 
 
+def test_what_is_too_little_to_sell_is_shown_as_that_and_does_not_hold_a_kill_up() -> None:
+    coin = replace(COIN, lot=Decimal("0.1"), commission_in_base=True)
+    costs = ExchangeRules(Decimal("0.1"), Decimal(0), Decimal(100))
+    picture = Picture(instruments=[coin], rules=costs, execution=AT_MARKET)
+    picture.rig.hold_position(symbol="COIN", sizing="fixed_quantity:10")
+    (row,) = picture.take().positions
+    assert not row.dust
+    picture.rig.send(TripKillSwitch(source="key", action=KillAction.FLATTEN))
+    picture.rig.quote(100, "COIN")
+    snapshot = picture.take()
+    (row,) = snapshot.positions
+    assert row.dust
+    assert (row.position.quantity, row.unrealised_pnl) == (Decimal("0.09"), 0)
+    assert (row.unprotected, row.not_flat) == (0, "")
+    assert (snapshot.kill.phase, snapshot.kill.open_positions) == ("complete", 0)
+    assert (snapshot.cash, snapshot.equity) == (Decimal("99989.01"), Decimal("99998.01"))
+
+
 def test_a_position_that_is_to_be_closed_and_is_not_says_why() -> None:
     picture = Picture(execution=AT_MARKET)
     picture.rig.hold_position()
@@ -156,7 +213,7 @@ def test_the_pnl_of_a_strategy_is_after_commission_and_over_all_its_symbols() ->
         "puppet",
         "other",
         instruments=(ACME, COIN),
-        restored=Restored(CASH, positions=positions, marks={"COIN": 45.0}),
+        restored=Restored({"paper": CASH}, positions=positions, marks={"COIN": 45.0}),
     )
     snapshot = picture.take()
     assert strategy(snapshot).pnl == 51
@@ -241,7 +298,7 @@ def test_an_open_order_is_shown_however_many_came_after_it() -> None:
 
     orders = [an_order(0, OrderState.ACCEPTED), an_order(1, OrderState.CANCELED)]
     orders += [an_order(2 + n, OrderState.REJECTED) for n in range(ORDERS_SHOWN)]
-    picture = Picture(restored=Restored(CASH, orders=tuple(orders)))
+    picture = Picture(restored=Restored({"paper": CASH}, orders=tuple(orders)))
     shown = picture.take().orders
     assert len(shown) == ORDERS_SHOWN + 1
     assert shown[0].client_order_id == "tb-0"
@@ -326,7 +383,7 @@ def test_the_live_gate_is_shown_as_it_is_met() -> None:
 
 def test_a_paused_symbol_is_shown_until_it_is_resumed() -> None:
     pause = Pause("ACME", "positions differ")
-    picture = Picture(restored=Restored(Decimal(100_000), pauses=(pause,)))
+    picture = Picture(restored=Restored({"paper": Decimal(100_000)}, pauses=(pause,)))
     assert picture.take().paused == (PausedRow("ACME", "positions differ", 0),)
     picture.rig.send(ResumeSymbol(symbol="ACME", author="me"))
     assert picture.take().paused == ()
@@ -422,7 +479,7 @@ def test_store_and_feed_show_their_trouble() -> None:
     picture.rig.send(StoreChanged(False, "disk full"))
     snapshot = picture.take()
     assert (snapshot.store.available, snapshot.store.note) == (False, "disk full")
-    assert snapshot.feed is FEED
+    assert snapshot.feed == FEED
     assert snapshot.log[-1].level == "error"
 
 
@@ -441,7 +498,101 @@ def test_limits_show_use_and_limit_of_account_strategies_and_symbols() -> None:
     assert limit(snapshot, "daily_loss").unit == "$"
 
 
+def test_what_blocked_signals_is_counted_by_check_with_the_latest_and_anew_every_day() -> None:
+    picture = Picture("puppet", "other", limits=RiskLimits(max_trades_per_day=1))
+    picture.rig.hold_position(100)
+    picture.rig.signal(Side.BUY, strategy="other", strength=0.1)
+    picture.rig.signal(Side.SELL, strategy="other")
+    picture.rig.signal(Side.BUY, strategy="other", strength=0.2)
+    picture.rig.signal(Side.SELL, strategy="other", price=101)
+    flat, weak = picture.take().blocked
+    assert (flat.check, flat.count, flat.signal.price) == ("flat", 2, 101)
+    assert "no position to close" in flat.reason
+    assert (weak.check, weak.count, weak.signal.strength) == ("size", 2, 0.2)
+    assert picture.take().blocked_since_ts < picture.rig.now
+    picture.rig.tick(24 * 3600)
+    snapshot = picture.take()
+    assert snapshot.blocked == ()
+    assert snapshot.blocked_since_ts == picture.rig.now
+
+
+def test_a_session_that_goes_on_with_its_day_counts_what_it_blocked_from_its_start() -> None:
+    picture = Picture(started=False)
+    assert picture.take().blocked_since_ts == 0
+    picture.rig.send(EngineStarted("abc"))
+    assert picture.take().blocked_since_ts == picture.rig.now
+
+
+def test_day_trades_are_a_limit_where_the_rule_holds_for_the_account() -> None:
+    poor = Restored({"paper": Decimal(20_000)})
+    picture = Picture(restored=poor)
+    assert limit(picture.take(), "day_trades").used == 0
+    picture.rig.hold_position(100)
+    row = limit(picture.take(), "day_trades")
+    assert (row.used, row.limit, row.unit) == (1, 3, "")  # it may be closed today
+    assert "day_trades" not in {row.name for row in Picture().take().limits}  # rich enough
+    off = ComplianceRules(pattern_day_trader=DayTradeRule.OFF)
+    without = Picture(restored=poor, compliance=off).take()
+    assert "day_trades" not in {row.name for row in without.limits}
+
+
+def test_a_cash_account_shows_what_its_entries_take_of_settled_money() -> None:
+    cash = ComplianceRules(account_type=AccountType.CASH)
+    picture = Picture(compliance=cash)
+    picture.rig.void = {SubmitOrder}
+    picture.rig.buy(100)
+    row = limit(picture.take(), "settled_cash")
+    (order,) = picture.rig.machine.orders.open.values()
+    assert (row.used, row.limit, row.unit) == (float(order.worst_notional), CASH, "$")
+    assert "settled_cash" not in {row.name for row in Picture().take().limits}
+
+
+def test_a_connection_shows_since_when_it_stands_and_how_often_it_was_lost() -> None:
+    picture = Picture(started=False)
+    (broker,) = picture.take().brokers
+    assert (broker.connected, broker.since_ts, broker.losses) == (True, picture.rig.now, 0)
+    picture.rig.tick()
+    lost = picture.rig.now
+    picture.rig.send(BrokerChanged("paper", False, "reset"))
+    picture.rig.send(FeedChanged("replay", "disconnected"))
+    picture.rig.tick()
+    picture.rig.send(BrokerChanged("paper", False, "reset again"))
+    snapshot = picture.take()
+    (broker,) = snapshot.brokers
+    assert (broker.since_ts, broker.losses, broker.note) == (lost, 1, "reset again")
+    assert (snapshot.feed.since_ts, snapshot.feed.losses) == (lost, 0)  # it never was there
+    picture.rig.send(BrokerChanged("paper", True))
+    picture.rig.send(FeedChanged("replay", "connected"))
+    picture.rig.send(FeedChanged("replay", "disconnected"))
+    snapshot = picture.take()
+    assert (snapshot.brokers[0].since_ts, snapshot.brokers[0].losses) == (picture.rig.now, 1)
+    assert snapshot.feed.losses == 1
+
+
 # --- strategies ----------------------------------------------------------------------------------
+
+
+def test_pnl_by_strategy_is_of_all_positions_ever_and_names_who_is_gone() -> None:
+    gone = Position("gone", "ACME", realised_pnl=Decimal(50), commission=Decimal(3))
+    picture = Picture("puppet", restored=Restored({"paper": CASH}, positions=(gone,)))
+    picture.rig.hold_position(100)
+    picture.rig.quote(101)
+    ours, former = picture.take().pnl
+    held = picture.rig.position("puppet", "ACME").quantity
+    assert ours == PnlRow("puppet", Decimal(0), held, Decimal(0), 1, 1)
+    assert former == PnlRow("gone", Decimal(50), Decimal(0), Decimal(3), 0, 0)
+    assert (ours.total, former.total) == (held, 47)
+
+
+def test_pnl_that_is_not_known_is_none_and_what_is_known_is_told() -> None:
+    held = Position("puppet", "ACME", Decimal(1), Decimal(100), realised_pnl=Decimal(5))
+    picture = Picture(restored=Restored({"paper": CASH}, positions=(held,)))
+    (row,) = picture.take().pnl
+    assert (row.realised, row.unrealised, row.commission, row.total) == (5, None, 0, None)
+    foreign = (replace(ACME, currency="CAD"),)
+    picture = Picture(instruments=foreign, restored=Restored({"paper": CASH}, positions=(held,)))
+    (row,) = picture.take().pnl
+    assert (row.realised, row.unrealised, row.commission, row.total) == (None,) * 4
 
 
 def test_a_strategy_shows_whether_it_is_on_and_why_not() -> None:
@@ -479,7 +630,7 @@ def test_a_strategy_shows_how_warm_it_is() -> None:
 
 def test_a_restored_strategy_shows_its_last_signal_and_its_losses() -> None:
     state = StrategyState("puppet", True, losses=2, last_signals={"ACME": Side.BUY})
-    row = strategy(Picture(restored=Restored(CASH, strategies=(state,))).take())
+    row = strategy(Picture(restored=Restored({"paper": CASH}, strategies=(state,))).take())
     assert (row.state, row.losses, row.last_signal) == ("on", 2, Side.BUY)
 
 

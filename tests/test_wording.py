@@ -94,6 +94,13 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "filled: buy 10 ACME at 100.10",
     ),
     (
+        e.OrderPartiallyFilled(
+            order("partially_filled", filled=4), replace(FILL, commission_quantity=Decimal("0.010"))
+        ),
+        "info",
+        "filled: buy 4 ACME at 100.10, 0.01 ACME taken as commission, 6 left",
+    ),
+    (
         e.LateFill(order("canceled", filled=4), FILL),
         "warning",
         "late, after canceled: filled: buy 4 ACME at 100.10, 6 left",
@@ -176,6 +183,7 @@ WORDS: list[tuple[e.Event, str, str]] = [
     (e.CircuitBreakerReset("me"), "warning", "circuit breaker reset by me"),
     (e.ConfigUsed("0123456789ab"), "info", "config version 0123456789ab"),
     (e.AlertRaised("database", "old"), "error", "alert database: old"),
+    (e.CommanderChanged("console me"), "info", "in command: console me"),
     (e.AlertsAcknowledged("me", ("a", "b")), "warning", "alerts acknowledged by me: a, b"),
     (e.LiveConfirmed("me", ("ib",)), "warning", "LIVE trading at ib confirmed by me"),
     (
@@ -186,7 +194,7 @@ WORDS: list[tuple[e.Event, str, str]] = [
     (
         e.ClockOff(3600 * NANOS),
         "error",
-        "the computer's clock was set: +3,600.0 s from the market's time",
+        "the computer's clock is wrong: +3,600.0 s from the market's time",
     ),
     (e.ClockOff(0), "info", "the computer's clock is right again"),
     (e.SymbolPaused("ACME", "halted"), "warning", "ACME paused: halted"),

@@ -15,6 +15,7 @@ from msgspec import Struct
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules, machine_config, plugins
 from engine.calendars import session_tables
+from engine.causes import Causes
 from engine.core.events import (
     AccountStatement,
     BarClosed,
@@ -74,12 +75,13 @@ class Week:
         config = machine_config(settings, instruments, tuple(kinds), tables)
         self.machine = Machine(config, kinds)
         self.view = View(self.machine)
+        self.causes = Causes(self.machine.bus)
         self.broker = PaperBroker(
             instruments, exchange_rules(settings), self.machine.calendars, lambda: self.now
         )
         self.prices = {instrument.symbol: 100.0 for instrument in instruments}
         self.events = self.sent = self.odd = 0
-        restored = Restored(config.starting_cash, ts=self.now)
+        restored = Restored({"paper": config.starting_cash}, ts=self.now)
         self.broker.restore(restored)
         self.send(restored)
         for venue in {instrument.venue for instrument in instruments}:
@@ -158,6 +160,7 @@ class Week:
         match effect:
             case Record(fact=fact):
                 self.view.follow(fact)
+                self.causes.follow(fact)
             case CommitIntent(order=order):
                 yield IntentCommitted(order.client_order_id, ts=self.now)
             case SubmitOrder(order=order):

@@ -1,49 +1,50 @@
 """The console: draws the newest snapshot a few times a second and turns keys into commands."""
 
 import os
-from collections.abc import Callable
+from asyncio import to_thread
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
 from time import monotonic
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from textual import events
-from textual.app import App
+from textual.binding import Binding
 from textual.command import Provider
+from textual.filter import LineFilter
 from textual.timer import Timer
 
-from engine.core.events import (
-    Command,
-    ControlFeed,
-    SignOfLife,
-    ToggleStrategy,
-    TripKillSwitch,
-)
-from engine.core.model import OrderState
-from tui import commands, format, themes
+from engine.core.text import clean
+from engine.snapshot import LogLine
+from tui import commands, format, signs, themes
 from tui.client import Client
-from tui.commands import AUTHOR
 from tui.driver import ConsoleDriver
-from tui.frame import Frame, Heartbeat, KillRequest, ShowsFrame
-from tui.screens.desk import Desk
+from tui.frame import Frame, Heartbeat, ShowsFrame
+from tui.journey import RecordedJournals
+from tui.notices import Notice, Notices, desktop_sequence
+from tui.screens.panels import PanelScreen
+from tui.travelling import Travelling
 from tui.widgets.footer import key_names
-from tui.widgets.orders import Orders
-from tui.widgets.quotes import Quotes
-from tui.widgets.risk import Risk
-from tui.widgets.strategies import Strategies
+from tui.widgets.log import LEVELS
+from tui.widgets.table_keys import TableKeys
+
+if TYPE_CHECKING:
+    from engine.ops.settings import Settings
+    from tui.preferences import Preferences
 
 FPS = 4.0
+
+Ending = Literal["", "detach", "stop"]
+"""What the operator said that becomes of the engine; without a word it stops if it is owned."""
 
 PENDING_WRITES = 1
 """Writes that may wait for the terminal; with more the next frame is left out. Textual blocks its
 loop for good once thirty wait, which a terminal that nobody reads brings about in seconds."""
 
-ANSWER_DELAYS = (0.05, 0.1, 0.15)
-"""Seconds after a command at which the console looks for what came of it."""
+TOAST_S = 6.0
+"""Seconds that a toast is on the screen."""
 
-SIGN_OF_LIFE_S = 1.0
-"""Seconds between two signs of life, however many keys are pressed."""
-
-REPEAT_AFTER = 0.4
-"""Seconds before the same strategy is switched again: a held key is one switch."""
+_ASCII_LINES = signs.AsciiLines()
 
 
 def _palette() -> type[Provider]:
@@ -52,16 +53,14 @@ def _palette() -> type[Provider]:
     return Commands
 
 
-class Console(App[None], inherit_bindings=False):
+class Console(Travelling, inherit_bindings=False):
     """`client` is the engine and `clock` gives monotonic seconds; `ready` is called after the first
-    frame is on the screen: what is slow to start waits for it.
-
-    Dialogs are imported when they open, to keep them off the way to the first frame.
-    """
+    frame is on the screen: what is slow to start waits for it."""
 
     TITLE = "tradebot"
-    CSS_PATH = "console.tcss"
-    BINDINGS: ClassVar = commands.bindings("app", "always")
+    CSS_PATH: ClassVar = ["console.tcss", "screens/desk.tcss"]
+    DEFAULT_MODE = commands.FIRST_SCREEN
+    BINDINGS: ClassVar = commands.bindings("app", "past", "always")
     COMMANDS = {_palette}
 
     def __init__(
@@ -73,42 +72,104 @@ class Console(App[None], inherit_bindings=False):
         ready: Callable[[], object] | None = None,
     ) -> None:
         # Without colours Textual sends grey ones, unless the terminal's own are asked for.
-        super().__init__(
-            driver_class=ConsoleDriver, ansi_color=True if "NO_COLOR" in os.environ else None
-        )
-        self.client = client
-        self.clock = clock
-        self.frame = Frame(None, clock())
+        ansi_color = True if "NO_COLOR" in os.environ else None
+        super().__init__(client, clock, driver_class=ConsoleDriver, ansi_color=ansi_color)
         self.crash: Exception | None = None
         """What ended the console, if it did not end by itself."""
+        self.ending: Ending = ""
         self._fps = fps
         self._ticker: Timer | None = None
         self._started = ready
+        self.exports: Path | None = None
+        """The folder for tables that are saved, once it is known."""
+        self.reports: Path | None = None
+        """The folder in which reports of backtests are kept, once it is known."""
         self._heartbeat = Heartbeat(clock())
-        self._kill = KillRequest()
         self._dropped = 0
-        self._switched: dict[str, float] = {}
-        self._alive = -SIGN_OF_LIFE_S
+        self._notices = Notices()
+        self._notify_bell, self._notify_desktop = False, "off"
+        self.preferences: Preferences | None = None
+        """What is remembered; None before the settings say where."""
+        self.ascii = signs.is_ascii_only(os.environ)
+        """Whether all is drawn in ASCII."""
+        self._last_line: LogLine | None = None
+        for name in commands.SCREENS:
+            self.add_mode(name, partial(self._make, name))
         for theme in themes.THEMES:
             self.register_theme(theme)
         few_colours = self.no_color or self.console.color_system == "standard"
-        self.theme = themes.ANSI if few_colours else themes.NIGHT
-
-    def get_default_screen(self) -> Desk:
-        return Desk(self._take, self.size)
+        self.theme = themes.TERMINAL if few_colours else themes.DARK
 
     @property
-    def desk(self) -> Desk:
-        return cast("Desk", self.screen_stack[0])
+    def base(self) -> PanelScreen:
+        return cast("PanelScreen", self.screen_stack[0])
 
     @property
     def keys(self) -> dict[str, list[str]]:
-        """How the desk's keys are written, by the id of their action."""
-        return key_names(self.desk)
+        """How the screen's keys are written, by the id of their action."""
+        return key_names(self.base)
+
+    # --- how it looks ----------------------------------------------------------------------------
+
+    def configure(self, settings: "Settings", preferences: "Preferences") -> None:
+        """Be as the settings say, and else as it was left: both are known after the first frame."""
+        self.exports = settings.data_dir / "exports"
+        self.reports = settings.research_dir
+        self.journals = RecordedJournals(settings)
+        self.set_fps(float(settings.fps))
+        self._notify_bell = settings.notify_bell
+        self._notify_desktop = settings.notify_desktop
+        self.preferences = preferences
+        if preferences.problem:
+            self.base.say(preferences.problem, "warn")
+        few_colours = self.theme == themes.TERMINAL
+        remembered = "" if few_colours else preferences.chosen.theme
+        self.theme = settings.theme or (remembered if remembered in themes.NAMES else self.theme)
+        if settings.signs != "auto":
+            self.ascii = settings.signs == "ascii"
+            self.refresh_css(animate=False)
+        if not settings.model_fields_set and not preferences.chosen.guided:
+            self._guide()
+
+    def remember(self, **choices: object) -> None:
+        """Have `choices`, by the names of `tui.preferences.Choices`, at the next start too."""
+        if self.preferences is not None:
+            self.preferences.choose(self._forgets, **choices)
+
+    def _forgets(self, problem: str) -> None:
+        self.call_later(self.base.say, problem, "warn")
+
+    def _guide(self) -> None:
+        """The first steps, where nothing else is open; once."""
+        if len(self.screen_stack) > 1 or self.base.too_small:
+            return
+        from tui.dialogs.guide import GuideDialog
+
+        self.push_screen(GuideDialog(self.keys, self.frame, self.clock, self.send))
+        self.remember(guided=True)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return [*filters, _ASCII_LINES] if self.ascii else filters
+
+    def get_key_display(self, binding: Binding) -> str:
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.ascii else binding.key
+
+    def action_theme(self) -> None:
+        """Take the next colours."""
+        following = (themes.NAMES.index(self.theme) + 1) % len(themes.NAMES)
+        self.use_theme(themes.NAMES[following])
+
+    def use_theme(self, name: str) -> None:
+        self.theme = name
+        self.remember(theme=name)
+        self.base.say(f"colours: {format.words(name)}")
 
     # --- frames ----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        self._say_new_trouble(self._take())
         self.set_fps(self._fps)
         if self._started is not None:
             self.call_after_refresh(self._started)
@@ -127,20 +188,38 @@ class Console(App[None], inherit_bindings=False):
             self._dropped += 1
             return
         frame = self._take()
-        if frame.failure is not None and frame.snapshot is None:
+        if frame.engine.failure is not None and frame.engine.snapshot is None:
             self.exit()
             return
+        for note in self.client.notes():
+            self.base.say(note, "warn")
         with self.batch_update():
+            self._say_new_trouble(frame.engine)
             for screen in self.screen_stack:
                 if isinstance(screen, ShowsFrame):
                     screen.show(frame)
+        if (notice := self._notices.see(frame.engine)) is not None:
+            self._tell(notice)
+
+    def _tell(self, notice: Notice) -> None:
+        """On the screen, and by the terminal's own means where that is wanted."""
+        if notice.told:
+            severity = "error" if notice.is_bad else "information"
+            text = "\n".join(notice.told)
+            self.notify(text, severity=severity, timeout=TOAST_S, markup=False)
+        sequence = "\a" if self._notify_bell else ""
+        if self._notify_desktop != "off":
+            text = signs.to_ascii(notice.text) if self.ascii else notice.text
+            sequence += desktop_sequence(self._notify_desktop, text)
+        if sequence and self._driver is not None:
+            self._driver.write(sequence)
 
     def _take(self) -> Frame:
         """The newest frame; every part of the console that asks for one gets this."""
         snapshot, now = self.client.latest(), self.clock()
         if snapshot is not None:
             self._kill.see(snapshot.kill, now)
-        self.frame = Frame(
+        engine = Frame(
             snapshot=snapshot,
             now=now,
             silence=self._heartbeat.silence(snapshot, now),
@@ -148,206 +227,117 @@ class Console(App[None], inherit_bindings=False):
             dropped=self._dropped,
             kill_wait=self._kill.waited(now),
             kill_delay=self._kill.delay,
+            owned=self.client.owned(),
+            standing=self.client.standing(),
         )
+        self.frame = self.look(engine)
         return self.frame
+
+    def _say_new_trouble(self, frame: Frame) -> None:
+        """A new warning or error of the log is shown at the bottom, wherever the log panel is."""
+        log = frame.snapshot.log if frame.snapshot else ()
+        known, self._last_line = self._last_line, log[-1] if log else None
+        if known is None:
+            return
+        for line in reversed(log):
+            if line is known:
+                return
+            if line.level != "info":
+                _, _, style = LEVELS.get(line.level, ("", "", "warn"))
+                self.base.say(line.text, style)
+                return
 
     def _terminal_is_behind(self) -> bool:
         """Do writes wait for the terminal? Read from Textual's writer thread, which is private."""
         writer = getattr(self._driver, "_writer_thread", None)
         return writer is not None and writer._queue.qsize() > PENDING_WRITES
 
-    # --- commands to the engine ------------------------------------------------------------------
-
-    async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key):
-            self._show_life()
-        await super().on_event(event)
-
-    def _show_life(self) -> None:
-        """Any key says that somebody is there, where the engine wants to know."""
-        snapshot, now = self.frame.snapshot, self.clock()
-        wanted = snapshot is not None and snapshot.dead_man is not None
-        if wanted and now - self._alive >= SIGN_OF_LIFE_S:
-            self._alive = now
-            self.client.send(SignOfLife(author=AUTHOR))
-
-    def send(self, command: Command, said: str) -> None:
-        """Hand `command` to the engine and say so; what comes of it is in the snapshots."""
-        if self.frame.failure is not None:
-            self.desk.say("not sent: the engine has ended", "alarm")
-            return
-        if isinstance(command, TripKillSwitch):
-            self._kill.press(self.clock())
-        self.client.send(command)
-        self.desk.say(said)
-        self._look_soon()
-
-    def kill(self) -> None:
-        """Asks nothing, works everywhere and may be called at any time, on any thread."""
-        if self._kill.press(self.clock()):
-            self.client.send(TripKillSwitch(source="console", reason="kill key", author=AUTHOR))
-
-    def action_kill(self) -> None:
-        self.kill()  # in a terminal the driver did it already
-        if self._kill.waited(self.clock()) is not None:
-            self._look_soon()
-        self.tick()
-
-    def _look_soon(self) -> None:
-        """The engine answers faster than the frames follow each other."""
-        for delay in ANSWER_DELAYS:
-            self.set_timer(delay, self.tick)
-
-    def toggle(self, strategy: str, enabled: bool) -> None:
-        """Switch a strategy. Only switching on in a live account asks."""
-        now = self.clock()
-        if now - self._switched.get(strategy, -REPEAT_AFTER) < REPEAT_AFTER:
-            return
-        self._switched[strategy] = now
-        if enabled and self.frame.live:
-            from tui.screens.safety import StrategyOnDialog
-
-            self.push_screen(StrategyOnDialog(strategy, self.frame, self.clock, self.send))
-            return
-        command = ToggleStrategy(strategy=strategy, enabled=enabled, author=AUTHOR)
-        self.send(command, f"{strategy} {'on' if enabled else 'off'}: sent to the engine")
-
-    def on_strategies_switched(self, message: Strategies.Switched) -> None:
-        row = message.row
-        if not self._refused("toggle"):
-            self.toggle(row.name, row.state in ("off", "failed"))
-
-    def on_orders_cancel_asked(self, message: Orders.CancelAsked) -> None:
-        order = message.order
-        if self._refused("cancel"):
-            return
-        if order.is_final:
-            self.desk.say(f"{order.client_order_id} is {format.words(order.state)} already", "warn")
-            return
-        from tui.screens.orders import CancelDialog
-
-        self.push_screen(CancelDialog(order, self.frame, self.clock, self.send))
-
-    def on_orders_doubt_asked(self, message: Orders.DoubtAsked) -> None:
-        order = message.order
-        if self._refused("doubt"):
-            return
-        if order.state is not OrderState.IN_DOUBT:
-            self.desk.say(f"{order.client_order_id} is not in doubt", "warn")
-            return
-        from tui.screens.orders import DoubtDialog
-
-        self.push_screen(DoubtDialog(order, self.frame, self.clock, self.send))
-
-    def on_risk_change_asked(self, message: Risk.ChangeAsked) -> None:
-        row = message.row
-        if self._refused("limit"):
-            return
-        if not row.setting:
-            self.desk.say(f"{format.words(row.name)} cannot be changed while it runs", "warn")
-            return
-        from tui.screens.limits import LimitDialog
-
-        self.push_screen(LimitDialog(row, self.frame, self.clock, self.send))
-
-    def on_quotes_resume_asked(self, message: Quotes.ResumeAsked) -> None:
-        snapshot = self.frame.snapshot
-        if self._refused("resume") or snapshot is None:
-            return
-        found = [row for row in snapshot.paused if row.symbol == message.symbol]
-        if not found:
-            self.desk.say(f"{message.symbol} is not paused", "warn")
-            return
-        from tui.screens.resume import ResumeDialog
-
-        self.push_screen(ResumeDialog(found[0], self.frame, self.clock, self.send))
-
-    def action_pause(self) -> None:
-        snapshot = self.frame.snapshot
-        if self._refused("pause") or snapshot is None:
-            return
-        action = "resume" if snapshot.feed.status == "paused" else "pause"
-        speed = snapshot.feed.speed
-        self.send(ControlFeed(action=action, speed=speed, author=AUTHOR), f"{action}: sent")
-
-    def action_faster(self) -> None:
-        self._change_speed("faster", 1)
-
-    def action_slower(self) -> None:
-        self._change_speed("slower", -1)
-
-    def _change_speed(self, id: str, step: int) -> None:
-        snapshot = self.frame.snapshot
-        if self._refused(id) or snapshot is None:
-            return
-        speed = commands.next_speed(snapshot.feed.speed, step)
-        self.send(
-            ControlFeed(action="speed", speed=speed, author=AUTHOR),
-            f"replay at {format.speed(speed)}: sent",
-        )
-
-    def _refused(self, id: str) -> bool:
-        """Say why the action can do nothing now, if so. What cannot be seen cannot be steered."""
-        if self.desk.too_small:
-            return True
-        reason = commands.refusal(commands.BY_ID[id], self.frame.snapshot, self.desk.panel)
-        if reason:
-            self.desk.say(reason, "warn")
-        return bool(reason)
-
     # --- screens ---------------------------------------------------------------------------------
 
+    def _make(self, name: str) -> PanelScreen:
+        """The screen `name`; its module is imported now."""
+        module, _, kind = commands.SCREENS[name].kind.rpartition(".")
+        return getattr(import_module(module), kind)(name, self._take, self.size)
+
+    def action_screen(self, name: str) -> None:
+        """Go to the screen `name`."""
+        if not self.base.too_small:
+            symbol = self.base.about()
+            self.switch_mode(name)
+            self.base.look_at(symbol)
+
     def action_panel(self, name: str) -> None:
-        self.desk.go_to(name)
+        """Go to the panel `name`: of this screen, else of the first, which has all."""
+        if not self.base.has_panel(name):
+            self.action_screen(commands.FIRST_SCREEN)
+        self.base.go_to(name)
 
-    def action_rearm(self) -> None:
-        if self._refused("rearm"):
+    async def perform(self, action: commands.Action) -> None:
+        """Do what the key of `action` would do where one is, or say why not."""
+        if reason := commands.refusal(action, self.frame.snapshot, self.base.panel):
+            self.base.say(reason, "warn")
             return
-        from tui.screens.safety import RearmDialog, RearmPartDialog
+        places = {"app": self, "always": self, "screen": self.base}
+        await self.run_action(
+            action.call or action.id, places.get(action.scope, self.base.focused or self)
+        )
 
-        snapshot = self.frame.snapshot
-        killed = snapshot is not None and snapshot.kill.tripped
-        dialog = RearmDialog if killed else RearmPartDialog
-        self.push_screen(dialog(self.frame, self.clock, self.send))
+    def on_table_keys_detail_asked(self, message: TableKeys.DetailAsked) -> None:
+        from tui.dialogs.detail import DetailDialog
 
-    def action_kill_choices(self) -> None:
-        if self.desk.too_small:
+        self.push_screen(
+            DetailDialog(
+                message.title, message.row, message.find, self.frame, self.clock, self.send
+            )
+        )
+
+    async def on_table_keys_export_asked(self, message: TableKeys.ExportAsked) -> None:
+        folder, snapshot = self.exports, self.frame.engine.snapshot
+        if folder is None or snapshot is None:
+            self.base.say("not exported: the engine is still starting", "warn")
             return
-        from tui.screens.kill import KillDialog
+        self.run_worker(self._export(folder, message, snapshot.wall_ts))
 
-        self.push_screen(KillDialog(self.frame, self.clock, self.send))
+    async def _export(self, folder: Path, asked: TableKeys.ExportAsked, wall_ts: int) -> None:
+        from tui.export import write_csv
 
-    def action_breaker(self) -> None:
-        if self._refused("breaker"):
-            return
-        from tui.screens.safety import BreakerDialog
-
-        self.push_screen(BreakerDialog(self.frame, self.clock, self.send))
-
-    def action_mode(self) -> None:
-        if self._refused("mode"):
-            return
-        from tui.screens.live import ModeDialog
-
-        self.push_screen(ModeDialog(self.frame, self.clock, self.send))
+        try:
+            path = await to_thread(write_csv, folder, asked.name, wall_ts, asked.rows)
+        except OSError as error:
+            self.base.say(f"not exported: {error.strerror}: {clean(str(error.filename))}", "alarm")
+        else:
+            self.base.say(f"{format.plural(len(asked.rows), 'row')} written to {clean(str(path))}")
 
     def action_help(self) -> None:
-        from tui.screens.help import HelpDialog
+        from tui.dialogs.help import HelpDialog
 
-        self.push_screen(HelpDialog(self.desk.panel, self.keys, self.frame, self.clock, self.send))
+        self.push_screen(HelpDialog(self.base.panel, self.keys, self.frame, self.clock, self.send))
 
     def action_ask_quit(self) -> None:
-        if self.frame.failure is not None:
+        if self.frame.engine.failure is not None:
             self.exit()
             return
-        from tui.screens.quit import QuitDialog
+        if self._refused("quit"):
+            return
+        from tui.dialogs.quit import QuitDialog
 
         self.push_screen(QuitDialog(self.frame, self.clock, self.send))
 
     def action_say_quit(self) -> None:
-        self.desk.say(f"ctrl+c does not quit: {self.keys['quit'][0]} does, after asking")
+        self.base.say(f"ctrl+c does not quit: {self.keys['quit'][0]} does, after asking")
 
     # --- the end ---------------------------------------------------------------------------------
+
+    def action_detach(self) -> None:
+        """End the console alone."""
+        if self.frame.snapshot is None:
+            self.base.say("the engine is still starting", "warn")
+        else:
+            self.end("detach")
+
+    def end(self, ending: Ending) -> None:
+        self.ending = ending
+        self.exit()
 
     def _handle_exception(self, error: Exception) -> None:
         """Textual's own prints a traceback with local variables, which may hold secrets; here the

@@ -6,8 +6,40 @@ from textual.binding import Binding, BindingType
 
 from engine.snapshot import Snapshot
 
-PANELS = ("quotes", "signals", "orders", "positions", "risk", "strategies", "log")
-"""The panels in the order of their digits."""
+
+class Place(NamedTuple):
+    """A screen: its key, what it shows, and the class that draws it, by its dotted name: it is
+    imported when the screen is first opened."""
+
+    key: str
+    title: str
+    kind: str
+
+
+SCREENS = {
+    "desk": Place("1", "all panels", "tui.screens.desk.Desk"),
+    "orders": Place("2", "all orders, and their history", "tui.screens.orders.OrdersScreen"),
+    "positions": Place(
+        "3", "positions, equity curve, P&L by strategy", "tui.screens.positions.PositionsScreen"
+    ),
+    "strategies": Place(
+        "4", "parameters, state, signals of each", "tui.screens.strategies.StrategiesScreen"
+    ),
+    "risk": Place("5", "every limit, what blocked what, switches", "tui.screens.risk.RiskScreen"),
+    "market": Place("6", "one symbol: bars, quote, orders", "tui.screens.market.Market"),
+    "research": Place("7", "backtests and their reports", "tui.screens.research.Research"),
+    "journal": Place("8", "sessions of the past, to go through", "tui.screens.journal.Journal"),
+    "logs": Place("9", "all lines of the log", "tui.screens.logs.Logs"),
+    "health": Place("0", "brokers, feed, engine, database", "tui.screens.health.HealthScreen"),
+}
+"""The screens by name, in the order of their keys."""
+
+FIRST_SCREEN = "desk"
+
+ASKED_WHY = ("signals", "orders", "positions")
+"""The panels whose rows have a chain of causes."""
+
+NOT_LIVE = "this is the past, nothing can be sent from here: esc goes back to live"
 
 AUTHOR = "console"
 """Who the engine is told that a command is from."""
@@ -18,8 +50,10 @@ SPEEDS = (1.0, 10.0, 60.0, 0.0)
 
 class Action(NamedTuple):
     """`call` is Textual's action, the `id` where it is empty. `scope` is where the keys work: `app`
-    on the desk, `always` over dialogs and inputs too, else the panel of that name. `label` is the
-    word in the footer, those of a high `rank` are left out first; without one it is not there."""
+    and `screen` on every screen, `table` in every table, `always` over dialogs and inputs too,
+    `past` before all others while a session of the past is shown, else the panel of that name.
+    `label` is the word in the footer, those of a high `rank` are left out first; without one it is
+    not there."""
 
     id: str
     keys: str
@@ -54,15 +88,41 @@ ACTIONS = (
     Action(
         "doubt",
         "enter",
-        "Ask after the selected order in doubt, or mark it by hand",
+        "An order in doubt: ask after it, or mark it by hand; of others all fields",
         "Safety",
-        "in doubt",
+        "open",
         1,
         scope="orders",
+        call="open",
     ),
-    Action("limit", "enter", "Change the selected limit", "Safety", "change", 1, scope="risk"),
     Action(
-        "resume", "enter", "Trade the selected symbol again", "Safety", "resume", 1, scope="quotes"
+        "part",
+        "f",
+        "All orders, or the open, doubtful, filled or unfilled alone",
+        "Safety",
+        "part",
+        6,
+        scope="orders",
+    ),
+    Action(
+        "limit",
+        "enter",
+        "Change the selected limit; of one that cannot be changed all fields",
+        "Safety",
+        "change",
+        1,
+        scope="risk",
+        call="open",
+    ),
+    Action(
+        "resume",
+        "enter",
+        "Trade the selected symbol again where it is paused; else all fields",
+        "Safety",
+        "open",
+        1,
+        scope="quotes",
+        call="open",
     ),
     Action(
         "toggle",
@@ -83,24 +143,124 @@ ACTIONS = (
         5,
         call="panel('strategies')",
     ),
+    Action(
+        "level", "l", "All lines, warnings and errors, or errors alone", "Log", "level", 6, "log"
+    ),
+    Action(
+        "follow",
+        "f",
+        "Stop at the lines that are there, or follow new ones",
+        "Log",
+        "follow",
+        5,
+        "log",
+    ),
+    Action(
+        "why", "w", "Why: what led to the selected order, position or signal", "Console", "why", 2
+    ),
+    Action(
+        "nearer", "left_curly_bracket", "Fewer bars, each larger", "Chart", "nearer", 3, "market"
+    ),
+    Action(
+        "farther",
+        "right_curly_bracket",
+        "More bars, each smaller",
+        "Chart",
+        "farther",
+        3,
+        "market",
+    ),
+    Action("backtest", "n", "Start a backtest", "Research", "new", 1, "research"),
+    Action("compare", "v", "Compare others with this report", "Research", "compare", 2, "research"),
+    Action("stop-run", "x", "Cancel the backtest", "Research", "cancel", 2, "research", "stop_run"),
+    Action(
+        "travel",
+        "enter",
+        "Look at the selected session as it was, at any moment of it",
+        "The past",
+        "open",
+        1,
+        scope="journal",
+        call="open",
+    ),
+    *(
+        Action(f"past-{id}", keys, title, "The past", label, rank, "past", f"past_{call}")
+        for id, keys, title, label, rank, call in (
+            ("leave", "escape", "Go back to live", "back to live", 0, "leave"),
+            ("before", "left_square_bracket", "Go to the event before", "before", 1, "step(-1)"),
+            ("next", "right_square_bracket", "Go to the next event", "next", 1, "step(1)"),
+            ("play", "space", "Play the past, or stop it", "play", 2, "play"),
+            ("go", "g", "Go to an event or a time", "go to", 2, "go"),
+            (
+                "line-before",
+                "left_curly_bracket",
+                "Go to the line of the log before",
+                "",
+                0,
+                "leap(-1)",
+            ),
+            (
+                "line-next",
+                "right_curly_bracket",
+                "Go to the next line of the log",
+                "",
+                0,
+                "leap(1)",
+            ),
+            ("slower", "minus", "Play the past slower", "slower", 4, "speed(-1)"),
+            ("faster", "plus,equals_sign", "Play the past faster", "faster", 4, "speed(1)"),
+        )
+    ),
     Action("pause", "p", "Pause or resume the replay", "Replay", "pause", 6),
     Action("slower", "minus", "Slow the replay down", "Replay", "slower", 8),
     Action("faster", "plus,equals_sign", "Speed the replay up", "Replay", "faster", 7),
     *(
-        Action(f"panel-{number}", str(number), f"Go to {name}", "Panels", call=f"panel('{name}')")
-        for number, name in enumerate(PANELS, 1)
+        Action(
+            f"screen-{name}",
+            place.key,
+            f"Go to the {name} screen: {place.title}",
+            "Screens",
+            call=f"screen('{name}')",
+        )
+        for name, place in SCREENS.items()
     ),
-    Action("next-panel", "tab", "Go to the next panel", "Panels", scope="desk", call="step(1)"),
+    Action("next-panel", "tab,right", "Go to the next panel", "Panels", "", 0, "screen", "step(1)"),
     Action(
         "previous-panel",
-        "shift+tab",
+        "shift+tab,left",
         "Go to the panel before",
         "Panels",
-        scope="desk",
+        scope="screen",
         call="step(-1)",
     ),
+    Action(
+        "zoom",
+        "z",
+        "Make the panel the whole screen, or all as it was",
+        "Panels",
+        "zoom",
+        7,
+        "screen",
+    ),
+    Action("back", "escape", "Go back", "Panels", scope="screen"),
+    *(
+        Action(id, keys, title, "Table", label, 6, scope="table", call=call)
+        for id, keys, title, label, call in (
+            ("filter", "slash", "Show the rows that have all words typed", "filter", ""),
+            ("clear", "escape", "Show all rows again", "", ""),
+            ("open", "enter", "Show all fields of the selected row", "open", ""),
+            ("copy", "y", "Copy the selected row", "", ""),
+            ("export", "e", "Save the rows as a CSV file in DATA_DIR/exports", "", ""),
+            ("sort-next", "greater_than_sign", "Sort by the next column", "", "sort(1)"),
+            ("sort-before", "less_than_sign", "Sort by the column before", "", "sort(-1)"),
+            ("reverse", "r", "Sort the other way round", "", ""),
+        )
+    ),
     Action("palette", "ctrl+p", "All commands", "Console", "commands", 3, call="command_palette"),
+    Action("theme", "T", "Change the colours", "Console"),
     Action("help", "question_mark,f1", "Help: keys and signs", "Console", "help", 2),
+    Action("command", "c", "Take the command; keep it where another console asks", "Console"),
+    Action("detach", "d", "Detach: the engine goes on without a console", "Console"),
     Action("quit", "q,ctrl+q", "Quit", "Console", "quit", 2, call="ask_quit"),
     Action("no-quit", "ctrl+c", "Say how to quit", "Console", call="say_quit"),
 )
@@ -116,7 +276,7 @@ def bindings(*scopes: str) -> list[BindingType]:
             action.call or action.id,
             action.title,
             show=False,
-            priority=action.scope == "always",
+            priority=action.scope in ("past", "always"),
             id=action.id,
         )
         for action in ACTIONS
@@ -124,10 +284,20 @@ def bindings(*scopes: str) -> list[BindingType]:
     ]
 
 
+def is_of_panel(action: Action) -> bool:
+    """Whether the action is one panel's alone."""
+    return action.scope not in ("app", "screen", "past", "always", "table")
+
+
 def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
     """Why `action` can do nothing now, `panel` being the one in focus; empty where it can."""
-    if action.scope in PANELS and action.scope != panel:
-        return f"first go to the {action.scope} panel ({PANELS.index(action.scope) + 1})"
+    if is_of_panel(action) and action.scope != panel:
+        place = SCREENS.get(action.scope, SCREENS[FIRST_SCREEN])
+        return f"first go to the {action.scope} panel ({place.key})"
+    if action.id == "why" and panel not in ASKED_WHY:
+        return f"select a row of {', '.join(ASKED_WHY)} first"
+    if snapshot is not None and snapshot.is_past and action.id in _NEED_NOW:
+        return NOT_LIVE
     if action.id not in _NEED_ENGINE:
         return ""
     if snapshot is None:
@@ -136,8 +306,6 @@ def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
         return "the kill switch is ready: there is nothing to re-arm"
     if action.id == "breaker" and not snapshot.breaker.tripped:
         return "the circuit breaker is ready: there is nothing to reset"
-    if action.id == "resume" and not snapshot.paused:
-        return "no symbol is paused"
     if action.group == "Replay":
         if not snapshot.feed.recorded:
             return "only a replay of recorded data can be paused or sped up"
@@ -158,10 +326,14 @@ _NEED_ENGINE = {
     "doubt",
     "limit",
     "resume",
+    "why",
     "pause",
     "slower",
     "faster",
 }
+
+
+_NEED_NOW = {*_NEED_ENGINE, "kill-choices", "quit"}
 
 
 def label(action: Action, snapshot: Snapshot | None) -> str:

@@ -1,5 +1,7 @@
 """Values to text. Pure; what is not known is a dash, never 0."""
 
+from collections import Counter
+from collections.abc import Collection
 from decimal import Decimal
 from math import isfinite
 
@@ -79,20 +81,34 @@ def arrow(text: str) -> str:
 
 
 def used_of(used: float | None, limit: float, unit: str) -> str:
-    """A limit and how much of it is used, in its unit: `$`, `%` or a count."""
+    """A limit and how much of it is used, in its unit: `$` or another currency, `%` or a count."""
     sign = unit if unit == "$" else ""
+    name = f" {unit}" if unit.isupper() else ""
     known = used is not None and isfinite(used)
     places = 1 if unit == "%" else _places(used if known else None, limit, unit)
     head = f"{sign}{number(used, places)}" if known else DASH
     tail = f"{sign}{number(limit, places)}{'%' if unit == '%' else ''}" if isfinite(limit) else DASH
-    return f"{head}/{tail}"
+    return f"{head}/{tail}{name}"
 
 
 def _places(used: float | None, limit: float, unit: str) -> int:
     """Cents only where they matter."""
-    if unit == "$":
+    if unit == "$" or unit.isupper():
         return 2 if limit < 100 else 0
     return 0 if all(float(n).is_integer() for n in (limit, used or 0)) else 2
+
+
+def headroom(used: float | None, limit: float, unit: str, *, least: bool = False) -> str:
+    """What is left of a limit, in its unit; below zero where more than all is used. Where it is the
+    `least` that has to be there, how much more than that is."""
+    if used is None or not isfinite(used) or not isfinite(limit):
+        return DASH
+    left = used - limit if least else limit - used
+    places = 1 if unit == "%" else _places(used, limit, unit)
+    text = number(left, places)
+    if unit == "$":
+        return f"-${text[1:]}" if text.startswith("-") else f"${text}"
+    return f"{text} {unit}" if unit.isupper() else f"{text}{unit}" if unit == "%" else text
 
 
 def used_share(used: float | None, limit: float, *, least: bool = False) -> float | None:
@@ -143,9 +159,35 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
 
 
+def delay(nanos: int) -> str:
+    """How long after something else, in a unit in which it is small."""
+    if nanos < NANOS:
+        return f"+{nanos / 1e6:.3g} ms"
+    if nanos < 60 * NANOS:
+        return f"+{nanos / NANOS:.3g} s"
+    return f"+{age(nanos)}"
+
+
+def figure(value: Number | None, digits: int = 10) -> str:
+    """A number of any size without trailing zeros, in so many significant digits."""
+    if value is None or not isfinite(value):
+        return "unknown"
+    return f"{Decimal(f'{value:.{digits}g}').normalize():,f}"
+
+
+def clock_ms(ts: int) -> str:
+    """The time of day, UTC, to the millisecond."""
+    return f"{utc(ts):%H:%M:%S.%f}"[:-3]
+
+
 def clock(ts: int) -> str:
     """The time of day, UTC."""
     return f"{utc(ts):%H:%M:%S}" if ts else DASH
+
+
+def day_and_clock(ts: int) -> str:
+    """The month, the day and the time of day, UTC."""
+    return f"{utc(ts):%m-%d %H:%M:%S}" if ts else DASH
 
 
 def date_and_clock(ts: int) -> str:
@@ -182,5 +224,16 @@ def cut(text: str, room: int) -> str:
     return f"{set_cell_size(text, room - 1)}…" if room > 0 else ""
 
 
+def first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def short_names(symbols: Collection[str]) -> dict[str, str]:
+    """Each symbol without its venue (alpaca:AAPL is AAPL), where no other has the same name."""
+    bare = {symbol: symbol.partition(":")[2] or symbol for symbol in symbols}
+    number = Counter(bare.values())
+    return {symbol: name if number[name] == 1 else symbol for symbol, name in bare.items()}

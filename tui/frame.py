@@ -5,6 +5,7 @@ Everything here is pure; `now` is a monotonic clock in seconds that the app is g
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from engine.control.standing import Standing
 from engine.core.model import Instrument, KillAction, Mode
 from engine.snapshot import KilledPartRow, KillStatus, Snapshot
 from tui import format
@@ -70,10 +71,25 @@ class KillRequest:
         return now - self._asked if self._asked is not None and self.delay is None else None
 
 
+class Past(NamedTuple):
+    """What marks a frame of the past: the `session`, that it is after the first `number` of its
+    `total` events, how it moves (`pace`), what is to be known of its journal, and the frame of the
+    `engine` that runs meanwhile."""
+
+    session: str
+    number: int
+    total: int
+    pace: str
+    note: str
+    engine: "Frame"
+
+
 class Frame(NamedTuple):
     """`silence` is seconds since the engine was heard of; `kill_wait` seconds since a kill was
     asked for and not yet acknowledged; `kill_delay` how long its acknowledgement took; `dropped`
-    frames were skipped because the terminal did not keep up."""
+    frames were skipped because the terminal did not keep up. The engine is `owned` where this
+    console started it; `standing` says who commands it. One with a
+    `past` shows a session of then: nothing of it is now."""
 
     snapshot: Snapshot | None
     now: float
@@ -82,6 +98,14 @@ class Frame(NamedTuple):
     dropped: int = 0
     kill_wait: float | None = None
     kill_delay: float | None = None
+    owned: bool = True
+    standing: Standing = Standing(mine=True)
+    past: Past | None = None
+
+    @property
+    def engine(self) -> "Frame":
+        """The frame of the engine that runs, whatever this one is of."""
+        return self.past.engine if self.past is not None else self
 
     @property
     def lost(self) -> bool:
@@ -91,14 +115,27 @@ class Frame(NamedTuple):
         )
 
     @property
+    def read_only(self) -> bool:
+        """Whether this console is attached, and not in command."""
+        return bool(self.standing.consoles) and not self.standing.mine
+
+    @property
     def instruments(self) -> dict[str, Instrument]:
         """The instruments that are quoted, by symbol: they say how prices are written."""
         rows = self.snapshot.quotes if self.snapshot else ()
         return {row.instrument.symbol: row.instrument for row in rows}
 
     @property
+    def names(self) -> dict[str, str]:
+        """What each quoted symbol is called on the screen."""
+        rows = self.snapshot.quotes if self.snapshot else ()
+        return format.short_names([row.instrument.symbol for row in rows])
+
+    @property
     def live(self) -> bool:
-        return self.snapshot is not None and self.snapshot.mode is Mode.LIVE
+        """Whether real money is traded with here and now."""
+        mode = self.snapshot.mode if self.snapshot is not None else None
+        return self.past is None and mode is Mode.LIVE
 
     @property
     def live_confirmed(self) -> bool:
@@ -142,7 +179,8 @@ def kill_story(frame: Frame) -> str:
         waited = format.seconds(frame.kill_wait)
         if frame.kill_wait < UNANSWERED_AFTER:
             return f"KILL REQUESTED {waited} ago, not acknowledged yet"
-        process = f", or kill -9 {frame.snapshot.health.pid}" if frame.snapshot else ""
+        health = frame.snapshot.health if frame.snapshot else None
+        process = f", or kill -9 {health.pid}" if health else ""
         return f"KILL REQUESTED {waited} ago, NO ANSWER: touch DATA_DIR/.kill_switch{process}"
     if frame.snapshot is None or not frame.snapshot.kill.tripped:
         return ""
@@ -182,6 +220,24 @@ def _part_story(row: KilledPartRow) -> str:
     return f"KILLED {killed.part} by {killed.source}{because} · {done} (R re-arms)"
 
 
+def read_only_words(standing: Standing) -> str:
+    """Who is in command instead of this console, and what to press."""
+    if not standing.holder:
+        return "READ-ONLY: no console is in command (c takes it)"
+    return f"READ-ONLY: {standing.holder} is in command (c asks for it)"
+
+
+def _command_words(frame: Frame) -> list[tuple[str, str]]:
+    """What there is to do about the command."""
+    standing = frame.standing
+    if frame.read_only:
+        return [(read_only_words(standing), "caution")]
+    if standing.mine and standing.asks:
+        passes = format.seconds(standing.passes_in)
+        return [(f"{standing.asks} gets the command in {passes} (c keeps it)", "caution")]
+    return []
+
+
 def alerts(frame: Frame) -> list[tuple[str, str]]:
     """What the operator must know before all else, worst first, each with its style."""
     found: list[tuple[str, str]] = []
@@ -197,6 +253,8 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     snapshot = frame.snapshot
     if snapshot is None:
         return found
+    if frame.standing.mine:  # who asks waits for an answer; that one only looks on is no news
+        found += _command_words(frame)
     found += _switches(frame, snapshot)
     found += [(_part_story(row), "alarm") for row in snapshot.killed_parts]
     if not snapshot.store.available:
@@ -208,6 +266,9 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     ]
     if snapshot.feed.status == "disconnected":
         found.append((f"FEED DOWN {snapshot.feed.name}: {snapshot.feed.note}", "alarm"))
+    if snapshot.feed.status == "behind":
+        left_out = f" ({snapshot.health.conflated:,} left out)" if snapshot.health else ""
+        found.append((f"FEED BEHIND {snapshot.feed.note}{left_out}", "caution"))
     if snapshot.feed.status == "degraded":
         found.append((f"FEED PARTLY DOWN {snapshot.feed.name}: {snapshot.feed.note}", "caution"))
     if snapshot.quotes and all(row.stale for row in snapshot.quotes):
@@ -215,6 +276,8 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     if snapshot.paused:
         symbols = ", ".join(row.symbol for row in snapshot.paused)
         found.append((f"PAUSED {symbols}: no entry is made", "caution"))
+    if not frame.standing.mine:
+        found += _command_words(frame)
     return found
 
 

@@ -1,8 +1,8 @@
-"""The command `tradebot-tui`: starts console and engine, and ends both in order.
+"""The command `tradebot-tui`: a console on the engine that runs, or on one that it starts.
 
-The console may hang on a terminal that nobody reads, lose it, or crash; the engine runs on a thread
-of its own. So this supervisor owns both: it takes the signals, stops the engine first, then the
-console, and ends the process by force where that hangs.
+The console may hang on a terminal that nobody reads, lose it, or crash; the engine is a process of
+its own (`tui.attached`). This supervisor takes the signals, stops the engine or lets it go on, ends
+the console, and ends the process by force where that hangs.
 """
 
 import gc
@@ -23,7 +23,7 @@ from engine import __version__
 from engine.core.events import TripKillSwitch
 from engine.core.text import clean
 from engine.ops import signals
-from tui.embedded import EmbeddedEngine
+from tui.attached import AttachedEngine
 
 if TYPE_CHECKING:
     from engine.ops.settings import Settings
@@ -42,10 +42,15 @@ RESTORE_MS = 300
 KILL_S = 10.0
 """Seconds for the cancels where a lost terminal trips the kill switch."""
 
-USAGE = """usage: tradebot-tui [--version] [--help]
+READ_ONLY = "--read-only"
+USAGE = """usage: tradebot-tui [--read-only] [--version] [--help]
 
-The operator's console of tradebot. Its settings come from the environment and from .env;
-`tradebot settings` prints them."""
+The operator's console of tradebot: of the engine that runs with these settings, or else of one that
+it starts. With --read-only it looks on, and can only stop. Its settings come from the environment
+and from .env; `tradebot settings` prints them."""
+
+GOES_ON = """the engine (pid {pid}) goes on without this console
+tradebot-tui attaches to it again, tradebot status shows it, tradebot kill stops its trading"""
 
 # What Textual's driver switched on: keyboard protocol, alternate screen, mouse, paste, focus, and
 # what it switched off: cursor and line wrap.
@@ -57,7 +62,7 @@ RESTORE = (
 
 def main() -> int:
     """The exit status: 0, 1 after a failure, 2 where it cannot start, 128 + n after signal n."""
-    arguments = sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != READ_ONLY]
     if arguments:
         known = {"--version": f"tradebot-tui {__version__}", "--help": USAGE, "-h": USAGE}
         text = known.get(arguments[0])
@@ -70,7 +75,7 @@ def main() -> int:
     # To look for garbage while modules are loaded takes a tenth of the time to the first frame.
     gc.disable()
     logging.lastResort = None
-    return Supervisor().run()
+    return Supervisor(read_only=READ_ONLY in sys.argv[1:]).run()
 
 
 def terminal_problem(environment: Mapping[str, str]) -> str:
@@ -107,16 +112,18 @@ def prepare_environment() -> None:
 
 
 class Supervisor:
-    """Owns console and engine from the start to the end of the process."""
+    """Owns the console, and the way to the engine, from the start to the end of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, read_only: bool = False) -> None:
         from tui.app import Console
 
-        self.engine = EmbeddedEngine(self._settings_are_known)
+        self.engine = AttachedEngine(self._settings_are_known, read_only=read_only)
         self.console = Console(self.engine, ready=self._first_frame_is_there)
         self._attributes = termios.tcgetattr(STANDARD[0])
         self._status = 0
+        self._left_running = False
         self._ending = threading.Lock()
+        self._parted = threading.Event()
         self._console_ended = threading.Event()
 
     def run(self) -> int:
@@ -131,26 +138,45 @@ class Supervisor:
         try:
             self.console.run()
         except Exception as error:
-            # The engine's thread would go on without anyone to see it.
             self.console.crash = self.console.crash or error
         self._console_ended.set()
-        stopped = self.engine.stop(ENGINE_STOP_S)
+        if self._ending.acquire(blocking=False):
+            self._part(stops=self._stops())
+        else:
+            self._parted.wait()
         self._tell()
-        if not stopped:
-            _say("tradebot-tui: the engine did not stop in time and was ended", sys.stderr)
-            os._exit(self._status or CRASHED)
         return self._status
 
+    def _stops(self) -> bool:
+        """Whether the engine stops with the console, which has ended by itself."""
+        if self.console.crash is not None:
+            return False
+        return self.console.ending == "stop" or (
+            self.console.ending != "detach" and self.engine.owned()
+        )
+
+    def _part(self, stops: bool) -> None:
+        """Have the engine stop, or go on without this console."""
+        self._left_running = not stops
+        try:
+            if not stops:
+                self.engine.leave()
+            elif not self.engine.stop(ENGINE_STOP_S):
+                self._status = self._status or CRASHED
+                log.error("the engine did not stop in time")
+        finally:
+            self._parted.set()
+
     def _first_frame_is_there(self) -> None:
-        # Suspending the console would stop the engine with it. Textual's driver set a handler of
-        # its own, so this comes after it.
-        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         gc.freeze()
         gc.enable()
         self.engine.start()
 
     def _settings_are_known(self, settings: "Settings") -> None:
-        self.console.call_later(self.console.set_fps, float(settings.fps))
+        from tui import preferences
+
+        remembered = preferences.Preferences.load(settings.data_dir / preferences.NAME)
+        self.console.call_later(self.console.configure, settings, remembered)
 
     # --- signals: Python runs these on the main thread, even while Textual's loop is blocked; what
     # --- they do takes locks that this thread may hold, so it is done on another.
@@ -183,8 +209,9 @@ class Supervisor:
         self._status = status
         try:
             if terminal_lost:
-                self._let_go_of_terminal()
-            self.engine.stop(ENGINE_STOP_S)
+                self._part(stops=self._stops_without_terminal())
+            else:
+                self._part(stops=self.engine.owned())
             self.console.call_later(self.console.exit)
             self._console_ended.wait(CONSOLE_STOP_S)
         finally:
@@ -192,18 +219,26 @@ class Supervisor:
                 restore_terminal(self._attributes)
                 os._exit(status)
 
+    def _stops_without_terminal(self) -> bool:
+        """Let go of the terminal; whether the engine is to stop then, as the settings of its own
+        console, or of the one in command, say. What kills, kills first."""
+        self._let_go_of_terminal()
+        settings = self.engine.settings
+        wanted = settings.on_terminal_lost if settings is not None else "detach"
+        if wanted == "detach" or not (self.engine.owned() or self.engine.standing().mine):
+            return False
+        if wanted == "kill":
+            self._kill("terminal", "the terminal was lost")
+            self._await_cancels()
+        return True
+
     def _let_go_of_terminal(self) -> None:
-        """Read and write nothing any more: Textual would spin on the end of input. Then do what
-        the settings say."""
+        """Read and write nothing any more: Textual would spin on the end of input."""
         restore_terminal(self._attributes)
         self.console.stop_reading()
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in STANDARD:
             os.dup2(null, descriptor)
-        settings = self.engine.settings
-        if settings is not None and settings.on_terminal_lost == "kill":
-            self._kill("terminal", "the terminal was lost")
-            self._await_cancels()
 
     def _await_cancels(self) -> None:
         deadline = monotonic() + KILL_S
@@ -214,19 +249,22 @@ class Supervisor:
             self._console_ended.wait(0.1)
 
     def _tell(self) -> None:
-        """Say on the terminal, which is ours again, what is still open, and what went wrong."""
-        if (last := self.engine.latest()) is not None:
-            _say("\n".join(last.left_open), sys.stdout)
-        crash, failure = self.console.crash, self.engine.failure()
-        if crash is not None:
-            log_path = self._log_crash(crash)
+        """Say on the terminal, which is ours again, what goes on, what is still open, and what went
+        wrong."""
+        last, failure = self.engine.latest(), self.engine.failure()
+        if crash := self.console.crash:
             _say(
-                f"tradebot-tui: the console failed ({type(crash).__name__}) and the engine was "
-                f"stopped in order; see {log_path}",
+                f"tradebot-tui: the console failed ({type(crash).__name__}); see "
+                f"{self._log_crash(crash)}",
                 sys.stderr,
             )
             self._status = self._status or CRASHED
-        elif failure is not None:
+        if self._left_running and failure is None and last is not None:
+            pid = last.health.pid if last.health else "?"
+            _say(GOES_ON.format(pid=pid), sys.stdout)
+        elif last is not None:
+            _say("\n".join(last.left_open), sys.stdout)
+        if failure is not None and not self.engine.stopped():
             _say(f"tradebot-tui: {failure}", sys.stderr)
             self._status = self._status or (CRASHED if last is not None else CANNOT_START)
 
@@ -237,7 +275,7 @@ class Supervisor:
             from engine.ops.settings import load_settings
 
             settings = load_settings()
-            start_logging(settings)
+            start_logging(settings, follows=True)
         log.critical("the console failed", exc_info=crash)
         return settings.log_path
 

@@ -9,12 +9,12 @@ from textual.content import Content
 from textual.types import IgnoreReturnCallbackType
 
 from engine.core.text import clean
-from tui import commands
+from tui import commands, format, themes
 
 if TYPE_CHECKING:
     from tui.app import Console
 
-_LEFT_OUT = {"palette", "no-quit", "toggle", "cancel", "next-panel", "previous-panel"}
+_LEFT_OUT = {"palette", "no-quit", "next-panel", "previous-panel", "back", "clear"}
 """Actions that mean something only where their key is pressed."""
 
 
@@ -42,10 +42,13 @@ class Commands(Provider):
         for action in commands.ACTIONS:
             if action.id in _LEFT_OUT:
                 continue
-            reason = commands.refusal(action, snapshot, console.desk.panel)
+            reason = commands.refusal(action, snapshot, console.base.panel)
             help = f"not now: {reason}" if reason else f"key {' '.join(keys.get(action.id, ()))}"
-            run = partial(console.run_action, action.call or action.id)
+            run = partial(console.perform, action)
             yield _Entry(action.title, help, run)
+        for name in themes.NAMES:
+            help = "in use" if name == console.theme else f"key {' '.join(keys['theme'])} goes on"
+            yield _Entry(f"Colours: {format.words(name)}", help, partial(console.use_theme, name))
         for row in snapshot.strategies if snapshot else ():
             on = row.state == "on"
             title = f"Switch {clean(row.name)} {'off' if on else 'on'}"

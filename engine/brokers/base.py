@@ -13,6 +13,7 @@ from engine.core.events import (
     ExecutionReport,
     QuoteUpdate,
     ReplaceRejected,
+    Restored,
     VenueOrder,
 )
 from engine.core.model import Capabilities, Fill, Order, OrderTerms, Quote
@@ -26,6 +27,7 @@ from engine.ops.errors import (
 )
 
 __all__ = [
+    "AccountStatus",
     "Balance",
     "BaseBroker",
     "InDoubt",
@@ -34,14 +36,34 @@ __all__ = [
     "NotPermitted",
     "NotSent",
     "RateLimited",
+    "Room",
 ]
 
 
 class Balance(Struct, frozen=True):
-    """Money in the account's currency; None where the venue does not say."""
+    """Money in the account's currency, and how many day trades the venue counts; None where it does
+    not say."""
 
     cash: Decimal | None = None
     buying_power: Decimal | None = None
+    day_trades: int | None = None
+
+
+class AccountStatus(Struct, frozen=True):
+    """What a venue says of the account besides money. `objection` is why no order can be made now,
+    empty where one can; `pattern_day_trader` is None where it does not say whether it is one's."""
+
+    objection: str = ""
+    pattern_day_trader: bool | None = None
+
+
+class Room(Struct, frozen=True):
+    """How many requests a venue takes now, of `most` at once; none for the next `shut_s` seconds,
+    where it said to wait so long."""
+
+    left: float
+    most: float
+    shut_s: float = 0.0
 
 
 class BaseBroker(ABC):
@@ -56,6 +78,11 @@ class BaseBroker(ABC):
     capabilities: Capabilities
     live: bool = False
     """Whether its account is a real one."""
+    account_number: str = ""
+    """What the venue calls the account, from `connect` on; empty where it does not say."""
+
+    def restore(self, restored: Restored) -> None:  # noqa: B027 - most need nothing of it
+        """What the engine knew at the end of its last session; it comes before `connect`."""
 
     @abstractmethod
     async def connect(self) -> None:
@@ -111,6 +138,19 @@ class BaseBroker(ABC):
     @abstractmethod
     async def get_account_balance(self) -> Balance:
         """Cash and buying power."""
+
+    async def get_account_status(self) -> AccountStatus | None:
+        """Whether the account may trade; None where the venue does not say before an order."""
+        return None
+
+    async def get_time(self) -> int | None:
+        """The venue's time (ns UTC) when it answered; None where it does not tell."""
+        return None
+
+    def room(self) -> Room | None:
+        """How many requests may leave now; None where the venue has no such limit, or none that is
+        counted here."""
+        return None
 
     def on_market(self, event: QuoteUpdate | BarClosed) -> Sequence[Event]:
         """Market data, before the machine sees it, and what the broker says of them at once. A real

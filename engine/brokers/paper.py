@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 from engine.brokers.base import Balance, BaseBroker
@@ -34,7 +34,8 @@ FILLS_KEPT = 10_000
 
 class PaperBroker(BaseBroker):
     """Fills orders from the market data that the engine sees, at once and without a network: what
-    it says is said in `on_market`, and its stream has nothing to add.
+    it says is said in `on_market`, and its stream has nothing to add. It trades `instruments`
+    alone, and has the account of the venue `name`.
 
     It keeps nothing of its own on disk: `restore` gives it back orders, positions and cash of a
     former session, as the database has them. What was on its way to it when the engine died has
@@ -42,16 +43,18 @@ class PaperBroker(BaseBroker):
     books of its own, by its fills alone: its statement does not look at the engine's.
     """
 
-    name = "paper"
     capabilities = CAPABILITIES
 
     def __init__(
         self,
-        instruments: Iterable[Instrument],
+        instruments: Collection[Instrument],
         rules: ExchangeRules,
         calendars: Calendars,
         now: Callable[[], int],
+        name: str = "paper",
     ) -> None:
+        self.name = name
+        self._symbols = frozenset(instrument.symbol for instrument in instruments)
         self._exchange = SimulatedExchange(instruments, rules, calendars)
         self._now = now
         self._quotes: dict[str, Quote] = {}
@@ -62,14 +65,15 @@ class PaperBroker(BaseBroker):
 
     def restore(self, restored: Restored) -> None:
         """Go on with the orders that are open, what is held, and the cash."""
-        orders = [o for o in restored.orders if o.is_open]
+        orders = [o for o in restored.orders if o.is_open and o.symbol in self._symbols]
         self._exchange.restore(orders, self._now(), _trailed(restored))
         for order in orders:
             if order.pending_terms is not None:
                 self._exchange.replace(order.client_order_id, order.pending_terms, self._now())
-        self._cash = restored.cash
+        self._cash = restored.cash.get(self.name, ZERO)
         for position in restored.positions:
-            self._hold(position.symbol, position.quantity)
+            if position.symbol in self._symbols:
+                self._hold(position.symbol, position.quantity)
 
     async def connect(self) -> None:
         """It is always there."""
@@ -108,7 +112,7 @@ class PaperBroker(BaseBroker):
         for fill in [report.fill for report in reports if report.fill is not None]:
             self._fills.append(fill)
             self._cash += fill.cash_change
-            self._hold(fill.symbol, fill.side.sign * fill.quantity)
+            self._hold(fill.symbol, fill.position_change)
         return reports
 
     def _on_quote(self, event: QuoteUpdate) -> list[ExecutionReport]:

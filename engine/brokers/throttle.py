@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from engine.brokers.base import RateLimited
+from engine.brokers.base import RateLimited, Room
 
 
 class TokenBucket:
@@ -41,6 +41,11 @@ class TokenBucket:
     def shut(self, seconds: float) -> None:
         """The venue said to wait so long: nothing leaves until then, cancels neither."""
         self._shut_until = max(self._shut_until, self._clock() + seconds)
+
+    def room(self) -> Room:
+        """How much is left now; what is reserved for cancels is part of it."""
+        now = self._fill()
+        return Room(max(self._tokens, 0.0), self._burst, max(self._shut_until - now, 0.0))
 
     def _fill(self) -> float:
         """Let in what has come since; the time."""

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from engine.core.model import ZERO, Fill, Position, RoundTrip, Side
-from engine.core.order_rules import number_fault
+from engine.core.model import ZERO, Fill, Instrument, Position, RoundTrip, Side
+from engine.core.order_rules import in_lots, number_fault
 
 REVERSED = ":reversed"
 """How the id of an entry ends that reverses an execution."""
@@ -22,6 +22,7 @@ def reversing(fill: Fill) -> Fill:
         execution_id=fill.execution_id + REVERSED,
         side=fill.side.opposite,
         commission=-fill.commission,
+        commission_quantity=-fill.commission_quantity,
     )
 
 
@@ -34,7 +35,9 @@ def correction_fault(fill: Fill, correction: Fill) -> str:
     return ""
 
 
-def restated(entries: deque[Entry], fill: Fill, correction: Fill | None) -> Position | None:
+def restated(
+    entries: deque[Entry], fill: Fill, correction: Fill | None, instrument: Instrument | None
+) -> Position | None:
     """The position with `correction`, or nothing, in the place of `fill`; `entries` are brought up
     to date. None where they do not reach back so far."""
     number = next((n for n, (entry, _) in enumerate(entries) if entry == fill), None)
@@ -46,32 +49,35 @@ def restated(entries: deque[Entry], fill: Fill, correction: Fill | None) -> Posi
         entries.pop()
     for entry in later if correction is None else [correction, *later]:
         entries.append((entry, position))
-        position, _ = apply(position, entry)
+        position, _ = apply(position, entry, instrument)
     return position
 
 
-def apply(position: Position, fill: Fill) -> tuple[Position, RoundTrip | None]:
+def apply(
+    position: Position, fill: Fill, instrument: Instrument | None
+) -> tuple[Position, RoundTrip | None]:
     """The position after `fill`, by average cost, and the round trip where it closed one.
 
-    A fill that passes through zero closes the position with one part and opens with the rest; its
-    commission belongs to the closing part.
+    A commission that was taken in the instrument itself makes what is held smaller, and is a
+    commission of that quantity's value at the fill's price. A fill that passes through zero closes
+    the position with one part and opens with the rest; its commission belongs to the closing part.
+    Of an `instrument` that is known, a round trip ends where less than a lot is left.
     """
-    signed = fill.side.sign * fill.quantity
+    signed = fill.position_change
     opens = not position.quantity or (position.quantity > 0) == (signed > 0)
     if opens:
-        return _open(position, fill, fill.quantity, fill.commission), None
-    closing = min(fill.quantity, abs(position.quantity))
-    position, closed = _close(position, fill, closing)
-    if closing < fill.quantity:
-        position = _open(position, fill, fill.quantity - closing, ZERO)
+        return _open(position, fill, abs(signed), fill.total_commission), None
+    closing = min(abs(signed), abs(position.quantity))
+    position, closed = _close(position, fill, closing, instrument)
+    if closing < abs(signed):
+        position = _open(position, fill, abs(signed) - closing, ZERO)
     return position, closed
 
 
 def _open(position: Position, fill: Fill, quantity: Decimal, commission: Decimal) -> Position:
-    fresh = not position.quantity
     signed = fill.side.sign * quantity
-    before = replace(position, opened_quantity=ZERO, opened_notional=ZERO, trip_pnl=ZERO,
-                     trip_commission=ZERO, opened_ts=fill.ts) if fresh else position  # fmt: skip
+    before = position if position.quantity else _next_trip(position)
+    before = before if before.opened_ts else replace(before, opened_ts=fill.ts)
     return replace(
         before,
         quantity=before.quantity + signed,
@@ -83,7 +89,21 @@ def _open(position: Position, fill: Fill, quantity: Decimal, commission: Decimal
     )
 
 
-def _close(position: Position, fill: Fill, quantity: Decimal) -> tuple[Position, RoundTrip | None]:
+def _next_trip(position: Position) -> Position:
+    """The round trip is over: what is left, if anything, begins the next one."""
+    return replace(
+        position,
+        opened_quantity=abs(position.quantity) if position.quantity else ZERO,
+        opened_notional=abs(position.cost) if position.quantity else ZERO,
+        trip_pnl=ZERO,
+        trip_commission=ZERO,
+        opened_ts=0,
+    )
+
+
+def _close(
+    position: Position, fill: Fill, quantity: Decimal, instrument: Instrument | None
+) -> tuple[Position, RoundTrip | None]:
     flat = quantity == abs(position.quantity)
     signed = fill.side.sign * quantity
     released = position.cost if flat else -position.cost * signed / position.quantity
@@ -93,23 +113,34 @@ def _close(position: Position, fill: Fill, quantity: Decimal) -> tuple[Position,
         quantity=position.quantity + signed,
         cost=position.cost - released,
         realised_pnl=position.realised_pnl + pnl,
-        commission=position.commission + fill.commission,
+        commission=position.commission + fill.total_commission,
         trip_pnl=position.trip_pnl + pnl,
-        trip_commission=position.trip_commission + fill.commission,
+        trip_commission=position.trip_commission + fill.total_commission,
     )
-    return after, _round_trip(position, after, fill) if flat else None
+    if flat:
+        return after, _round_trip(
+            position, after, fill, after.opened_quantity, after.opened_notional
+        )
+    if instrument is None or in_lots(abs(after.quantity), instrument):
+        return after, None
+    closed = after.opened_quantity - abs(after.quantity)
+    notional = after.opened_notional - abs(after.cost)
+    return _next_trip(after), _round_trip(position, after, fill, closed, notional)
 
 
-def _round_trip(before: Position, after: Position, fill: Fill) -> RoundTrip:
+def _round_trip(
+    before: Position, after: Position, fill: Fill, quantity: Decimal, notional: Decimal
+) -> RoundTrip:
+    """Of `quantity`, which was opened for `notional`."""
     side = Side.BUY if before.quantity > 0 else Side.SELL
     return RoundTrip(
         before.strategy,
         before.symbol,
         side,
-        after.opened_quantity,
-        after.opened_notional / after.opened_quantity,
-        (after.opened_notional + side.sign * after.trip_pnl) / after.opened_quantity,
-        before.opened_ts,
+        quantity,
+        notional / quantity,
+        (notional + side.sign * after.trip_pnl) / quantity,
+        before.opened_ts or fill.ts,
         fill.ts,
         after.trip_pnl - after.trip_commission,
         after.trip_commission,

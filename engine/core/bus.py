@@ -57,6 +57,11 @@ class Bus:
         self._recorder = recorder
 
     @property
+    def handling(self) -> Event | None:
+        """The event that is being handled."""
+        return self._handling
+
+    @property
     def cause(self) -> int:
         """The sequence number of the event that is being handled, 0 where none is."""
         return self._handling.seq if self._handling is not None else 0

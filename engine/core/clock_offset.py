@@ -1,4 +1,5 @@
-"""The computer's clock against the market's time: one that was set is no reason to trade."""
+"""The computer's clock against the market's time and the venues': one that was set is no reason to
+trade."""
 
 from engine.core.bus import Bus
 from engine.core.events import ClockOff, ClockTick
@@ -23,7 +24,7 @@ class ClockOffset:
         """Why no entry may be made; empty text where nothing stands against it."""
         if abs(self.offset) <= STOPS:
             return ""
-        return f"the computer's clock was set: it is {self.offset / NANOS:+,.0f} s off"
+        return f"the computer's clock is wrong: it is {self.offset / NANOS:+,.0f} s off"
 
     def on_tick(self, event: ClockTick) -> None:
         self.offset = event.clock_offset

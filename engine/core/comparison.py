@@ -15,7 +15,7 @@ from engine.core.events import (
     VenueOrder,
 )
 from engine.core.model import EXTERNAL, ZERO, Order, OrderState, OrderTerms, OrderType
-from engine.core.order_graph import may_turn_up
+from engine.core.order_graph import may_be_for_more, may_turn_up
 from engine.core.order_moves import is_made_here
 from engine.core.orders import OrderBook, client_order_id
 from engine.core.portfolio import Portfolio
@@ -42,9 +42,11 @@ class Books(Struct, frozen=True):
     moved: Mapping[str, tuple[int, int]]
     emit: Callable[[Effect], None]
 
-    def by_venue_id(self) -> dict[str, Order]:
-        """The orders by the ids that their venues gave them."""
-        return {o.venue_order_id: o for o in self.orders.orders.values() if o.venue_order_id}
+    def by_venue_id(self) -> dict[tuple[str, str], Order]:
+        """The orders by their symbols and the ids that their venues gave them: Binance gives the
+        same ones in each symbol."""
+        orders = self.orders.orders.values()
+        return {(o.symbol, o.venue_order_id): o for o in orders if o.venue_order_id}
 
     def unanswered(self) -> set[str]:
         """The symbols in which an order has no answer: what a venue names may be that one's."""
@@ -79,9 +81,9 @@ class Comparison:
         self._compare_positions()
 
     def compare_cash(self) -> None:
-        """To be asked for where this broker holds all the cash there is."""
-        theirs, ours = self._statement.cash, self._books.portfolio.cash
-        if theirs is None or not self.sure or abs(theirs - ours) <= CENT:
+        """The cash of the account at this broker, which is in its currency on both sides."""
+        theirs, ours = self._statement.cash, self._books.portfolio.cash.get(self._broker)
+        if theirs is None or ours is None or not self.sure or abs(theirs - ours) <= CENT:
             return
         what = f"cash is {ours} here and {theirs} at {self._broker}"
         difference = Difference("cash", "", str(ours), str(theirs), what)
@@ -95,10 +97,13 @@ class Comparison:
         listed: set[str] = set()
         for venue_order in self._statement.orders:
             theirs = venue_order.order
-            key = key_of(theirs.client_order_id, theirs.venue_order_id)
-            ours = orders.orders.get(key) or known.get(theirs.venue_order_id)
+            symbol, venue_order_id = theirs.symbol, theirs.venue_order_id
+            key = key_of(theirs.client_order_id, symbol, venue_order_id)
+            ours = orders.orders.get(key) or known.get((symbol, venue_order_id))
             if ours is None:
                 self._find_external(key, venue_order)
+            elif may_be_for_more(ours) and theirs.quantity > ours.quantity:
+                self._find_external(ours.client_order_id, venue_order)
             else:
                 listed.add(ours.client_order_id)
                 self._compare_order(ours, theirs)
@@ -212,9 +217,9 @@ class Comparison:
         self.findings[key] = finding
 
 
-def key_of(order_id: str, venue_order_id: str) -> str:
+def key_of(order_id: str, symbol: str, venue_order_id: str) -> str:
     """The client order id of an order that the venue names; one of our making where it has none."""
-    return clean(order_id) or client_order_id(EXTERNAL, clean(venue_order_id))
+    return clean(order_id) or client_order_id(EXTERNAL, clean(symbol), clean(venue_order_id))
 
 
 def _asked_for(order: Order) -> OrderTerms:

@@ -54,6 +54,11 @@ class DayTrades:
             return False
         return instrument.currency == "USD"
 
+    def subject(self, venue: str) -> str:
+        """One of the venue's symbols that the rule is of; empty where it has none."""
+        own = (s for s, i in self._instruments.items() if i.venue == venue)
+        return next(filter(self.is_subject, own), "")
+
     def applies(self, rule: DayTradeRule, symbol: str, ts: int, equity: Decimal | None) -> bool:
         """Whether the rule limits trades in `symbol` now; unknown equity is too little."""
         if rule is DayTradeRule.OFF or not self.is_subject(symbol):

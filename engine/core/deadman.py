@@ -3,7 +3,13 @@
 from collections.abc import Callable
 
 from engine.core.bus import Bus
-from engine.core.events import ClockTick, Command, OperatorSilent, TripKillSwitch
+from engine.core.events import (
+    ChangeCommander,
+    ClockTick,
+    Command,
+    OperatorSilent,
+    TripKillSwitch,
+)
 from engine.core.model import NANOS
 
 WARN_AT = 0.8
@@ -12,8 +18,8 @@ WARN_AT = 0.8
 
 class DeadMansSwitch:
     """Trips the kill switch once no command has come for `limit` ns of the operator's time, which
-    in a replay is not the market's; 0 is off. Trips of the kill switch are no sign of life: most
-    come from no person.
+    in a replay is not the market's; 0 is off. Trips of the kill switch are no sign of life, nor
+    is a console that gets the command: most come from no person.
     """
 
     def __init__(self, bus: Bus, limit: int, trip: Callable[[str, str], None]) -> None:
@@ -40,7 +46,7 @@ class DeadMansSwitch:
             self._bus.publish(OperatorSilent(self._silent, self.limit))
 
     def on_command(self, event: Command) -> None:
-        if not isinstance(event, TripKillSwitch):
+        if not isinstance(event, TripKillSwitch | ChangeCommander):
             self.seen = self.uptime
             self.warned = self.tripped = False
 

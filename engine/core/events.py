@@ -62,8 +62,8 @@ class BarClosed(Event, frozen=True, gc=False):
 
 
 class FeedChanged(Event, frozen=True):
-    """The connection of a feed came up or went down; `status` is connected, degraded (a part of it
-    is away), disconnected, paused or ended."""
+    """The connection of a feed came up or went down; `status` is connected, behind (quotes are
+    conflated), degraded (a part of it is away), disconnected, paused or ended."""
 
     feed: str
     status: str
@@ -95,7 +95,7 @@ class ClockTick(Event, frozen=True, gc=False):
 
     `uptime` is how long the session has lasted (ns), by a clock that nobody sets: a person's time,
     however fast the market's goes. `clock_offset` is how far the computer's clock is ahead of a
-    live feed's time (ns), which follows it slowly.
+    live feed's time (ns), which follows it slowly, or of a venue's.
     """
 
     uptime: int = 0
@@ -209,15 +209,16 @@ class TradeRecord(Struct, frozen=True, gc=False):
 class Restored(Event, frozen=True):
     """The durable state at the start of a session.
 
-    `orders` are all orders of today and all that are not final; `cash` is the sum of the ledger;
-    `day_equity` is the equity at the start of the trading day `day` (ISO date) and
-    `peak_equity` the high-water mark, each None where there is none yet. `fills` are the executions
-    of the last 14 days, oldest first; `violations` those of settlement in the last 12 months;
-    `fintrac` the reports that may still change; `strategy_files` the fingerprint of each strategy's
-    file, as it last was.
+    `orders` are all orders of today and all that are not final; `cash` is the sum of the ledger of
+    each account, by its venue and in its currency; `day_equity` is the equity at the start of the
+    trading day `day` (ISO date) and `peak_equity` the high-water mark, each None where there is
+    none yet. `fills` are the executions of the last 14 days, oldest first; `violations` those of
+    settlement in the last 12 months; `fintrac` the reports that may still change; `strategy_files`
+    the fingerprint of each strategy's file, as it last was; `venues` the account of each symbol
+    that was ever traded.
     """
 
-    cash: Decimal
+    cash: dict[str, Decimal]
     orders: tuple[Order, ...] = ()
     positions: tuple[Position, ...] = ()
     marks: dict[str, float] = {}
@@ -237,6 +238,7 @@ class Restored(Event, frozen=True):
     killed_parts: tuple[KilledPart, ...] = ()
     records: tuple[TradeRecord, ...] = ()
     strategy_files: dict[str, str] = {}
+    venues: dict[str, str] = {}
 
 
 class EngineStarted(Event, frozen=True):
@@ -486,6 +488,10 @@ class ResumeSymbol(Command, frozen=True):
     symbol: str
 
 
+class ChangeCommander(Command, frozen=True):
+    """Of the consoles, `author` is in command from now on."""
+
+
 class SignOfLife(Command, frozen=True):
     """The operator did something: the dead-man's switch starts anew."""
 
@@ -536,7 +542,12 @@ class FeedStatusChanged(Event, frozen=True):
 
 
 class SignalGenerated(Event, frozen=True):
+    """`bar` or `quote` is what the strategy was shown when it decided; neither where that was the
+    time, or a fill."""
+
     signal: Signal
+    bar: Bar | None = None
+    quote: Quote | None = None
 
 
 class SignalBlocked(Event, frozen=True):
@@ -562,7 +573,9 @@ class OrderSized(Event, frozen=True):
 
 
 class RiskChecked(Event, frozen=True):
-    """One check of one order, with its numbers: passed where `used` is within `limit`."""
+    """One check of one order, with its numbers: passed where `used`, NaN where it is not known, is
+    within `limit`. `bound` says how (at most, below, at least), `setting` which setting it is;
+    `note` says instead of the numbers what is wrong, where they would not tell."""
 
     client_order_id: str
     tier: str
@@ -570,6 +583,10 @@ class RiskChecked(Event, frozen=True):
     used: float
     limit: float
     passed: bool
+    bound: str = ""
+    unit: str = ""
+    setting: str = ""
+    note: str = ""
 
 
 class LimitBreached(Event, frozen=True):
@@ -715,6 +732,8 @@ class FillQuarantined(Event, frozen=True):
 
 
 class PositionChanged(Event, frozen=True):
+    """`cash` is that of the account of `fill`, after it."""
+
     position: Position
     fill: Fill
     cash: Decimal
@@ -755,7 +774,8 @@ class PositionNotFlat(Event, frozen=True):
 
 
 class TradeReversed(Event, frozen=True):
-    """The venue took `fill` back; `correction` is what it put in its place, None where nothing."""
+    """The venue took `fill` back; `correction` is what it put in its place, None where nothing;
+    `cash` that of the account, after it."""
 
     fill: Fill
     correction: Fill | None
@@ -866,6 +886,10 @@ class AlertRaised(Event, frozen=True):
 class AlertsAcknowledged(Event, frozen=True):
     author: str
     names: tuple[str, ...]
+
+
+class CommanderChanged(Event, frozen=True):
+    author: str
 
 
 class OperatorSilent(Event, frozen=True):
@@ -1060,4 +1084,5 @@ Input = (
     | ResumeSymbol
     | SignOfLife
     | ControlFeed
+    | ChangeCommander
 )

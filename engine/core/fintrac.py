@@ -11,14 +11,14 @@ The flag is internal: the rule binds dealers in virtual currency, not those who 
 money. This is no legal advice.
 """
 
-from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from msgspec.structs import replace
 
-from engine.core.events import Event, FintracFlagged, FintracUpdated, RatePublished
+from engine.core.accounts import Rates
+from engine.core.events import Event, FintracFlagged, FintracUpdated
 from engine.core.model import (
     DAY,
     MINUTE,
@@ -33,36 +33,10 @@ from engine.core.model import (
     utc,
 )
 
-CAD = "CAD"
 THRESHOLD = Decimal(10_000)
 WINDOW = DAY
 MIDNIGHT = 300 * MINUTE
 """Where the window begins by default: midnight, Eastern Standard Time, as UTC."""
-
-
-class Rates:
-    """Canadian dollars a unit of each currency, as they were published."""
-
-    def __init__(self) -> None:
-        self._published: dict[str, list[tuple[int, Decimal, str]]] = {}
-
-    def add(self, event: RatePublished) -> None:
-        rates = self._published.setdefault(event.currency, [])
-        rate = (event.published_ts, event.rate, event.source)
-        if rate not in rates:
-            insort(rates, rate)
-
-    def at(self, currency: str, ts: int) -> tuple[int, Decimal, str] | None:
-        """When published, the rate, its source: the last before `ts`, or else the first after."""
-        if currency == CAD:
-            return (ts, Decimal(1), "")
-        rates = self._published.get(currency)
-        if not rates:
-            return None
-        return rates[max(0, bisect_right(rates, ts, key=lambda rate: rate[0]) - 1)]
-
-    def state(self) -> list[Any]:
-        return [[currency, *rates] for currency, rates in sorted(self._published.items())]
 
 
 class Fintrac:
@@ -72,6 +46,7 @@ class Fintrac:
         self,
         publish: Callable[[Event], None],
         instruments: Mapping[str, Instrument],
+        rates: Rates,
         conductor: str,
         window_start: int,
     ) -> None:
@@ -79,7 +54,7 @@ class Fintrac:
         self._instruments = instruments
         self._conductor = conductor
         self._window_start = window_start % WINDOW
-        self.rates = Rates()
+        self.rates = rates
         self.transactions: dict[str, FintracTransaction] = {}
         self._windows: dict[int, list[str]] = {}
         self.reports: dict[str, FintracReport] = {}
@@ -112,9 +87,8 @@ class Fintrac:
             transaction = self._add(correction)
         self._judge(transaction, now, corrected=True)
 
-    def on_rate(self, event: RatePublished, now: int) -> None:
+    def on_rate(self, now: int) -> None:
         """Complete what waited for a rate."""
-        self.rates.add(event)
         self.transactions = {key: self._rated(t) for key, t in self.transactions.items()}
         for name, report in list(self.reports.items()):
             if report.status is FintracStatus.INCOMPLETE:

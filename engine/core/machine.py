@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from engine.core.accounts import Accounts, Rates, of_accounts
 from engine.core.bus import BrokenLaw, Bus
 from engine.core.compliance import Compliance, ComplianceRules
 from engine.core.events import (
@@ -19,6 +20,7 @@ from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
     CancelRejected,
+    ChangeCommander,
     ChangeLimit,
     CircuitBreakerTripped,
     ClockTick,
@@ -27,6 +29,7 @@ from engine.core.events import (
     ConfigUsed,
     ConfirmLive,
     ControlFeed,
+    DataRefused,
     DuplicateRefused,
     Effect,
     EngineStarted,
@@ -131,9 +134,12 @@ class StrategySetup(Struct, frozen=True):
 class MachineConfig(Struct, frozen=True):
     """All that a machine starts from; with the journal of its inputs it can be run again.
 
-    Durations are in nanoseconds. `day_zone` is the IANA time zone of the trading day; `history` is
-    how many bars of each symbol are kept; `reconcile_every` 0 compares no books with the brokers';
-    `calendars` are the sessions of the exchanges that the instruments name.
+    `currency` is the base currency, in which equity is told and limits are set; each account, one a
+    venue, has the currency of its instruments, and begins with `starting_cash` of it until the
+    durable state is there. `stablecoins` are coins, each with the currency of which it counts as a
+    unit. Durations are in nanoseconds. `day_zone` is the IANA time zone of the trading day;
+    `history` is how many bars of each symbol are kept; `reconcile_every` 0 compares no books with
+    the brokers'; `calendars` are the sessions of the exchanges that the instruments name.
     """
 
     account: str
@@ -141,6 +147,7 @@ class MachineConfig(Struct, frozen=True):
     strategies: tuple[StrategySetup, ...] = ()
     mode: Mode = Mode.PAPER
     currency: str = "USD"
+    stablecoins: dict[str, str] = {}
     starting_cash: Decimal = Decimal(100_000)
     limits: RiskLimits = RiskLimits()
     execution: ExecutionRules = ExecutionRules()
@@ -161,6 +168,8 @@ class Machine:
 
     It never awaits, reads a clock, draws a random number or touches a file or a socket: the same
     config and the same inputs in the same order give the same effects and the same `state_hash`.
+
+    Raises ValueError where the instruments of a venue have two currencies.
     """
 
     def __init__(self, config: MachineConfig, kinds: Mapping[str, type[Strategy]]) -> None:
@@ -171,11 +180,17 @@ class Machine:
         self.bus = bus = Bus()
         self.calendars = Calendars(config.calendars)
         self.market = Market(bus, config.instruments, config.history, config.stale_after)
-        self.portfolio = Portfolio(bus, self.market, config.starting_cash)
+        self.rates = Rates()
+        self.accounts = Accounts(
+            config.instruments, config.currency, config.stablecoins, self.rates, self._alert
+        )
+        cash = dict.fromkeys(self.accounts.currencies, config.starting_cash)
+        self.portfolio = Portfolio(bus, self.market, self.accounts, cash)
         self.orders = OrderBook(
             bus,
             self._effects.append,
             self.portfolio.is_applied,
+            self.portfolio.venue,
             instruments=config.instruments,
             submit_timeout=config.submit_timeout,
             visibility_lag=config.visibility_lag,
@@ -200,7 +215,13 @@ class Machine:
             trip_breaker=self.safety.trip_breaker,
         )
         self.compliance = Compliance(
-            bus, config.compliance, self.market, self.portfolio, self.orders, self.calendars
+            bus,
+            config.compliance,
+            self.market,
+            self.portfolio,
+            self.orders,
+            self.calendars,
+            self.rates,
         )
         self.risk.rules = self.compliance.usages
         self.runner = StrategyRunner(bus, self.market, self.portfolio, self.calendars)
@@ -263,7 +284,8 @@ class Machine:
         return {
             "seq": self.bus.seq,
             "now": self.bus.now,
-            "cash": self.portfolio.cash,
+            "cash": of_accounts(self.portfolio.cash),
+            **self.accounts.state(),
             "positions": list(self.portfolio.positions.values()),
             "equity": self.portfolio.equity_estimate,
             "orders": list(self.orders.orders.values()),
@@ -307,7 +329,7 @@ class Machine:
         led there.
         """
         return {
-            "cash": self.portfolio.cash,
+            "cash": of_accounts(self.portfolio.cash),
             "positions": _sorted(self.portfolio.positions.values()),
             "orders": sorted(map(_terms, self.orders.open.values())),
             "brackets": _sorted(self.desk.protection.brackets.values()),
@@ -392,10 +414,10 @@ class Machine:
         bus.subscribe(TradeBusted, portfolio.on_busted)
         bus.subscribe(TradeReversed, compliance.on_reversed)
         bus.subscribe(TradeReversed, desk.on_reversed)
-        bus.subscribe(RatePublished, compliance.on_rate)
         bus.subscribe(AccountStatement, compliance.on_statement)
         for change in (PositionChanged, TradeReversed):
-            bus.subscribe(change, risk.watch.on_position)
+            bus.subscribe(change, risk.watch.on_books)
+        self._wire_rates()
         for message in (OrderSubmitted, OrderPendingCancel, OrderPendingReplace):
             bus.subscribe(message, risk.account.on_message)
         bus.subscribe(AccountStatement, risk.account.on_statement)
@@ -424,6 +446,7 @@ class Machine:
         bus.subscribe(LiveConfirmed, desk.on_resumed)
         bus.subscribe(RaiseAlert, safety.alerts.on_raise)
         bus.subscribe(AcknowledgeAlerts, safety.alerts.on_acknowledge)
+        bus.subscribe(ChangeCommander, safety.on_commander)
         bus.subscribe(ClockTick, safety.clock_offset.on_tick)
         if safety.dead_man.limit:
             bus.subscribe(ClockTick, safety.dead_man.on_tick)
@@ -461,6 +484,17 @@ class Machine:
         bus.subscribe(ControlFeed, self._on_control)
         self._wire_pauses()
 
+    def _wire_rates(self) -> None:
+        """Where no account is in another currency than the base, rates are for compliance alone."""
+        bus, portfolio = self.bus, self.portfolio
+        bus.subscribe(RatePublished, self._on_rate)
+        bus.subscribe(RatePublished, self.compliance.on_rate)
+        if self.accounts.foreign:
+            for kind in (RatePublished, EngineStarted, ClockTick):
+                bus.subscribe(kind, portfolio.look_at_rates)
+                bus.subscribe(kind, self.risk.watch.on_books)
+            bus.subscribe(ClockTick, lambda event: self.accounts.tell_old(event.ts))
+
     def _wire_pauses(self) -> None:
         bus, pauses = self.bus, self.pauses
         bus.subscribe(HaltChanged, pauses.on_halt)
@@ -471,6 +505,18 @@ class Machine:
         bus.subscribe(SymbolPaused, self.desk.on_paused)
         bus.subscribe(SymbolResumed, self.runner.on_symbol_resumed)
         bus.subscribe(SymbolResumed, self.desk.on_symbol_resumed)
+
+    def _alert(self, name: str, texts: Sequence[str]) -> None:
+        self.safety.alerts.alert(name, texts)
+
+    def _on_rate(self, event: RatePublished) -> bool:
+        """A rate that is none is refused, and nobody else hears of it."""
+        if not (event.rate.is_finite() and event.rate > 0):
+            currency = clean(event.currency)
+            self.bus.publish(DataRefused(currency, "its rate is no positive number"))
+            return False
+        self.rates.add(event)
+        return True
 
     def _on_started(self, event: EngineStarted) -> None:
         if event.config:

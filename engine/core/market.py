@@ -14,7 +14,7 @@ from engine.core.events import (
     FeedStale,
     QuoteUpdate,
 )
-from engine.core.model import MINUTE, Bar, Instrument, Quote
+from engine.core.model import MINUTE, NANOS, Bar, Instrument, Quote
 from engine.core.text import clean
 
 LONG_BAR = 60 * MINUTE
@@ -114,6 +114,14 @@ class Market:
         """Whether `symbol` has a price that is not older than the limit."""
         market = self.symbols[symbol]
         return bool(market.updated) and self._bus.now - market.updated <= self._stale_after
+
+    def age_objection(self, symbol: str) -> str:
+        """Why nothing is decided on a price of `symbol` that is not fresh."""
+        updated, limit = self.symbols[symbol].updated, self._stale_after / NANOS
+        if not updated:
+            return "no price came yet"
+        age = (self._bus.now - updated) / NANOS
+        return f"the last price is {age:.6g} s old, at most {limit:g} s (STALE_AFTER_S)"
 
     def ask(self, symbol: str) -> float:
         """What a buyer pays: the ask, or the mark where no quote is within the limit of age."""

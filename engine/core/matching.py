@@ -21,7 +21,7 @@ then stops: the worse of the possible orders.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 
 from msgspec import Struct, structs
 
@@ -323,7 +323,8 @@ class SimulatedExchange:
         paid = exact if resting.limit is not None else self._slipped(order.side, exact, instrument)
         self.slippage_paid += abs(paid - exact) * quantity
         resting.filled += quantity
-        commission = paid * quantity * self._rules.commission_pct / 100
+        in_base = order.side is Side.BUY and instrument.commission_in_base
+        share = self._rules.commission_pct / 100
         fill = Fill(
             f"{order.client_order_id}-{resting.filled.normalize():f}",
             order.client_order_id,
@@ -331,8 +332,11 @@ class SimulatedExchange:
             order.side,
             quantity,
             paid,
-            commission.quantize(CENT_FRACTION),
+            ZERO if in_base else (paid * quantity * share).quantize(CENT_FRACTION),
             ts,
+            commission_quantity=(
+                (quantity * share).quantize(CENT_FRACTION, ROUND_DOWN) if in_base else ZERO
+            ),
         )
         if resting.leaves:
             state = OrderState.PARTIALLY_FILLED

@@ -233,10 +233,13 @@ class Capabilities(Struct, frozen=True):
 class Instrument(Struct, frozen=True):
     """What can be traded, and in which steps.
 
-    `tick` is the price step, `lot` the quantity step, `min_notional` the smallest order value.
-    `price_scale` of the console's columns follows from `tick`. `venue` names the broker that its
-    orders go to, `calendar` the sessions in which it trades (a name of exchange_calendars, such as
-    XNYS; 24/7 never closes).
+    `tick` is the price step, `lot` the quantity step, `min_notional` the smallest order value, and
+    `min_quantity` the smallest quantity of an order where that is more than a lot. `price_scale` of
+    the console's columns follows from `tick`. `venue` names the broker that its orders go to, and
+    the account there that pays for them: an account has one `currency`. `calendar` names the
+    sessions in which it trades (of exchange_calendars, such as XNYS; 24/7 never closes). With
+    `commission_in_base` its venue takes the commission of a buy from what is bought (the base
+    currency of a pair), and that of a sale from the money.
     """
 
     symbol: str
@@ -248,6 +251,15 @@ class Instrument(Struct, frozen=True):
     shortable: bool = False
     venue: str = "paper"
     calendar: str = "24/7"
+    commission_in_base: bool = False
+    min_quantity: Decimal = ZERO
+
+    def is_too_small(self, quantity: Decimal, price: Decimal | None) -> bool:
+        """Whether `quantity` is less than the smallest order; where no `price` is known, by itself
+        alone."""
+        if quantity < self.lot or quantity < self.min_quantity:
+            return True
+        return price is not None and quantity * price < self.min_notional
 
     def price(self, value: float | Decimal) -> Decimal:
         """`value` on the nearest tick."""
@@ -424,10 +436,17 @@ class Order(Struct, frozen=True, gc=False):
         return self.state not in FINAL_STATES
 
 
+OPENING = ":opening"
+"""How the id of an entry ends that stands for what an account held when it was opened here."""
+
+
 class Fill(Struct, frozen=True, gc=False):
     """One execution. `execution_id` is the venue's and is applied exactly once.
 
-    `commission` is in the instrument's currency, positive when paid.
+    `commission` is in the instrument's currency, positive when paid; `commission_quantity` is the
+    part that the venue took in the instrument itself, as a quantity of it: of one bitcoin bought
+    and 0.001 taken, 0.999 is held. `venue` is that of the account whose cash it changes; it and
+    `strategy` are ours to say.
     """
 
     execution_id: str
@@ -440,11 +459,31 @@ class Fill(Struct, frozen=True, gc=False):
     ts: int
     strategy: str = ""
     venue_order_id: str = ""
+    commission_quantity: Decimal = ZERO
+    venue: str = ""
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it is none of a venue's, but stands for what the account held at its opening."""
+        return self.execution_id.endswith(OPENING)
 
     @property
     def cash_change(self) -> Decimal:
-        """What the fill adds to cash: negative for a buy."""
+        """What the fill adds to the cash of its account: negative for a buy."""
         return -self.side.sign * self.quantity * self.price - self.commission
+
+    @property
+    def position_change(self) -> Decimal:
+        """What the fill adds to what is held: negative for a sale."""
+        return self.side.sign * self.quantity - self.commission_quantity
+
+    @property
+    def total_commission(self) -> Decimal:
+        """All of it in the instrument's currency: what was taken in the instrument itself is worth
+        the price of the trade."""
+        if not self.commission_quantity:
+            return self.commission
+        return self.commission + self.commission_quantity * self.price
 
 
 class Position(Struct, frozen=True, gc=False):
@@ -452,8 +491,9 @@ class Position(Struct, frozen=True, gc=False):
 
     `realised_pnl` (before commissions) and `commission` are sums over the position's whole life;
     the `trip` fields are of the round trip that is open, `opened_quantity` and `opened_notional`
-    what was bought (or sold short) in it. A flat position keeps its last `stop_price`: it counts
-    again where the venue takes back the execution that closed it.
+    what was bought (or sold short) in it. A round trip ends where less than a lot is left; what is
+    left begins the next one, which has no `opened_ts` before it is opened. A flat position keeps
+    its last `stop_price`: it counts again where the venue takes back the execution that closed it.
     """
 
     strategy: str
@@ -478,10 +518,11 @@ class Position(Struct, frozen=True, gc=False):
 
 
 class Book(Struct, frozen=True):
-    """What a strategy sees of the account: its own open `positions` by symbol, all `cash`, and the
-    `equity`, None while a held symbol has no price."""
+    """What a strategy sees of the accounts: its own open `positions` by symbol, without dust, all
+    `cash`, and the `equity`, both in the base currency; None while a held symbol has no price, or a
+    currency no rate."""
 
-    cash: Decimal = ZERO
+    cash: Decimal | None = ZERO
     equity: Decimal | None = None
     positions: dict[str, Position] = {}
 
@@ -492,7 +533,7 @@ class Book(Struct, frozen=True):
 
 
 class RoundTrip(Struct, frozen=True, gc=False):
-    """A position from flat to flat. `pnl` is after commissions."""
+    """A position from flat to flat, or to less than a lot. `pnl` is after commissions."""
 
     strategy: str
     symbol: str

@@ -12,7 +12,7 @@ from engine.core.events import (
     OrderRejected,
     OrderSubmitted,
 )
-from engine.core.model import FINAL_STATES, Order, OrderState
+from engine.core.model import FINAL_STATES, Order, OrderPurpose, OrderState
 
 S = OrderState
 
@@ -62,6 +62,12 @@ def may_turn_up(order: Order) -> bool:
     if order.state is S.ABANDONED:
         return True
     return order.is_final and order.state is not S.FILLED and order.reason.startswith(MARKED)
+
+
+def may_be_for_more(order: Order) -> bool:
+    """Whether `order`, which is not ours, may ask for more than what was filled of it: by its
+    executions alone nobody knows how much it is for."""
+    return order.purpose is OrderPurpose.EXTERNAL and order.state is S.FILLED
 
 
 def may_go(order: Order, state: OrderState) -> bool:

@@ -55,10 +55,11 @@ class OrderMoves:
 
     `gate` says why an order must not leave now (empty text: it may); it is asked at the last
     moment, when the intent is durable and the submit would go out, and before a replace.
-    `capabilities` are what each venue said that it can do; of `told` and the open orders, when the
-    venue last said what each asks for; `unwanted` is why an order in doubt is to be cancelled;
-    `unbooked` are the executions that the ledger does not have yet, by their ids: their facts are
-    on the bus.
+    `is_applied` says whether the ledger has an execution id, `account_of` the venue of a symbol's
+    account, empty where there is none. `capabilities` are what each venue said that it can do; of
+    `told` and the open orders, when the venue last said what each asks for; `unwanted` is why an
+    order in doubt is to be cancelled; `unbooked` are the executions that the ledger does not have
+    yet, by their ids: their facts are on the bus.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class OrderMoves:
         bus: Bus,
         emit: Callable[[Effect], None],
         is_applied: Callable[[str], bool],
+        account_of: Callable[[str], str],
         *,
         instruments: Iterable[Instrument],
         submit_timeout: int,
@@ -75,6 +77,7 @@ class OrderMoves:
         self._instruments = {i.symbol: i for i in instruments}
         self._emit = emit
         self._is_applied = is_applied
+        self._account_of = account_of
         self._submit_timeout = submit_timeout
         self._visibility_lag = visibility_lag
         self.gate: Callable[[Order], str] = lambda order: ""

@@ -29,6 +29,7 @@ from engine.core.model import (
 )
 from engine.core.order_graph import (
     AT_VENUE,
+    may_be_for_more,
     may_go,
     may_turn_up,
     working_state,
@@ -38,6 +39,8 @@ from engine.core.order_rules import are_sound, fill_fault, number_fault
 from engine.core.text import clean
 
 S = OrderState
+
+NO_ACCOUNT = "no account here trades its symbol"
 
 _SETTLED: dict[str, Any] = {
     "pending_quantity": None,
@@ -90,9 +93,13 @@ class OrderReports(OrderMoves):
         return next((o for o in orders if (o.venue_order_id, o.symbol) == named), None)
 
     def adopt(self, order: Order) -> None:
-        """Take on an order at the venue that is not ours, unless its id is known."""
-        if order.client_order_id in self.orders:
-            return
+        """Take on an order at the venue that is not ours, unless its id is known; or take on again
+        what was known by its executions alone, and is for more than those."""
+        if known := self.orders.get(order.client_order_id):
+            if not may_be_for_more(known) or order.quantity <= known.quantity:
+                return
+            filled = {"filled": known.filled, "avg_price": known.avg_price}
+            order = replace(order, **filled, state=S.PARTIALLY_FILLED)
         order = replace(
             order, strategy=EXTERNAL, purpose=OrderPurpose.EXTERNAL, updated_ts=self._bus.now
         )
@@ -113,7 +120,7 @@ class OrderReports(OrderMoves):
             return None
         venue_order_id = clean(event.venue_order_id)
         key = clean(event.client_order_id)
-        key = key or client_order_id(EXTERNAL, venue_order_id or fill.execution_id)
+        key = key or client_order_id(EXTERNAL, fill.symbol, venue_order_id or fill.execution_id)
         terms = event.terms if event.terms and are_sound(event.terms) else None
         self.adopt(_order_of(fill, key, venue_order_id, terms))
         return self.orders[key]
@@ -203,7 +210,8 @@ class OrderReports(OrderMoves):
         """Apply an execution that is new and can be true; answers the order after it."""
         if self._is_known(fill.execution_id):
             return order
-        if fault := fill_fault(order, fill):
+        venue = self._account_of(fill.symbol)
+        if fault := fill_fault(order, fill) or ("" if venue else NO_ACCOUNT):
             self._bus.publish(FillQuarantined(fill, fault))
             return order
         filled = order.filled + fill.quantity
@@ -227,6 +235,7 @@ class OrderReports(OrderMoves):
             client_order_id=order.client_order_id,
             strategy=order.strategy,
             venue_order_id=venue_order_id or order.venue_order_id,
+            venue=venue,
         )
         self.unbooked[fill.execution_id] = fill
         if late:

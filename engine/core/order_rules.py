@@ -45,6 +45,9 @@ def terms_fault(order: Order, terms: OrderTerms, instrument: Instrument) -> str:
         return "a trailing stop has a trail"
     if fault := _step_fault("quantity", terms.quantity, instrument.lot, "lot"):
         return fault
+    if terms.quantity < instrument.min_quantity:
+        least = instrument.min_quantity.normalize()
+        return f"quantity {terms.quantity} is below the minimum {least:f}"
     prices = {"limit price": terms.limit_price, "stop price": terms.stop_price,
               "trail": order.trail if order.type is OrderType.TRAILING_STOP else None}  # fmt: skip
     for name, price in prices.items():
@@ -63,6 +66,22 @@ def _step_fault(name: str, value: Decimal, step: Decimal, unit: str) -> str:
     if value <= 0 or value % step:
         return f"{name} {value} is not a positive multiple of the {unit} {step}"
     return ""
+
+
+def in_lots(quantity: Decimal, instrument: Instrument) -> Decimal:
+    """What of `quantity` can be ordered: rounded down to the lot."""
+    return quantity - quantity % instrument.lot
+
+
+def is_dust(quantity: Decimal, instrument: Instrument, price: Decimal | None) -> bool:
+    """Whether `quantity` is too little for any order, at `price` where one is known.
+
+    Commissions that are taken in the instrument itself leave such rests. Dust is held: it counts in
+    equity, exposure and what is shown. It is no open position: nothing closes or protects it, no
+    limit counts it and no entry waits for it. The next buy adds to it, and the next exit sells
+    both.
+    """
+    return instrument.is_too_small(in_lots(abs(quantity), instrument), price)
 
 
 def are_sound(terms: OrderTerms) -> bool:
@@ -85,8 +104,11 @@ def fill_fault(order: Order, fill: Fill) -> str:
 
 def number_fault(fill: Fill) -> str:
     """Why the numbers of an execution make no sense; empty where they do."""
-    if not (fill.price.is_finite() and fill.quantity.is_finite() and fill.commission.is_finite()):
+    numbers = (fill.price, fill.quantity, fill.commission, fill.commission_quantity)
+    if not all(number.is_finite() for number in numbers):
         return "price, quantity or commission is not a number"
     if fill.price <= 0 or fill.quantity <= 0:
         return "price or quantity is not positive"
+    if not 0 <= fill.commission_quantity < fill.quantity:
+        return "the commission is not a part of the quantity"
     return ""

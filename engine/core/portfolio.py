@@ -1,17 +1,19 @@
-"""The ledger: cash, positions, realised and unrealised P&L. Exact, in Decimal."""
+"""The ledger: cash of each account, positions, realised and unrealised P&L. Exact, in Decimal."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import isfinite, nan
 
 from msgspec.structs import replace
 
+from engine.core.accounts import Accounts
 from engine.core.average_cost import REVERSED, Entry, apply, correction_fault, restated, reversing
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
     CommandRefused,
+    Event,
     FillQuarantined,
     LateFill,
     OrderFilled,
@@ -24,7 +26,8 @@ from engine.core.events import (
     TradeReversed,
 )
 from engine.core.market import Market
-from engine.core.model import ZERO, Book, Fill, Position
+from engine.core.model import ZERO, Book, Fill, Instrument, Position
+from engine.core.order_rules import is_dust
 from engine.core.text import clean
 
 EXECUTIONS_KEPT = 200_000
@@ -35,7 +38,8 @@ ENTRIES_KEPT = 200
 
 
 class Holding:
-    """A symbol's net quantity and last mark as floats, for the running estimate of equity."""
+    """A symbol's net quantity, times what a unit of its currency is worth, and its last mark as
+    floats, for the running estimate of equity."""
 
     __slots__ = ("mark", "quantity")
 
@@ -45,22 +49,29 @@ class Holding:
 
 
 class Portfolio:
-    """Positions by strategy and symbol, and the account's cash.
+    """Positions by strategy and symbol, and the cash of each account, by its venue.
 
-    Cash and positions change by fills alone, each execution id once. `equity_estimate` follows
-    every price in float64 for the loss limits and the equity curve; `equity()` is exact.
+    Cash and positions change by fills alone, each execution id once. Cash, prices and costs are in
+    the currency of their account; equity, exposure and all sums over accounts are in the base
+    currency. `equity_estimate` follows every price in float64 for the loss limits and the equity
+    curve; `equity()` is exact.
     """
 
-    def __init__(self, bus: Bus, market: Market, cash: Decimal) -> None:
+    def __init__(
+        self, bus: Bus, market: Market, accounts: Accounts, cash: Mapping[str, Decimal]
+    ) -> None:
         self._bus = bus
         self._market = market
-        self.cash = cash
+        self.accounts = accounts
+        self.cash = dict(cash)
         self.positions: dict[tuple[str, str], Position] = {}
-        self.equity_estimate = float(cash)
+        self._venues = {symbol: m.instrument.venue for symbol, m in market.symbols.items()}
         self._held: dict[str, Holding] = {}
         self._executions: OrderedDict[str, None] = OrderedDict()
         self._entries: dict[tuple[str, str], deque[Entry]] = {}
         self._former: dict[str, Fill] = {}
+        self.equity_estimate = 0.0
+        self._resync()
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -74,24 +85,63 @@ class Portfolio:
             return None
         return Decimal(repr(market.mark))
 
+    def venue(self, symbol: str) -> str:
+        """That of the account of `symbol`; empty where no account here trades it."""
+        return self._venues.get(symbol, "")
+
+    def worth(self, symbol: str) -> Decimal | None:
+        """What a unit of the symbol's currency is worth in the base currency; None where that is
+        not known."""
+        return self.accounts.worth.get(self.venue(symbol))
+
+    def in_base(self, amounts: Mapping[str, Decimal]) -> Decimal | None:
+        """The sum of `amounts`, each in the currency of the account that it is by; None where a
+        rate is not known."""
+        total = ZERO
+        for venue, amount in amounts.items():
+            worth = self.accounts.worth[venue]
+            if worth is None:
+                return None
+            total += amount * worth
+        return total
+
     def equity(self, price: Callable[[str], Decimal | None] | None = None) -> Decimal | None:
         """Cash and positions at `price` of each symbol, by default its mark price; None where a
-        held symbol has no price."""
+        held symbol has no price, or a currency no rate."""
         price = price or self.mark_price
-        total = self.cash
+        totals, venues = dict(self.cash), self._venues
         for position in self.positions.values():
             if position.quantity:
                 mark = price(position.symbol)
                 if mark is None:
                     return None
+                totals[venues[position.symbol]] += position.quantity * mark
+        return self.in_base(totals)
+
+    def account_equity(self, venue: str) -> Decimal | None:
+        """Cash and positions of one account, in its currency; None where a symbol that it holds has
+        no price."""
+        total = self.cash[venue]
+        for position in self.positions.values():
+            if position.quantity and self.venue(position.symbol) == venue:
+                mark = self.mark_price(position.symbol)
+                if mark is None:
+                    return None
                 total += position.quantity * mark
         return total
 
+    def is_open(self, position: Position) -> bool:
+        """Whether a position is one: neither flat nor dust."""
+        if not position.quantity:
+            return False
+        instrument, mark = self._instrument(position.symbol), self.mark_price(position.symbol)
+        return instrument is None or not is_dust(position.quantity, instrument, mark)
+
     def book(self, strategy: str) -> Book:
-        """What `strategy` itself holds now, and the account's money."""
+        """What `strategy` itself holds now, and the money of all accounts."""
         held = {p.symbol: p for (name, _), p in self.positions.items() if name == strategy}
-        open_ = {symbol: p for symbol, p in held.items() if p.quantity}
-        return Book(self.cash, self.equity(), open_)
+        open_ = {symbol: p for symbol, p in held.items() if self.is_open(p)}
+        return Book(self.in_base(self.cash), self.equity(), open_)
 
     def exposure_estimate(self) -> float:
         """Unsigned value of the net holdings as a share of equity, in float64."""
@@ -108,7 +158,10 @@ class Portfolio:
     # --- inputs and facts -----------------------------------------------------------------------
 
     def on_restored(self, event: Restored) -> None:
-        self.cash = event.cash
+        """An account that it does not tell of keeps what it began with."""
+        self.cash = {venue: event.cash.get(venue, cash) for venue, cash in self.cash.items()}
+        former = {symbol: v for symbol, v in event.venues.items() if v in self.cash}
+        self._venues = former | self._venues
         self.positions = {(p.strategy, p.symbol): p for p in event.positions}
         self._executions = OrderedDict.fromkeys(event.execution_ids)
         self._former = {fill.execution_id: fill for fill in event.fills}
@@ -130,24 +183,29 @@ class Portfolio:
         if held is not None:
             self._mark(held, event.bar.close)
 
+    def look_at_rates(self, _: Event) -> None:
+        """Go by the rates that are in force now."""
+        if self.accounts.look(self._bus.now):
+            self._resync()
+
     def on_fill(self, event: OrderPartiallyFilled | OrderFilled | LateFill) -> None:
         """Apply an execution that the order book found new and sound. An entry's stop-loss becomes
         the price that the position is to be protected at."""
         fill = event.fill
         self._note(fill.execution_id)
-        self.cash += fill.cash_change
+        self.cash[fill.venue] += fill.cash_change
         key = (fill.strategy, fill.symbol)
         before = self.position(*key)
         entries = self._entries.get(key)
         if entries is None:
             entries = self._entries[key] = deque(maxlen=ENTRIES_KEPT)
         entries.append((fill, before))
-        position, closed = apply(before, fill)
+        position, closed = apply(before, fill, self._instrument(fill.symbol))
         if event.order.stop_loss is not None and position.quantity:
             position = replace(position, stop_price=event.order.stop_loss)
         self.positions[key] = position
         self._resync()
-        self._bus.publish(PositionChanged(position, fill, self.cash))
+        self._bus.publish(PositionChanged(position, fill, self.cash[fill.venue]))
         if closed is not None:
             self._bus.publish(PositionClosed(closed))
 
@@ -199,28 +257,35 @@ class Portfolio:
             client_order_id=fill.client_order_id,
             strategy=fill.strategy,
             venue_order_id=fill.venue_order_id,
+            venue=fill.venue,
         )
 
     def _reverse(self, fill: Fill, correction: Fill | None, reason: str) -> None:
         self._note(fill.execution_id + REVERSED)
-        self.cash -= fill.cash_change
+        cash = self.cash[fill.venue] - fill.cash_change
         if correction is not None:
             self._note(correction.execution_id)
-            self.cash += correction.cash_change
+            cash += correction.cash_change
+        self.cash[fill.venue] = cash
         key = (fill.strategy, fill.symbol)
         now = self.position(*key)
         entries = self._entries.get(key, deque[Entry]())
-        position = restated(entries, fill, correction)
+        instrument = self._instrument(fill.symbol)
+        position = restated(entries, fill, correction, instrument)
         if position is None:
-            position, _ = apply(now, reversing(fill))
+            position, _ = apply(now, reversing(fill), instrument)
             if correction is not None:
-                position, _ = apply(position, correction)
+                position, _ = apply(position, correction, instrument)
                 self._former[correction.execution_id] = correction
             self._former |= {entry.execution_id: entry for entry, _ in entries}
             entries.clear()  # what the position was before each does not hold any more
         self.positions[key] = position = replace(position, stop_price=now.stop_price)
         self._resync()
-        self._bus.publish(TradeReversed(fill, correction, position, self.cash, reason))
+        self._bus.publish(TradeReversed(fill, correction, position, cash, reason))
+
+    def _instrument(self, symbol: str) -> Instrument | None:
+        market = self._market.symbols.get(symbol)
+        return None if market is None else market.instrument
 
     def _note(self, execution_id: str) -> None:
         self._executions[execution_id] = None
@@ -244,11 +309,13 @@ class Portfolio:
         net: dict[str, Decimal] = {}
         for position in self.positions.values():
             net[position.symbol] = net.get(position.symbol, ZERO) + position.quantity
+        worth = {v: nan if w is None else float(w) for v, w in self.accounts.worth.items()}
         self._held = {
-            symbol: Holding(float(quantity), self._mark_of(symbol))
+            symbol: Holding(
+                float(quantity) * worth.get(self.venue(symbol), nan), self._mark_of(symbol)
+            )
             for symbol, quantity in net.items()
             if quantity
         }
-        self.equity_estimate = float(self.cash) + sum(
-            held.quantity * held.mark for held in self._held.values()
-        )
+        cash = sum((float(cash) * worth[venue] for venue, cash in self.cash.items()), 0.0)
+        self.equity_estimate = cash + sum(held.quantity * held.mark for held in self._held.values())

@@ -36,7 +36,9 @@ from engine.core.text import clean
 LOOKS = 3
 """Statements in a row after which one is believed, though no two were the same."""
 LOOK_AGAIN = 2 * NANOS
-FAILED_AGAIN = 5 * NANOS
+FAILED_AGAIN, FAILED_AGAIN_MOST = 5 * NANOS, 40 * NANOS
+"""A statement that failed is asked for again after pauses that double: one costs several requests,
+and asked for too often a venue that counts them would never answer all."""
 LOST_AFTER = MINUTE
 """A statement that has no answer, not even a failure, is asked for again after this long."""
 OVERLAP = 10 * MINUTE
@@ -55,7 +57,8 @@ class Account(Struct):
     when the next is due, `seen_ts` when the last that was believed had been asked for. `looks`
     counts the statements since, `suspects` is what the last one differed in, `known` what was told
     of the last one that was believed; `compared` says whether one of this session was.
-    `refused` are the executions that it brought and that were missing here.
+    `refused` are the executions that it brought and that were missing here. `failures` counts those
+    that failed in a row.
     """
 
     seen_ts: int
@@ -69,6 +72,7 @@ class Account(Struct):
     known: dict[str, str] = {}
     refused: list[str] = []
     failure: str = ""
+    failures: int = 0
     compared: bool = False
 
 
@@ -147,7 +151,9 @@ class Reconciler:
         account = self.accounts.get(name)
         if account is None or event.asked_ts != account.asked_ts:
             return
-        account.asked_ts, account.next_ts = 0, self._bus.now + FAILED_AGAIN
+        pause = min(FAILED_AGAIN << min(account.failures, 8), FAILED_AGAIN_MOST)
+        account.asked_ts, account.next_ts = 0, self._bus.now + pause
+        account.failures += 1
         reason = clean(event.reason)
         if reason != account.failure:
             account.failure = reason
@@ -173,14 +179,13 @@ class Reconciler:
         has_news = self._take_in(name, account, event.fills)
         if not account.asked_ts or event.asked_ts != account.asked_ts:
             return
-        account.asked_ts, account.looks = 0, account.looks + 1
+        account.asked_ts, account.looks, account.failures = 0, account.looks + 1, 0
         if has_news:
             account.suspects = {}
             self._look_again(name, account)
             return
         comparison = Comparison(self._books, event, account.asked_seq)
-        if len(self.accounts) == 1:
-            comparison.compare_cash()
+        comparison.compare_cash()
         gaps = {key: finding.gap for key, finding in comparison.findings.items()}
         twice = all(
             gap in (account.suspects.get(key), account.known.get(key)) for key, gap in gaps.items()
@@ -200,7 +205,7 @@ class Reconciler:
         has_news = False
         lost: list[str] = []
         for fill in fills:
-            named = by_venue.get(fill.venue_order_id)
+            named = by_venue.get((fill.symbol, fill.venue_order_id))
             key = fill.client_order_id or (named.client_order_id if named else "")
             known = key in books.orders.orders
             if books.portfolio.is_applied(fill.execution_id) or fill.symbol not in books.venues:

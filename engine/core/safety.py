@@ -13,7 +13,9 @@ from engine.core.deadman import DeadMansSwitch
 from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
+    ChangeCommander,
     CircuitBreakerTripped,
+    CommanderChanged,
     CommandRefused,
     KillFileChanged,
     KillSwitchRearmed,
@@ -141,6 +143,10 @@ class Safety:
     def trip_breaker(self, reason: str) -> None:
         """Let no entry leave until a person resets the circuit breaker."""
         self.breaker.trip(reason)
+
+    def on_commander(self, event: ChangeCommander) -> None:
+        """Another console is in command: for the record."""
+        self._bus.publish(CommanderChanged(clean(event.author)))
 
     # --- kill switch ----------------------------------------------------------------------------
 

@@ -110,9 +110,10 @@ class SizingRules(Struct, frozen=True):
 
 
 class Circumstances(Struct, frozen=True):
-    """What an entry is sized from: the worst `price` that it may come to, its `stop`, the account's
-    `equity`, the `returns` of the strategy's round trips, the symbol's `bars`, the time (ns UTC),
-    and the sizing that the signal itself brings, empty for that of the settings."""
+    """What an entry is sized from: the worst `price` that it may come to, its `stop` and the
+    `equity`, all in the base currency, as is the smallest order of the `instrument`; the `returns`
+    of the strategy's round trips, the symbol's `bars`, the time (ns UTC), and the sizing that the
+    signal itself brings, empty for that of the settings."""
 
     instrument: Instrument
     price: Decimal
@@ -161,15 +162,14 @@ def fixed_fraction(
 def _orderable(instrument: Instrument, price: Decimal, quantity: Decimal) -> Decimal:
     """`quantity` in whole lots; zero where that is less than the smallest order."""
     lots = instrument.quantity(quantity)
-    return lots if lots * price >= instrument.min_notional else ZERO
+    return ZERO if instrument.is_too_small(lots, price) else lots
 
 
 def smallest_order(instrument: Instrument, price: Decimal) -> Decimal:
-    """The fewest whole lots that come to the smallest order's notional."""
-    least = instrument.quantity(instrument.min_notional / price) if price > 0 else ZERO
-    if least * price < instrument.min_notional:
-        least += instrument.lot
-    return max(least, instrument.lot)
+    """The fewest whole lots that come to the smallest order's notional and quantity."""
+    worth = instrument.min_notional / price if price > 0 else ZERO
+    least = instrument.quantity(max(worth, instrument.min_quantity))
+    return least + instrument.lot if instrument.is_too_small(least, price) else least
 
 
 # --- the methods ---------------------------------------------------------------------------------

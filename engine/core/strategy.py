@@ -448,7 +448,10 @@ class StrategyRunner:
         if signal.side is slot.last_side or signal.symbol in self.halted:
             return
         slot.last_side = signal.side
-        self._bus.publish(SignalGenerated(signal))
+        shown = self._bus.handling
+        bar = shown.bar if isinstance(shown, BarClosed) else None
+        quote = shown.quote if isinstance(shown, QuoteUpdate) else None
+        self._bus.publish(SignalGenerated(signal, bar, quote))
 
     def _fail(self, slot: Slot, error: BaseException) -> None:
         run = slot.run

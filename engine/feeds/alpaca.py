@@ -9,19 +9,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engine.brokers.alpaca.answers import Refused
 from engine.brokers.alpaca.login import Login
 from engine.core.events import HaltChanged
-from engine.core.model import MINUTE, AssetClass, Bar, Instrument, Quote, utc
+from engine.core.model import DAY, MINUTE, AssetClass, Bar, Instrument, Quote, utc
 from engine.core.text import clean
-from engine.feeds.edge import number
+from engine.feeds.edge import nanos_of, number
 from engine.feeds.live import Datum
 from engine.feeds.recordings import STOCK_CALENDAR
-from engine.ops.errors import NotAuthenticated, NotConnected, UserError
+from engine.ops.errors import InDoubt, NotAuthenticated, NotConnected, NotSent, UserError
 
 if TYPE_CHECKING:
     import requests
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 OPEN_S, READ_S, CLOSE_S = 8.0, 5.0, 1.0
 """Seconds for opening a stream, for a server that is silent, and for closing."""
 AGAIN_S = 0.1
+TURNS = 5
+"""Of the loop, in which the library reads a frame that is there."""
+MOST_READ = 5_000
+"""Messages, after which those that were read are handled."""
+PAGE = 10_000
+"""Most bars of an answer."""
 CRYPTO_MIN_NOTIONAL = Decimal(10)
 """In dollars (https://docs.alpaca.markets/docs/crypto-orders)."""
 SMALLEST_STEP = Decimal("0.000000001")
@@ -45,12 +51,10 @@ def instruments(login: Login, names: Sequence[str]) -> list[Instrument]:
     answer.
     """
     from alpaca.common.exceptions import APIError
-    from alpaca.trading.client import TradingClient
 
-    from engine.brokers.alpaca.rest import sent_once
+    from engine.brokers.alpaca.rest import sent_once, trading_client
 
-    keys = login.key.get_secret_value(), login.secret.get_secret_value()
-    client: Any = TradingClient(*keys, paper=not login.live, raw_data=True, url_override=login.url)
+    client: Any = trading_client(login)
     found: list[Instrument] = []
     with sent_once(client, READ_S):
         for name in names:
@@ -85,7 +89,13 @@ def _instrument(name: str, asset: dict[str, Any]) -> Instrument:
         )
     tick, lot = (_step(asset.get(key)) for key in ("price_increment", "min_trade_increment"))
     return Instrument(
-        name, AssetClass.CRYPTO, tick, lot, venue="alpaca", min_notional=CRYPTO_MIN_NOTIONAL
+        name,
+        AssetClass.CRYPTO,
+        tick,
+        lot,
+        venue="alpaca",
+        min_notional=CRYPTO_MIN_NOTIONAL,
+        commission_in_base=True,  # https://docs.alpaca.markets/docs/crypto-fees
     )
 
 
@@ -128,6 +138,7 @@ class AlpacaSource:
                 while not reading.done() or arrived:
                     await woken.wait()
                     woken.clear()
+                    await _all_that_came(arrived)
                     batch = arrived[:]
                     arrived.clear()
                     yield batch
@@ -146,7 +157,8 @@ class AlpacaSource:
 
         login = self._login
         keys = login.key.get_secret_value(), login.secret.get_secret_value()
-        options: dict[str, Any] = {"raw_data": True, "url_override": login.data_stream_url}
+        path = "v1beta3/crypto/us" if self._crypto else f"v2/{login.feed}"
+        options: dict[str, Any] = {"raw_data": True, "url_override": login.data_stream(path)}
         if not self._crypto:
             options["feed"] = DataFeed(login.feed)
         kind: Any = CryptoDataStream if self._crypto else StockDataStream
@@ -186,33 +198,56 @@ class AlpacaSource:
     # --- the REST interface ---------------------------------------------------------------------
 
     async def quotes(self) -> Sequence[Quote]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._latest)
-
-    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
-        """The last `count` minute bars that were traded; raises NotConnected where there is no
-        answer."""
-        theirs = symbol.removeprefix("alpaca:")
-        kind = "crypto" if self._crypto else "stock"
-        request = partial(self._bars_request, kind, theirs, count, until)
-        rows = self._asked(f"get_{kind}_bars", request).get(theirs, ())
-        bars = [_bar(symbol, row, _nanos(row["t"])) for row in rows]
-        return sorted((bar for bar in bars if bar.ts <= until), key=lambda bar: bar.ts)[-count:]
-
-    def _latest(self) -> list[Quote]:
-        kind = "crypto" if self._crypto else "stock"
-        raw = self._asked(f"get_{kind}_latest_quote", partial(self._quotes_request, kind))
+        raw = await self._ask("latest_quote", self._quotes_request)
         return [
-            _quote(self._ours[name], row, _nanos(row["t"]))
+            _quote(self._ours[name], row, nanos_of(row["t"]))
             for name, row in raw.items()
             if name in self._ours and row
         ]
 
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+        """The last `count` minute bars that were traded; raises NotConnected where there is no
+        answer."""
+        since = until - _reach(count)
+        # The newest first, as a pause of the market may lie between.
+        request = partial(self._bars_request, symbol, MINUTE, since, until, count, newest=True)
+        bars = await self._ask_for_bars(symbol, MINUTE, request)
+        return sorted((bar for bar in bars if bar.ts <= until), key=lambda bar: bar.ts)[-count:]
+
+    async def bars(
+        self, symbol: str, interval: int, start: int, end: int
+    ) -> AsyncGenerator[Sequence[Bar], None]:
+        while start + interval <= end:
+            request = partial(self._bars_request, symbol, interval, start, end, PAGE)
+            page = await self._ask_for_bars(symbol, interval, request)
+            yield [bar for bar in page if bar.ts <= end]
+            if len(page) < PAGE:
+                return
+            start = page[-1].ts
+
+    async def _ask_for_bars(
+        self, symbol: str, interval: int, request: Callable[[], Any]
+    ) -> list[Bar]:
+        answer = await self._ask("bars", request)
+        rows = answer.get(symbol.removeprefix("alpaca:"), ())
+        return [_bar(symbol, row, nanos_of(row["t"]), interval) for row in rows]
+
+    async def _ask(self, what: str, make: Callable[[], Any]) -> dict[str, Any]:
+        method = f"get_{'crypto' if self._crypto else 'stock'}_{what}"
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._asked, method, make)
+
     def _asked(self, method: str, make: Callable[[], Any]) -> dict[str, Any]:
+        from engine.brokers.alpaca.rest import answered
+
         try:
             if self._client is None:
                 self._connect()
-            return getattr(self._client, method)(make()) or {}
+            return answered(getattr(self._client, method), (make(),)) or {}
+        except Refused as error:
+            raise NotSent(f"alpaca: {error}") from None
+        except (UserError, NotSent, InDoubt):
+            raise
         except Exception as error:
             raise NotConnected(f"Alpaca's data: {type(error).__name__}") from None
 
@@ -221,42 +256,36 @@ class AlpacaSource:
 
         from engine.brokers.alpaca.rest import sent_once
 
-        login = self._login
         kind = CryptoHistoricalDataClient if self._crypto else StockHistoricalDataClient
-        self._client = kind(
-            login.key.get_secret_value(),
-            login.secret.get_secret_value(),
-            raw_data=True,
-            url_override=login.data_url,
-        )
+        self._client = kind(**self._login.to_data)
         self._session = sent_once(self._client, READ_S)
 
-    def _quotes_request(self, kind: str) -> Any:
+    def _quotes_request(self) -> Any:
         from alpaca.data import requests
         from alpaca.data.enums import DataFeed
 
         symbols = list(self._ours)
-        if kind == "crypto":
+        if self._crypto:
             return requests.CryptoLatestQuoteRequest(symbol_or_symbols=symbols)
         feed = DataFeed(self._login.feed)
         return requests.StockLatestQuoteRequest(symbol_or_symbols=symbols, feed=feed)
 
-    def _bars_request(self, kind: str, symbol: str, count: int, until: int) -> Any:
-        """The newest first, as a pause of the market may lie between."""
+    def _bars_request(
+        self, symbol: str, interval: int, start: int, end: int, count: int, newest: bool = False
+    ) -> Any:
         from alpaca.common.enums import Sort
         from alpaca.data import requests
         from alpaca.data.enums import DataFeed
-        from alpaca.data.timeframe import TimeFrame
 
         options: dict[str, Any] = {
-            "symbol_or_symbols": symbol,
-            "timeframe": TimeFrame.Minute,
-            "start": utc(until - _reach(count)),
-            "end": utc(until - MINUTE),
+            "symbol_or_symbols": symbol.removeprefix("alpaca:"),
+            "timeframe": _time_frame(interval),
+            "start": utc(start),
+            "end": utc(end - interval),
             "limit": count,
-            "sort": Sort.DESC,
+            "sort": Sort.DESC if newest else Sort.ASC,
         }
-        if kind == "crypto":
+        if self._crypto:
             return requests.CryptoBarsRequest(**options)
         return requests.StockBarsRequest(**options, feed=DataFeed(self._login.feed))
 
@@ -264,6 +293,16 @@ class AlpacaSource:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._session is not None:
             self._session.close()
+
+
+async def _all_that_came(arrived: Sequence[object]) -> None:
+    """Until what has come while the engine was busy is read, so that it can be told how much: else
+    it would wait at the server, and get older and older."""
+    read = 0
+    while read < len(arrived) < MOST_READ:
+        read = len(arrived)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
 
 async def _consume(stream: Any, woken: asyncio.Event) -> None:
@@ -284,16 +323,20 @@ async def _end(reading: asyncio.Task[None]) -> None:
     await asyncio.gather(reading, return_exceptions=True)
 
 
+def _time_frame(interval: int) -> Any:
+    """Raises UserError for an interval that Alpaca has no bars of."""
+    from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
+
+    units: Any = TimeFrameUnit
+    for unit, length in ((units.Day, DAY), (units.Hour, 60 * MINUTE), (units.Minute, MINUTE)):
+        if not interval % length:
+            return TimeFrame(interval // length, unit)
+    raise UserError("Alpaca has no bars of less than a minute", "take a longer timeframe")
+
+
 def _reach(count: int) -> int:
     """How far back (ns) `count` minute bars of a market with nights and holidays may lie."""
     return count * MINUTE * 6 + 7 * 24 * 60 * MINUTE
-
-
-def _nanos(text: str) -> int:
-    """Nanoseconds UTC of an RFC 3339 time with up to nine decimals."""
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
-    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9])
 
 
 def _quote(symbol: str, row: dict[str, Any], ts: int) -> Quote:
@@ -303,9 +346,9 @@ def _quote(symbol: str, row: dict[str, Any], ts: int) -> Quote:
     )  # fmt: skip
 
 
-def _bar(symbol: str, row: dict[str, Any], start: int) -> Bar:
+def _bar(symbol: str, row: dict[str, Any], start: int, interval: int = MINUTE) -> Bar:
     open_, high, low, close, volume = (number(row.get(name)) for name in "ohlcv")
-    return Bar(symbol, start + MINUTE, open_, high, low, close, volume, MINUTE)
+    return Bar(symbol, start + interval, open_, high, low, close, volume, interval)
 
 
 def _halt(symbol: str, row: dict[str, Any]) -> HaltChanged | None:

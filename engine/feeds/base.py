@@ -34,6 +34,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def conflated(self) -> int:
+        """Quotes that were left out while it was behind, for a newer one of their symbol."""
+        ...
+
+    @property
     def instruments(self) -> tuple[Instrument, ...]: ...
 
     @property
@@ -46,7 +51,7 @@ class Feed(Protocol):
         """Market time."""
         ...
 
-    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
         """The last `count` bars of `symbol` that are known at `until` (ns UTC), oldest first; fewer
         where there are not so many."""
         ...
@@ -57,7 +62,7 @@ class Feed(Protocol):
         where market time is now."""
         ...
 
-    def past(self, count: int, since: int) -> list[Bar | Quote]:
+    async def past(self, count: int, since: int) -> list[Bar | Quote]:
         """What was known at the start, in the order in which it came: of each symbol the bars that
         closed after `since` (ns UTC) and `count` before them, and of a recording the last quote.
 

@@ -1,7 +1,10 @@
-"""Numbers from outside, guarded once."""
+"""Numbers, times and quotes from outside, guarded once."""
 
+from datetime import datetime
 from math import nan
 from typing import Any
+
+from engine.core.model import NANOS, Quote
 
 
 def number(value: Any) -> float:
@@ -17,3 +20,18 @@ def number(value: Any) -> float:
         return float(value)
     except ValueError:
         return nan
+
+
+def as_asked(quote: Quote, known: Quote | None) -> Quote:
+    """What is to be told of a quote that was asked for where the venue tells no time of it: the one
+    that is `known` keeps its time while its prices stay, as it is no news."""
+    if known is not None and (known.bid, known.ask) == (quote.bid, quote.ask):
+        return known
+    return quote
+
+
+def nanos_of(text: str) -> int:
+    """Nanoseconds UTC of an RFC 3339 time with up to nine decimals, which ends in Z."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * NANOS + int(fraction.ljust(9, "0")[:9])

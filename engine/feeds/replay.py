@@ -77,6 +77,7 @@ class ReplayFeed:
 
     name = "replay"
     recorded = True
+    conflated = 0
 
     def __init__(
         self,
@@ -105,15 +106,18 @@ class ReplayFeed:
         ends = (self._recordings.span(symbol)[1] for symbol in self._symbols)
         return self._start, max(self._start, *ends)
 
-    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
-        bars = self._recordings.bars(symbol, end=until)
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+        bars = await asyncio.to_thread(self._recordings.bars, symbol, end=until)
         return bars[max(0, len(bars) - count) :]
 
     @property
     def played(self) -> Played | None:
         return None if self._ended else self._played
 
-    def past(self, count: int, since: int) -> list[Bar | Quote]:
+    async def past(self, count: int, since: int) -> list[Bar | Quote]:
+        return await asyncio.to_thread(self._past, count, since)
+
+    def _past(self, count: int, since: int) -> list[Bar | Quote]:
         values = self._all()
         kept: list[Bar | Quote] = []
         quoted: set[str] = set()

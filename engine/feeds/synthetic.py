@@ -28,6 +28,7 @@ class SyntheticFeed:
 
     name = "synthetic"
     recorded = False
+    conflated = 0
 
     def __init__(
         self,
@@ -53,9 +54,12 @@ class SyntheticFeed:
     def span(self) -> tuple[int, int]:
         return self._start, self._start
 
-    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
         """Bars before the feed was made; the last one closes at the price that the quotes start
         from."""
+        return await asyncio.to_thread(self._history, symbol, count, until)
+
+    def _history(self, symbol: str, count: int, until: int) -> list[Bar]:
         random = Random(f"{self._seed} history {symbol}")
         ts = min(until, self._start) // self._interval * self._interval
         close = first_price(self._seed, symbol)
@@ -82,10 +86,10 @@ class SyntheticFeed:
     def played(self) -> None:
         """Its market time is now."""
 
-    def past(self, count: int, since: int) -> list[Bar | Quote]:
+    async def past(self, count: int, since: int) -> list[Bar | Quote]:
         """`count` bars of each symbol; nobody saw the ones before a restart form."""
-        names = (instrument.symbol for instrument in self.instruments)
-        bars = [bar for name in names for bar in self.history(name, count, self._start)]
+        names = [instrument.symbol for instrument in self.instruments]
+        bars = [bar for name in names for bar in await self.history(name, count, self._start)]
         return sorted(bars, key=attrgetter("ts"))
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import re
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,9 @@ from engine.ops.errors import UserError
 from engine.ops.files import make_private_folder, open_private
 
 _HOLDER = re.compile(rb"(\d+) (\S+)\n")
+
+LOOKERS, LOOK_S = 10, 0.01
+"""How often, and how far apart, a lock that is taken is tried again."""
 
 
 class EngineLocked(UserError):
@@ -37,7 +42,7 @@ class EngineLock:
         except OSError as error:
             raise self._unusable(error) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
             os.ftruncate(self._descriptor, 0)
             started = datetime.now(UTC).isoformat(timespec="seconds")
             os.write(self._descriptor, f"{os.getpid()} {started}\n".encode())
@@ -57,6 +62,16 @@ class EngineLock:
         traceback: TracebackType | None,
     ) -> None:
         os.close(self._descriptor)
+
+    def _take(self) -> None:
+        """Raises BlockingIOError where another engine has it. Who only looks (`holder`) has it too,
+        for a moment."""
+        for _ in range(LOOKERS):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(LOOK_S)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _locked(self) -> EngineLocked:
         known = _HOLDER.match(os.pread(self._descriptor, 100, 0))

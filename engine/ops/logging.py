@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
+from logging.handlers import RotatingFileHandler, WatchedFileHandler
 
 from engine.core.text import clean
 from engine.ops.errors import UserError
@@ -37,17 +39,39 @@ class PrivateFileHandler(RotatingFileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=open_private)
 
 
-def start_logging(settings: Settings) -> None:
-    """Log to `settings.log_path`, in UTC: ours from LOG_LEVEL on, libraries from warnings on.
+class FollowingFileHandler(WatchedFileHandler):
+    """A log that another process rotates."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=open_private)
+
+
+@contextmanager
+def silenced() -> Generator[None]:
+    """No log goes to the terminal meanwhile: a command tells itself what it found."""
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def start_logging(settings: Settings, *, follows: bool = False) -> None:
+    """Log to `settings.log_path`, in UTC: ours from LOG_LEVEL on, libraries from warnings on. A
+    program that `follows` leaves it to the engine to rotate the file.
 
     Libraries get no say below that: httpx tells whole URLs, tokens included, at INFO. Called again,
     it replaces what the first call set up. Raises UserError where the file cannot be written.
     """
     make_private_folder(settings.data_dir)
     try:
-        handler = PrivateFileHandler(
-            settings.log_path, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8"
-        )
+        if follows:
+            handler = FollowingFileHandler(settings.log_path, encoding="utf-8")
+        else:
+            handler = PrivateFileHandler(
+                settings.log_path, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8"
+            )
     except OSError as error:
         raise UserError(
             f"cannot write the log {clean(str(settings.log_path))} ({error.strerror})",

@@ -94,6 +94,13 @@ def _web_address(address: str) -> str:
     return address
 
 
+def _local_address(address: str) -> str:
+    """Keys are sent there: to no other computer than this one."""
+    if not re.match(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?$|$", address):
+        raise ValueError("write an address of this computer, such as http://127.0.0.1:8080")
+    return address
+
+
 def _sizing(text: str) -> str:
     Sizing.parse(text)
     return text
@@ -120,6 +127,31 @@ def _strategy_sizings(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _currency(text: str) -> str:
+    name = text.strip().upper()
+    if not re.fullmatch("[A-Z0-9]{2,10}", name):
+        raise ValueError("write a currency, such as USD")
+    return name
+
+
+def stablecoin(text: str) -> tuple[str, str]:
+    """From `COIN:CURRENCY`. Raises ValueError with the rule."""
+    coin, _, currency = text.partition(":")
+    if not (coin and currency):
+        raise ValueError("write COIN:CURRENCY, such as USDT:USD")
+    return _currency(coin), _currency(currency)
+
+
+def _stablecoins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = [stablecoin(text) for text in texts]
+    coins = [coin for coin, _ in pairs]
+    if twice := next((coin for coin in coins if coins.count(coin) > 1), ""):
+        raise ValueError(f"{twice} is there twice")
+    if coined := next((currency for _, currency in pairs if currency in coins), ""):
+        raise ValueError(f"{coined} is a coin itself")
+    return texts
+
+
 def _without_zone(moment: time) -> time:
     if moment.tzinfo is not None:
         raise ValueError("write HH:MM, which is UTC")
@@ -131,6 +163,7 @@ def _to_utc(moment: datetime) -> datetime:
 
 
 AnyCase = BeforeValidator(_lower)
+LocalAddress = Annotated[str, AfterValidator(_local_address)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Folder = Annotated[Path, BeforeValidator(_given), AfterValidator(Path.expanduser)]
 OptionalFolder = Annotated[Folder | None, BeforeValidator(_absent_if_empty)]
@@ -151,7 +184,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class Settings(BaseSettings):
     """What the operator can set. The name in the environment is the field's in upper case.
 
-    Percentages are in percent: 5 is 5 %. Money is in the account's currency.
+    Percentages are in percent: 5 is 5 %. Money is in CURRENCY.
     """
 
     model_config = SettingsConfigDict(
@@ -166,7 +199,7 @@ class Settings(BaseSettings):
 
     # Where orders go.
     mode: Annotated[Mode, AnyCase] = Mode.PAPER
-    """paper trades on the simulated exchange; live also needs ALLOW_LIVE_TRADING and a person"""
+    """paper risks no money; live also needs ALLOW_LIVE_TRADING and a person"""
     allow_live_trading: bool = False
     """true lets MODE=live reach a real account, once a person has confirmed it in the console"""
     kill_switch: bool = False
@@ -213,10 +246,14 @@ class Settings(BaseSettings):
     """quotes a second of the synthetic feed, over all symbols"""
     synthetic_seed: Annotated[int, Field(ge=0)] = 7
     """seed of the synthetic feed: the same seed makes the same quotes"""
+    paper_accounts: Annotated[Literal["venue", "simulated"], AnyCase] = "venue"
+    """where MODE=paper trades: venue, on the paper account a venue has; simulated, on our broker"""
     alpaca_api_key: SecretStr = SecretStr("")
     """key of the Alpaca account that MODE asks for: of a paper account, or of a real one"""
     alpaca_api_secret: SecretStr = SecretStr("")
     """secret of that key"""
+    alpaca_account_id: str = ""
+    """id of a customer's account, where the key is a firm's, of the Broker API"""
     alpaca_feed: Annotated[Literal["iex", "sip"], AnyCase] = "iex"
     """where Alpaca's quotes of stocks come from; sip is paid for"""
     alpaca_url: Annotated[str, AfterValidator(_web_address)] = ""
@@ -227,6 +264,40 @@ class Settings(BaseSettings):
     """another address of its market data"""
     alpaca_data_stream_url: Annotated[str, AfterValidator(_web_address)] = ""
     """another address of its stream of market data"""
+    binance_api_key: SecretStr = SecretStr("")
+    """key of an account at Binance, in MODE=paper at its test network; empty: market data alone"""
+    binance_api_secret: SecretStr = SecretStr("")
+    """secret of that key"""
+    binance_url: LocalAddress = ""
+    """a server on this computer in the place of Binance, for tests"""
+    kraken_api_key: SecretStr = SecretStr("")
+    """key of an account at Kraken, which has no paper accounts; empty: market data alone"""
+    kraken_api_secret: SecretStr = SecretStr("")
+    """secret of that key"""
+    kraken_url: LocalAddress = ""
+    """a server on this computer in the place of Kraken, for tests"""
+    coinbase_api_key: SecretStr = SecretStr("")
+    """key of an account at Coinbase, which has no paper accounts; empty: market data alone"""
+    coinbase_api_secret: SecretStr = SecretStr("")
+    """secret of that key"""
+    coinbase_url: LocalAddress = ""
+    """a server on this computer in the place of Coinbase, for tests"""
+    questrade_refresh_token: SecretStr = SecretStr("")
+    """a new refresh token of Questrade's API hub; the ones that follow are kept in DATA_DIR"""
+    questrade_practice: bool = False
+    """true where that token is of a practice account"""
+    questrade_account: str = ""
+    """number of the account at Questrade; needed where the login has several"""
+    questrade_url: LocalAddress = ""
+    """a server on this computer in the place of Questrade's login, for tests"""
+    ib_host: str = "127.0.0.1"
+    """where TWS or IB Gateway runs"""
+    ib_port: Annotated[int, Field(ge=1, le=65_535)] = 7497
+    """its port: TWS has 7497 for paper and 7496 for live, IB Gateway 4002 and 4001"""
+    ib_client_id: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+    """a number that no other program uses there; the one after it is used too"""
+    ib_account: str = ""
+    """the account at Interactive Brokers; needed where the login has several"""
     stale_after_s: Seconds = 120
     """seconds without data after which a symbol is stale, and nothing is decided on it"""
 
@@ -255,9 +326,15 @@ class Settings(BaseSettings):
     kelly_prior_trips: Annotated[int, Field(ge=0, le=10_000)] = 30
     """round trips without an edge with which kelly mixes a strategy's record"""
 
+    # Money. Each venue has an account, in the currency of its symbols.
+    currency: Annotated[str, AfterValidator(_currency)] = "USD"
+    """currency of equity, P&L and limits; rates of others come from FX_RATES"""
+    stablecoins: Annotated[Names, AfterValidator(_stablecoins)] = ("USDT:USD", "USDC:USD")
+    """coins that count as a unit of a currency each, with commas: COIN:CURRENCY; empty: none"""
+
     # The simulated exchange.
     starting_cash: Money = Decimal(100_000)
-    """cash of the paper account when its database is made"""
+    """what new paper accounts begin with, together and in CURRENCY: each with the same share"""
     commission_pct: Cost = Decimal("0.1")
     """commission in percent of an order's notional value"""
     slippage_bps: Annotated[Decimal, Field(ge=0, le=10_000)] = Decimal(1)
@@ -299,11 +376,11 @@ class Settings(BaseSettings):
     crypto_max_position_size_pct: Percent = Decimal(3)
     """the same for crypto"""
     max_position_notional: OptionalMoney = Decimal(0)
-    """largest position in one symbol, in the account's currency; 0 means no such limit"""
+    """largest position in one symbol, in CURRENCY; 0 means no such limit"""
     max_order_notional: OptionalMoney = Decimal(0)
-    """largest order, in the account's currency; 0 means no such limit"""
+    """largest order, in CURRENCY; 0 means no such limit"""
     min_price: OptionalMoney = Decimal(1)
-    """lowest price at which a symbol is bought"""
+    """lowest price at which a symbol is bought, in CURRENCY"""
     crypto_min_price: OptionalMoney = Decimal(0)
     """the same for crypto"""
     price_collar_pct: Percent = Decimal(5)
@@ -339,7 +416,7 @@ class Settings(BaseSettings):
 
     # Risk: the account.
     max_daily_loss: Money = Decimal(1000)
-    """loss in a trading day at which the kill switch trips, in the account's currency"""
+    """loss in a trading day at which the kill switch trips, in CURRENCY"""
     max_daily_loss_pct: Percent = Decimal(5)
     """loss in a trading day at which the kill switch trips, in percent of the day's first equity"""
     max_drawdown_pct: Percent = Decimal(15)
@@ -353,7 +430,7 @@ class Settings(BaseSettings):
     max_open_positions: Count = 20
     """symbols that may be held or on order at once"""
     max_leverage: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(1)
-    """largest sum of all positions as a multiple of equity: 1 is without borrowed money"""
+    """most in positions, of all and of each account, as a multiple of equity: 1 borrows nothing"""
     max_messages_per_second: Count = 50
     """orders, cancels and replaces to a venue in a second above which no entry leaves"""
     trading_day_zone: ZoneInfo = ZoneInfo("America/New_York")
@@ -389,8 +466,18 @@ class Settings(BaseSettings):
     # The console.
     fps: Annotated[int, Field(ge=1, le=10)] = 4
     """frames a second of the console"""
-    on_terminal_lost: Annotated[Literal["stop", "kill"], AnyCase] = "stop"
-    """when the terminal is lost: stop ends the engine in order, kill trips the kill switch first"""
+    theme: Annotated[
+        Literal["", "dark", "light", "high_contrast", "colour_blind", "terminal"], AnyCase
+    ] = ""
+    """colours of the console: dark, light, high_contrast, colour_blind or terminal (its own 16)"""
+    signs: Annotated[Literal["auto", "unicode", "ascii"], AnyCase] = "auto"
+    """what lines and signs are drawn with: unicode, ascii, or auto, as the terminal can"""
+    notify_bell: bool = False
+    """true rings the terminal's bell at fills, rejects and alarms, once a second at the most"""
+    notify_desktop: Annotated[Literal["off", "osc9", "osc777"], AnyCase] = "off"
+    """has the terminal show those on the desktop: osc9 (iTerm2, kitty) or osc777 (foot, urxvt)"""
+    on_terminal_lost: Annotated[Literal["detach", "stop", "kill"], AnyCase] = "detach"
+    """when the terminal is lost: detach (the engine goes on), stop it, or kill and then stop it"""
 
     @property
     def database_path(self) -> Path:
@@ -405,6 +492,11 @@ class Settings(BaseSettings):
         return self.data_dir / f"{self.mode}.lock"
 
     @property
+    def socket_path(self) -> Path:
+        """Where consoles attach to the running engine."""
+        return self.data_dir / "control" / f"{self.mode}.sock"
+
+    @property
     def kill_files(self) -> KillFiles:
         """A file of the mode's own, one that is made by hand and trips every mode, and requests."""
         folder = self.data_dir
@@ -415,6 +507,11 @@ class Settings(BaseSettings):
     def head_path(self) -> Path:
         """The head of the audit log, kept outside the database."""
         return self.data_dir / f"{self.mode}.head"
+
+    @property
+    def research_dir(self) -> Path:
+        """Where reports of backtests are kept."""
+        return self.data_dir / "research"
 
     @property
     def log_path(self) -> Path:

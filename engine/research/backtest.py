@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 
-from engine.build import exchange_rules, machine_config, risk_limits
+from engine.build import currencies_of, exchange_rules, machine_config, risk_limits
 from engine.calendars import session_tables
 from engine.core.events import (
     BarClosed,
@@ -145,7 +145,7 @@ def run_backtest(
         exposure=np.array(exposure, np.float64),
         round_trips=tuple(run.round_trips),
         fills=tuple(run.fills),
-        commission=sum((fill.commission for fill in run.fills), ZERO),
+        commission=sum((fill.total_commission for fill in run.fills), ZERO),
         slippage=run.exchange.slippage_paid,
         assumptions=assumptions(request.settings),
         stops=tuple(run.stops),
@@ -165,9 +165,11 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
     setup = StrategySetup(request.strategy, request.symbols, request.parameters)
     safety = msgspec.structs.replace(config.safety, dry_run=False, dead_man=0)
     nobody = msgspec.structs.replace(config.compliance, conductor="")  # nothing is transacted
+    (currency,) = set(currencies_of(instruments).values())  # recordings are of one venue
     return msgspec.structs.replace(
         config,
         account="backtest",
+        currency=currency,
         mode=Mode.PAPER,
         strategies=(setup,),
         safety=safety,

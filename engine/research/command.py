@@ -2,7 +2,8 @@
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from engine.core.strategy import Strategy, make_parameters
 from engine.core.text import clean
 from engine.feeds.recordings import Recordings
 from engine.ops.errors import UserError
+from engine.ops.files import write_private
 from engine.ops.options import first_instant, last_instant
 from engine.ops.settings import load_settings
 from engine.plugins import Plugins, find_strategies
@@ -109,6 +111,10 @@ def _cash(_: click.Context, option: click.Parameter, text: str | None) -> Decima
     "--cash", callback=_cash, metavar="AMOUNT", help="Cash at the start. Default: STARTING_CASH."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--keep", is_flag=True, help="Keep the report, as JSON, in DATA_DIR/research.")
+@click.option(
+    "--progress", "tells", is_flag=True, help="Tell `progress DONE TOTAL` on standard error."
+)
 @click.pass_context
 def backtest(
     ctx: click.Context,
@@ -120,6 +126,8 @@ def backtest(
     folder: Path | None,
     cash: Decimal | None,
     as_json: bool,
+    keep: bool,
+    tells: bool,
 ) -> None:
     """Run a strategy over recorded bars, through the same engine, limits and costs as in trading,
     and print what came of it.
@@ -134,11 +142,14 @@ def backtest(
         _require_bars(recordings, symbols, start, end)
         _require_fitting(strategy, kind, symbols[0], parameters)
         request = BacktestRequest(strategy, kind, parameters, symbols, start, end, settings)
-        result = _run(request, recordings)
+        result = _run(request, recordings, tells)
     except KeyboardInterrupt:
         click.echo("Stopped: no report of a run that is not over.", err=True)
         ctx.exit(INTERRUPTED)
     figures = statistics(result)
+    if keep:
+        kept = _keep(settings.research_dir, strategy, to_json(result, figures))
+        click.echo(f"kept {clean(str(kept))}", err=True)
     if as_json:
         click.echo(to_json(result, figures))
     else:
@@ -206,8 +217,26 @@ def _require_bars(
             )
 
 
-def _run(request: BacktestRequest, recordings: Recordings) -> BacktestResult:
-    """Run; the progress and how long it took are told on standard error, if that is a terminal."""
+def _keep(folder: Path, strategy: str, report: bytes) -> Path:
+    """Write `report` into a new file of `folder`, named by the time and the strategy; its path.
+    Raises UserError where that cannot be."""
+    letters = "".join(letter if letter.isalnum() else "_" for letter in strategy)
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z-{letters}.json"
+    try:
+        write_private(path, report)
+    except OSError as error:
+        raise UserError(
+            f"The report cannot be kept in {clean(str(folder))} ({error.strerror})",
+            "Make room there, or give a folder that can be written in DATA_DIR",
+        ) from error
+    return path
+
+
+def _run(request: BacktestRequest, recordings: Recordings, tells: bool) -> BacktestResult:
+    """Run; the progress is told on standard error: in lines where it `tells`, else if that is a
+    terminal, as is how long it took."""
+    if tells:
+        return run_backtest(request, recordings, _tell_progress())
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(request.strategy, total=None)
@@ -220,6 +249,20 @@ def _run(request: BacktestRequest, recordings: Recordings) -> BacktestResult:
         rate = result.bars / max(result.seconds, 1e-9)
         console.print(f"{result.bars:,} bars in {result.seconds:.1f} s, {rate:,.0f} a second")
     return result
+
+
+def _tell_progress() -> Callable[[int, int], None]:
+    """Tells the progress in a line for each of a hundred parts."""
+    told = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        part = done * 100 // max(total, 1)
+        if part > told:
+            told = part
+            click.echo(f"progress {done} {total}", err=True)
+
+    return tell
 
 
 def _stdout() -> Console:

@@ -236,7 +236,7 @@ def open_positions(fills: Iterable[Fill]) -> int:
     """How many holdings (of a strategy, in a symbol) are not flat after `fills`."""
     held: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for fill in fills:
-        held[fill.strategy, fill.symbol] += fill.side.sign * fill.quantity
+        held[fill.strategy, fill.symbol] += fill.position_change
     return sum(1 for quantity in held.values() if quantity)
 
 

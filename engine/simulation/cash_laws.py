@@ -37,7 +37,8 @@ class CashLaws:
         self._stocks = {
             i.symbol for i in config.instruments if i.asset_class is not AssetClass.CRYPTO
         }
-        self._cash = config.starting_cash
+        self._cash = config.starting_cash  # of each account
+        self._venues = {i.symbol: i.venue for i in config.instruments}
         self._fills: list[Fill] = []
         self.is_on = self._rules.account_type is AccountType.CASH
         self.is_known = True
@@ -53,33 +54,39 @@ class CashLaws:
             self.now_violated = self._violations()
             self.violated |= self.now_violated
 
-    def settled(self, ts: int) -> Fraction:
-        """Cash without what sales of stocks will bring after `ts`."""
+    def settled(self, venue: str, ts: int) -> Fraction:
+        """Cash of an account without what sales of stocks will bring after `ts`."""
         return sum(
-            (Fraction(f.cash_change) for f in self._fills if not self._due(f) > ts),
+            (Fraction(f.cash_change) for f in self._of(venue) if not self._due(f) > ts),
             Fraction(self._cash),
         )
+
+    def _of(self, venue: str) -> list[Fill]:
+        return [fill for fill in self._fills if self._venues[fill.symbol] == venue]
 
     def broken(self, order: Order, open_orders: Iterable[Order], ts: int) -> str:
         """The rule that an entry which leaves at `ts` does not keep; empty text where it keeps all.
         `open_orders` are all that may still fill, `order` among them."""
         if not (self.is_on and self.is_known):
             return ""
+        venue = self._venues[order.symbol]
         cost = sum(
             (
                 Fraction(o.quantity - o.filled) * Fraction(o.reference_price)
                 for o in open_orders
-                if o.purpose is OrderPurpose.ENTRY and o.side is Side.BUY
+                if o.purpose is OrderPurpose.ENTRY
+                and o.side is Side.BUY
+                and self._venues[o.symbol] == venue
             ),
             Fraction(0),
         )
         cost *= 1 + Fraction(self._rules.commission_pct) / 100
-        cash = sum((Fraction(f.cash_change) for f in self._fills), Fraction(self._cash))
+        cash = sum((Fraction(f.cash_change) for f in self._of(venue)), Fraction(self._cash))
         if order.side is Side.SELL:
             return "short in a cash account"
         if cost > cash:
             return f"free riding: {cost} of {cash}"
-        settled = self.settled(ts)
+        settled = self.settled(venue, ts)
         if cost > settled and len(self.violated) >= self._rules.max_violations:
             return f"settled cash: {cost} of {settled}, {len(self.violated)} violations"
         return ""
@@ -115,7 +122,9 @@ class CashLaws:
 
     def _paid(self, number: int) -> int:
         """When the last of the money is there that a purchase takes."""
-        fill, before = self._fills[number], self._fills[:number]
+        fill = self._fills[number]
+        venue = self._venues[fill.symbol]
+        before = [f for f in self._fills[:number] if self._venues[f.symbol] == venue]
         missing = -fill.cash_change - self._cash
         missing -= sum((f.cash_change for f in before if self._due(f) <= fill.ts), Decimal(0))
         for due, amount in sorted((self._due(f), f.cash_change) for f in before):

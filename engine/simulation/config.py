@@ -1,5 +1,5 @@
-"""The settings of the machine that a seed draws: each that there is, but for those that only label
-(`account`, and the one currency)."""
+"""The settings of the machine that a seed draws: each that there is, but for `account`, which only
+labels."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -53,6 +53,10 @@ KINDS = (
 )
 """The instruments: each with its asset class, tick and lot."""
 
+CURRENCIES = ("USD", "CAD", "USDT", "JPY")
+"""Those of the accounts: one is the base, one a coin that counts as a dollar, and one has so small
+a unit that its account soon runs out of money."""
+
 SIZINGS = (
     "fixed_quantity:10",
     "fixed_quantity:0.5",
@@ -64,14 +68,26 @@ SIZINGS = (
 )
 
 
+def draw_currencies(random: Random, venues: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The base currency, and that of the account at each venue: every other seed has but one."""
+    if random.random() < 0.5:
+        return "USD", dict.fromkeys(venues, "USD")
+    base = random.choice(("USD", "USD", "CAD"))
+    return base, {venue: random.choice(CURRENCIES) for venue in venues}
+
+
 def draw_config(
     random: Random,
     venues: Sequence[str],
+    currencies: tuple[str, dict[str, str]],
     mode: Mode,
     calendars: tuple[SessionTable, ...],
     reconciles: bool,
 ) -> MachineConfig:
-    instruments = _instruments(random, venues, calendars)
+    base, of_venues = currencies
+    instruments = tuple(
+        replace(i, currency=of_venues[i.venue]) for i in _instruments(random, venues, calendars)
+    )
     symbols = tuple(instrument.symbol for instrument in instruments)
     names = sorted({"amber", *random.sample(STRATEGIES, random.choice((1, 2, 3)))})
     every = random.choice((10, 30)) * NANOS
@@ -88,6 +104,8 @@ def draw_config(
             for name in names
         ),
         mode=mode,
+        currency=base,
+        stablecoins={"USDT": "USD"},
         starting_cash=Decimal(random.choice((100_000, 100_000, 20_000))),
         limits=_limits(random, compliance.account_type),
         execution=_execution(random),
@@ -131,6 +149,21 @@ def _instruments(
         )
         for symbol, kind, tick, lot in KINDS[: random.choice((1, 2, 3, 4))]
     )
+
+
+def with_commissions_in_base(random: Random, config: MachineConfig) -> MachineConfig:
+    """In three sessions of ten the venues of crypto take the commission of a buy from what is
+    bought, mostly in lots that it does not come to: it leaves less than one."""
+    if random.random() >= 0.3:
+        return config
+
+    def paying(instrument: Instrument) -> Instrument:
+        if instrument.asset_class is not AssetClass.CRYPTO:
+            return instrument
+        lot = random.choice((instrument.lot, Decimal("0.001"), Decimal("0.1")))
+        return replace(instrument, lot=max(lot, instrument.lot), commission_in_base=True)
+
+    return replace(config, instruments=tuple(map(paying, config.instruments)))
 
 
 def _compliance(random: Random) -> ComplianceRules:

@@ -35,13 +35,13 @@ from engine.store.durable import (
 class Database:
     """Rows that are durable. `intents` are those of `commit_intent`, never changed; `kill` is
     what the last fact of the kill switch has it do, None where it is not tripped, whatever is made
-    of that."""
+    of that; `opening` is the cash that each account began with, by its venue."""
 
-    def __init__(self, starting_cash: Decimal) -> None:
+    def __init__(self, opening: Mapping[str, Decimal]) -> None:
         self.intents: dict[str, Order] = {}
         self.latched = False
         self.kill: KillAction | None = None
-        self._cash = starting_cash
+        self._opening = opening
         self._account = AccountState()
         self._orders: dict[str, Order] = {}
         self._fills: dict[str, Fill] = {}
@@ -83,7 +83,7 @@ class Database:
         ]
         fills = sorted(self._fills.values(), key=lambda fill: fill.ts)
         return replace(
-            restored_account(account, ledger.cash(self._cash, fills)),
+            restored_account(account, ledger.cash(self._opening, fills)),
             orders=tuple(orders),
             positions=tuple(self._positions.values()),
             marks=self._marks,
@@ -91,6 +91,7 @@ class Database:
             strategies=tuple(self._strategies.values()),
             fills=tuple(ledger.standing(fills)),
             fintrac=tuple(self._reports.values()),
+            venues={fill.symbol: fill.venue for fill in fills},
         )
 
     def _record(self, fact: Event) -> None:

@@ -4,7 +4,7 @@ Every input, every effect and every write is a step, and a crash may come before
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -26,14 +26,17 @@ from engine.core.events import (
     KillSwitchRearmed,
     KillSwitchTriggered,
     LawBroken,
+    LimitBreached,
     LimitChanged,
     LiveConfirmed,
     OrderCanceled,
     OrderPendingCancel,
     OrderSized,
     OrderSubmitted,
+    PositionChanged,
     PositionNotFlat,
     QueryOrder,
+    RatePublished,
     Record,
     ReplaceOrder,
     ReplaceRejected,
@@ -94,13 +97,16 @@ class Host:
 
     # --- life -----------------------------------------------------------------------------------
 
-    def start(self, history: Sequence[Bar]) -> None:
-        """As the runtime starts: brokers, the durable state, the latch, warm-up, strategies."""
+    def start(self, history: Sequence[Bar], rates: Iterable[RatePublished]) -> None:
+        """As the runtime starts: brokers, the durable state, the rates, the latch, warm-up,
+        strategies."""
         restored = self._database.restore()
         kept = restored.kill.action if restored.kill.tripped else None
         law(kept is self._database.kill, "I5 over restarts", restored.kill)
         tripped = kept is not None or self._database.latched
         self.publish(restored)
+        for rate in rates:
+            self.publish(replace(rate))
         for name, venue in self._wire.venues.items():
             self.publish(
                 BrokerChanged(
@@ -184,6 +190,11 @@ class Host:
         elif isinstance(fact, OrderSubmitted):
             self.seen[f"submit {fact.order.purpose}"] += 1
             self.seen[f"submit in {self._options.config.mode} mode"] += 1
+            if self._wire.venue(fact.order).options.name in self.machine.accounts.foreign:
+                self.seen["submit in another currency"] += 1
+        elif isinstance(fact, LimitBreached):
+            first = self.machine.bus.why(fact.seq)[0]
+            self.seen["limit breached by a rate"] += isinstance(first, RatePublished)
         elif isinstance(fact, LimitChanged):
             self.seen[f"limit {'loosened' if fact.loosened else 'tightened'}"] += 1
         elif isinstance(fact, SettlementViolated):
@@ -196,6 +207,8 @@ class Host:
             self.seen[f"{fact.command} refused"] += 1
         elif isinstance(fact, OrderSized):
             self.seen[f"sized by {fact.method}"] += 1
+        elif isinstance(fact, PositionChanged):
+            self._note_position(fact)
         elif isinstance(fact, FintracFlagged):
             self.seen["flagged for FINTRAC"] += 1
         elif isinstance(fact, OrderPendingCancel) and fact.order.reason.startswith("turned up"):
@@ -209,6 +222,12 @@ class Host:
             self._writer.latch(True)
         elif isinstance(fact, KillSwitchRearmed):
             self._writer.latch(False)
+
+    def _note_position(self, fact: PositionChanged) -> None:
+        if fact.fill.commission_quantity:
+            self.seen["commission taken of what was bought"] += 1
+        if fact.position.quantity and not fact.position.opened_ts:
+            self.seen["less than a lot left"] += 1
 
     # --- outbox ---------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite, nan
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
+from engine.core.accounts import of_accounts
 from engine.core.average_cost import REVERSED
 from engine.core.events import (
     AccountStatement,
@@ -53,6 +54,7 @@ from engine.core.events import (
     ReplaceOrder,
     Restored,
     SettlementViolated,
+    SignalBlocked,
     StrategyFailed,
     StrategyToggled,
     SubmitOrder,
@@ -71,6 +73,7 @@ from engine.core.model import (
     NANOS,
     Bar,
     Fill,
+    Instrument,
     KillAction,
     Mode,
     Order,
@@ -83,6 +86,7 @@ from engine.core.model import (
 )
 from engine.simulation.cash_laws import CashLaws
 from engine.simulation.limit_laws import LimitLaws, Violation
+from engine.simulation.rate_laws import RateLaws
 
 S = OrderState
 
@@ -124,12 +128,25 @@ def law(holds: object, name: str, what: object) -> None:
         raise Violation(name, what)
 
 
+class Trip(NamedTuple):
+    """A round trip that is open: the `money` that it brought, and the average `cost` of what is
+    held, negative for a short."""
+
+    money: Decimal
+    cost: Decimal
+
+
+NO_TRIP = Trip(Decimal(0), Decimal(0))
+
+
 class Laws:
     """`follow` raises Violation, with the law's name, where an event broke one."""
 
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
-        self.cash = config.starting_cash
+        self.venues = {i.symbol: i.venue for i in config.instruments}
+        self.cash = dict.fromkeys(self.venues.values(), config.starting_cash)
+        self.rates = RateLaws(config)
         self.held: dict[Key, Decimal] = {}
         self.marks: dict[str, float] = {}
         self.priced: dict[str, int] = {}
@@ -147,8 +164,9 @@ class Laws:
         self.marked: set[str] = set()
         self.on: set[str] = set()
         self.losses: dict[str, int] = {}
-        self.trips: dict[Key, Decimal] = {}
-        self.entries: dict[Key, list[tuple[Decimal, Decimal, Fill]]] = {}
+        self.trips: dict[Key, Trip] = {}
+        self.entries: dict[Key, list[tuple[Decimal, Trip, Fill]]] = {}
+        self.instruments = {i.symbol: i for i in config.instruments}
         self.reversed: set[str] = set()
         self.day_equity: Decimal | None = None
         self.kill: KillAction | None = None
@@ -196,6 +214,7 @@ class Laws:
 
     def _take_in(self, event: Event) -> None:
         self.limits.take_in(event)
+        self.rates.take_in(event)
         match event:
             case QuoteUpdate(quote=quote) if self._is_price(quote):
                 self.previous[quote.symbol] = self.marks.get(quote.symbol, nan)
@@ -207,6 +226,8 @@ class Laws:
                 self._price(bar.symbol, bar.close, bar.ts)
             case IntentCommitted(client_order_id=key):
                 self.committed.add(key)
+            case ExecutionReport(client_order_id="", fill=Fill() as fill):
+                self.offered[fill.execution_id] = fill
             case ExecutionReport(fill=Fill() as fill):
                 self._execute(event, fill)
             case AccountStatement(fills=fills):
@@ -241,10 +262,10 @@ class Laws:
         self.priced[symbol] = ts
 
     def _restore(self, event: Restored) -> None:
-        self.cash = event.cash
+        self.cash |= event.cash
         self.held = {(p.strategy, p.symbol): p.quantity for p in event.positions}
         self.trips = {
-            (p.strategy, p.symbol): p.trip_pnl - p.trip_commission - p.cost
+            (p.strategy, p.symbol): Trip(p.trip_pnl - p.trip_commission - p.cost, p.cost)
             for p in event.positions
             if p.quantity
         }
@@ -290,17 +311,46 @@ class Laws:
         self.fills[fill.execution_id] = (order.strategy if order else EXTERNAL, fill)
         self.filled[client_order_id] = before + fill.quantity
         key = (order.strategy if order is not None else EXTERNAL, fill.symbol)
-        self.cash += -fill.side.sign * fill.quantity * fill.price - fill.commission
+        self.cash[self.venues[fill.symbol]] += _cash_change(fill)
         self._hold(key, fill)
         self._force(key)
         self._settle()
 
+    def _attribute(self, offered: Fill, booked: Fill) -> None:
+        """An execution that came without one of our ids counts for the order that the machine says,
+        where the venue's id is that order's."""
+        key = offered.client_order_id or booked.client_order_id
+        order = self.orders.get(key)
+        named = order.venue_order_id if order is not None else ""
+        law(not named or named == booked.venue_order_id, "I3: another order's", (order, offered))
+        named_so = replace(offered, client_order_id=key)
+        self._execute(_report_of(named_so), named_so)
+
     def _hold(self, key: Key, fill: Fill) -> None:
-        before, trip = self.held.get(key, Decimal(0)), self.trips.get(key, Decimal(0))
+        before, trip = self.held.get(key, Decimal(0)), self.trips.get(key, NO_TRIP)
         self.entries.setdefault(key, []).append((before, trip, fill))
-        self.held[key], self.trips[key], ended = _carried(before, trip, fill)
+        self.held[key], self.trips[key], ended = self._carried(before, trip, fill)
         if ended is not None:
             self.losses[key[0]] = self.losses.get(key[0], 0) + 1 if ended < 0 else 0
+
+    def _carried(
+        self, before: Decimal, trip: Trip, fill: Fill
+    ) -> tuple[Decimal, Trip, Decimal | None]:
+        """The quantity and the round trip after `fill`, and what the one that it ended came to. A
+        round trip is from flat to flat, or to less than a lot: a fill that passes through zero ends
+        one, with its whole commission, and begins another."""
+        moved = _position_change(fill)
+        after = before + moved
+        closes, crosses = before * moved < 0, before * after < 0
+        money = trip.money + _cash_change(fill)
+        cost = trip.cost + moved * fill.price
+        if closes:
+            cost = after * fill.price if crosses else trip.cost * after / before
+        instrument = self.instruments.get(fill.symbol)
+        ends = not after or (instrument is not None and abs(after) < instrument.lot)
+        if crosses or (closes and ends):
+            return after, Trip(-cost, cost), money + cost
+        return after, Trip(money, cost), None
 
     def _reverse(self, event: TradeBusted) -> None:
         """An execution is as if it had never been, or had been another."""
@@ -316,14 +366,14 @@ class Laws:
             return
         del self.fills[event.execution_id]
         self.reversed.add(event.execution_id)
-        self.cash -= fill.cash_change
+        self.cash[self.venues[fill.symbol]] -= _cash_change(fill)
         others = self.executions - {event.execution_id}
         if correction is not None and correction.execution_id in others:
             correction = None
         if correction is not None:
             self.executions.add(correction.execution_id)
             self.fills[correction.execution_id] = (strategy, correction)
-            self.cash += correction.cash_change
+            self.cash[self.venues[fill.symbol]] += _cash_change(correction)
         self._restate((strategy, fill.symbol), fill, correction)
 
     def _settle(self) -> None:
@@ -343,10 +393,15 @@ class Laws:
         entries = self.entries.setdefault(key, [])
         number = next((n for n, entry in enumerate(entries) if entry[2] == fill), None)
         if number is None:
-            held, trip = self.held[key], self.trips.get(key, Decimal(0))
-            back = replace(fill, side=fill.side.opposite, commission=-fill.commission)
+            held, trip = self.held[key], self.trips.get(key, NO_TRIP)
+            back = replace(
+                fill,
+                side=fill.side.opposite,
+                commission=-fill.commission,
+                commission_quantity=-fill.commission_quantity,
+            )
             for entry in (back, *corrected):
-                held, trip, _ = _carried(held, trip, entry)
+                held, trip, _ = self._carried(held, trip, entry)
             entries.clear()
         else:
             held, trip, _ = entries[number]
@@ -354,7 +409,7 @@ class Laws:
             del entries[number:]
             for entry in again:
                 entries.append((held, trip, entry))
-                held, trip, _ = _carried(held, trip, entry)
+                held, trip, _ = self._carried(held, trip, entry)
         self.held[key], self.trips[key] = held, trip
         self._force(key)
         self._settle()
@@ -374,8 +429,12 @@ class Laws:
                 del self.orders[order.client_order_id]
             case PositionChanged(fill=fill):
                 if offered := self.offered.pop(fill.execution_id, None):
-                    self._execute(_report_of(offered), offered)
+                    self._attribute(offered, fill)
                 law(fill.execution_id in self.executions, "I3", fill)
+            case SignalBlocked(check="position"):
+                key = (fact.signal.strategy, fact.signal.symbol)
+                entered = any(_key(o) == key and o.state not in ENDED for o in self.orders.values())
+                law(entered or self._sells(key), "dust stands in the way", fact)
             case SettlementViolated(violation=violation):
                 self.violated.add(violation.client_order_id)
             case Reconciled():
@@ -440,6 +499,9 @@ class Laws:
         if before is None:
             new = order.state is S.INTENDED and not order.filled
             law(new or isinstance(fact, OrderAdopted), "I7", order)
+            instrument = self.instruments.get(order.symbol)
+            if instrument is not None and order.purpose is not OrderPurpose.EXTERNAL:
+                law(not order.quantity % instrument.lot, "asked for in lots", order)
             return
         law(self._may_stay(fact, before) or order.state in self._next(before), "I7", fact)
         if order.state not in ENDED:
@@ -464,6 +526,8 @@ class Laws:
                 return True
             case OrderOverdue():
                 return order == before and order.state in UNSETTLED
+            case OrderAdopted():
+                return before.purpose is OrderPurpose.EXTERNAL and before.state is S.FILLED
             case OrderReplaced() | OrderReplaceRejected():
                 return order.state is before.state
             case _:
@@ -476,8 +540,7 @@ class Laws:
 
     def _kills(self, strategy: str, symbol: str) -> set[KillAction]:
         """What the kill switch, and those of the parts that this is of, do."""
-        venues = {i.symbol: i.venue for i in self.config.instruments}
-        names = (strategy, symbol, venues.get(symbol))
+        names = (strategy, symbol, self.venues.get(symbol))
         parts = {Part(scope, name) for scope, name in zip(Scope, names, strict=True) if name}
         actions = {self.killed_parts[part] for part in parts & self.killed_parts.keys()}
         return actions | ({self.kill} if self.kill is not None else set())
@@ -533,7 +596,7 @@ class Laws:
         law(not self.config.safety.dry_run, "dry run", order)
         self._may_be_live(order)
         if self.config.reconcile_every:
-            venue = {i.symbol: i.venue for i in self.config.instruments}[order.symbol]
+            venue = self.venues[order.symbol]
             law(venue in self.reconciled, "I8: not reconciled", order)
         self.sent[key] = order
         law(order.strategy in self.on or self._acts_while_off(order), "I10", order)
@@ -565,7 +628,7 @@ class Laws:
     def _may_be_live(self, order: Order) -> None:
         """I11: a real account gets an order where all was asked for, and only then does any leave
         in live mode."""
-        (venue,) = (i.venue for i in self.config.instruments if i.symbol == order.symbol)
+        venue = self.venues[order.symbol]
         asked_for = self.config.mode is Mode.LIVE
         law(self.live.get(venue, False) == asked_for, "I11", (venue, self.config.mode))
         if asked_for:
@@ -603,10 +666,11 @@ class Laws:
         equity = self.equity()
         if equity is None or equity <= 0:
             raise Violation("I6", f"equity {equity}")
-        size = self._gross({order.symbol}) + _worst(o for o in entries if o.symbol == order.symbol)
+        gross = {s: self._gross(s, entries) for s in self._symbols()}
+        size = gross[order.symbol]
         most = Fraction(self.limits.of(order, "max_position_size_pct"))
         law(size * 100 <= most * equity, "I6 position", size)
-        exposure = self._gross(set(self.marks)) + _worst(entries)
+        exposure = sum(gross.values(), Fraction(0))
         law(exposure * 100 <= Fraction(limits.max_exposure_pct) * equity, "I6 exposure", exposure)
         day = self._day(order.created_ts)
         trades = [
@@ -625,38 +689,55 @@ class Laws:
         law(loss < Fraction(limits.max_daily_loss), "I6 daily loss", loss)
         most = Fraction(limits.max_daily_loss_pct) * Fraction(self.day_equity) / 100
         law(loss < most, "I6 daily loss %", loss)
-        gross = {
-            s: self._gross({s}) + _worst(o for o in entries if o.symbol == s)
-            for s in self._symbols()
-        }
+        self._within_funds(order, gross)
         prices = (self.previous.get(order.symbol, nan), self.marks[order.symbol])
-        broken = self.limits.broken(order, gross, equity, prices, entries)
+        held = {key[1] for key in self.held if self._sells(key)}
+        worth = self.rates.worth(order.symbol)
+        broken = self.limits.broken(order, gross, equity, prices, entries, held, worth)
         law(not broken, f"I6 {broken}", order)
         broken = self.settlement.broken(order, entries, self.ts)
         law(not broken, "settlement", (broken, order))
 
+    def _within_funds(self, order: Order, gross: Mapping[str, Fraction]) -> None:
+        """I6 of the account that pays, where there are several: with no more than it has, whatever
+        is in the others."""
+        venue = self.venues[order.symbol]
+        if len(self.cash) > 1:
+            own = {symbol for symbol, at in self.venues.items() if at == venue}
+            spent, has = sum((gross[s] for s in own), Fraction(0)), self.equity({venue})
+            most = Fraction(self.limits.limits.max_leverage)
+            law(has is not None and spent <= has * most, "I6 funds", (venue, spent, has))
+
     # --- books ----------------------------------------------------------------------------------
 
-    def equity(self) -> Fraction | None:
-        """Cash and positions at the last prices; None where a held symbol has none."""
-        total = Fraction(self.cash)
-        for (_, symbol), quantity in self.held.items():
-            if quantity:
-                mark = self.marks.get(symbol, float("nan"))
-                if not isfinite(mark):
-                    return None
-                total += Fraction(quantity) * Fraction(repr(mark))
+    def equity(self, venues: Iterable[str] | None = None) -> Fraction | None:
+        """Cash and positions of all accounts, or of those at `venues`, at the last prices and
+        rates; None where a held symbol has none, or a currency."""
+        total = Fraction(0)
+        for venue in self.cash if venues is None else venues:
+            cash, worth = self.cash[venue], self.rates.of_venue(venue)
+            if worth is None:
+                return None
+            total += Fraction(cash) * worth
+            for (_, symbol), quantity in self.held.items():
+                if quantity and self.venues.get(symbol, venue) == venue:
+                    mark = self.marks.get(symbol, nan)
+                    if not isfinite(mark):
+                        return None
+                    total += Fraction(quantity) * Fraction(repr(mark)) * worth
         return total
 
-    def _gross(self, symbols: set[str]) -> Fraction:
-        return sum(
-            (
-                abs(Fraction(quantity)) * Fraction(repr(self.marks[symbol]))
-                for (_, symbol), quantity in self.held.items()
-                if quantity and symbol in symbols
-            ),
-            Fraction(0),
-        )
+    def _gross(self, symbol: str, entries: Iterable[Order]) -> Fraction:
+        """What is held of a symbol, whoever holds it, and what its entries may add to that."""
+        held = sum(abs(Fraction(q)) for (_, s), q in self.held.items() if s == symbol)
+        value = held * Fraction(repr(self.marks[symbol])) if held else Fraction(0)
+        worst = _worst(o for o in entries if o.symbol == symbol)
+        return (value + worst) * self.rates.worth(symbol)
+
+    def _sells(self, key: Key) -> bool:
+        """Whether what is held is enough for an order at the last price."""
+        instrument, mark = self.instruments.get(key[1]), self.marks.get(key[1], nan)
+        return sells(instrument, self.held.get(key, Decimal(0)), mark)
 
     def _day(self, ts: int) -> str:
         return utc(ts).astimezone(ZoneInfo(self.config.day_zone)).date().isoformat()
@@ -664,7 +745,8 @@ class Laws:
     def _compare(self, state: Mapping[str, Any]) -> None:
         held = {(p.strategy, p.symbol): p.quantity for p in state["positions"] if p.quantity}
         law(held == {key: q for key, q in self.held.items() if q}, "I3", (held, self.held))
-        law(state["cash"] == self.cash, "I4", (state["cash"], self.cash))
+        cash = of_accounts(self.cash)
+        law(state["cash"] == cash, "I4", (state["cash"], cash))
         settlement = self.settlement
         if settlement.is_known:
             law(settlement.now_violated <= self.violated, "violations", settlement.now_violated)
@@ -705,16 +787,27 @@ def is_cancelled_by(kill: KillAction | None, order: Order) -> bool:
     return order.purpose is not stays
 
 
-def _carried(before: Decimal, trip: Decimal, fill: Fill) -> tuple[Decimal, Decimal, Decimal | None]:
-    """The quantity and the money of the round trip after `fill`, and what the one that it ended
-    came to. A round trip is from flat to flat: a fill that passes through zero ends one, with its
-    whole commission, and begins another."""
-    after = before + fill.side.sign * fill.quantity
-    rest = after if before * after < 0 else Decimal(0)
-    trip += (before + rest - after) * fill.price - fill.commission
-    if after and not rest:
-        return after, trip, None
-    return after, -rest * fill.price, trip
+def _position_change(fill: Fill) -> Decimal:
+    """A commission that was taken in the instrument itself is held no more."""
+    return fill.side.sign * fill.quantity - fill.commission_quantity
+
+
+def _cash_change(fill: Fill) -> Decimal:
+    return -fill.side.sign * fill.quantity * fill.price - fill.commission
+
+
+def _key(order: Order) -> Key:
+    return order.strategy, order.symbol
+
+
+def sells(instrument: Instrument | None, quantity: Decimal, price: float) -> bool:
+    """Whether so much is enough for an order at `price`, which may be NaN."""
+    if instrument is None:
+        return quantity != 0
+    lots = int(abs(quantity) / instrument.lot)
+    worth = lots * Fraction(instrument.lot) * Fraction(repr(price)) if isfinite(price) else None
+    enough = lots > 0 and lots * Fraction(instrument.lot) >= Fraction(instrument.min_quantity)
+    return enough and (worth is None or worth >= Fraction(instrument.min_notional))
 
 
 def _report_of(fill: Fill) -> ExecutionReport:
@@ -722,8 +815,10 @@ def _report_of(fill: Fill) -> ExecutionReport:
 
 
 def _is_sound(fill: Fill, order: Order | None) -> bool:
-    numbers = (fill.quantity, fill.price, fill.commission)
+    numbers = (fill.quantity, fill.price, fill.commission, fill.commission_quantity)
     if not all(number.is_finite() for number in numbers):
+        return False
+    if fill.commission_quantity < 0 or fill.commission_quantity >= fill.quantity:
         return False
     same = order is None or (fill.symbol, fill.side) == (order.symbol, order.side)
     return same and fill.quantity > 0 and fill.price > 0

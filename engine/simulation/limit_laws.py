@@ -52,7 +52,7 @@ class LimitLaws:
         self._messages: list[tuple[int, str]] = []
         self._decided: dict[Key, list[int]] = {}
         self._cooling: dict[Key, int] = {}
-        self._strength: dict[tuple[str, str, int], float] = {}
+        self._strength: dict[int, float] = {}
         self._power: dict[str, tuple[int, Fraction]] = {}
         self._asks: dict[str, float] = {}
         self._asked_with = ""
@@ -82,7 +82,7 @@ class LimitLaws:
                 self._may_change(fact)
                 self._set(fact.name, fact.after)
             case SignalGenerated(signal=signal):
-                self._strength[signal.strategy, signal.symbol, fact.ts] = signal.strength
+                self._strength[fact.seq] = signal.strength
             case OrderIntended(order=order):
                 if order.purpose in (OrderPurpose.ENTRY, OrderPurpose.EXIT):
                     self._decided.setdefault(_key(order), []).append(fact.ts)
@@ -100,7 +100,9 @@ class LimitLaws:
         """What is asked of the decision, by the limits of its time: they may be tightened before
         the order leaves."""
         limits, key = self.limits, _key(order)
-        strength = self._strength.get((*key, order.created_ts), 1.0)
+        strength = self._strength.get(order.cause)
+        if strength is None:
+            raise Violation("I6 an entry without a signal", order)
         if Fraction(repr(strength)) < Fraction(limits.min_signal_strength):
             raise Violation("I6 signal strength", order)
         since = self._cooling.get(key)
@@ -135,27 +137,32 @@ class LimitLaws:
         equity: Fraction,
         marks: Iterable[float],
         open_orders: list[Order],
+        held: set[str],
+        worth: Fraction,
     ) -> str:
         """`gross` is the notional that each symbol may come to, `marks` are the last two prices of
-        the order's symbol, `open_orders` all that may still fill, `order` among them."""
+        the order's symbol, `open_orders` all that may still fill, `order` among them; `held` are
+        the symbols of which more than dust is held; `worth` is what the order's currency is worth
+        in the base currency."""
         checks = [
-            *self._position(order, gross[order.symbol], list(marks)),
+            *self._position(order, gross[order.symbol], list(marks), worth),
             *self._strategy(order),
             *self._account(order, gross, equity, open_orders),
+            ("open positions", self._count(open_orders, held) <= self.limits.max_open_positions),
         ]
         return next((name for name, holds in checks if not holds), "")
 
     def _position(
-        self, order: Order, size: Fraction, marks: list[float]
+        self, order: Order, size: Fraction, marks: list[float], worth: Fraction
     ) -> Iterable[tuple[str, bool]]:
         limits, instrument = self.limits, self._instruments[order.symbol]
         if limits.max_position_notional:
             yield "position notional", size <= limits.max_position_notional
         if limits.max_order_notional:
-            value = order.quantity * order.reference_price
+            value = Fraction(order.quantity * order.reference_price) * worth
             yield "order notional", value <= limits.max_order_notional
         least = self.of(order, "min_price")
-        yield "least price", marks[-1] >= least
+        yield "least price", Fraction(repr(marks[-1])) * worth >= least
         away = float(self.of(order, "price_collar_pct")) / 100 + 1e-9
         asked = [float(p) for p in (order.limit_price, order.stop_price) if p is not None]
         if order.type is OrderType.MARKET:  # what it pays is the ask, where a fresh one is known
@@ -188,8 +195,6 @@ class LimitLaws:
             ]
             most = Fraction(limits.value(f"{asset_class}_max_exposure_pct"))
             yield f"{asset_class} exposure", sum(own, Fraction(0)) * 100 <= most * equity
-        positions = [symbol for symbol, notional in gross.items() if notional]
-        yield "open positions", len(positions) <= limits.max_open_positions
         total = sum(gross.values(), Fraction(0))
         yield "leverage", total <= equity * Fraction(limits.max_leverage)
         venue = self._instruments[order.symbol].venue
@@ -204,6 +209,9 @@ class LimitLaws:
                 if o.created_ts >= asked and self._instruments[o.symbol].venue == venue
             ]
             yield "buying power of the venue", sum(since, Fraction(0)) <= power
+
+    def _count(self, open_orders: list[Order], held: set[str]) -> int:
+        return len(held.union(order.symbol for order in open_orders))
 
     def of(self, order: Order, name: str) -> Decimal:
         """A limit of the order's asset class."""

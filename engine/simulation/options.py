@@ -10,7 +10,14 @@ from msgspec import Struct
 
 from engine.core.machine import MachineConfig
 from engine.core.model import NANOS, Idempotency, Mode, OrderType, TimeInForce
-from engine.simulation.config import MIDNIGHT, START, draw_closing, draw_config
+from engine.simulation.config import (
+    MIDNIGHT,
+    START,
+    draw_closing,
+    draw_config,
+    draw_currencies,
+    with_commissions_in_base,
+)
 
 
 class Fault(StrEnum):
@@ -155,6 +162,7 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         fault: random.uniform(*between) if random.random() < 0.5 else 0.0
         for fault, between in RANGES.items()
     }
+    names = [venue.name for venue in venues]
     if Net.DEDUPE in nets_off:
         faults[Fault.REPEATED] = 1.0
     return Options(
@@ -165,12 +173,16 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         history=random.choice((0, 0, 45)),
         fiddles=random.random() < 0.3,
         venues=venues,
-        config=draw_config(
-            random,
-            [venue.name for venue in venues],
-            mode,
-            calendars,
-            Net.STATEMENTS not in nets_off,
+        config=with_commissions_in_base(
+            Random(f"commissions {seed}"),
+            draw_config(
+                random,
+                names,
+                draw_currencies(Random(f"currencies {seed}"), names),
+                mode,
+                calendars,
+                Net.STATEMENTS not in nets_off,
+            ),
         ),
         faults=faults,
         nets_off=nets_off,

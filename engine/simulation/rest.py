@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from engine.core.model import EXTERNAL, NANOS, KillAction, Mode, OrderPurpose, OrderState, Position
-from engine.simulation.laws import law
+from engine.simulation.laws import law, sells
+from engine.simulation.venue import held_of
 
 if TYPE_CHECKING:
     from engine.simulation.host import Host
@@ -58,8 +59,7 @@ def _same_positions(world: World, host: Host) -> None:
     theirs: dict[str, Decimal] = {}
     for venue in world.venues.values():
         for fill in venue.executions.values():
-            signed = fill.side.sign * fill.quantity
-            theirs[fill.symbol] = theirs.get(fill.symbol, Decimal(0)) + signed
+            theirs[fill.symbol] = theirs.get(fill.symbol, Decimal(0)) + held_of(fill)
     ours = host.machine.portfolio.positions.values()
     for symbol in host.machine.market.symbols:
         held = sum((p.quantity for p in ours if p.symbol == symbol), Decimal(0))
@@ -68,11 +68,11 @@ def _same_positions(world: World, host: Host) -> None:
 
 
 def _same_cash(world: World, host: Host) -> None:
-    """All that the executions that stand made of the cash at the start."""
-    fills = [fill for venue in world.venues.values() for fill in venue.executions.values()]
-    there = sum((f.cash_change for f in fills), world.options.config.starting_cash)
-    here = host.machine.portfolio.cash
-    law(here == there, "I4", f"cash is {here} here, and {there} at the venues")
+    """All that the executions that stand made of the cash at the start, at each venue."""
+    for name, here in host.machine.portfolio.cash.items():
+        fills = world.venues[name].executions.values()
+        there = sum((f.cash_change for f in fills), world.options.config.starting_cash)
+        law(here == there, "I4", f"cash is {here} here, and {there} at {name}")
 
 
 def _one_order_each(world: World) -> None:
@@ -113,9 +113,12 @@ def _protected(host: Host) -> None:
             continue  # its strategy, symbol or broker is killed
         if (position.strategy, position.symbol) in refused or position.quantity < 0:
             continue  # the venue rejected its stop; or sold twice by a fill after its cancel
-        left = _left_by_others(host, position)
+        left, is_open = _left_by_others(host, position), _is_open(host, position)
+        instrument = host.machine.market.symbols[position.symbol].instrument
+        left -= left % instrument.lot
         wanted = [left] if left else []
-        law(list(closing.values()) == wanted, "protected", f"{position} by {closing}")
+        holds = list(closing.values()) == wanted or not (closing or is_open)
+        law(holds, "protected", f"{position} by {closing}")
 
 
 def _said_not_flat(host: Host) -> None:
@@ -125,8 +128,13 @@ def _said_not_flat(host: Host) -> None:
         told = {(p.position.strategy, p.position.symbol) for p in host.machine.desk.not_flat()}
         for position in host.machine.portfolio.positions.values():
             key = (position.strategy, position.symbol)
-            if position.quantity and _left_by_others(host, position):
+            if _is_open(host, position) and _left_by_others(host, position):
                 law(key in told, "not flat", position)
+
+
+def _is_open(host: Host, position: Position) -> bool:
+    market = host.machine.market.symbols[position.symbol]
+    return sells(market.instrument, position.quantity, market.mark)
 
 
 def _left_by_others(host: Host, position: Position) -> Decimal:

@@ -40,17 +40,13 @@ from engine.simulation.laws import Violation, law
 from engine.simulation.process_account import SYMBOLS, Account, write_market
 from engine.simulation.process_laws import (
     UNSETTLED,
-    judge,
-    judge_intents,
+    Kept,
+    Succession,
     judge_rest,
-    judge_restart,
-    kept,
-    replay,
 )
 from engine.simulation.runtime_world import Disk, Power, Venue
 from engine.simulation.virtual_loop import Crash, Deadlock, VirtualLoop
 from engine.snapshot import Snapshot
-from engine.store.audit import AuditHead
 from engine.store.place import Place
 from engine.store.repository import Repository
 
@@ -145,10 +141,12 @@ class _Row:
         self.settings = account.settings
         self._venue: Venue | None = None
         self._lives = 0
-        self._sent: set[str] = set()
-        self._journals: set[Path] = set()
         self._make_database()
-        self.now = kept(self.settings)
+        self._succession = Succession(self.settings)
+
+    @property
+    def now(self) -> Kept:
+        return self._succession.now
 
     def _make_database(self) -> None:
         async def make() -> None:
@@ -200,14 +198,7 @@ class _Row:
         return self._venue
 
     def _judge(self) -> None:
-        before, self.now = self.now, judge(self.settings, self.now, AuditHead())
-        journals = set(self.settings.journal_dir.glob("*.journal")) - self._journals
-        self._journals |= journals
-        for journal in journals:
-            session = replay(self.settings, journal)
-            judge_restart(session, before, self.settings.starting_cash)
-            judge_intents(session, self.now, self._sent)
-            self._sent.update(session.sent)
+        self._succession.judge()
         for order in self.now.orders.values():
             if order.state in UNSETTLED:
                 self._seen[f"orders {order.state} at an end"] += 1
@@ -308,7 +299,7 @@ class _Life:
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    async def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         recordings = Recordings(settings.replay_dir)
         start, done = resume or Played(nanos(settings.replay_start))
         return ReplayFeed(
@@ -323,12 +314,12 @@ class _Life:
     def _brokers(
         self,
         settings: Settings,
-        instruments: Sequence[Instrument],
+        feed: Feed,
         restored: Restored,
         calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
-        venue = self._row.venue(instruments, restored, calendars)
+        venue = self._row.venue(feed.instruments, restored, calendars)
         venue.plug_in(self.power, now)
         return {venue.name: venue}
 

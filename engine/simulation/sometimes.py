@@ -65,6 +65,10 @@ MOMENTS = (
     "killed by dead-man's switch",
     "turned up after it was given up",
     "flagged for FINTRAC",
+    "submit in another currency",
+    "limit breached by a rate",
+    "commission taken of what was bought",
+    "less than a lot left",
     *(f"sized by {method}" for method in SizingMethod if method is not SizingMethod.HYBRID),
 )
 
@@ -104,6 +108,7 @@ RARE = frozenset(
         "blocked by good_faith_violations",
         "blocked by venue_buying_power",
         "sized by target_utility",
+        "limit breached by a rate",
         "not flat, as the market is closed",
     }
 )

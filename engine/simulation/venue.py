@@ -68,7 +68,7 @@ class Surroundings(Protocol):
 
 
 class Venue:
-    """`cash` is what the account began with; None where the venue does not say.
+    """`cash` is what the account began with.
 
     `executions` are those that stand, `reported` all that there were, and `busts` what was taken
     back of them, or corrected: with every answer it is told again. `submits` counts the requests
@@ -79,7 +79,7 @@ class Venue:
         self,
         options: VenueOptions,
         instruments: Iterable[Instrument],
-        cash: Decimal | None,
+        cash: Decimal,
         calendars: Calendars,
         around: Surroundings,
     ) -> None:
@@ -273,6 +273,8 @@ class Venue:
             return report
         price = instrument.price(self.quotes[order.symbol].mid)
         fill = Fill(f"{key}-last", key, order.symbol, order.side, quantity, price, ZERO, now)
+        if instrument.commission_in_base and order.side is Side.BUY:
+            fill = replace(fill, commission_quantity=quantity / 1024)
         self._execute(fill)
         self._say(replace(report, state=S.PARTIALLY_FILLED, fill=fill))
         if quantity < leaves:
@@ -320,16 +322,14 @@ class Venue:
     def _complete(self, draft: AccountStatement, effect: RequestStatement) -> list[Event]:
         fills = self.executions.values()
         positions = {
-            symbol: sum((f.side.sign * f.quantity for f in fills if f.symbol == symbol), ZERO)
+            symbol: sum((held_of(fill) for fill in fills if fill.symbol == symbol), ZERO)
             for symbol in self.instruments
         }
-        cash = None
-        if self._cash is not None:
-            cash = self._cash + sum((fill.cash_change for fill in fills), ZERO)
+        cash = self._cash + sum((fill.cash_change for fill in fills), ZERO)
         known = tuple(fill for fill in self.reported.values() if fill.ts >= effect.since)
         if self._chance(Fault.REPEATED):
             known *= 2
-        power = max(cash, ZERO) if cash is not None and self.options.tells_power else None
+        power = max(cash, ZERO) if self.options.tells_power else None
         complete = replace(draft, fills=known, positions=positions, cash=cash, buying_power=power)
         return [complete, *self.busts]
 
@@ -415,3 +415,8 @@ class Venue:
             self._unsaid.clear()
         for _ in range(len(self._unsaid)):
             self._tell(self._unsaid.pop(0))
+
+
+def held_of(fill: Fill) -> Decimal:
+    """What an execution adds to what the account holds."""
+    return fill.side.sign * fill.quantity - fill.commission_quantity

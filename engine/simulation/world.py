@@ -21,6 +21,7 @@ from engine.core.events import (
 from engine.core.model import MINUTE, NANOS, KillAction, Quote
 from engine.core.sessions import Calendars
 from engine.simulation.database import Database
+from engine.simulation.fx import Fx
 from engine.simulation.host import Crash, Host
 from engine.simulation.operator import Operator
 from engine.simulation.options import HEALING, Fault, Net, Options
@@ -36,9 +37,16 @@ LAST_SIGNALS = 15 * NANOS
 """This long before the end strategies are off and prices still, so that nothing is under way."""
 SAVE = 5 * NANOS
 RATES = 25 * NANOS
+FX = 7 * NANOS
 FLATTENED_CLOSED = 0.3
 """Of the sessions in which a market closes, in so many all is to be flattened while it is."""
 PLENTY = 1e6
+
+
+def opening(options: Options) -> dict[str, Decimal]:
+    """What the accounts of a seed begin with."""
+    venues = (instrument.venue for instrument in options.config.instruments)
+    return dict.fromkeys(venues, options.config.starting_cash)
 
 
 class World:
@@ -51,13 +59,13 @@ class World:
         self.schedule = Schedule(options.start)
         self.seen: Counter[str] = Counter()
         self.calm = False
-        self.database = database or Database(options.config.starting_cash)
+        self.database = database or Database(opening(options))
         self.lives: list[Host] = []
         self.host: Host | None = None
         self.operator = Operator(self)
         self.calendars = Calendars(options.config.calendars)
         instruments = options.config.instruments
-        cash = options.config.starting_cash if len(options.venues) == 1 else None
+        cash = options.config.starting_cash
         self.venues = {
             venue.name: Venue(
                 venue, [i for i in instruments if i.venue == venue.name], cash, self.calendars, self
@@ -71,6 +79,7 @@ class World:
         self._locked_until = 0
         self._silent_until = 0
         self._steps_to_live = -1
+        self._fx = Fx(options)
         self.now_and_then: dict[Fault, Callable[[], None]] = {
             Fault.VENUE_DOWN: self._venue_down,
             Fault.FEED_SILENT: self._feed_silent,
@@ -106,6 +115,8 @@ class World:
         self._every(self.options.tick, lambda: self.host and self.host.tick())
         if self.options.config.compliance.conductor:
             self._every(RATES, self._publish_rate)
+        if self._fx.rates:
+            self._every(FX, self._move_rate)
         self._every(SAVE, lambda: self.host and not self._locked() and self.host.save())
         for fault, happen in self.now_and_then.items():
             self._now_and_then(fault, happen)
@@ -164,7 +175,7 @@ class World:
         self.host = Host(self.options, self.database, self._wire, self._writer, self._before_step)
         self.lives.append(self.host)
         bars = sorted((bar for path in self.paths for bar in path.bars), key=lambda bar: bar.ts)
-        self.host.start(bars)
+        self.host.start(bars, self._fx.rates.values())
         for path in self.paths:
             self._tell_halt(path)  # a halt may have ended while no process ran
         for venue in self.venues.values():
@@ -217,7 +228,15 @@ class World:
         """What a US dollar is worth in Canada, or damage."""
         if self.host is not None:
             rate = Decimal(self.random.choice(("1.35", "1.36", "NaN")))
-            self.host.publish(RatePublished("USD", rate, "simulated", self.schedule.now))
+            event = RatePublished("USD", rate, "simulated", self.schedule.now)
+            self._fx.keep(event)
+            self.host.publish(event)
+
+    def _move_rate(self) -> None:
+        """What another currency is worth changes, or the rate is damaged."""
+        event = self._fx.moved(self.schedule.now, calm=self.calm)
+        if self.host is not None:
+            self.host.publish(event)
 
     def _is_open(self, path: Path) -> bool:
         return self.calendars.is_open(path.instrument.calendar, self.schedule.now)

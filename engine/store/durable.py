@@ -46,9 +46,10 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.fintrac import updated
-from engine.core.model import FintracReport, KillAction, Violation
+from engine.core.model import Fill, FintracReport, KillAction, Violation
 from engine.core.records import records_after
 from engine.core.risk import HIGH_WATER_MARK
+from engine.store.identity import AccountIdentity
 
 KillSwitch = KillSwitchTriggered | KillSwitchRearmed
 Breaker = CircuitBreakerCounted | CircuitBreakerTripped | CircuitBreakerReset
@@ -69,13 +70,26 @@ def market_at(ts: int, marks: Mapping[str, float], events: int | None = None) ->
     return Market(ts, known, events)
 
 
-class AccountState(Struct, frozen=True):
-    """The single values of the account: each field is a key of `bot_state`, and is what it is here
-    while it has no row. Facts make them, as `account_after` says, but for `starting_cash` and
-    `market`, which are saved as they are."""
+class EquityScope(Struct, frozen=True):
+    """What equity is of, and with it its peak and the day's first: the accounts at these `venues`,
+    in this `currency`."""
 
-    starting_cash: Decimal | None = None
-    cash: Decimal | None = None
+    currency: str
+    venues: tuple[str, ...]
+
+
+class AccountState(Struct, frozen=True):
+    """The single values of the accounts: each field is a key of `bot_state`, and is what it is here
+    while it has no row. Facts make them, as `account_after` says, but for the market and what
+    `Repository.open_accounts` says of the accounts: the currency of each, by its venue, the cash
+    that it began with, as executions what it held then, and whose they are."""
+
+    opening_cash: dict[str, Decimal] = {}
+    opening_fills: tuple[Fill, ...] = ()
+    currencies: dict[str, str] = {}
+    identities: dict[str, AccountIdentity] = {}
+    equity_scope: EquityScope | None = None
+    cash: dict[str, Decimal] = {}
     trading_day: TradingDayStarted | None = None
     peak_equity: float | None = None
     market: Market | None = None
@@ -90,7 +104,7 @@ class AccountState(Struct, frozen=True):
     strategy_files: dict[str, str] = {}
 
 
-def restored_account(account: AccountState, cash: Decimal) -> Restored:
+def restored_account(account: AccountState, cash: dict[str, Decimal]) -> Restored:
     """What a session is given of the account; the rest of it comes from rows of their own."""
     day = account.trading_day
     return Restored(
@@ -240,8 +254,10 @@ def reports_after(
     return changed
 
 
-def _cash_after(_: Decimal | None, fact: PositionChanged | TradeReversed) -> Decimal:
-    return fact.cash
+def _cash_after(
+    cash: dict[str, Decimal], fact: PositionChanged | TradeReversed
+) -> dict[str, Decimal]:
+    return {**cash, fact.fill.venue: fact.cash}
 
 
 def _day_after(day: TradingDayStarted | None, fact: TradingDayStarted) -> TradingDayStarted | None:

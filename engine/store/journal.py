@@ -84,6 +84,11 @@ class JournalWriter:
             ) from error
         self._add(self._encode(header))
 
+    @property
+    def mb(self) -> float:
+        """Megabytes that it has."""
+        return self._size / MB
+
     def append(self, event: Event) -> None:
         """Add an input."""
         if self._ended:

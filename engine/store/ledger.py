@@ -1,6 +1,6 @@
 """The ledger against its executions: cash, positions and orders are what their fills make them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, localcontext
 
 from engine.core.average_cost import REVERSED, reversing
@@ -11,10 +11,14 @@ _EXACT_DIGITS = 100
 _ROUNDING = Decimal("1e-12")  # a cost that was released in part is a rounded quotient
 
 
-def cash(opening: Decimal, fills: Iterable[Fill]) -> Decimal:
-    """`opening` and what all `fills` add to it: exact, whatever the number of digits."""
+def cash(opening: Mapping[str, Decimal], fills: Iterable[Fill]) -> dict[str, Decimal]:
+    """`opening` of each account, by its venue, and what all its `fills` add to it: exact, whatever
+    the number of digits. An account that was never opened began with nothing."""
+    totals = dict(opening)
     with localcontext(prec=_EXACT_DIGITS):
-        return sum((fill.cash_change for fill in fills), opening)
+        for fill in fills:
+            totals[fill.venue] = totals.get(fill.venue, ZERO) + fill.cash_change
+    return totals
 
 
 def entries_of(change: PositionChanged | TradeReversed) -> list[Fill]:
@@ -49,13 +53,13 @@ def _differences(position: Position, fills: Sequence[Fill]) -> list[str]:
     """What the executions brought in cash is what was realised, less what is still invested, up to
     rounding."""
     with localcontext(prec=_EXACT_DIGITS):
-        quantity = sum((fill.side.sign * fill.quantity for fill in fills), ZERO)
-        commission = sum((fill.commission for fill in fills), ZERO)
+        quantity = sum((fill.position_change for fill in fills), ZERO)
+        commission = sum((fill.total_commission for fill in fills), ZERO)
         gain = position.realised_pnl - position.cost - position.commission
         numbers = (
             ("quantity", position.quantity, quantity, ZERO),
             ("commission", position.commission, commission, ZERO),
-            ("realised less invested", gain, cash(ZERO, fills), _ROUNDING),
+            ("realised less invested", gain, sum(f.cash_change for f in fills), _ROUNDING),
         )
         return [
             f"position {position.strategy} {position.symbol}: {name} is {is_:f}, "

@@ -29,7 +29,7 @@ from engine.core.model import (
     TimeInForce,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 6
 """The newest of `engine.store.migrations`."""
 
 
@@ -145,7 +145,8 @@ class Order(Base):
 
 
 class Trade(Base):
-    """One execution a row. Some venues number their executions by symbol: the key has both."""
+    """One execution a row. Some venues number their executions by symbol: the key has both. `venue`
+    is that of the account whose cash it changed."""
 
     __tablename__ = "trades"
     __table_args__ = (Index("ix_trades_order", "client_order_id"), Index("ix_trades_ts", "ts"))
@@ -160,6 +161,8 @@ class Trade(Base):
     ts: Mapped[int]
     strategy: Mapped[str]
     venue_order_id: Mapped[str]
+    commission_quantity: Mapped[Decimal]
+    venue: Mapped[str]
 
 
 class Position(Base):
@@ -227,11 +230,14 @@ class FintracReport(Base):
 
 
 class EquityCurve(Base):
+    """Equity and cash of all accounts together, in `currency`."""
+
     __tablename__ = "equity_curve"
 
     ts: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     equity: Mapped[Decimal]
     cash: Mapped[Decimal]
+    currency: Mapped[str]
 
 
 class AuditLog(Base):

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.core.events import ConfigUsed, Event, Restored, TradingDayStarted
-from engine.core.model import ZERO, Bar, Fill, Order, Position
+from engine.core.model import Bar, Fill, Order, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLocked
@@ -30,16 +30,18 @@ from engine.store.account_state import put, read_state
 from engine.store.audit import RECORDED_HEAD, AuditHead, head_of
 from engine.store.database import FAULTS, open_database, reason_of, transact
 from engine.store.durable import Market, market_at
+from engine.store.identity import Identities
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
 from engine.store.recording import Tail, next_session, read_tail, record
-from engine.store.restoring import restored
+from engine.store.restoring import opened, restored, unrecorded_openings
 from engine.store.statements import insert_new, upsert, values_of
 from engine.store.witness import ORDERS, Witnessed, difference
 
 T = TypeVar("T")
 
 NOTHING: Mapping[str, Any] = {}
+NOBODY: Identities = {}
 
 log = logging.getLogger(__name__)
 
@@ -118,16 +120,60 @@ class Repository:
         """
         await self._write(facts, standing)
 
-    async def save_equity(self, ts: int, equity: Decimal, cash: Decimal, peak: float) -> None:
+    async def save_equity(
+        self, ts: int, equity: Decimal, cash: Decimal, currency: str, peak: float
+    ) -> None:
         """Add a point to the equity curve, and keep the high-water mark where it is a number."""
 
         def save(connection: Connection) -> None:
-            point = {"ts": ts, "equity": equity, "cash": cash}
+            point = {"ts": ts, "equity": equity, "cash": cash, "currency": currency}
             connection.execute(upsert(self._dialect, models.EquityCurve), point)
             if isfinite(peak):
                 put(connection, {"peak_equity": peak})
 
         await self._transact(save)
+
+    async def open_accounts(
+        self,
+        opening: Mapping[str, Decimal],
+        currencies: Mapping[str, str],
+        base: str,
+        fills: Sequence[Fill] = (),
+        identities: Identities = NOBODY,
+    ) -> bool:
+        """Open the accounts that are traded with from now on, by their venues, where they are not
+        open yet: each begins its ledger with `opening`, in the currency of `currencies`, and with
+        `fills`, which are recorded as executions later. What an account that is open began with is
+        not looked at any more. `identities` says whose they are, and is kept.
+
+        False where equity is of other accounts, or in another currency than `base`, than it was:
+        its peak and the day's first are then none of theirs, and are forgotten. Raises UserError
+        where an account has another currency than it had, OtherAccount where it is another one.
+        """
+        return await self._read(
+            partial(
+                opened,
+                opening=opening,
+                fills=fills,
+                currencies=currencies,
+                base=base,
+                identities=identities,
+            )
+        )
+
+    async def identities(self) -> Identities:
+        """Whose the books are, as far as it was kept."""
+        return await self._read(lambda connection: read_state(connection)[0].identities)
+
+    async def opened_accounts(self) -> frozenset[str]:
+        """The accounts that were ever opened, by their venues."""
+        return await self._read(
+            lambda connection: frozenset(read_state(connection)[0].opening_cash)
+        )
+
+    async def unrecorded_openings(self) -> Sequence[Fill]:
+        """The executions with which accounts began, as far as they are not recorded yet."""
+        return await self._read(unrecorded_openings)
 
     async def save_market_time(self, ts: int, marks: Mapping[str, float]) -> None:
         """Keep the market time and the mark prices. One that is no finite number is left out."""
@@ -146,19 +192,17 @@ class Repository:
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def restore(self, starting_cash: Decimal, day_start_ts: int | None) -> Restored:
+    async def restore(self, day_start_ts: int | None) -> Restored:
         """The durable state at the start of a session.
 
-        `starting_cash` opens the ledger of a new database; later ones are not looked at. Cash is
-        that and the sum of all executions. Orders are those not final and those made since
-        `day_start_ts`, by default the start of the last trading day that was recorded. Execution
-        ids are those of these orders and of the last 30 days before the newest one, oldest first.
+        Cash of an account is what it was opened with and the sum of all its executions. Orders are
+        those not final and those made since `day_start_ts`, by default the start of the last
+        trading day that was recorded. Execution ids are those of these orders and of the last 30
+        days before the newest one, oldest first.
 
         Like every reading, raises UserError where a row holds what cannot be read.
         """
-        return await self._read(
-            partial(restored, starting_cash=starting_cash, day_start_ts=day_start_ts)
-        )
+        return await self._read(partial(restored, day_start_ts=day_start_ts))
 
     async def last_market(self) -> Market | None:
         """The market time last saved, and the prices at it; None before the first."""
@@ -272,9 +316,14 @@ def _ledger_differences(connection: Connection) -> list[str]:
     fills = values_of(connection, select(models.Trade), Fill)
     account, _ = read_state(connection)
     differences: list[str] = []
-    cash = ledger.cash(account.starting_cash or ZERO, fills)
-    if fills and account.cash != cash:
-        differences.append(f"cash is {account.cash}, the executions make it {cash}")
+    made = ledger.cash(account.opening_cash, fills)
+    for venue in dict.fromkeys(fill.venue for fill in fills):
+        cash = account.cash.get(venue)
+        if venue not in account.opening_cash:
+            differences.append(f"executions at {venue}, where no account was opened")
+        if cash != made[venue]:
+            what = f"cash at {venue} is {cash}, the executions make it {made[venue]}"
+            differences.append(what)
     positions = values_of(connection, select(models.Position), Position)
     differences += ledger.position_differences(positions, fills)
     orders = values_of(connection, select(models.Order), Order)

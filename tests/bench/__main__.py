@@ -20,7 +20,7 @@ from rich.table import Table
 from engine.ops.settings import Settings
 from tests.bench.measure import Figure, as_json
 
-TOPICS = ("first_frame", "quotes", "bars", "order_path", "kill", "restart", "console")
+TOPICS = ("first_frame", "quotes", "bars", "order_path", "kill", "restart", "console", "stream")
 LONG = ("soak",)
 """Topics that take minutes, and are measured only where they are named."""
 

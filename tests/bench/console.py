@@ -1,9 +1,10 @@
-"""Console and engine in one process, measured at the terminal: 500 symbols, 10,000 quotes/s.
+"""A console attached to an engine, measured at the terminal: 500 symbols, 10,000 quotes/s.
 
 Late is how long an input that comes through a pipe waits for the engine's loop; the peer is the
-same engine with nothing on the screen. Painting is the CPU time of the threads that paint. Bytes
-are those that reach the terminal. A key's delay is the time from its press (cursor down or up in
-the quotes) until the row at the cursor looks it.
+same engine with nothing on the screen. Painting is the CPU time of the console's process, or of the
+threads that paint where it is a table alone; the socket's is that of the engine's thread which
+serves it. Bytes are those that reach the terminal. A key's delay is the time from its press (cursor
+down or up in the quotes) until the row at the cursor looks it.
 
 The desk shows eight to twelve quotes among its other panels. So its table is measured alone too,
 with 50 rows in sight that all change, beside Textual's DataTable that shows the same of the same
@@ -15,7 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +25,9 @@ from typing import Any, NamedTuple
 from tests.bench.engine import FLOWING, HELD, HOLDING, SYMBOLS
 from tests.bench.measure import Figure, percentile
 from tests.bench.probed import Readings
-from tests.bench.terminal import Screen, TimedTerminal
+from tests.bench.served import served
+from tests.bench.terminal import CONSOLE, Screen, TimedTerminal
 
-CONSOLE = "tui.main:main"
 LINE_TABLE = "tests.bench.tables:line_table"
 DATA_TABLE = "tests.bench.tables:data_table"
 NOTHING = "tests.bench.tables:nothing"
@@ -45,7 +46,7 @@ RIGHT_S = 2.0
 
 
 class Load(NamedTuple):
-    """What runs and how much it is given to do."""
+    """What runs and how much it is given to do; `target` empty is the console itself."""
 
     target: str
     size: tuple[int, int]
@@ -54,11 +55,12 @@ class Load(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """`late` and `keys` in ms, `cpu` in percent of a core, `sent` in KB a second."""
+    """`late` and `keys` in ms, `cpu` and `socket` in percent of a core, `sent` in KB a second."""
 
     late: list[float]
     keys: list[float]
     cpu: float
+    socket: float
     sent: float
 
 
@@ -67,10 +69,10 @@ def measure() -> Iterator[Figure]:
     for size in (NARROW, WIDE):
         for fps in (4, 10):
             where = f"console {size[0]}x{size[1]}, {fps} frames/s"
-            yield from console_figures(where, Load(CONSOLE, size, fps), alone)
+            yield from console_figures(where, Load("", size, fps), alone)
     alone = watch(Load(NOTHING, NARROW, 4, HOLDING), keys=0)
     where = f"console 120x40, 4 frames/s, {HELD} positions"
-    yield from console_figures(where, Load(CONSOLE, NARROW, 4, HOLDING), alone)
+    yield from console_figures(where, Load("", NARROW, 4, HOLDING), alone)
     for fps in (4, 10):
         yield from table_figures(fps)
     yield few_rows_figure()
@@ -103,6 +105,7 @@ def console_figures(where: str, load: Load, alone: Seen) -> Iterator[Figure]:
         note=f"{KEYS} keys, p50 {median:.1f}, p95 {most:.1f} ms",
     )
     yield Figure(f"{where}: painting", seen.cpu, "% CPU")
+    yield Figure(f"{where}: the socket, in the engine", seen.socket, "% CPU")
     yield Figure(f"{where}: to the terminal", seen.sent, "KB/s")
 
 
@@ -147,7 +150,7 @@ def few_rows_figure() -> Figure:
 
 def stall_figures() -> Iterator[Figure]:
     """A terminal that nobody reads, and that is then read again."""
-    with started(Load(CONSOLE, NARROW, fps=10)) as (terminal, readings):
+    with started(Load("", NARROW, fps=10)) as (terminal, readings):
         terminal.read_for(START_S)
         stalled = time.perf_counter()
         time.sleep(STALL_S)
@@ -182,9 +185,13 @@ def started(load: Load) -> Iterator[tuple[TimedTerminal, Readings]]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         readings = Readings(folder)
+        settings: dict[str, Any] = load.settings | {"fps": load.fps}
         argv = (sys.executable, "-m", "tests.bench.probed", name, load.target)
-        with TimedTerminal(argv, folder, load.size, fps=load.fps, **load.settings) as terminal:
-            yield terminal, readings
+        with (
+            nullcontext() if load.target else served(folder, **settings),
+            TimedTerminal(argv if load.target else CONSOLE, folder, load.size, **settings) as shown,
+        ):
+            yield shown, readings
         readings.close()
 
 
@@ -192,13 +199,15 @@ def watch(load: Load, keys: int) -> Seen:
     """Let it run, then press `keys` keys."""
     with started(load) as (terminal, readings):
         terminal.read_for(START_S)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), terminal.cpu_s
         terminal.read_for(WATCH_S)
-        end = time.perf_counter()
+        end, after = time.perf_counter(), terminal.cpu_s
         presses = press_keys(terminal, keys) if keys else []
         late, cpu = readings.late(start, end), readings.console_cpu(start, end)
+    socket = 0.0 if load.target else cpu
+    painting = cpu if load.target else (after - before) / (end - start) * 100
     sent = terminal.bytes_between(start, end) / (end - start) / 1000
-    return Seen(late, key_delays(terminal, presses), cpu, sent)
+    return Seen(late, key_delays(terminal, presses), painting, socket, sent)
 
 
 def press_keys(terminal: TimedTerminal, count: int) -> list[float]:

@@ -12,7 +12,6 @@ With the database locked, or the disk full, orders are killed while nothing can 
 
 import resource
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -26,9 +25,10 @@ from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
 from tests.bench.engine import HELD, HOLDING, running, wait_for
 from tests.bench.measure import Figure, percentile
-from tests.bench.mute_console import NAMES
+from tests.bench.mute_engine import NAMES
 from tests.bench.probed import Readings
-from tests.bench.terminal import TimedTerminal
+from tests.bench.served import served
+from tests.bench.terminal import CONSOLE, TimedTerminal
 from tests.bench.venues import Venue, Venues
 
 RUNS = 30
@@ -175,9 +175,11 @@ def key_delays() -> list[float]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         readings = Readings(folder)
-        argv = (sys.executable, "-m", "tests.bench.probed", name, "tests.bench.mute_console:main")
         settings = HOLDING | {"submit_timeout_s": 0.2}
-        with TimedTerminal(argv, folder, SIZE, **settings) as terminal:
+        with (
+            served(folder, "tests.bench.mute_engine:main", **settings),
+            TimedTerminal(CONSOLE, folder, SIZE, **settings) as terminal,
+        ):
             delays = [one_key(terminal, readings, run) for run in range(RUNS_OF_THE_KEY)]
         readings.close()
     return delays

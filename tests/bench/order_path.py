@@ -96,7 +96,7 @@ def live() -> Parts:
     """The computer's clock is the recording's, or it would be taken for one that is wrong."""
     made: list[Live] = []
 
-    def feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+    async def feed(settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
         start = nanos(settings.replay_start)
         made.append(Live(Recordings(None), settings.symbols, start, settings.replay_speed))
         return made[0]

@@ -99,7 +99,7 @@ def machine(held: int) -> Machine:
         Position("sma_crossover", symbol, Decimal(10), Decimal(1000)) for symbol in SYMBOLS[:held]
     )
     marks = dict.fromkeys(SYMBOLS[:held], 100.0)
-    machine.process(Restored(Decimal(10**6), positions=positions, marks=marks))
+    machine.process(Restored({"paper": Decimal(10**6)}, positions=positions, marks=marks))
     machine.process(ToggleStrategy(strategy="sma_crossover", enabled=True))
     machine.process(EngineStarted())
     return machine

@@ -28,6 +28,7 @@ from engine.simulation.process_account import STRATEGIES
 from engine.snapshot import Snapshot
 from tests.bench.engine import UNLIMITED, running, wait_for
 from tests.bench.measure import Figure
+from tests.session import health_of
 from tests.week import Week
 
 QUOTES = 10_000_000
@@ -82,7 +83,7 @@ def runtime_growth() -> Figure:
         time.sleep(FLOW_S)
         end = memory()
         seen = wait_for(host, lambda snapshot: True)
-    note = f"{seen.health.events:,} events, {len(seen.orders)} orders, "
+    note = f"{health_of(seen).events:,} events, {len(seen.orders)} orders, "
     return growth("memory of the runtime in one session", (before, end), 1, "%", note)
 
 
@@ -135,7 +136,7 @@ def one_session() -> Ended:
         child_processes(),
         unfinished,
     )
-    return Ended(left, memory(), len(last.orders), last.health.events)
+    return Ended(left, memory(), len(last.orders), health_of(last).events)
 
 
 async def _played(folder: Path) -> tuple[int, Snapshot]:
@@ -146,7 +147,7 @@ async def _played(folder: Path) -> tuple[int, Snapshot]:
 
     def show(snapshot: Snapshot) -> None:
         last[:] = [snapshot]
-        if snapshot.feed.status == "ended" and not snapshot.health.queue:
+        if snapshot.feed.status == "ended" and not health_of(snapshot).queue:
             end.set()
 
     with EngineLock(settings.lock_path), apart_from_start():

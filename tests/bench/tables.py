@@ -31,10 +31,10 @@ class LineTableApp(App[None]):
         super().__init__()
         self._host = host
         self._fps = fps
-        self._quotes = Quotes("quotes", id="quotes")
+        self._quotes = Quotes(id="quotes")
         for theme in themes.THEMES:
             self.register_theme(theme)
-        self.theme = themes.NIGHT
+        self.theme = themes.DARK
 
     def compose(self) -> ComposeResult:
         yield self._quotes

@@ -7,7 +7,7 @@ looking does not delay what is measured. Queries are answered as xterm does.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyte
@@ -25,6 +25,21 @@ IS_SYNCHRONISED = b"\x1b[?2026$p"
 SYNCHRONISED = "\x1b[?2026;2$y"
 
 
+def environment(folder: Path, settings: Mapping[str, object]) -> dict[str, str]:
+    """That of a program which has its data in `folder`, under `settings` (by field name)."""
+    given = {name.upper(): env_text(value) for name, value in settings.items()}
+    return (
+        os.environ
+        | given
+        | {
+            "DATA_DIR": str(folder / "data"),
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+        }
+    )
+
+
 class TimedTerminal(Terminal):
     """Runs `argv` in `folder`, which gets its data, with `settings` (by field name) in force.
 
@@ -39,24 +54,22 @@ class TimedTerminal(Terminal):
         size: tuple[int, int],
         **settings: object,
     ) -> None:
-        environment = os.environ | {
-            name.upper(): env_text(value) for name, value in settings.items()
-        }
-        environment |= {
-            "DATA_DIR": str(folder / "data"),
-            "PYTHONPATH": str(ROOT),
-            "TERM": "xterm-256color",
-            "COLORTERM": "truecolor",
-        }
         self.size = size
         self.pieces: list[tuple[float, bytes]] = []
         self.started = time.perf_counter()
-        super().__init__(argv, environment, columns=size[0], rows=size[1], folder=folder)
+        variables = environment(folder, settings)
+        super().__init__(argv, variables, columns=size[0], rows=size[1], folder=folder)
 
     def take(self, data: bytes) -> None:
         self.pieces.append((time.perf_counter(), data))
         if IS_SYNCHRONISED in data:
             self.press(SYNCHRONISED)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of the program so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def read_for(self, seconds: float) -> None:
         """Read all that comes within `seconds`."""

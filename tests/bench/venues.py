@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules, make_feed
 from engine.core.events import CancelRejected, ExecutionReport, Restored
-from engine.core.model import Instrument, Order
+from engine.core.model import Order
 from engine.core.sessions import Calendars
 from engine.feeds.base import Feed, Played
 from engine.feeds.synthetic import SyntheticFeed
@@ -49,8 +49,8 @@ class Venues:
         self.at: dict[str, Venue] = {}
         self.parts = Parts(feed=self._feed, brokers=self._brokers)
 
-    def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
-        feed = make_feed(settings, resume, held)
+    async def _feed(self, settings: Settings, resume: Played | None, held: Collection[str]) -> Feed:
+        feed = await make_feed(settings, resume, held)
         assert isinstance(feed, SyntheticFeed)
         names = self.names
         feed.instruments = tuple(
@@ -62,13 +62,13 @@ class Venues:
     def _brokers(
         self,
         settings: Settings,
-        instruments: Sequence[Instrument],
+        feed: Feed,
         restored: Restored,
         calendars: Calendars,
         now: Callable[[], int],
     ) -> Mapping[str, BaseBroker]:
         for name in self.names:
-            venue = Venue(instruments, exchange_rules(settings), calendars, now)
+            venue = Venue(feed.instruments, exchange_rules(settings), calendars, now)
             venue.name, venue.cancels = name, []
             venue.restore(restored)
             self.at[name] = venue

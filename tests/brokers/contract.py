@@ -1,12 +1,13 @@
 """What the contract suite needs of each broker: its adapter, and what is behind it.
 
-`peer_<name>.py` beside this file makes them: its `PEERS` maps the names of brokers to builders.
+`peer_<name>.py` beside this file makes them: its `PEERS` maps the names of brokers to builders, and
+`IN_BASE`, where there is one, those of venues that take `COSTS` of what is bought.
 """
 
 import asyncio
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from engine.broker_link import BrokerLink
 from engine.brokers.base import BaseBroker
 from engine.core.events import Event, ExecutionReport
+from engine.core.matching import ExchangeRules
 from engine.core.model import Fill, Instrument, Order, OrderPurpose, OrderState, OrderType, Side
 from engine.core.order_moves import client_order_id
-from engine.requests import BrokerLink
 from tests.loopback.faults import Fault, Faults, Streams
 from tests.loopback.venue import Placed, Venue
 
@@ -27,6 +29,7 @@ E = TypeVar("E", bound=Event)
 ANSWER_S = 10.0
 """No test waits longer. An adapter under test has to give a request up within a second or two."""
 FOLDER = Path(__file__).parent
+COSTS = ExchangeRules(Decimal("0.25"), Decimal(0), Decimal(100))
 
 
 class Peer(ABC):
@@ -132,6 +135,19 @@ class WiredPeer(Peer):
         """An order that somebody made at the venue, without a client order id."""
         return self.venue.submit(replace(self.order(), client_order_id="", symbol=self.symbol))
 
+    @property
+    def successors(self) -> Collection[int]:
+        """Numbers of the orders that the venue made where one was to be replaced."""
+        return ()
+
+    @abstractmethod
+    def another(self) -> BaseBroker:
+        """A broker that knows nothing, as after a restart."""
+
+    @abstractmethod
+    async def start_server(self) -> None:
+        """It listens again, on the same port."""
+
     @abstractmethod
     async def stop_server(self) -> None:
         """The port is closed, and every connection with it."""
@@ -140,9 +156,9 @@ class WiredPeer(Peer):
 Builder = Callable[[], AbstractAsyncContextManager[Peer]]
 
 
-def builders() -> Mapping[str, Builder]:
-    """All that are there, by the broker's name."""
+def builders(kind: str = "PEERS") -> Mapping[str, Builder]:
+    """All of a kind that are there, by the broker's name."""
     found: dict[str, Builder] = {}
     for file in sorted(FOLDER.glob("peer_*.py")):
-        found |= importlib.import_module(f"tests.brokers.{file.stem}").PEERS
+        found |= getattr(importlib.import_module(f"tests.brokers.{file.stem}"), kind, {})
     return found

@@ -7,12 +7,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from typing import Generic, TypeVar
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
+from engine.brokers.base import BaseBroker
 from engine.brokers.ccxt import ccxt_broker
 from engine.brokers.ccxt.venues import Access
 from engine.core.model import AssetClass, Idempotency, Instrument
-from tests.brokers.contract import ANSWER_S, WiredPeer
+from tests.brokers.contract import ANSWER_S, COSTS, WiredPeer
 from tests.loopback.binance import Binance
 from tests.loopback.coinbase import Coinbase
 from tests.loopback.kraken import Kraken
@@ -44,8 +46,25 @@ S = TypeVar("S", Binance, Kraken, Coinbase)
 class CcxtPeer(WiredPeer, Generic[S]):
     """`spoken` is the server at the other end."""
 
-    server: Server
-    spoken: S
+    def __init__(self, spoken: S, server: Server, instrument: Instrument) -> None:
+        self.spoken, self.server = spoken, server
+        self.venue, self.faults, self.streams = spoken.venue, spoken.faults, spoken.streams
+        self._traded = instrument
+        super().__init__(self.another(), instrument, Decimal("0.001"), time.time_ns())
+
+    def another(self) -> BaseBroker:
+        name = self._traded.venue
+        access = Access(
+            SecretStr("key"),
+            SecretStr("c2VjcmV0MTIz"),
+            paper=name == "binance",
+            url=self.server.url,
+            timeout_s=TIMEOUT_S,
+        )
+        return ccxt_broker(name, [self._traded], access, time.time_ns)
+
+    async def start_server(self) -> None:
+        await self.server.start()
 
     async def stop_server(self) -> None:
         await self.server.stop()
@@ -54,20 +73,9 @@ class CcxtPeer(WiredPeer, Generic[S]):
 @asynccontextmanager
 async def connected(spoken: S, instrument: Instrument) -> AsyncGenerator[CcxtPeer[S]]:
     """A broker at the server that `spoken` is."""
-    server = Server(spoken.app(), spoken.faults)
+    server = Server(spoken.app, spoken.faults)
     await server.start()
-    name = instrument.venue
-    access = Access(
-        SecretStr("key"),
-        SecretStr("c2VjcmV0MTIz"),
-        paper=name == "binance",
-        url=server.url,
-        timeout_s=TIMEOUT_S,
-    )
-    broker = ccxt_broker(name, [instrument], access, time.time_ns)
-    peer: CcxtPeer[S] = CcxtPeer(broker, instrument, Decimal("0.001"), time.time_ns())
-    peer.venue, peer.faults, peer.streams = spoken.venue, spoken.faults, spoken.streams
-    peer.server, peer.spoken = server, spoken
+    peer = CcxtPeer(spoken, server, instrument)
     try:
         async with asyncio.timeout(ANSWER_S):
             await peer.link.tried.wait()
@@ -82,6 +90,11 @@ def binance() -> AbstractAsyncContextManager[CcxtPeer[Binance]]:
     return connected(Binance(Venue([BTC], Idempotency.OPEN_ONLY)), BTC)
 
 
+def binance_in_base() -> AbstractAsyncContextManager[CcxtPeer[Binance]]:
+    coin = replace(BTC, commission_in_base=True)
+    return connected(Binance(Venue([coin], Idempotency.OPEN_ONLY, rules=COSTS)), coin)
+
+
 def kraken() -> AbstractAsyncContextManager[CcxtPeer[Kraken]]:
     return connected(Kraken(Venue([XBT], Idempotency.OPEN_ONLY)), XBT)
 
@@ -91,3 +104,4 @@ def coinbase() -> AbstractAsyncContextManager[CcxtPeer[Coinbase]]:
 
 
 PEERS = {"binance": binance, "kraken": kraken, "coinbase": coinbase}
+IN_BASE = {"binance": binance_in_base}

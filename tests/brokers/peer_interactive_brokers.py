@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
-from engine.brokers.interactive_brokers import InteractiveBrokers
+from engine.brokers.interactive_brokers import Gateway, InteractiveBrokers
 from engine.core.model import AssetClass, Idempotency, Instrument
 from tests.brokers.contract import WiredPeer
 from tests.loopback.faults import Fault
@@ -14,26 +14,28 @@ from tests.loopback.venue import Venue
 
 AAPL = Instrument("AAPL", AssetClass.STOCK, Decimal("0.01"), Decimal(1))
 TIMEOUT_S = 2.0
+CLIENT_ID = 7
 
 
 class InteractiveBrokersPeer(WiredPeer):
-    cannot = frozenset(Fault) - {Fault.HANG, Fault.RESET, Fault.LOST, Fault.MUTE}
+    cannot = frozenset(Fault) - {Fault.SLOW, Fault.HANG, Fault.RESET, Fault.LOST, Fault.MUTE}
 
     def __init__(self, server: IbServer) -> None:
         self.server = server
         self.venue, self.faults, self.streams = server.venue, server.faults, server.streams
         super().__init__(self.another(), AAPL, Decimal(1), time.time_ns())
 
-    def another(self, *instruments: Instrument, account: str = "") -> InteractiveBrokers:
+    def another(
+        self, *instruments: Instrument, account: str = "", client_id: int = CLIENT_ID
+    ) -> InteractiveBrokers:
         """A broker that knows nothing, as after a restart."""
-        return InteractiveBrokers(
-            instruments or [AAPL],
-            time.time_ns,
-            port=self.server.port,
-            client_id=7,
-            account=account,
-            timeout_s=TIMEOUT_S,
+        gateway = Gateway(
+            port=self.server.port, client_id=client_id, account=account, timeout_s=TIMEOUT_S
         )
+        return InteractiveBrokers(instruments or [AAPL], time.time_ns, gateway)
+
+    async def start_server(self) -> None:
+        await self.server.start()
 
     async def stop_server(self) -> None:
         await self.server.stop()

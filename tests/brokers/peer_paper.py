@@ -5,12 +5,17 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.brokers.paper import PaperBroker
 from engine.core.events import QuoteUpdate
-from engine.core.model import Quote
+from engine.core.matching import ExchangeRules
+from engine.core.model import Instrument, Quote
 from engine.core.sessions import Calendars
-from tests.brokers.contract import Peer
-from tests.core.rig import ACME, FREE
+from tests.brokers.contract import COSTS, Peer
+from tests.core.rig import ACME, COIN, FREE
+
+TENTHS = replace(COIN, lot=Decimal("0.1"), commission_in_base=True)
 
 
 class PaperPeer(Peer):
@@ -22,12 +27,13 @@ class PaperPeer(Peer):
 
 
 @asynccontextmanager
-async def paper() -> AsyncGenerator[PaperPeer]:
-    broker = PaperBroker([ACME], FREE, Calendars(), time.time_ns)
-    peer = PaperPeer(broker, ACME, Decimal(1), time.time_ns())
+async def trading(instrument: Instrument, rules: ExchangeRules) -> AsyncGenerator[PaperPeer]:
+    broker = PaperBroker([instrument], rules, Calendars(), time.time_ns)
+    peer = PaperPeer(broker, instrument, Decimal(1), time.time_ns())
     await peer.link.tried.wait()
     yield peer
     await peer.close()
 
 
-PEERS = {"paper": paper}
+PEERS = {"paper": lambda: trading(ACME, FREE)}
+IN_BASE = {"paper": lambda: trading(TENTHS, COSTS)}

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from engine.brokers.questrade import QuestradeBroker
+from engine.brokers.questrade import Login, QuestradeBroker, open_session
 from engine.core.model import AssetClass, Idempotency, Instrument
 from tests.brokers.contract import WiredPeer
 from tests.loopback.questrade import FIRST_TOKEN, QuestradeServer
@@ -31,15 +31,18 @@ class QuestradePeer(WiredPeer):
 
     def another(self, *instruments: Instrument, account: str = "") -> QuestradeBroker:
         """A broker that knows nothing but the tokens, as after a restart."""
-        return QuestradeBroker(
-            instruments or [SHOP],
+        login = Login(
             SecretStr(FIRST_TOKEN),
             self.tokens,
-            time.time_ns,
-            account=account,
-            login_url=self.server.login_url,
+            practice=True,
+            url=self.server.login_url,
             timeout_s=TIMEOUT_S,
         )
+        session = open_session(login, time.time_ns)
+        return QuestradeBroker(instruments or [SHOP], session, account=account)
+
+    async def start_server(self) -> None:
+        await self.server.start()
 
     async def stop_server(self) -> None:
         await self.server.stop()

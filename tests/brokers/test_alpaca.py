@@ -1,6 +1,7 @@
 """What of Alpaca is its own: how orders look on the wire, replaces, accounts that may not trade."""
 
 import asyncio
+import json
 import logging
 import sys
 import threading
@@ -15,12 +16,20 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from engine.brokers.alpaca import AlpacaBroker, Login
+from engine.brokers.alpaca.broker import FEES_ASKED
 from engine.brokers.alpaca.rest import ASKED_AT_ONCE
 from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, NotSent
-from engine.core.events import BrokerChanged, ExecutionReport, ReplaceRejected, TradeBusted
-from engine.core.model import OrderState, OrderTerms, OrderType, Side, TimeInForce
+from engine.core.events import (
+    AccountStatement,
+    BrokerChanged,
+    ExecutionReport,
+    ReplaceRejected,
+    Restored,
+    TradeBusted,
+)
+from engine.core.model import ZERO, OrderState, OrderTerms, OrderType, Position, Side, TimeInForce
 from engine.ops.errors import UserError
-from tests.brokers.peer_alpaca import AAPL, BTC, PEERS, AlpacaPeer
+from tests.brokers.peer_alpaca import AAPL, BTC, IN_BASE, PEERS, AlpacaPeer
 from tests.loopback.alpaca import KEY, SECRET
 from tests.loopback.faults import Fault
 
@@ -248,6 +257,19 @@ async def test_an_account_that_is_blocked_is_not_traded_until_it_is_open_again(
     assert (await alpaca.broker.submit_order(alpaca.order())).state is S.ACCEPTED
 
 
+@pytest.mark.parametrize("counted", [2, 0, None])
+async def test_a_statement_has_the_day_trades_that_alpaca_counts(
+    alpaca: AlpacaPeer, counted: int | None
+) -> None:
+    """The field is being retired: what is not there is not none."""
+    alpaca.server.account.pop("daytrade_count", None)
+    if counted is not None:
+        alpaca.server.account["daytrade_count"] = counted
+    await alpaca.link.statement(1, 0)
+    statement = await alpaca.hears(AccountStatement)
+    assert statement.day_trades == counted
+
+
 @pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.FORBIDDEN])
 async def test_a_key_that_is_taken_no_more_ends_the_connection(
     alpaca: AlpacaPeer, fault: Fault
@@ -287,10 +309,10 @@ def test_keys_go_to_nobody_else(url: str, which: str) -> None:
 
 @pytest.mark.parametrize(("number", "live"), [("PA3TEST", True), ("123456789", False)])
 async def test_an_account_of_the_other_kind_is_refused(
-    alpaca: AlpacaPeer, number: str, live: bool, monkeypatch: pytest.MonkeyPatch
+    alpaca: AlpacaPeer, number: str, live: bool
 ) -> None:
     """Whatever the key looks like."""
-    monkeypatch.setattr("tests.loopback.alpaca.KEY", "CKOTHER")
+    alpaca.server.key = "CKOTHER"
     alpaca.server.account["account_number"] = number
     login = replace(alpaca.login, live=live, key=SecretStr("CKOTHER"))
     broker = AlpacaBroker([AAPL], login, time.time_ns)
@@ -464,3 +486,103 @@ async def test_the_package_that_is_missing_is_named(
     broker = AlpacaBroker([AAPL], alpaca.login, time.time_ns)
     with pytest.raises(UserError, match=r"tradebot-tui\[alpaca\]"):
         await broker.connect()
+
+
+# --- fees of crypto ------------------------------------------------------------------------------
+
+FEE = Decimal("0.000375")
+"""A quarter of a percent of ten units."""
+
+
+async def test_the_fees_of_executions_that_are_told_twice_and_out_of_order_add_up() -> None:
+    async with IN_BASE["alpaca"]() as peer:
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.streams.doubled = peer.streams.reordered = True
+        peer.quote(98, 99, units=4)
+        peer.quote(98, 99, units=6)
+        await peer.sees(order, S.FILLED)
+        await peer.sees(order, S.PARTIALLY_FILLED)
+        heard = {fill.execution_id: fill.commission_quantity for fill in peer.executions(order)}
+        assert len(heard) == 2
+        assert sum(heard.values()) == FEE
+
+
+async def test_the_fee_of_an_execution_that_a_mute_stream_did_not_tell_is_known() -> None:
+    async with IN_BASE["alpaca"]() as peer:
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.streams.mute = True
+        peer.quote(98, 99, units=4)
+        peer.quote(98, 99)
+        first, second = await peer.broker.get_fills(0)
+        assert (first.commission_quantity, second.commission_quantity) == (
+            Decimal("0.00015"),
+            Decimal("0.000225"),
+        )
+        assert await peer.broker.get_fills(0) == [first, second]
+
+
+async def test_the_fee_of_what_was_filled_between_two_sessions_is_known() -> None:
+    async with IN_BASE["alpaca"]() as peer:
+        before = peer.order()
+        await peer.broker.submit_order(before)
+        peer.quote(98, 99)
+        told = (await peer.sees(before, S.FILLED)).fill
+        assert told is not None
+        await peer.broker.submit_order(peer.order())
+        peer.streams.mute = True
+        peer.quote(98, 99)
+        held = Position("s", BTC.symbol, quantity=told.position_change)
+        broker = AlpacaBroker([AAPL, BTC], peer.login, time.time_ns)
+        broker.restore(Restored({}, positions=(held,), execution_ids=(told.execution_id,)))
+        await broker.connect()
+        _, missed = await broker.get_fills(0)
+        assert missed.commission_quantity == FEE
+        await broker.disconnect()
+
+
+@pytest.mark.parametrize("withdrawn", ["0.01", "-1"])
+async def test_what_somebody_took_from_the_account_or_brought_is_no_fee(withdrawn: str) -> None:
+    """It is told as a difference; the next fee is known again."""
+    async with IN_BASE["alpaca"]() as peer:
+        fees: list[Decimal] = []
+        for gone in (withdrawn, "0"):
+            peer.venue.positions["BTC/USD"] = peer.venue.positions.get("BTC/USD", ZERO)
+            peer.venue.positions["BTC/USD"] -= Decimal(gone)
+            order = peer.order()
+            await peer.broker.submit_order(order)
+            peer.quote(98, 99)
+            await peer.sees(order, S.FILLED)
+            fees += [fill.commission_quantity for fill in peer.executions(order)]
+        assert fees == [0, FEE]
+
+
+@pytest.mark.parametrize(("failures", "fee"), [(1, FEE), (FEES_ASKED, ZERO)])
+async def test_an_execution_is_told_even_where_its_fee_cannot_be_asked_for(
+    failures: int, fee: Decimal
+) -> None:
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.faults.plan("positions", *[Fault.SERVER_ERROR] * failures)
+        peer.quote(98, 99)
+        fill = (await peer.sees(order, S.FILLED)).fill
+        assert fill is not None
+        assert (fill.quantity, fill.commission_quantity) == (order.quantity, fee)
+
+
+async def test_the_correction_of_a_purchase_keeps_its_fee() -> None:
+    async with IN_BASE["alpaca"]() as peer:
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.quote(98, 99)
+        await peer.sees(order, S.FILLED)
+        (fill,) = peer.executions(order)
+        row = json.loads(peer.server.told[-1])
+        row["data"] |= {"event": "trade_correct", "price": "98.5"}
+        peer.streams.say(json.dumps(row).encode())
+        bust = await peer.hears(TradeBusted)
+        assert bust.execution_id == fill.execution_id
+        assert bust.corrected is not None
+        assert (bust.corrected.price, bust.corrected.commission_quantity) == (Decimal("98.5"), FEE)

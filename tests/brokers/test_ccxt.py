@@ -16,18 +16,37 @@ from pydantic import SecretStr
 from engine.brokers.base import InDoubt, NotConnected, NotSent, RateLimited
 from engine.brokers.ccxt import ccxt_broker
 from engine.brokers.ccxt.broker import CcxtBroker
-from engine.brokers.ccxt.client import exchange
+from engine.brokers.ccxt.client import Nonces, exchange
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
 from engine.core.events import BrokerChanged, ExecutionReport
-from engine.core.model import Fill, Instrument, OrderState, OrderType, TimeInForce
+from engine.core.model import (
+    NANOS,
+    Fill,
+    Idempotency,
+    Instrument,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    TimeInForce,
+)
 from engine.ops.errors import UserError
-from tests.brokers.peer_ccxt import BTC, PEERS, XBT, CcxtPeer, binance, coinbase, kraken
+from tests.brokers.peer_ccxt import (
+    BTC,
+    PEERS,
+    XBT,
+    CcxtPeer,
+    binance,
+    coinbase,
+    connected,
+    kraken,
+)
 from tests.loopback.binance import Binance, error
 from tests.loopback.coinbase import PAGE as COINBASE_PAGE
 from tests.loopback.coinbase import Coinbase
 from tests.loopback.faults import Fault
 from tests.loopback.kraken import PAGE, Kraken
+from tests.loopback.venue import Venue
 
 S = OrderState
 CANARY = "canary-7f3a"
@@ -211,14 +230,15 @@ async def traded(peer: CcxtPeer[Binance]) -> Fill:
 
 
 @pytest.mark.parametrize(
-    ("cost", "coin", "commission"),
-    [("0.5", "USDT", "0.5"), ("0.0001", "BTC", "0.0099"), ("0.01", "BNB", "0")],
+    ("cost", "coin", "commission", "taken"),
+    [("0.5", "USDT", "0.5", "0"), ("0.0001", "BTC", "0", "0.0001"), ("0.01", "BNB", "0", "0")],
 )
-async def test_a_fee_is_told_in_the_currency_of_the_instrument(
-    peer: CcxtPeer[Binance], cost: str, coin: str, commission: str
+async def test_a_fee_is_told_in_what_it_was_paid(
+    peer: CcxtPeer[Binance], cost: str, coin: str, commission: str, taken: str
 ) -> None:
     peer.spoken.commission = (cost, coin)
-    assert (await traded(peer)).commission == Decimal(commission)
+    fill = await traded(peer)
+    assert (fill.commission, fill.commission_quantity) == (Decimal(commission), Decimal(taken))
 
 
 async def test_executions_come_page_by_page(
@@ -232,6 +252,81 @@ async def test_executions_come_page_by_page(
         await peer.sees(order, S.FILLED)
     fills = await peer.broker.get_fills(0)
     assert len({fill.execution_id for fill in fills}) == len(fills) == 5
+
+
+async def test_a_trade_of_somebody_else_in_another_pair_stops_nothing() -> None:
+    """The markets of the account's own pairs alone are known."""
+    other = replace(BTC, symbol="ETH/USDT")
+    spoken = Binance(Venue([BTC, other], Idempotency.OPEN_ONLY))
+    async with connected(spoken, BTC) as two:
+        two.venue.submit(replace(two.order(), symbol=other.symbol))
+        two.venue.quote(other.symbol, 98, 99, 10)
+        order = two.order()
+        await two.broker.submit_order(order)
+        two.quote(98, 99)
+        await two.sees(order, S.FILLED)
+        assert spoken.listed == 1
+        assert len(two.executions(order)) == 1
+        assert not [e for e in two.events if isinstance(e, BrokerChanged) and not e.connected]
+        assert len(await two.broker.get_fills(0)) == 1
+
+
+# --- the clock ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["binance", "coinbase"])
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_after_a_jump_of_the_clock_requests_have_the_right_time_again(
+    name: str, hours: int
+) -> None:
+    async with PEERS[name]() as peer:
+        peer.venue.now = lambda: time.time_ns() + hours * 3600 * NANOS
+        with pytest.raises(NotSent):
+            await peer.broker.submit_order(peer.order())
+        report = await peer.broker.submit_order(peer.order())
+        assert report.state is S.ACCEPTED
+        assert len(peer.venue.orders) == 1
+        await peer.broker.disconnect()
+        await peer.broker.connect()  # by a clock that is wrong from the beginning
+
+
+async def test_nonces_pass_those_of_a_session_whose_clock_was_ahead(
+    at_kraken: CcxtPeer[Kraken],
+) -> None:
+    at_kraken.spoken.nonce += 30 * 60_000
+    access = Access(SecretStr("k"), SecretStr("c2VjcmV0"), paper=False, url=at_kraken.server.url)
+    broker = ccxt_broker("kraken", [XBT], access, time.time_ns)
+    try:
+        for _ in range(3):
+            with pytest.raises(NotSent, match="nonce"):
+                await broker.connect()
+        await broker.connect()
+    finally:
+        await broker.disconnect()
+
+
+async def test_nonces_of_another_program_are_passed_in_the_end(
+    at_kraken: CcxtPeer[Kraken],
+) -> None:
+    at_kraken.spoken.nonce += 30_000
+    refused = 0
+    while not at_kraken.venue.orders:
+        try:
+            await at_kraken.broker.submit_order(at_kraken.order())
+        except NotSent:
+            refused += 1
+    assert 3 <= refused <= 5
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_one_nonce_that_was_overtaken_moves_the_others_nowhere(taken: bool) -> None:
+    nonces = Nonces()
+    assert nonces.next(1000) == 1000
+    if taken:
+        nonces.was_taken()
+    nonces.was_refused()
+    assert nonces.next(1000) == (1001 if taken else 2000)
+    assert nonces.next(500) > 1001 - taken
 
 
 # --- the connection ------------------------------------------------------------------------------
@@ -322,6 +417,19 @@ async def test_krakens_executions_come_fifty_at_once_the_newest_first(
     assert len({fill.execution_id for fill in fills}) == len(fills) == PAGE + 5
 
 
+async def test_a_subscription_that_is_refused_is_no_stream(at_kraken: CcxtPeer[Kraken]) -> None:
+    at_kraken.spoken.refusal = "ESession:Invalid subscription"
+    at_kraken.events.clear()
+    await at_kraken.streams.close()
+    for _ in range(2):
+        await at_kraken.spoken.refused.get()
+    said = [event for event in at_kraken.events if isinstance(event, BrokerChanged)]
+    assert len(said) >= 2
+    assert not any(event.connected for event in said)
+    at_kraken.spoken.refusal = ""
+    await at_kraken.hears(BrokerChanged, lambda event: event.connected)
+
+
 async def test_what_was_before_the_stream_is_not_told_as_new(at_kraken: CcxtPeer[Kraken]) -> None:
     """Kraken says its last executions to whoever subscribes: others made them, or long ago."""
     at_kraken.streams.mute = True
@@ -358,6 +466,68 @@ async def test_an_order_that_has_filled_is_looked_for_among_the_closed(
         found = await at_kraken.broker.get_order(asked)
         assert found is not None
         assert (found.state, found.venue_order_id) == (S.FILLED, report.venue_order_id)
+
+
+@pytest.mark.parametrize(
+    ("type_", "before", "after"),
+    [
+        (OrderType.STOP, ("98", None), ("97.5", None)),
+        (OrderType.STOP_LIMIT, ("98", "97.5"), ("97", "96.5")),
+    ],
+    ids=str,
+)
+async def test_a_stop_is_moved_in_place(
+    at_kraken: CcxtPeer[Kraken],
+    type_: OrderType,
+    before: tuple[str, str | None],
+    after: tuple[str, str | None],
+) -> None:
+    order = replace(at_kraken.order(limit=before[1]), type=type_, stop_price=Decimal(before[0]))
+    report = await at_kraken.broker.submit_order(order)
+    limit = Decimal(after[1]) if after[1] else None
+    terms = OrderTerms(order.quantity, limit, Decimal(after[0]))
+    answer = await at_kraken.broker.replace_order(order, terms)
+    assert isinstance(answer, ExecutionReport)
+    assert (answer.terms, answer.venue_order_id) == (terms, report.venue_order_id)
+    (placed,) = at_kraken.venue.orders.values()
+    assert placed.order.terms == terms
+    assert at_kraken.faults.requests["replace"] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("replace", Fault.LOST),
+        ("replace", Fault.SERVER_ERROR_AFTER),
+        ("replace", Fault.GARBAGE),
+        ("order", Fault.RATE_LIMITED),
+        ("order", Fault.RESET),
+    ],
+)
+async def test_a_replace_that_may_have_been_taken_is_in_doubt_and_told_by_the_order(
+    at_kraken: CcxtPeer[Kraken], kind: str, fault: Fault
+) -> None:
+    order = at_kraken.order()
+    await at_kraken.broker.submit_order(order)
+    at_kraken.faults.plan(kind, fault)
+    terms = OrderTerms(order.quantity, Decimal("98.5"))
+    with pytest.raises(InDoubt):
+        await at_kraken.broker.replace_order(order, terms)
+    assert at_kraken.faults.requests["replace"] == 1
+    if fault is not Fault.RATE_LIMITED:
+        found = await at_kraken.broker.get_order(order)
+        assert found is not None
+        assert found.terms == terms
+
+
+async def test_terms_that_would_change_on_the_way_do_not_leave(
+    at_kraken: CcxtPeer[Kraken],
+) -> None:
+    order = at_kraken.order()
+    await at_kraken.broker.submit_order(order)
+    with pytest.raises(NotSent):
+        await at_kraken.broker.replace_order(order, OrderTerms(order.quantity, Decimal("98.55")))
+    assert not at_kraken.faults.requests["replace"]
 
 
 async def test_kraken_has_no_test_network() -> None:

@@ -9,13 +9,25 @@ import pytest
 from msgspec.structs import replace
 
 from engine.brokers.base import InDoubt, NotAuthenticated, NotConnected, NotPermitted, RateLimited
+from engine.core.comparison import key_of
 from engine.core.events import BrokerChanged, CancelRejected, ExecutionReport, ReplaceRejected
-from engine.core.model import FINAL_STATES, ZERO, OrderPurpose, OrderState, OrderTerms, Side
+from engine.core.model import (
+    FINAL_STATES,
+    MINUTE,
+    NANOS,
+    ZERO,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    Side,
+)
+from engine.core.order_rules import in_lots, is_dust
 from tests.brokers.contract import ANSWER_S, Peer, WiredPeer, builders
 from tests.loopback.faults import CARRIED_OUT, RETRY_AFTER_S, Fault
 
 S = OrderState
 ALL = builders()
+IN_BASE = builders("IN_BASE")
 WIRED = [name for name in ALL if name != "paper"]
 DOUBTFUL = [Fault.HANG, Fault.RESET, Fault.SERVER_ERROR, *sorted(CARRIED_OUT)]
 REFUSING = {
@@ -45,6 +57,22 @@ def has(wired: WiredPeer, *faults: Fault) -> None:
         pytest.skip(f"{wired.broker.name} cannot have {', '.join(missing)}")
 
 
+# --- the connection ------------------------------------------------------------------------------
+
+NUMBERS = {
+    "alpaca": "PA3TEST",
+    "binance": "354937868",
+    "interactive_brokers": "DU1234567",
+    "questrade": "26598145",
+}
+"""What the venues call the accounts; the others do not say."""
+
+
+async def test_it_says_which_account_it_has(peer: Peer) -> None:
+    await peer.hears(BrokerChanged, lambda event: event.connected)
+    assert peer.broker.account_number == NUMBERS.get(peer.broker.name, "")
+
+
 # --- orders --------------------------------------------------------------------------------------
 
 
@@ -61,6 +89,22 @@ async def test_an_order_is_accepted_and_fills(peer: Peer) -> None:
     assert (fill.symbol, fill.side) == (order.symbol, Side.BUY)
     assert (fill.quantity, fill.price) == (order.quantity, 99)
     assert fill.execution_id
+
+
+async def test_its_answers_are_timed_and_its_room_for_requests_is_told(peer: Peer) -> None:
+    assert (peer.link.health.orders, peer.link.health.answer_ms) == (0, None)
+    await peer.link.submit(peer.order(), lambda *_: True)
+    health = peer.link.health
+    assert (health.name, health.orders, health.shut_s) == (peer.broker.name, 1, 0)
+    assert health.answer_ms == health.slowest_ms
+    assert health.answer_ms is not None
+    assert 0 <= health.answer_ms < ANSWER_S * 1000
+    if peer.broker.name == "paper":
+        assert (health.room, health.most) == (None, None)
+    else:
+        assert health.room is not None
+        assert health.most is not None
+        assert 0 <= health.room <= health.most
 
 
 async def test_a_market_order_fills(peer: Peer) -> None:
@@ -193,6 +237,52 @@ async def test_positions_and_cash_are_what_was_traded(peer: Peer) -> None:
         assert after == before - order.quantity * 99
 
 
+async def of_our_ledger(peer: Peer) -> Decimal:
+    """What all executions that were told, heard or asked for, make of the position."""
+    reports = [event for event in peer.events if isinstance(event, ExecutionReport)]
+    heard = {e.fill.execution_id: e.fill for e in reports if e.fill is not None}
+    asked = {fill.execution_id: fill for fill in await peer.broker.get_fills(0)}
+    both = heard.keys() & asked.keys()
+    assert {k: heard[k].position_change for k in both} == {
+        k: asked[k].position_change for k in both
+    }
+    return sum((fill.position_change for fill in (asked | heard).values()), ZERO)
+
+
+async def of_the_venue(peer: Peer) -> Decimal:
+    return (await peer.broker.get_positions()).get(peer.instrument.symbol, ZERO)
+
+
+@pytest.mark.parametrize("name", IN_BASE)
+async def test_what_a_commission_took_of_what_was_bought_is_not_held_and_not_sold(
+    name: str,
+) -> None:
+    async with IN_BASE[name]() as peer:
+        bought = peer.order()
+        await peer.broker.submit_order(bought)
+        peer.quote(98, 99, units=4)
+        await peer.sees(bought, S.PARTIALLY_FILLED)
+        assert await of_our_ledger(peer) == await of_the_venue(peer)
+        peer.quote(98, 99, units=6)
+        await peer.sees(bought, S.FILLED)
+        held = await of_the_venue(peer)
+        assert held == await of_our_ledger(peer) < bought.quantity
+        assert sum(fill.quantity for fill in peer.executions(bought)) == bought.quantity
+        cash = (await peer.broker.get_account_balance()).cash
+        if isinstance(peer, WiredPeer):
+            assert cash == 1_000_000 - bought.quantity * 99
+            refused = await peer.broker.submit_order(peer.order(limit=None, side=Side.SELL))
+            assert refused.state is S.REJECTED
+        lots = in_lots(held, peer.instrument)
+        sold = replace(peer.order(limit=None, side=Side.SELL), quantity=lots)
+        await peer.broker.submit_order(sold)
+        peer.quote(98, 99)
+        await peer.sees(sold, S.FILLED)
+        left = await of_the_venue(peer)
+        assert left == await of_our_ledger(peer)
+        assert is_dust(left, peer.instrument, Decimal(99))
+
+
 async def test_a_quote_is_told_where_it_can_be_traded_on(peer: Peer) -> None:
     peer.quote(99, 101)
     quote = await peer.broker.get_quote(peer.instrument.symbol)
@@ -222,8 +312,16 @@ async def test_an_order_made_by_hand_is_listed_and_its_fills_are_told(wired: Wir
     assert listed.order.venue_order_id
     assert listed.order.symbol == wired.instrument.symbol
     assert listed.order.terms == placed.order.terms
+    key = key_of(listed.order.client_order_id, listed.order.symbol, listed.order.venue_order_id)
+    adopted = replace(listed.order, client_order_id=key)
+    found = await wired.broker.get_order(adopted)
+    assert found is not None
+    assert (found.client_order_id, found.state) == (key, S.ACCEPTED)
     wired.quote(98, 99)
     assert placed.order.state is S.FILLED
+    found = await wired.broker.get_order(adopted)
+    assert found is not None
+    assert (found.client_order_id, found.state) == (key, S.FILLED)
     (fill,) = await wired.broker.get_fills(0)
     assert fill.quantity == placed.order.quantity
     assert fill.venue_order_id == listed.order.venue_order_id
@@ -407,6 +505,22 @@ async def test_a_server_that_comes_and_goes_leaves_nothing_behind(wired: WiredPe
     await wired.hears(BrokerChanged, lambda event: not event.connected)
     with pytest.raises((NotConnected, InDoubt)):
         await wired.broker.get_order(order)
+
+
+@pytest.mark.parametrize("minutes", [0, 5, -5])
+async def test_a_venue_tells_its_time(wired: WiredPeer, minutes: int) -> None:
+    """To the second: some count no less."""
+    clock = wired.venue.now
+    wired.venue.now = lambda: clock() + minutes * MINUTE
+    before = wired.venue.now()
+    told = await wired.broker.get_time()
+    assert told is not None
+    assert before - NANOS <= told <= wired.venue.now() + NANOS
+
+
+async def test_a_test_account_is_no_real_one(peer: Peer) -> None:
+    """Neither Kraken nor Coinbase has one."""
+    assert peer.broker.live is (peer.broker.name in ("kraken", "coinbase"))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -117,7 +117,7 @@ async def test_it_takes_back_the_orders_that_had_left(
     known: OrderState | None,
 ) -> None:
     left = replace(ORDER, state=state, filled=Decimal(filled))
-    broker.restore(Restored(Decimal(0), orders=(left,)))
+    broker.restore(Restored({"paper": Decimal(0)}, orders=(left,)))
     report = await broker.get_order(ORDER)
     assert (report.state if report else None) is known
     heard = broker.on_market(QUOTE)
@@ -134,7 +134,7 @@ async def test_the_terms_of_a_replace_that_was_under_way_have_arrived(broker: Pa
         pending_quantity=Decimal(10),
         pending_limit_price=Decimal(91),
     )
-    broker.restore(Restored(Decimal(0), orders=(left,)))
+    broker.restore(Restored({"paper": Decimal(0)}, orders=(left,)))
     (listed,) = await broker.get_open_orders()
     assert listed.order.terms == left.pending_terms
 
@@ -144,10 +144,10 @@ def test_what_it_takes_back_fills_as_it_would_have(broker: PaperBroker) -> None:
     its chance at a quote waits for the next quote."""
     left = replace(ORDER, created_ts=START - MINUTE, state=OrderState.INTENDED)
     bar = BarClosed(Bar("ACME", START, 100, 100, 100, 100, 1e6), ts=START)
-    broker.restore(Restored(Decimal(0), orders=(left,)))
+    broker.restore(Restored({"paper": Decimal(0)}, orders=(left,)))
     assert broker.on_market(replace(QUOTE, live=False)) == []
     assert broker.on_market(bar) == []
-    broker.restore(Restored(Decimal(0), orders=(left,)))
+    broker.restore(Restored({"paper": Decimal(0)}, orders=(left,)))
     (report,) = broker.on_market(bar)
     assert isinstance(report, ExecutionReport)
     assert report.state is OrderState.FILLED
@@ -166,7 +166,7 @@ async def test_a_trailing_stop_goes_on_from_where_it_had_got_to(
         state=OrderState.ACCEPTED,
     )
     bracket = Bracket("s", "ACME", Decimal(105), trail=Decimal(5))
-    broker.restore(Restored(Decimal(0), orders=(stop,), brackets=(bracket,)))
+    broker.restore(Restored({"paper": Decimal(0)}, orders=(stop,), brackets=(bracket,)))
     assert not broker.on_market(QuoteUpdate(Quote("ACME", START, 106, 107, 100, 100), ts=START))
     (listed,) = await broker.get_open_orders()
     assert listed.order.terms == stop.terms, "what was asked for is the same"

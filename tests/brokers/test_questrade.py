@@ -15,9 +15,7 @@ from engine.brokers.base import InDoubt, NotPermitted, NotSent, RateLimited
 from engine.brokers.questrade import QuestradeBroker, news, wire
 from engine.core.events import BrokerChanged, CancelRejected, ExecutionReport
 from engine.core.model import (
-    MINUTE,
     NANOS,
-    Bar,
     Order,
     OrderState,
     OrderTerms,
@@ -361,25 +359,6 @@ async def test_what_cannot_be_traded_on_is_no_quote(
     assert await peer.broker.get_quote(SHOP.symbol)
     peer.server.quotes = row
     assert await peer.broker.get_quote(SHOP.symbol) is None
-
-
-async def test_bars_of_a_long_time_come_in_several_answers(peer: QuestradePeer) -> None:
-    broker = peer.broker
-    assert isinstance(broker, QuestradeBroker)
-    start = nanos(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
-    minutes = (0, 1, 2_500)
-    peer.server.candles = [
-        {"start": wire.iso(start + n * MINUTE), "end": wire.iso(start + (n + 1) * MINUTE)}
-        | {"open": 10, "high": 12.5, "low": 9, "close": 11, "volume": 100 + n, "VWAP": 10.5}
-        for n in minutes
-    ]
-    peer.server.candles.append(peer.server.candles[0] | {"low": 0, "start": wire.iso(start - 1)})
-    bars = await broker.bars(SHOP.symbol, MINUTE, start, start + 3_000 * MINUTE)
-    assert bars == [
-        Bar(SHOP.symbol, start + (n + 1) * MINUTE, 10, 12.5, 9, 11, 100 + n) for n in minutes
-    ]
-    with pytest.raises(NotSent):
-        await broker.bars(SHOP.symbol, 7 * MINUTE, start, start + MINUTE)
 
 
 # --- documented answers --------------------------------------------------------------------------

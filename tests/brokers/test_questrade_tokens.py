@@ -15,7 +15,8 @@ from msgspec import json
 from pydantic import SecretStr
 
 from engine.brokers.base import NotAuthenticated, NotConnected
-from engine.brokers.questrade import QuestradeBroker
+from engine.brokers.questrade import Login, QuestradeBroker, open_session
+from engine.brokers.questrade.session import Session
 from engine.core.model import NANOS
 from engine.ops.errors import UserError
 from tests.brokers.peer_questrade import SHOP, TIMEOUT_S, make_server
@@ -41,15 +42,11 @@ class Desk:
         self.clock = Clock()
         self.brokers: list[QuestradeBroker] = []
 
+    def login(self, token: str = FIRST_TOKEN) -> Login:
+        return Login(SecretStr(token), self.path, url=self.server.login_url, timeout_s=TIMEOUT_S)
+
     def broker(self, token: str = FIRST_TOKEN) -> QuestradeBroker:
-        broker = QuestradeBroker(
-            [SHOP],
-            SecretStr(token),
-            self.path,
-            self.clock,
-            login_url=self.server.login_url,
-            timeout_s=TIMEOUT_S,
-        )
+        broker = QuestradeBroker([SHOP], open_session(self.login(token), self.clock))
         self.brokers.append(broker)
         return broker
 
@@ -157,7 +154,7 @@ STEPS = """
 import asyncio, os, signal, sys, time
 from pathlib import Path
 from pydantic import SecretStr
-from engine.brokers.questrade import QuestradeBroker, access
+from engine.brokers.questrade import Login, QuestradeBroker, access, open_session
 from engine.ops import files
 
 url, path, token, step = sys.argv[1:]
@@ -181,7 +178,8 @@ elif step == "named":
     Path.replace = dies_after(Path.replace)
 elif step == "stored":
     files.name_durably = dies_after(files.name_durably)
-broker = QuestradeBroker([], SecretStr(token), Path(path), time.time_ns, login_url=url)
+login = Login(SecretStr(token), Path(path), url=url)
+broker = QuestradeBroker([], open_session(login, time.time_ns))
 
 
 async def main():
@@ -239,6 +237,68 @@ async def test_processes_share_one_refresh(desk: Desk) -> None:
     ended = await asyncio.gather(*(run(desk) for _ in range(3)))
     assert ended == [0, 0, 0]
     assert desk.server.logins == [FIRST_TOKEN]
+
+
+# --- shared --------------------------------------------------------------------------------------
+
+
+async def test_one_session_serves_several_and_closes_with_the_last(desk: Desk) -> None:
+    session = open_session(desk.login(), desk.clock)
+    first, second = (QuestradeBroker([SHOP], session) for _ in range(2))
+    await first.connect()
+    await second.connect()
+    desk.server.faults.plan("positions", Fault.SLOW)
+    asking = asyncio.create_task(second.get_positions())
+    await desk.server.faults.has_come("positions", 1)
+    await first.disconnect()
+    assert not await asking, "what is under way is not cut off"
+    with pytest.raises(NotConnected):
+        await first.get_positions()
+    assert not await second.get_positions()
+    desk.clock.ahead = HALF_AN_HOUR
+    await second.get_positions()
+    await second.disconnect()
+    with pytest.raises(NotConnected):
+        await session.get("time", dict)
+    await first.connect()
+    assert desk.server.logins == [FIRST_TOKEN, "refresh-canary-1"]
+    await first.disconnect()
+
+
+def test_a_session_goes_on_with_another_loop(tmp_path: Path) -> None:
+    """The market's instruments are asked for before the engine has its loop."""
+
+    async def connect() -> list[str]:
+        server = make_server()
+        await server.start()
+        login = Login(SecretStr(FIRST_TOKEN), tmp_path / "tokens.json", url=server.login_url)
+        session = open_session(login, time.time_ns) if not sessions else sessions[0]
+        sessions.append(session)
+        broker = QuestradeBroker([SHOP], session)
+        try:
+            await broker.connect()
+        finally:
+            await broker.disconnect()
+            await server.stop()
+        return server.logins
+
+    sessions: list[Session] = []
+    assert asyncio.run(connect()) == [FIRST_TOKEN]
+    with pytest.raises(NotConnected, match="ConnectError"):  # the first server is gone
+        asyncio.run(connect())
+
+
+def test_a_real_account_is_told_as_one(tmp_path: Path) -> None:
+    for practice, url in ((True, "https://practicelogin"), (False, "https://login")):
+        login = Login(SecretStr("x"), tmp_path / "tokens.json", practice=practice)
+        assert login.login_url == f"{url}.questrade.com"
+        assert QuestradeBroker([], open_session(login, time.time_ns)).live is not practice
+
+
+@pytest.mark.parametrize("url", ["http://login.questrade.com", "https://questrade.com.example.org"])
+def test_the_token_is_sent_to_no_login_server_of_somebody_else(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UserError, match="is not Questrade's"):
+        open_session(Login(SecretStr("x"), tmp_path / "tokens.json", url=url), time.time_ns)
 
 
 # --- refused -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.brokers.base import NotSent, RateLimited
+from engine.brokers.base import NotSent, RateLimited, Room
 from engine.brokers.throttle import TokenBucket
 
 
@@ -84,6 +84,17 @@ def test_while_the_venue_has_shut_it_nothing_leaves(bucket: TokenBucket, clock: 
     assert bucket.wait_s() == bucket.wait_s(cancel=True) == 30
     clock.now += 30
     assert drain(bucket, cancel=True) == 10
+
+
+def test_the_room_is_what_is_left_of_the_burst_now(bucket: TokenBucket, clock: Clock) -> None:
+    assert bucket.room() == Room(10, 10)
+    bucket.take(4)
+    assert bucket.room().left == 6
+    clock.now += 1
+    assert bucket.room().left == 8
+    bucket.shut(5)
+    clock.now += 2
+    assert bucket.room() == Room(10, 10, 3)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=50))

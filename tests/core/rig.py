@@ -143,7 +143,7 @@ class Rig:
         self._executions: tuple[str, ...] = ()
         self._fills: tuple[Fill, ...] = ()
         self._fintrac: tuple[FintracReport, ...] = ()
-        self._restore(restored or Restored(self.config.starting_cash), exchange is None)
+        self._restore(restored or Restored({}), exchange is None)
         if started:
             self.start()
 
@@ -350,7 +350,7 @@ class Rig:
         """What a database would give the next session."""
         state = self.machine.state()
         return Restored(
-            cash=state["cash"],
+            cash=dict(self.machine.portfolio.cash),
             orders=tuple(state["orders"]),
             positions=tuple(state["positions"]),
             marks=state["marks"],

@@ -212,5 +212,5 @@ def test_it_stays_tripped_over_a_restart_and_so_does_the_count() -> None:
 
 
 def test_a_machine_that_was_told_of_no_breaker_has_none() -> None:
-    rig = Rig(restored=Restored(Rig().cash))
+    rig = Rig(restored=Restored({"paper": Rig().cash}))
     assert state(rig) == CircuitBreakerState()

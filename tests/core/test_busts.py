@@ -22,8 +22,12 @@ S = OrderState
 CASH = Decimal(100_000)
 
 
-def execution(number: int, side: Side, quantity: int, price: int, **fields: Any) -> Fill:
-    fill = {"commission": Decimal(1), "symbol": "ACME"} | fields
+def execution(
+    number: int, side: Side, quantity: int, price: int, taken: str = "0", **fields: Any
+) -> Fill:
+    """`taken` is the commission that was taken in the instrument itself."""
+    fill = {"commission": Decimal(1), "symbol": "ACME", "commission_quantity": Decimal(taken)}
+    fill |= fields
     return Fill(
         f"x{number}",
         f"by-hand-{number}",
@@ -48,13 +52,18 @@ def money(position: Position) -> tuple[Decimal, ...]:
     return (position.quantity, position.cost, position.realised_pnl, position.commission)
 
 
-trades = st.tuples(st.sampled_from(list(Side)), st.integers(1, 50), st.integers(90, 110))
+trades = st.tuples(
+    st.sampled_from(list(Side)),
+    st.integers(1, 50),
+    st.integers(90, 110),
+    st.sampled_from(("0", "0", "0.25")),
+)
 
 
 @BOUNDED
 @given(st.lists(trades, min_size=1, max_size=12), st.data())
 def test_the_ledger_is_as_if_the_execution_had_never_been(
-    sequence: list[tuple[Side, int, int]], data: st.DataObject
+    sequence: list[tuple[Side, int, int, str]], data: st.DataObject
 ) -> None:
     fills = [execution(number, *trade) for number, trade in enumerate(sequence)]
     busted = data.draw(st.sampled_from(fills))
@@ -131,6 +140,16 @@ def test_a_former_sessions_execution_is_reversed_too() -> None:
     assert (fact.position.quantity, after.cash) == (0, CASH)
     bust(after, fill)
     assert len(after.facts(TradeReversed)) == 1
+
+
+def test_a_commission_of_a_former_session_that_was_taken_in_the_instrument_comes_back() -> None:
+    rig = Rig()
+    fill = execution(1, Side.BUY, 10, 100, "0.25")
+    tell(rig, fill)
+    assert (rig.position(EXTERNAL).quantity, rig.cash) == (Decimal("9.75"), CASH - 1001)
+    after = Rig(restored=rig.durable())
+    (fact,) = bust(after, fill)
+    assert (money(fact.position), after.cash) == ((0, 0, 0, 0), CASH)
 
 
 def test_the_correction_of_a_former_sessions_execution_may_be_taken_back_too() -> None:

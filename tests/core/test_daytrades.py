@@ -7,27 +7,38 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.compliance import ComplianceRules
-from engine.core.events import AccountStatement, ClockTick, RiskChecked, SignalBlocked
+from engine.core.events import (
+    AccountStatement,
+    ClockTick,
+    PositionChanged,
+    RiskChecked,
+    SignalBlocked,
+)
 from engine.core.machine import Machine
-from engine.core.model import DayTradeRule, Fill, OrderPurpose, Side
+from engine.core.model import OPENING, DayTradeRule, Fill, Instrument, OrderPurpose, Position, Side
 
 from .rig import Rig
-from .test_settlement import INSTRUMENTS, TABLES, at, fill, machine, restored
+from .test_settlement import CA, INSTRUMENTS, TABLES, at, fill, machine, restored
 
 B, S = Side.BUY, Side.SELL
 POOR = Decimal(24_999)
 
 
-def counted(*trades: tuple[Side, int, str], day: str = "2024-07-10", symbol: str = "US") -> int:
+def counted(
+    *trades: tuple[Side, int, str],
+    day: str = "2024-07-10",
+    symbol: str = "US",
+    instruments: tuple[Instrument, ...] = INSTRUMENTS,
+) -> int:
     """How many day trades on `day`: of executions at hours of the day, one after the other."""
-    account = machine(ComplianceRules())
+    account = machine(ComplianceRules(), instruments)
     fills = [
         replace(fill(side, symbol, at(when, 10) + n, quantity), execution_id=str(n))
         for n, (side, quantity, when) in enumerate(trades)
     ]
     account.process(restored(*fills))
     account.process(ClockTick(ts=at(day, 15)))
-    return account.compliance.day_trades.used(symbol, at(day, 15))
+    return account.compliance.accounts["paper"].day_trades.used(symbol, at(day, 15))
 
 
 def on(day: str, *trades: tuple[Side, int]) -> list[tuple[Side, int, str]]:
@@ -66,8 +77,11 @@ def test_five_business_days_count_over_a_weekend_and_a_holiday(day: str, count: 
 
 
 def test_crypto_and_canadian_dollars_are_not_subject() -> None:
-    for symbol, count in (("US", 1), ("CA", 0), ("COIN", 0)):
+    for symbol, count in (("US", 1), ("COIN", 0)):
         assert counted(*on(TODAY, (B, 10), (S, 10)), symbol=symbol) == count
+    for currency, count in (("USD", 1), ("CAD", 0)):
+        canadian = (replace(CA, currency=currency),)
+        assert counted(*on(TODAY, (B, 10), (S, 10)), symbol="CA", instruments=canadian) == count
 
 
 # --- the check -----------------------------------------------------------------------------------
@@ -149,7 +163,7 @@ def test_the_brokers_count_is_taken_where_it_is_higher_and_absent_is_not_zero() 
     now = at(BEFORE, 12)
     for said, used in ((None, 3), (0, 3), (5, 5), (None, 3)):
         account.process(AccountStatement("paper", now, (), (), {}, day_trades=said, ts=now))
-        assert account.compliance.day_trades.used("US", now) == used
+        assert account.compliance.accounts["paper"].day_trades.used("US", now) == used
 
 
 def test_the_count_comes_back_after_a_restart() -> None:
@@ -159,5 +173,19 @@ def test_the_count_comes_back_after_a_restart() -> None:
     account.quote(100, "US")
     other = Machine(account.config, account.kinds)
     other.process(account.durable())
-    assert other.compliance.day_trades.used("US", account.now) == 2
+    assert other.compliance.accounts["paper"].day_trades.used("US", account.now) == 2
     assert other.state()["compliance"] == account.machine.state()["compliance"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_an_account_held_at_its_opening_was_not_bought_that_day(restarted: bool) -> None:
+    opening = replace(fill(B, "US", at(TODAY, 10), 10), execution_id=f"US{OPENING}")
+    sold = replace(fill(S, "US", at(TODAY, 11), 10), execution_id="sold")
+    account = machine(ComplianceRules(), INSTRUMENTS)
+    account.process(restored(*([opening, sold] if restarted else [])))
+    if not restarted:
+        for number, one in enumerate((opening, sold)):
+            held = Position("s", "US", Decimal(10 - 10 * number))
+            account.process(PositionChanged(held, one, Decimal(0), ts=one.ts))
+    account.process(ClockTick(ts=at(TODAY, 15)))
+    assert account.compliance.accounts["paper"].day_trades.used("US", at(TODAY, 15)) == 0

@@ -117,6 +117,16 @@ def test_less_than_the_smallest_order_is_not_bought() -> None:
     assert rig.buy(100, symbol="COIN").quantity * Decimal("100.50") >= 10
 
 
+def test_less_than_the_smallest_quantity_is_not_bought_and_the_reason_names_it() -> None:
+    coin = replace(COIN, min_notional=Decimal(0), min_quantity=Decimal(1))
+    rig = Rig(starting_cash=Decimal(1000), instruments=(coin,))
+    rig.signal(Side.BUY, 100, symbol="COIN")
+    (block,) = rig.facts(SignalBlocked)
+    assert "the smallest order is 100.5" in block.reason
+    rig = Rig(starting_cash=Decimal(3000), instruments=(coin,))
+    assert rig.buy(100, symbol="COIN").quantity > 1
+
+
 # --- exits ---------------------------------------------------------------------------------------
 
 
@@ -251,7 +261,9 @@ def test_an_exit_that_was_signalled_before_the_end_is_carried_out_after_the_rest
         stop_price=Decimal(98),
     )
     state = StrategyState("puppet", True, last_signals={"ACME": Side.SELL})
-    restored = Restored(CASH - 4900, positions=(held,), strategies=(state,), marks={"ACME": 100.0})
+    restored = Restored(
+        {"paper": CASH - 4900}, positions=(held,), strategies=(state,), marks={"ACME": 100.0}
+    )
     rig = Rig(restored=restored, started=False)
     assert rig.submits() == []
     rig.start()
@@ -267,7 +279,9 @@ def test_what_was_not_to_be_closed_before_the_end_is_not_closed_after(quantity: 
     last = Side.BUY if quantity else Side.SELL
     state = StrategyState("puppet", True, last_signals={"ACME": last})
     rig = Rig(
-        restored=Restored(CASH, positions=(held,), strategies=(state,), marks={"ACME": 100.0})
+        restored=Restored(
+            {"paper": CASH}, positions=(held,), strategies=(state,), marks={"ACME": 100.0}
+        )
     )
     if not quantity:
         rig.hold_position()
@@ -454,7 +468,7 @@ def test_a_late_fill_of_an_entry_is_protected_too() -> None:
 def test_no_stop_is_set_before_the_warm_up_is_over() -> None:
     rig = Rig()
     rig.hold_position()
-    after = Rig(restored=Restored(rig.cash, positions=(rig.position(),)), started=False)
+    after = Rig(restored=Restored({"paper": rig.cash}, positions=(rig.position(),)), started=False)
     assert after.submits() == []
     after.start()
     assert [o.quantity for o in after.submits(STOP)] == [49]

@@ -224,7 +224,7 @@ def test_without_a_price_it_leaves_all_the_same(instrument: Instrument) -> None:
     held = Position(
         "puppet", instrument.symbol, Decimal(1), Decimal(100), stop_price=Decimal(90), opened_ts=1
     )
-    rig = Rig(instruments=[instrument], restored=Restored(Decimal(0), positions=(held,)))
+    rig = Rig(instruments=[instrument], restored=Restored({"paper": Decimal(0)}, positions=(held,)))
     assert rig.machine.portfolio.mark_price(instrument.symbol) is None
     flatten(rig)
     assert exits(rig) == [1]
@@ -787,7 +787,7 @@ def test_what_is_bought_back_too_far_has_a_stop(
 ) -> None:
     position = Position("puppet", "ACME", Decimal(held), Decimal(100 * held), opened_ts=1)
     marks = {} if mark is None else {"ACME": mark}
-    rig = Rig(restored=Restored(Decimal(100_000), positions=(position,), marks=marks))
+    rig = Rig(restored=Restored({"paper": Decimal(100_000)}, positions=(position,), marks=marks))
     flatten(rig)
     exit_ = rig.last(EXIT)
     assert exit_.side is (Side.BUY if held < 0 else Side.SELL)

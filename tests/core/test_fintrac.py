@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from engine.core.events import (
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import (
     NANOS,
+    OPENING,
     AssetClass,
     Fill,
     FintracReport,
@@ -39,10 +41,12 @@ from .test_settlement import restored
 
 CENT, COINS = Decimal("0.01"), Decimal("0.00000001")
 CRYPTO, STOCK = AssetClass.CRYPTO, AssetClass.STOCK
-CAD = Instrument("CAD", CRYPTO, CENT, COINS, currency="CAD")
+CAD = Instrument("CAD", CRYPTO, CENT, COINS, currency="CAD", venue="maple")
 USD = Instrument("USD", CRYPTO, CENT, COINS, currency="USD")
-EUR = Instrument("EUR", CRYPTO, CENT, COINS, currency="EUR")
-SHARE = Instrument("SHARE", STOCK, CENT, Decimal(1), currency="CAD")
+EUR = Instrument("EUR", CRYPTO, CENT, COINS, currency="EUR", venue="euro")
+SHARE = Instrument("SHARE", STOCK, CENT, Decimal(1), currency="CAD", venue="maple")
+INSTRUMENTS = (CAD, USD, EUR, SHARE)
+VENUES = {instrument.symbol: instrument.venue for instrument in INSTRUMENTS}
 RULES = ComplianceRules(conductor="me")
 
 SINGLE, DAY = FintracRule.SINGLE, FintracRule.DAY
@@ -62,8 +66,7 @@ class Account:
     """A machine that is told of executions, and the reports as its facts left them."""
 
     def __init__(self, rules: ComplianceRules = RULES) -> None:
-        instruments = (CAD, USD, EUR, SHARE)
-        self.machine = Machine(MachineConfig("test", instruments, compliance=rules), {})
+        self.machine = Machine(MachineConfig("test", INSTRUMENTS, compliance=rules), {})
         self.facts: list[Event] = []
         self.count = 0
         self.rows: dict[str, FintracReport] = {}
@@ -81,7 +84,8 @@ class Account:
         half = Decimal("0.5")
         price = Decimal(amount) / half
         name = f"x-{self.count}"
-        fill = Fill(name, order or f"tb-{self.count}", symbol, side, half, price, Decimal(7), ts)
+        key, venue = order or f"tb-{self.count}", VENUES[symbol]
+        fill = Fill(name, key, symbol, side, half, price, Decimal(7), ts, venue=venue)
         self.tell(PositionChanged(Position("s", symbol), fill, Decimal(0), ts=ts))
         return fill
 
@@ -387,7 +391,8 @@ def test_what_is_over_is_forgotten(account: Account) -> None:
 
 def test_an_order_of_a_strategy_is_flagged_and_comes_back() -> None:
     """From the signal to the report, and through a restart."""
-    rig = Rig("puppet", instruments=(CAD,), compliance=RULES, starting_cash=Decimal(500_000))
+    money: dict[str, Any] = {"currency": "CAD", "starting_cash": Decimal(500_000)}
+    rig = Rig("puppet", instruments=(CAD,), compliance=RULES, **money)
     rig.hold_position(symbol="CAD")
     (fact,) = rig.facts(FintracFlagged)
     fills = [f.fill for f in rig.facts(PositionChanged)]
@@ -395,3 +400,14 @@ def test_an_order_of_a_strategy_is_flagged_and_comes_back() -> None:
     other = Machine(rig.config, rig.kinds)
     other.process(rig.durable())
     assert other.state()["compliance"] == rig.machine.state()["compliance"]
+
+
+def test_what_an_account_held_at_its_opening_is_no_transaction() -> None:
+    account = Account()
+    half, price = Decimal("0.5"), Decimal(40_000)
+    names = f"CAD{OPENING}", "tb-opening", "CAD"
+    fill = Fill(*names, Side.BUY, half, price, Decimal(0), NOON, venue=VENUES["CAD"])
+    account.tell(PositionChanged(Position("s", "CAD"), fill, Decimal(0), ts=NOON))
+    assert account.flagged() == []
+    account.buy("20000", "CAD")
+    assert len(account.flagged()) == 1

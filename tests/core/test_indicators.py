@@ -160,7 +160,7 @@ def test_wild_numbers_give_the_same_bits_both_ways(indicator: Indicator) -> None
         (ATR(), talib.ATR, (14,)),
         (ATR(1), talib.ATR, (1,)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_talib_agrees_on_recorded_data(
     path: Path, indicator: Indicator, reference: Any, settings: tuple[int, ...]

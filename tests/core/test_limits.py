@@ -540,7 +540,7 @@ def test_whatever_the_numbers_no_limit_is_passed(
     """The audit measures every limit at every submit with arithmetic of its own."""
     position = Position("other", "ACME", quantity=Decimal(held), cost=Decimal(held) * 100)
     restored = Restored(
-        Decimal(cash), positions=(position,), marks={"ACME": price},
+        {"paper": Decimal(cash)}, positions=(position,), marks={"ACME": price},
         strategies=(StrategyState("puppet", True), StrategyState("other", False)),
     )  # fmt: skip
     rig = Rig(

@@ -175,9 +175,13 @@ def test_a_broker_that_was_no_real_account_when_it_was_confirmed_is_not_confirme
 
 ON = (StrategyState("puppet", True),)
 LEFT = {
-    "kill-switch": Restored(CASH, kill=KillSwitchState(True, "key", "", 1)),
-    "circuit-breaker": Restored(CASH, breaker=CircuitBreakerState(5, True, "5 in a row", 1)),
-    "paused-symbols": Restored(CASH, pauses=(Pause("ACME", "quarantined"),), strategies=ON),
+    "kill-switch": Restored({"paper": CASH}, kill=KillSwitchState(True, "key", "", 1)),
+    "circuit-breaker": Restored(
+        {"paper": CASH}, breaker=CircuitBreakerState(5, True, "5 in a row", 1)
+    ),
+    "paused-symbols": Restored(
+        {"paper": CASH}, pauses=(Pause("ACME", "quarantined"),), strategies=ON
+    ),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.core.events import CancelRejected, ExecutionReport
 from engine.core.matching import ANSWERS_KEPT, ExchangeRules, SimulatedExchange
@@ -340,6 +341,20 @@ def test_an_unsound_bar_fills_nothing(ohlc: tuple[float, float, float, float]) -
 
 
 # --- costs ---------------------------------------------------------------------------------------
+
+
+def test_a_buy_pays_in_what_it_buys_where_the_instrument_says_so() -> None:
+    coin = replace(COIN, lot=Decimal("0.001"), commission_in_base=True)
+    rules = ExchangeRules(Decimal("0.1"), Decimal(0), Decimal(100))
+    venue = SimulatedExchange((coin,), rules)
+    told: list[Fill] = []
+    for side in Side:
+        venue.submit(order(side, quantity="1.234", key=f"tb-{side}", symbol="COIN"), 1)
+        reports = venue.on_quote(Quote("COIN", 2, 100, 100, 10, 10))
+        told += [report.fill for report in reports if report.fill is not None]
+    bought, sold = told
+    assert (bought.commission, bought.commission_quantity) == (0, Decimal("0.001234"))
+    assert (sold.commission, sold.commission_quantity) == (Decimal("0.1234"), 0)
 
 
 def test_commission_is_a_percentage_of_the_notional() -> None:

@@ -25,12 +25,18 @@ from tests.core.rig import BOUNDED, START, Rig
 
 STEPS = ("1", "10", "0.01", "0.05", "0.00000001", "0.000000000000000001")
 instruments = st.builds(
-    lambda tick, lot, least: Instrument(
-        "ACME", AssetClass.CRYPTO, Decimal(tick), Decimal(lot), min_notional=Decimal(least)
+    lambda tick, lot, worth, least: Instrument(
+        "ACME",
+        AssetClass.CRYPTO,
+        Decimal(tick),
+        Decimal(lot),
+        min_notional=Decimal(worth),
+        min_quantity=Decimal(least),
     ),
     st.sampled_from(STEPS),
     st.sampled_from(STEPS),
     st.sampled_from(("0", "10", "1000")),
+    st.sampled_from(("0", "0.5", "100")),
 )
 odd = st.sampled_from([Decimal(text) for text in (
     "NaN", "sNaN", "Infinity", "-Infinity", "0", "-1", "1E+40", "1E-30", "0.000000000000000001",
@@ -99,6 +105,7 @@ def test_what_leaves_keeps_every_rule_of_its_venue_and_the_rest_is_denied(
         assert order_fault(order, instrument, CAPABILITIES) == ""
         notional = order.quantity * (order.limit_price or order.stop_price or Decimal(100))
         assert notional >= instrument.min_notional
+        assert order.quantity >= instrument.min_quantity
     else:
         (denied,) = rig.facts(OrderRejected)
         assert denied.order.state is OrderState.REJECTED
@@ -116,16 +123,18 @@ def test_a_venue_of_which_nothing_is_known_gets_plain_orders_alone(order: Order)
 
 def test_a_denial_names_the_numbers() -> None:
     instrument = Instrument(
-        "ACME", AssetClass.STOCK, Decimal("0.05"), Decimal(10), min_notional=Decimal(1000)
-    )
+        "ACME", AssetClass.STOCK, Decimal("0.05"), Decimal(10), min_notional=Decimal(1000),
+        min_quantity=Decimal("20.0"),
+    )  # fmt: skip
     order = Order(
         "tb-1", "s", "ACME", Side.BUY, OrderType.LIMIT, Decimal(10), OrderPurpose.ENTRY,
         START, START, Decimal(10), limit_price=Decimal(10),
     )  # fmt: skip
     for quantity, limit, said in (
         ("5", "10", "quantity 5 is not a positive multiple of the lot 10"),
-        ("10", "10.01", "limit price 10.01 is not a positive multiple of the tick 0.05"),
-        ("10", "10", "notional 100 is below the minimum 1000"),
+        ("20", "10.01", "limit price 10.01 is not a positive multiple of the tick 0.05"),
+        ("10", "10", "quantity 10 is below the minimum 20"),
+        ("20", "10", "notional 200 is below the minimum 1000"),
         ("NaN", "10", "quantity NaN is not a number below 1e+18"),
     ):
         terms = OrderTerms(Decimal(quantity), Decimal(limit))

@@ -284,6 +284,9 @@ def test_one_report_may_tell_of_a_fill_and_of_the_end(rig: Rig, resting: Order) 
         {"quantity": Decimal("NaN")},
         {"quantity": Decimal(50)},
         {"commission": Decimal("NaN")},
+        {"commission_quantity": Decimal("NaN")},
+        {"commission_quantity": Decimal("-0.1")},
+        {"commission_quantity": Decimal(1000)},
         {"symbol": "COIN"},
         {"side": Side.SELL},
     ],
@@ -316,14 +319,24 @@ def test_an_execution_of_an_order_that_is_not_ours_is_external(rig: Rig) -> None
 
 
 def test_executions_that_name_no_order_are_of_the_one_with_the_venues_id() -> None:
-    rig = Rig(audited=False)  # the laws know orders by our id alone
+    rig = Rig()
     rig.quote(100)
     nameless = replace(Rig().buy(), client_order_id="")
     for execution_id in ("x-1", "x-2"):
         rig.fill(nameless, 10, execution_id=execution_id)
     (adopted,) = rig.facts(OrderAdopted)
-    assert adopted.order.client_order_id == client_order_id(EXTERNAL, "venue-")
+    assert adopted.order.client_order_id == client_order_id(EXTERNAL, "ACME", "venue-")
     assert rig.position(EXTERNAL).quantity == 20
+
+
+def test_the_id_of_a_venue_is_of_one_symbol_alone() -> None:
+    """Binance counts the orders of each symbol by itself."""
+    rig = Rig(audited=False, instruments=[ACME, COIN])
+    nameless = replace(Rig().buy(), client_order_id="")
+    for symbol, execution_id in (("ACME", "x-1"), ("COIN", "x-2")):
+        rig.fill(replace(nameless, symbol=symbol), 10, execution_id=execution_id, venue="7")
+    assert [fact.order.symbol for fact in rig.facts(OrderAdopted)] == ["ACME", "COIN"]
+    assert rig.position(EXTERNAL).quantity == rig.position(EXTERNAL, "COIN").quantity == 10
 
 
 def test_an_execution_that_names_no_order_is_ours_where_the_venues_id_is() -> None:
@@ -694,7 +707,7 @@ def test_an_order_that_had_ended_is_not_asked_about(rig: Rig, resting: Order) ->
     rig.fill(resting, 49, state=S.FILLED)
     rig.report(rig.last(OrderPurpose.PROTECTIVE_STOP), S.CANCELED)
     ended = tuple(order for order in rig.durable().orders if not order.is_open)
-    after = Rig(restored=Restored(CASH, orders=ended), void=VENUE, started=False)
+    after = Rig(restored=Restored({"paper": CASH}, orders=ended), void=VENUE, started=False)
     assert (len(ended), after.count(QueryOrder)) == (2, 0)
 
 
@@ -731,7 +744,7 @@ def test_old_final_orders_are_forgotten_and_open_ones_never(rig: Rig) -> None:
         )
         for n in range(FINAL_ORDERS_KEPT + 10)
     )
-    rig.send(Restored(CASH, orders=orders))
+    rig.send(Restored({"paper": CASH}, orders=orders))
     assert first.client_order_id in book.orders
     assert len(book.orders) == FINAL_ORDERS_KEPT + 1
     assert "tb-9" not in book.orders

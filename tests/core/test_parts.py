@@ -284,7 +284,7 @@ def test_a_strategy_that_is_gone_has_its_name_while_it_holds_something(
     held: int, refusals: int
 ) -> None:
     position = Position("gone", "ACME", Decimal(held), Decimal(100 * held), opened_ts=1)
-    rig = two(restored=Restored(Decimal(100_000), positions=(position,)))
+    rig = two(restored=Restored({"paper": Decimal(100_000)}, positions=(position,)))
     kill(rig, Part(Scope.STRATEGY, "gone"))
     assert len(rig.facts(CommandRefused)) == refusals
     kill(rig, Part(Scope.STRATEGY, "ACME"))

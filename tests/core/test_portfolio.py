@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core.accounts import Accounts, Rates
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
@@ -45,7 +46,8 @@ class Books:
     def __init__(self) -> None:
         self.bus = Bus()
         self.market = Market(self.bus, (ACME, COIN), 10, 120 * NANOS)
-        self.ledger = Portfolio(self.bus, self.market, CASH)
+        accounts = Accounts((ACME, COIN), "USD", {}, Rates(), lambda name, texts: None)
+        self.ledger = Portfolio(self.bus, self.market, accounts, {"paper": CASH})
         self.facts: list[Event] = []
         self.bus.record_with(self.facts.append)
         for part in (self.market, self.ledger):
@@ -62,7 +64,9 @@ class Books:
         commission: object = 0,
         symbol: str = "ACME",
         strategy: str = "s",
+        taken: object = 0,
     ) -> Position:
+        """`taken` is the commission that was taken in the instrument itself."""
         quantity, price, commission = (Decimal(str(x)) for x in (quantity, price, commission))
         ts = self.bus.seq + 1
         key = f"x{ts}"
@@ -70,7 +74,10 @@ class Books:
             key, strategy, symbol, side, OrderType.MARKET, quantity, OrderPurpose.ENTRY, ts, ts,
             price, stop_loss=Decimal(1),
         )  # fmt: skip
-        fill = Fill(key, key, symbol, side, quantity, price, commission, ts, strategy)
+        fill = Fill(
+            key, key, symbol, side, quantity, price, commission, ts, strategy,
+            commission_quantity=Decimal(str(taken)), venue="paper",
+        )  # fmt: skip
         self.bus.publish(OrderFilled(order, fill))
         self.bus.drain()
         return self.ledger.position(strategy, symbol)
@@ -96,7 +103,7 @@ def test_buying_more_averages_the_price(books: Books) -> None:
     position = books.fill(Side.BUY, 30, 104, "0.7")
     assert (position.quantity, position.avg_price) == (40, 103)
     assert (position.realised_pnl, position.commission) == (0, Decimal("1.2"))
-    assert books.ledger.cash == CASH - 1000 - 3120 - Decimal("1.2")
+    assert books.ledger.cash["paper"] == CASH - 1000 - 3120 - Decimal("1.2")
 
 
 def test_selling_a_part_realises_against_the_average_price(books: Books) -> None:
@@ -156,6 +163,51 @@ def test_a_change_is_published_with_its_fill_and_the_cash_after_it(books: Books)
     assert (fact.fill.quantity, fact.cash) == (10, CASH - 1001)
 
 
+def test_a_commission_in_the_instrument_itself_makes_the_position_smaller_and_costs_its_value(
+    books: Books,
+) -> None:
+    position = books.fill(Side.BUY, 1, 20_000, symbol="COIN", taken="0.001")
+    assert books.ledger.cash["paper"] == CASH - 20_000
+    assert (position.quantity, position.avg_price) == (Decimal("0.999"), 20_000)
+    assert (position.cost, position.commission) == (19_980, 20)
+    books.quote(20_000, "COIN")
+    assert books.ledger.equity() == CASH - 20
+    books.fill(Side.SELL, "0.999", 21_000, 21, symbol="COIN")
+    (fact,) = books.closed()
+    trip = fact.round_trip
+    assert (trip.quantity, trip.entry_price, trip.exit_price) == (Decimal("0.999"), 20_000, 21_000)
+    assert (trip.pnl, trip.commission) == (books.ledger.cash["paper"] - CASH, 41)
+
+
+def test_a_sale_may_pay_in_the_instrument_too(books: Books) -> None:
+    books.fill(Side.BUY, 10, 100)
+    position = books.fill(Side.SELL, 4, 110, taken=1)
+    assert (position.quantity, position.realised_pnl, position.commission) == (5, 50, 110)
+    assert books.ledger.cash["paper"] == CASH - 1000 + 440
+
+
+def test_a_round_trip_ends_where_less_than_a_lot_is_left_which_is_of_the_next_one(
+    books: Books,
+) -> None:
+    books.fill(Side.BUY, 10, 100, taken="0.25")
+    left = books.fill(Side.SELL, 9, 110)
+    (first,) = [fact.round_trip for fact in books.closed()]
+    assert (first.quantity, first.entry_price, first.exit_price) == (9, 100, 110)
+    assert (first.pnl, first.commission) == (90 - 25, 25)
+    assert (left.quantity, left.cost, left.opened_ts) == (Decimal("0.75"), 75, 0)
+    held = books.fill(Side.BUY, 10, 120, taken="0.25")
+    assert (held.quantity, held.opened_quantity) == (Decimal("10.5"), Decimal("10.5"))
+    assert held.opened_ts
+    books.fill(Side.SELL, 10, 100)
+    second = books.closed()[1].round_trip
+    assert second.quantity == 10
+    position = books.fill(Side.SELL, "0.5", 100)
+    third = books.closed()[2].round_trip
+    assert (position.quantity, third.quantity) == (0, Decimal("0.5"))
+    earned = first.pnl + second.pnl + third.pnl
+    assert abs(earned - (books.ledger.cash["paper"] - CASH)) < Decimal("1e-12")
+
+
 def test_an_entry_brings_the_stop_of_its_position(books: Books) -> None:
     assert books.fill(Side.BUY, 10, 100).stop_price == 1
 
@@ -166,6 +218,7 @@ steps = st.lists(
         st.decimals("0.00000001", 1000, places=8),
         st.decimals("0.01", 100_000, places=2),
         st.decimals(0, 10, places=8),
+        st.sampled_from(("0", "0.001", "0.3")),
     ),
     max_size=25,
 )
@@ -174,15 +227,19 @@ steps = st.lists(
 @BOUNDED
 @given(steps)
 def test_cash_and_quantity_are_exact_and_the_money_is_all_there(
-    fills: Sequence[tuple[Side, Decimal, Decimal, Decimal]],
+    fills: Sequence[tuple[Side, Decimal, Decimal, Decimal, str]],
 ) -> None:
+    """Whatever part of a quantity its commission is."""
     books = Books()
-    cash, quantity = Fraction(CASH), Fraction(0)
-    for side, size, price, commission in fills:
-        position = books.fill(side, size, price, commission)
+    cash, quantity, paid = Fraction(CASH), Fraction(0), Fraction(0)
+    for side, size, price, commission, part in fills:
+        taken = size * Decimal(part)
+        position = books.fill(side, size, price, commission, taken=taken)
         cash -= side.sign * Fraction(size) * Fraction(price) + Fraction(commission)
-        quantity += side.sign * Fraction(size)
-        assert Fraction(books.ledger.cash) == cash
+        quantity += side.sign * Fraction(size) - Fraction(taken)
+        paid += Fraction(commission) + Fraction(taken) * Fraction(price)
+        assert Fraction(position.commission) == paid
+        assert Fraction(books.ledger.cash["paper"]) == cash
         assert Fraction(position.quantity) == quantity
         earned = position.realised_pnl - position.commission - position.cost
         assert abs(Fraction(earned) - (cash - Fraction(CASH))) < Fraction(1, 10**12)
@@ -234,7 +291,7 @@ def test_a_held_symbol_without_a_price_is_unknown_and_never_worth_nothing(books:
 
 def test_a_held_symbol_that_the_feed_does_not_have_is_unknown_too(books: Books) -> None:
     gone = Position("s", "GONE", quantity=Decimal(1), cost=Decimal(5))
-    books.bus.deliver(Restored(CASH, positions=(gone,), marks={"GONE": 5.0}))
+    books.bus.deliver(Restored({"paper": CASH}, positions=(gone,), marks={"GONE": 5.0}))
     assert books.ledger.equity() is None
     assert isnan(books.ledger.equity_estimate)
 
@@ -269,7 +326,7 @@ def test_a_restart_gives_back_cash_positions_marks_and_executions() -> None:
 
 
 def test_the_mark_of_the_last_session_gives_way_to_news(books: Books) -> None:
-    books.bus.deliver(Restored(CASH, marks={"ACME": 90.0, "GONE": 1.0}))
+    books.bus.deliver(Restored({"paper": CASH}, marks={"ACME": 90.0, "GONE": 1.0}))
     assert books.ledger.mark_price("ACME") == 90
     assert books.ledger.mark_price("GONE") is None
     books.quote(100)

@@ -375,7 +375,7 @@ def test_a_bar_of_the_past_and_prices_of_others_are_not() -> None:
 @pytest.mark.parametrize(("held", "reached"), [(1, 1), (-1, 0)])
 def test_a_target_is_that_of_what_was_bought(held: int, reached: int) -> None:
     restored = Restored(
-        d(100_000),
+        {"paper": d(100_000)},
         positions=(Position("puppet", "ACME", d(held), cost=d(100 * held), opened_ts=1),),
         brackets=(Bracket("puppet", "ACME", d(98), take_profit=d(103)),),
     )

@@ -17,6 +17,7 @@ from engine.core.events import (
     ExecutionReport,
     FillQuarantined,
     OrderAdopted,
+    OrderFilled,
     OrderNotFound,
     PositionChanged,
     QueryOrder,
@@ -178,10 +179,10 @@ def test_a_broker_without_a_statement_is_asked_again_and_not_traded_with() -> No
     rig = Bench(None, "early", "late", started=False)
     rig.hold.add(RequestStatement)
     rig.reconnect()
-    for _ in range(3):
+    for pause in (5, 10, 20, 40, 40):
         rig.send(StatementFailed("paper", rig.asked[-1].asked_ts, "503"))
         before = len(rig.asked)
-        rig.tick(4)
+        rig.tick(pause - 1)
         assert len(rig.asked) == before
         rig.tick(1)
         assert len(rig.asked) == before + 1
@@ -192,6 +193,18 @@ def test_a_broker_without_a_statement_is_asked_again_and_not_traded_with() -> No
     rig.release()
     rig.signal(Side.BUY, strategy="late")
     assert rig.count(SubmitOrder) == 1
+
+
+def test_after_an_answer_the_next_that_fails_is_asked_for_again_soon() -> None:
+    rig = Bench()
+    for _ in range(2):
+        rig.hold.add(RequestStatement)
+        rig.reconnect()
+        rig.send(StatementFailed("paper", rig.asked[-1].asked_ts, "503"))
+        before = len(rig.asked)
+        rig.tick(5)
+        assert len(rig.asked) == before + 1
+        rig.release()
 
 
 def test_an_answer_that_never_comes_is_asked_for_again() -> None:
@@ -324,7 +337,7 @@ def test_a_venue_with_ever_more_news_is_asked_three_times_in_a_row_and_then_late
 
 
 def test_an_execution_is_of_ours_by_the_venues_id_alone() -> None:
-    rig = Bench(audited=False)  # the laws know orders by our id alone
+    rig = Bench()
     order = rig.buy()
     rig.report(order, S.ACCEPTED)
     rig.exchange.cancel(order.client_order_id, rig.now)
@@ -453,6 +466,28 @@ def test_an_execution_that_is_not_ours_counts_and_is_nobodys() -> None:
     rig.assert_same_books()
 
 
+def test_an_order_that_is_not_ours_and_was_known_by_an_execution_is_for_more_than_that() -> None:
+    """A hand-made order is left alone, and never cancelled for what we did not know of it."""
+    rig = Bench()
+    part = Fill(
+        "x-9", "", "ACME", Side.SELL, Decimal(1), Decimal(120), Decimal(0), rig.now,
+        venue_order_id="V-7",
+    )  # fmt: skip
+    rig.send(ExecutionReport("", S.PARTIALLY_FILLED, "V-7", rig.broker.book(part)))
+    (known,) = rig.facts(OrderFilled)
+    assert known.order.quantity == 1
+    rig.broker.foreign = [replace(HAND_MADE, filled=Decimal(1))]
+    assert "not ours, and open at paper: sell 3 ACME at 120" in rig.compare().differences[0].what
+    (order,) = rig.machine.orders.open.values()
+    assert (order.quantity, order.filled, order.state) == (3, 1, S.PARTIALLY_FILLED)
+    assert rig.compare().differences == ()
+    assert rig.count(CancelOrder) == 0
+    rest = replace(part, execution_id="x-10", quantity=Decimal(2))
+    rig.send(ExecutionReport("", S.FILLED, "V-7", rig.broker.book(rest)))
+    assert rig.position(EXTERNAL).quantity == -3
+    assert not rig.machine.orders.open
+
+
 def test_an_old_statement_is_not_compared_but_its_executions_count() -> None:
     rig = Bench()
     rig.buy()
@@ -525,7 +560,8 @@ def test_a_broker_is_not_asked_of_what_is_at_another() -> None:
     for _ in range(2):
         rig.tick(300)
         paper = next(asked for asked in reversed(rig.asked) if asked.broker == "paper")
-        rig.send(AccountStatement("paper", paper.asked_ts, (), (), {}, Decimal(7)))
+        cash = Decimal(100_000)  # what was paid at the other is not missing here
+        rig.send(AccountStatement("paper", paper.asked_ts, (), (), {}, cash))
     assert [(f.broker, f.differences) for f in rig.facts(Reconciled)] == [
         ("paper", ()),
         ("kraken", ()),
@@ -876,6 +912,26 @@ def test_an_execution_without_a_known_order_waits_while_one_of_ours_has_no_answe
     assert rig.position(EXTERNAL).quantity == order.quantity
 
 
+def test_the_id_of_a_venue_is_of_one_symbol_alone() -> None:
+    """Binance counts the orders of each symbol by itself: an order, and an execution, of another
+    one with the same number are not ours."""
+    # The laws know orders by our id alone.
+    rig = Bench(instruments=(ACME, COIN), audited=False)
+    order = rig.buy()
+    number = rig.now_of(order).venue_order_id
+    assert number
+    coin = Fill("x-1", "", "COIN", Side.BUY, Decimal(1), Decimal(100), Decimal(0), rig.now)
+    rig.broker.book(replace(coin, venue_order_id=number))
+    rig.broker.foreign = [replace(HAND_MADE, symbol="COIN", venue_order_id=number)]
+    rig.tick(5)
+    rig.compare()
+    rig.tick(5)
+    adopted = [fact.order for fact in rig.facts(OrderAdopted)]
+    assert {one.symbol for one in adopted} == {"COIN"}
+    assert rig.now_of(order).filled == 0
+    assert rig.position(EXTERNAL, "COIN").quantity == 1
+
+
 # --- a restart -----------------------------------------------------------------------------------
 
 ENTRY = replace(
@@ -912,7 +968,7 @@ def test_a_restart_agrees_with_the_broker_before_the_first_signal(
     if meanwhile == "canceled":
         broker.exchange.cancel(order.client_order_id, START - 30 * NANOS)
     restored = Restored(
-        Decimal(100_000) - filled * 95,
+        {"paper": Decimal(100_000) - filled * 95},
         orders=(order,),
         positions=(Position("puppet", "ACME", filled, cost=filled * 95),) if filled else (),
         ts=START - 60 * NANOS,

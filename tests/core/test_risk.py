@@ -66,7 +66,7 @@ def holding(quantity: object, price: float = 100.0) -> Restored:
     position = Position("puppet", "ACME", quantity=Decimal(str(quantity)), cost=cost)
     states = (StrategyState("puppet", True), StrategyState("other", True))
     marks = {"ACME": price}
-    return Restored(CASH - cost, positions=(position,), marks=marks, strategies=states)
+    return Restored({"paper": CASH - cost}, positions=(position,), marks=marks, strategies=states)
 
 
 # --- a limit -------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_exposure_holds_at_its_limit_and_not_one_step_over(pct: str, blocked: li
     # 10 shares at 100.50 at their worst, beside 2,010 of COIN: 3.015 % of 100,000 exactly.
     coin = Position("other", "COIN", quantity=Decimal(1), cost=Decimal(2010))
     restored = Restored(
-        CASH - 2010,
+        {"paper": CASH - 2010},
         positions=(coin,),
         marks={"COIN": 2010.0},
         strategies=(StrategyState("puppet", True), StrategyState("other", True)),
@@ -347,7 +347,9 @@ def test_the_pause_outlives_a_restart_within_the_day() -> None:
 
 @pytest.mark.parametrize("cash", ["0", "-5000", "-5001"])
 def test_equity_of_nothing_or_less_takes_no_new_risk(cash: str) -> None:
-    rig = Rig(restored=Restored(Decimal(cash), strategies=(StrategyState("puppet", True),)))
+    rig = Rig(
+        restored=Restored({"paper": Decimal(cash)}, strategies=(StrategyState("puppet", True),))
+    )
     rig.signal(Side.BUY)
     assert blocks(rig) == ["size"]
     assert usage(rig, "exposure").used is None
@@ -356,7 +358,9 @@ def test_equity_of_nothing_or_less_takes_no_new_risk(cash: str) -> None:
 
 def test_unknown_equity_takes_no_new_risk_and_starts_no_day() -> None:
     coin = Position("puppet", "COIN", quantity=Decimal(1), cost=Decimal(2000))
-    restored = Restored(CASH, positions=(coin,), strategies=(StrategyState("puppet", True),))
+    restored = Restored(
+        {"paper": CASH}, positions=(coin,), strategies=(StrategyState("puppet", True),)
+    )
     rig = Rig(instruments=(ACME, COIN), restored=restored)
     rig.signal(Side.BUY)
     assert blocks(rig) == ["size"]
@@ -395,7 +399,7 @@ def test_the_daily_loss_trips_in_the_event_that_reaches_it_and_not_before() -> N
 
 
 def test_the_loss_is_exact_where_floats_are_not() -> None:
-    restored = Restored(Decimal("99871.13"), strategies=(StrategyState("puppet", True),))
+    restored = Restored({"paper": Decimal("99871.13")}, strategies=(StrategyState("puppet", True),))
     narrow = limits(max_daily_loss=Decimal("0.9"), max_position_size_pct="0.1")
     rig = Rig(restored=restored, limits=narrow)
     assert rig.hold_position(10).quantity == 9

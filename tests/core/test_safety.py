@@ -225,7 +225,7 @@ def test_a_kill_at_the_start_cancels_what_the_last_session_left_open() -> None:
     rig = Rig()
     order = rig.buy()
     restored = rig.durable()
-    tripped = Restored(CASH, orders=restored.orders, kill=KillSwitchState(True, "file"))
+    tripped = Restored({"paper": CASH}, orders=restored.orders, kill=KillSwitchState(True, "file"))
     after = Rig(restored=tripped)
     assert after.state_of(order) is OrderState.CANCELED
 

@@ -45,7 +45,7 @@ from .rig import Rig
 EASTERN = ZoneInfo("America/New_York")
 CENT = Decimal("0.01")
 US = Instrument("US", AssetClass.STOCK, CENT, Decimal(1), calendar="XNYS")
-CA = Instrument("CA", AssetClass.STOCK, CENT, Decimal(1), currency="CAD", calendar="XTSE")
+CA = Instrument("CA", AssetClass.STOCK, CENT, Decimal(1), calendar="XTSE")
 BARE = Instrument("BARE", AssetClass.STOCK, CENT, Decimal(1))
 COIN = Instrument("COIN", AssetClass.CRYPTO, CENT, Decimal("0.00000001"))
 INSTRUMENTS = (US, CA, BARE, COIN)
@@ -63,7 +63,8 @@ def at(day: str, hour: int = 12) -> int:
 
 def fill(side: Side, symbol: str, ts: int, quantity: object = 10, price: object = 100) -> Fill:
     numbers = (Decimal(str(quantity)), Decimal(str(price)), Decimal("0.07"))
-    return Fill(f"x-{symbol}-{ts}", f"tb-{symbol}-{ts}", symbol, side, *numbers, ts, "s")
+    key = f"{symbol}-{ts}"
+    return Fill(f"x-{key}", f"tb-{key}", symbol, side, *numbers, ts, "s", venue="paper")
 
 
 def restored(*fills: Fill, opening: Decimal = START, **what: Any) -> Restored:
@@ -72,7 +73,7 @@ def restored(*fills: Fill, opening: Decimal = START, **what: Any) -> Restored:
     for f in fills:
         held[f.symbol] = held.get(f.symbol, Decimal(0)) + f.side.sign * f.quantity
     return Restored(
-        cash=opening + sum(f.cash_change for f in fills),
+        cash={"paper": opening + sum(f.cash_change for f in fills)},
         positions=tuple(Position("s", symbol, quantity) for symbol, quantity in held.items()),
         execution_ids=tuple(f.execution_id for f in fills),
         fills=fills,
@@ -80,16 +81,18 @@ def restored(*fills: Fill, opening: Decimal = START, **what: Any) -> Restored:
     )
 
 
-def machine(rules: ComplianceRules = CASH_ACCOUNT) -> Machine:
+def machine(
+    rules: ComplianceRules = CASH_ACCOUNT, instruments: tuple[Instrument, ...] = INSTRUMENTS
+) -> Machine:
     config = MachineConfig(
-        "test", INSTRUMENTS, starting_cash=START, calendars=TABLES, compliance=rules
+        "test", instruments, starting_cash=START, calendars=TABLES, compliance=rules
     )
     return Machine(config, {})
 
 
 def settled(account: Machine, ts: int) -> Decimal:
     account.process(ClockTick(ts=ts))
-    return account.compliance.settled_cash()
+    return account.compliance.settled_cash()["paper"]
 
 
 # --- the date ------------------------------------------------------------------------------------
@@ -205,10 +208,9 @@ def test_settled_cash_by_date_is_what_its_sales_make_it(
 def executed(account: Machine, *fills: Fill) -> None:
     """As the ledger tells of executions."""
     for f in fills:
-        account.portfolio.cash += f.cash_change
-        account.bus.deliver(
-            PositionChanged(Position("s", f.symbol), f, account.portfolio.cash, ts=f.ts)
-        )
+        cash = account.portfolio.cash
+        cash["paper"] += f.cash_change
+        account.bus.deliver(PositionChanged(Position("s", f.symbol), f, cash["paper"], ts=f.ts))
 
 
 # --- a cash account ------------------------------------------------------------------------------
@@ -414,7 +416,8 @@ def test_a_restart_brings_back_what_has_not_settled() -> None:
     other.process(account.durable())
     other.process(ClockTick(ts=account.now))
     assert other.state()["compliance"] == before.state()["compliance"]
-    assert other.compliance.settled_cash() == before.compliance.settled_cash() < 0
+    assert other.compliance.settled_cash() == before.compliance.settled_cash()
+    assert other.compliance.settled_cash()["paper"] < 0
     assert len(other.compliance.violations) == 1
 
 
@@ -429,10 +432,10 @@ def test_the_order_of_arrival_does_not_matter(order: list[int]) -> None:
     ]
     whole = run(*fills)
     account = machine()
-    account.process(Restored(cash=START, ts=DAY2 + 2))
+    account.process(Restored(cash={"paper": START}, ts=DAY2 + 2))
     executed(account, *(fills[number] for number in order))
     account.process(ClockTick(ts=DAY2 + 2))
-    assert account.compliance.settlement.state(0) == whole.compliance.settlement.state(0)
+    assert account.compliance.state()["settlement"] == whole.compliance.state()["settlement"]
     assert account.compliance.settled_cash() == whole.compliance.settled_cash()
 
 
@@ -443,9 +446,11 @@ def test_a_sale_that_was_taken_back_brings_nothing() -> None:
     assert settled(account, DAY1) == START
     less = replace(sale, execution_id="x-2", price=Decimal(90))
     change = less.cash_change - sale.cash_change
-    account.portfolio.cash += change
+    account.portfolio.cash["paper"] += change
     position = Position("s", "CA")
-    account.bus.deliver(TradeReversed(sale, less, position, account.portfolio.cash, "corrected"))
+    account.bus.deliver(
+        TradeReversed(sale, less, position, account.portfolio.cash["paper"], "corrected")
+    )
     assert settled(account, DAY1) == START
     assert settled(account, DAY2) == START + less.cash_change
 

@@ -6,6 +6,7 @@ from math import exp, sqrt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.core.events import OrderSized, Restored, SignalBlocked, TradeRecord
 from engine.core.machine import Machine
@@ -19,6 +20,7 @@ from engine.core.sizing import (
     Sizing,
     SizingMethod,
     SizingRules,
+    fixed_fraction,
     kelly_fraction,
     percent_risk,
     return_of,
@@ -119,6 +121,16 @@ def test_kelly_makes_a_record_with_the_smallest_orders_first() -> None:
         assert smallest_order(instrument, Decimal(price)) == Decimal(least)
         c = circumstances(instrument=instrument, price=Decimal(price), returns=few)
         assert sized(rules("kelly"), "any", c, Decimal(999)).quantity == Decimal(least)
+
+
+def test_the_smallest_quantity_of_a_venue_is_kept() -> None:
+    """Where it is no whole number of lots, by the next lot."""
+    coin = replace(COIN, lot=Decimal("0.01"), min_quantity=Decimal("0.105"))
+    assert smallest_order(coin, Decimal(1000)) == Decimal("0.11")
+    assert smallest_order(coin, Decimal(10)) == Decimal(1), "by its notional"
+    for budget, quantity in ((100, "0"), (150, "0.14")):
+        found = fixed_fraction(coin, Decimal(1000), Decimal(budget), Decimal(0))
+        assert found == Decimal(quantity)
 
 
 def test_the_target_is_reached_with_the_greatest_probability() -> None:
@@ -243,7 +255,7 @@ def test_a_sizing_that_is_none_is_refused_with_the_rule(text: str, said: str) ->
 
 
 def record(*returns: float) -> Restored:
-    return Restored(Decimal(100_000), records=(TradeRecord("puppet", returns),))
+    return Restored({"paper": Decimal(100_000)}, records=(TradeRecord("puppet", returns),))
 
 
 def test_an_entry_has_the_size_of_its_strategys_method_and_says_why() -> None:

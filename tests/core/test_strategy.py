@@ -106,7 +106,7 @@ def test_the_same_side_twice_in_a_row_is_one_signal_for_each_symbol() -> None:
 
 def test_the_last_side_outlives_a_restart() -> None:
     state = StrategyState("puppet", True, last_signals={"ACME": Side.BUY, "GONE": Side.BUY})
-    rig = Rig(restored=Restored(CASH, strategies=(state,)))
+    rig = Rig(restored=Restored({"paper": CASH}, strategies=(state,)))
     rig.signal(Side.BUY)
     assert said(rig) == []
     rig.signal(Side.SELL)
@@ -226,7 +226,7 @@ def test_what_it_said_while_off_does_not_count_as_its_last_side() -> None:
 
 
 def test_a_strategy_is_off_until_it_is_switched_on() -> None:
-    rig = Rig(restored=Restored(CASH, strategies=(StrategyState("puppet", False),)))
+    rig = Rig(restored=Restored({"paper": CASH}, strategies=(StrategyState("puppet", False),)))
     rig.signal(Side.BUY)
     assert said(rig) == []
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from math import isnan, nan
 from typing import Any
 
 import pytest
@@ -12,14 +11,15 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from engine.brokers.alpaca import Login
-from engine.brokers.base import NotAuthenticated, NotConnected
+from engine.brokers.base import InDoubt, NotAuthenticated, NotConnected, RateLimited
 from engine.core.events import HaltChanged
-from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
+from engine.core.model import DAY, MINUTE, NANOS, AssetClass, Bar, Instrument, Quote, utc
 from engine.feeds.alpaca import AlpacaSource
-from engine.feeds.edge import number
-from engine.feeds.live import Datum
+from engine.ops.errors import UserError
+from tests.feeds.listening import ENOUGH_S, Listener
 from tests.loopback.alpaca_data import KEY, SECRET, AlpacaData
 from tests.loopback.faults import Fault
+from tests.loopback.serving import serving
 
 NOON = 1_718_633_460 * NANOS  # 2024-06-17T14:11:00Z
 STOCKS = [
@@ -34,13 +34,13 @@ BAR = {
     "T": "b", "S": "AAPL", "o": 177.94, "c": 178.005, "h": 178.01, "l": 177.9, "v": 8547,
     "t": NOON, "n": 66, "vw": 177.987562,
 }  # fmt: skip
-ENOUGH_S = 10.0
 
 
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[AlpacaData]:
-    async with AlpacaData().running() as running:
-        yield running
+    made = AlpacaData()
+    async with serving(made):
+        yield made
 
 
 def login(server: AlpacaData, secret: str = SECRET) -> Login:
@@ -55,35 +55,11 @@ async def source(server: AlpacaData) -> AsyncIterator[AlpacaSource]:
     await made.close()
 
 
-class Listener:
-    """Collects what a stream sends, until so much is there."""
-
-    def __init__(self, server: AlpacaData, source: AlpacaSource) -> None:
-        self._joined = server.streams.has_joined
-        self._stream = source.stream()
-        self.heard: list[Datum] = []
-
-    async def until(self, count: int) -> list[Datum]:
-        async with asyncio.timeout(ENOUGH_S):
-            while len(self.heard) < count:
-                self.heard += await anext(self._stream)
-        return self.heard
-
-    async def __aenter__(self) -> "Listener":
-        async with asyncio.timeout(ENOUGH_S):
-            assert not await anext(self._stream), "it listens, and nothing has come"
-            await self._joined()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stream.aclose()
-
-
 async def test_quotes_bars_corrections_and_halts_come_as_what_they_are(
     server: AlpacaData, source: AlpacaSource
 ) -> None:
     status = {"T": "s", "S": "AAPL", "z": "C", "t": NOON, "rc": "T1", "rm": "[b]News\x1b[2J"}
-    async with Listener(server, source) as listener:
+    async with Listener(source, server.streams) as listener:
         assert set(server.subscribed["quotes"]) == {"AAPL", "SPIP"}
         assert set(server.subscribed) >= {"bars", "updatedBars", "statuses"}
         server.say(QUOTE, BAR, BAR | {"T": "u", "v": 9000})
@@ -109,7 +85,7 @@ async def test_crypto_speaks_the_same(server: AlpacaData) -> None:
     coin = Instrument("BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"))
     source = AlpacaSource(login(server), [coin], crypto=True)
     server.quotes["BTC/USD"] = {"bp": 1, "ap": 2, "bs": 3, "as": 4, "t": "2024-06-17T14:11:00Z"}
-    async with Listener(server, source) as listener:
+    async with Listener(source, server.streams) as listener:
         assert "statuses" not in server.subscribed
         server.say(QUOTE | {"S": "BTC/USD"})
         assert len(await listener.until(1)) == 1
@@ -118,7 +94,7 @@ async def test_crypto_speaks_the_same(server: AlpacaData) -> None:
 
 
 async def test_a_stream_that_is_lost_says_so(server: AlpacaData, source: AlpacaSource) -> None:
-    async with Listener(server, source) as listener:
+    async with Listener(source, server.streams) as listener:
         server.say(QUOTE)
         await listener.until(1)
         await server.streams.close()
@@ -137,7 +113,7 @@ async def test_it_ends_at_once_in_the_middle_of_a_flood(
 
     flooding = asyncio.create_task(flood())
     for _ in range(10):
-        async with asyncio.timeout(ENOUGH_S), Listener(server, source) as listener:
+        async with asyncio.timeout(ENOUGH_S), Listener(source, server.streams) as listener:
             await listener.until(100)
     flooding.cancel()
 
@@ -173,14 +149,22 @@ async def test_the_newest_quotes_are_asked_for(server: AlpacaData, source: Alpac
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.RESET, Fault.SERVER_ERROR, Fault.RATE_LIMITED, Fault.GARBAGE, Fault.TRUNCATED]
+    ("fault", "meant"),
+    [
+        (Fault.RESET, InDoubt),
+        (Fault.SERVER_ERROR, InDoubt),
+        (Fault.RATE_LIMITED, RateLimited),
+        (Fault.UNAUTHORIZED, NotAuthenticated),
+        (Fault.GARBAGE, InDoubt),
+        (Fault.TRUNCATED, InDoubt),
+    ],
 )
-async def test_a_request_that_fails_is_made_once(
-    server: AlpacaData, source: AlpacaSource, fault: Fault
+async def test_a_request_that_fails_is_made_once_and_told_as_what_it_is(
+    server: AlpacaData, source: AlpacaSource, fault: Fault, meant: type[Exception]
 ) -> None:
     server.quotes = {"AAPL": {"t": "2024-06-17T14:11:00Z", "ap": 2, "as": 1, "bp": 1, "bs": 1}}
     server.faults.plan("quotes", fault)
-    with pytest.raises(NotConnected, match="Alpaca's data"):
+    with pytest.raises(meant):
         await source.quotes()
     assert server.faults.requests["quotes"] == 1
     assert len(await source.quotes()) == 1
@@ -190,24 +174,33 @@ async def test_history_ends_where_it_is_asked_to(server: AlpacaData, source: Alp
     times = [f"2024-06-17T14:{minute:02}:00Z" for minute in range(1, 30)]
     row: dict[str, Any] = {"o": 10, "h": 11, "l": 9, "c": 10.5, "v": 100}
     server.bars["SPIP"] = [row | {"t": time} for time in times]
-    bars = await asyncio.to_thread(source.history, "alpaca:SPIP", 5, NOON)
+    bars = await source.history("alpaca:SPIP", 5, NOON)
     assert [bar.ts for bar in bars] == [NOON - minute * MINUTE for minute in (4, 3, 2, 1, 0)]
     assert bars[0] == Bar("alpaca:SPIP", NOON - 4 * MINUTE, 10, 11, 9, 10.5, 100)
-    assert await asyncio.to_thread(source.history, "AAPL", 5, NOON) == []
+    assert await source.history("AAPL", 5, NOON) == []
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (1, 1.0),
-        ("1.5", 1.5),
-        (None, nan),
-        ("", nan),
-        ("\uff11\uff12", nan),
-        ("1_0", nan),
-        (True, nan),
-    ],
+    ("interval", "frame"), [(5 * MINUTE, "5Min"), (240 * MINUTE, "4Hour"), (DAY, "1Day")]
 )
-def test_what_is_no_number_is_none(value: object, expected: float) -> None:
-    found = number(value)
-    assert found == expected or (isnan(found) and isnan(expected))
+async def test_bars_of_a_span_come_page_by_page(
+    server: AlpacaData,
+    source: AlpacaSource,
+    interval: int,
+    frame: str,
+) -> None:
+    first = NOON - 10_004 * interval
+    starts = [first + number * interval for number in range(10_004)]
+    row: dict[str, Any] = {"o": 10, "h": 11, "l": 9, "c": 10.5, "v": 100}
+    server.bars["SPIP"] = [row | {"t": utc(ts).isoformat()[:19] + "Z"} for ts in starts]
+    span = starts[1], starts[-1] + interval - 1  # the last one is still open at the end
+    pages = [page async for page in source.bars("alpaca:SPIP", interval, *span)]
+    assert [bar.start for page in pages for bar in page] == starts[1:-1]
+    assert {bar.interval for page in pages for bar in page} == {interval}
+    assert [len(page) for page in pages] == [10_000, 2]
+    assert server.timeframes == {frame}
+
+
+async def test_bars_of_a_second_are_refused(source: AlpacaSource) -> None:
+    with pytest.raises(UserError, match="less than a minute"):
+        await anext(source.bars("AAPL", NANOS, 0, NOON))

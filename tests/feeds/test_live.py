@@ -8,15 +8,16 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from engine.brokers.base import NotConnected
+from engine.brokers.base import NotConnected, RateLimited
 from engine.core.events import BarClosed, Event, FeedChanged, HaltChanged, QuoteUpdate
 from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
 from engine.core.text import clean
-from engine.feeds.live import LONGEST_PAUSE_S, MUTE_S, POLL_S, Datum, LiveFeed
+from engine.feeds.live import ASK_AFTER, LONGEST_PAUSE_S, POLL_S, Datum, LiveFeed
 from tests.feeds.conftest import VirtualTime
 
-Step = Sequence[Datum] | Exception | float
+Step = Sequence[Datum] | BaseException | float
 """What a stream does next: send, break, or wait so many seconds."""
 
 
@@ -27,17 +28,21 @@ class Scripted:
     def __init__(self, name: str, *script: Sequence[Step]) -> None:
         self.name = name
         symbol = name.upper()
-        self.instruments = (Instrument(symbol, AssetClass.STOCK, Decimal("0.01"), Decimal(1)),)
+        self.instruments: tuple[Instrument, ...] = (
+            Instrument(symbol, AssetClass.STOCK, Decimal("0.01"), Decimal(1)),
+        )
         self.script = list(script)
         self.opened: list[float] = []
         self.asked: list[float] = []
         self.answer: Callable[[], Sequence[Quote]] = tuple
         self.closed = False
+        self.refusals: list[Exception] = []
+        self.looked_up: list[float] = []
 
     async def stream(self) -> AsyncGenerator[Sequence[Datum], None]:
         self.opened.append(asyncio.get_running_loop().time())
         for step in self.script.pop(0) if self.script else ((),):
-            if isinstance(step, Exception):
+            if isinstance(step, BaseException):
                 raise step
             if isinstance(step, int | float):
                 await asyncio.sleep(step)
@@ -50,8 +55,16 @@ class Scripted:
         self.asked.append(asyncio.get_running_loop().time())
         return self.answer()
 
-    def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+        self.looked_up.append(asyncio.get_running_loop().time())
+        if self.refusals:
+            raise self.refusals.pop(0)
         return [bar(symbol, until // NANOS)] * count
+
+    async def bars(
+        self, symbol: str, interval: int, start: int, end: int
+    ) -> AsyncGenerator[Sequence[Bar], None]:
+        yield ()
 
     async def close(self) -> None:
         self.closed = True
@@ -158,9 +171,47 @@ def test_a_mute_stream_is_found_and_opened_anew(virtual: VirtualTime) -> None:
     venue.answer = lambda: [quote("ACME", virtual.loop.time())]
     heard = listen(virtual, 8, venue)
     assert ("disconnected", "acme: the stream is mute") in heard.statuses
-    assert venue.asked[0] <= MUTE_S + 1
+    assert venue.asked[0] == ASK_AFTER
+    assert next(at for at, e in heard.events if is_loss(e)) <= 5
     assert len(venue.opened) == 2
     assert heard.statuses[-1] == ("connected", "")
+
+
+def is_loss(event: Event) -> bool:
+    return isinstance(event, FeedChanged) and event.status == "disconnected"
+
+
+def flowing(every_s: float, first_s: float = 0.0) -> list[Step]:
+    steps: list[Step] = [(), first_s]
+    for number in range(60):
+        steps += [[quote("ACME", first_s + number * every_s)], every_s]
+    return steps
+
+
+def test_a_loop_that_stood_still_takes_no_stream_for_mute(virtual: VirtualTime) -> None:
+    venue = Scripted("acme", flowing(1.0, first_s=0.3))  # the look is due before the quote is
+    venue.answer = lambda: [quote("ACME", virtual.loop.time())]
+    for at in (5.5, 20.5):
+        virtual.loop.call_at(at, virtual.loop.spend, 12.0)
+    heard = listen(virtual, 50, venue)
+    assert virtual.loop.time() >= 50
+    assert heard.statuses == [("connected", "")]
+
+
+def test_what_is_on_its_way_by_the_stream_makes_it_no_mute_one(virtual: VirtualTime) -> None:
+    venue = Scripted("acme", flowing(3.5))
+    venue.answer = lambda: [quote("ACME", virtual.loop.time())]
+    heard = listen(virtual, 60, venue)
+    assert len(venue.asked) > 10
+    assert heard.statuses == [("connected", "")]
+
+
+def test_a_stream_whose_task_was_cancelled_is_opened_again(virtual: VirtualTime) -> None:
+    venue = Scripted("acme", [(), asyncio.CancelledError()], [()])
+    heard = listen(virtual, 5, venue)
+    assert heard.statuses == [
+        ("connected", ""), ("disconnected", "acme: the stream has ended"), ("connected", ""),
+    ]  # fmt: skip
 
 
 def test_a_quiet_market_is_no_mute_stream(virtual: VirtualTime) -> None:
@@ -205,4 +256,78 @@ def test_an_old_quote_of_the_interface_is_not_told(virtual: VirtualTime) -> None
 @pytest.mark.parametrize("symbol", ["ACME", "COIN"])
 def test_history_is_asked_of_the_venue_of_the_symbol(virtual: VirtualTime, symbol: str) -> None:
     heard = listen(virtual, 0, Scripted("acme"), Scripted("coin"))
-    assert heard.feed.history(symbol, 2, MINUTE) == [bar(symbol, 60)] * 2
+    assert asyncio.run(heard.feed.history(symbol, 2, MINUTE)) == [bar(symbol, 60)] * 2
+
+
+def two_symbols(seconds: int) -> Scripted:
+    """A venue whose stream tells of ACME every second, and of COIN at first alone."""
+    steps: list[Step] = [(), [quote("COIN", 0)]]
+    for second in range(seconds):
+        steps += [1, [quote("ACME", second)]]
+    venue = Scripted("acme", [*steps, NotConnected("the end")])
+    (acme,) = venue.instruments
+    venue.instruments = (acme, replace(acme, symbol="COIN"))
+    return venue
+
+
+def test_a_symbol_that_is_silent_is_asked_for_while_the_others_flow(virtual: VirtualTime) -> None:
+    venue = two_symbols(60)
+    venue.answer = lambda: [quote("COIN", 0), quote("ACME", 0)]
+    heard = listen(virtual, 55, venue)
+    assert heard.statuses == [("connected", "")], "nothing was missed: it is a quiet market"
+    assert len(venue.asked) == 5
+    assert min(later - one for one, later in pairwise(venue.asked)) >= 10
+
+
+def test_a_stream_that_is_deaf_to_a_symbol_is_opened_anew(virtual: VirtualTime) -> None:
+    venue = two_symbols(60)
+    venue.answer = lambda: [quote("COIN", virtual.loop.time())]
+    heard = listen(virtual, 35, venue)
+    told = [event.quote for event in heard.of(QuoteUpdate) if event.quote.symbol == "COIN"]
+    assert [q.ts // NANOS for q in told[:4]] == [0, 10, 20, 30]
+    assert ("disconnected", "acme: the stream is mute on COIN") in heard.statuses
+    assert len(venue.opened) == 2
+
+
+def many(name: str, count: int, *refusals: Exception) -> Scripted:
+    venue = Scripted(name)
+    (first,) = venue.instruments
+    venue.instruments = tuple(replace(first, symbol=f"{name}{n}") for n in range(count))
+    venue.refusals = list(refusals)
+    return venue
+
+
+def past_of(virtual: VirtualTime, *venues: Scripted) -> list[str]:
+    feed = LiveFeed(venues, Clock(virtual), Random(1))
+    found: list[str] = []
+
+    async def ask() -> None:
+        found.extend(value.symbol for value in await feed.past(1, virtual.loop.nanoseconds()))
+
+    virtual.run(ask())
+    return sorted(found)
+
+
+def test_a_limit_of_the_venue_is_waited_for_at_the_start(virtual: VirtualTime) -> None:
+    venue = many("a", 3, RateLimited("too many", 7.5))
+    assert past_of(virtual, venue) == ["a0", "a1", "a2"]
+    assert venue.looked_up == [0, 7.5, 7.5, 7.5]
+
+
+def test_a_ban_is_not_waited_for_at_the_start(virtual: VirtualTime) -> None:
+    venue = many("a", 9, *[RateLimited("banned", 7200.0)] * 9)
+    assert past_of(virtual, venue) == []
+    assert virtual.loop.time() < 1
+
+
+def test_a_limit_without_a_time_is_asked_about_once_a_second(virtual: VirtualTime) -> None:
+    venue = many("a", 1, *[RateLimited("too many", 0.0)] * 3)
+    assert past_of(virtual, venue) == ["a0"]
+    assert venue.looked_up == [0, 1, 2, 3]
+
+
+def test_a_venue_without_an_answer_does_not_hold_up_the_start(virtual: VirtualTime) -> None:
+    down = many("a", 500, *[NotConnected("down")] * 500)
+    limited = many("b", 5, NotConnected("once"), NotConnected("twice"))
+    assert past_of(virtual, down, limited) == ["b2", "b3", "b4"]
+    assert len(down.looked_up) == 3

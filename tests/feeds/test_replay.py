@@ -287,17 +287,19 @@ def test_history_and_replay_meet_at_the_start(
     start = at("2018-04-04T12:34:00")
     play = player(["BTC-USD"])
     play.play(start, 0)
-    history = play.feed.history("BTC-USD", 100, start)
+    history = asyncio.run(play.feed.history("BTC-USD", 100, start))
     assert (len(history), history[-1].ts) == (100, start)
     played = [event.bar for event in data(play.events) if isinstance(event, BarClosed)]
     assert history + played == samples.bars("BTC-USD", start - 100 * MINUTE)
-    assert play.feed.history("BTC-USD", 10_000, start) == samples.bars("BTC-USD", end=start)
-    assert play.feed.history("BTC-USD", 0, start) == []
+    assert asyncio.run(play.feed.history("BTC-USD", 10_000, start)) == samples.bars(
+        "BTC-USD", end=start
+    )
+    assert asyncio.run(play.feed.history("BTC-USD", 0, start)) == []
 
 
 def test_history_knows_nothing_of_the_future(samples: Recordings) -> None:
     feed = ReplayFeed(samples, ["BTC-USD"], 0, 1)
-    (bar,) = feed.history("BTC-USD", 1, at("2018-04-04T12:34:59"))
+    (bar,) = asyncio.run(feed.history("BTC-USD", 1, at("2018-04-04T12:34:59")))
     assert bar.ts == at("2018-04-04T12:34:00")
 
 
@@ -573,7 +575,7 @@ def test_it_goes_on_after_the_event_that_it_was_played_to(
         heard.append(event)
         places.append(feed.played)
 
-    assert feed.past(100, 0)[-1] == last
+    assert asyncio.run(feed.past(100, 0))[-1] == last
     virtual.run(feed.run(publish))
     _, *played, _ = heard
     assert [value(event) for event in played] == events[number + 1 :]
@@ -591,7 +593,7 @@ def value(event: Event) -> Bar | Quote:
 
 def test_the_past_is_what_the_first_session_was_shown_and_all_since(samples: Recordings) -> None:
     start = at("2018-04-05T10:00:00")
-    shown = ReplayFeed(samples, ["BTC-USD"], start, 0).past(2, start - 4 * MINUTE)
+    shown = asyncio.run(ReplayFeed(samples, ["BTC-USD"], start, 0).past(2, start - 4 * MINUTE))
     closes = [(v.ts - start) // MINUTE for v in shown if isinstance(v, Bar)]
     assert closes == [-5, -4, -3, -2, -1, 0]
     (quote,) = [v for v in shown if isinstance(v, Quote)]

@@ -179,11 +179,12 @@ def test_bars_are_formed_of_the_mids(virtual: VirtualTime) -> None:
 def test_history_leads_up_to_the_first_quotes(virtual: VirtualTime) -> None:
     clock = LoopClock(virtual)
     feed = SyntheticFeed(3, 300, 4, interval=SECOND, clock=clock)
-    history = {s: feed.history(s, 200, clock.now()) for s in symbol_names(3)}
+    now = clock.now()
+    history = {s: asyncio.run(feed.history(s, 200, now)) for s in symbol_names(3)}
     again = SyntheticFeed(3, 300, 4, interval=SECOND, clock=clock)
-    assert again.history("S001", 200, clock.now()) == history["S001"]
+    assert asyncio.run(again.history("S001", 200, now)) == history["S001"]
     # A shorter history is the end of a longer one.
-    assert again.history("S001", 50, clock.now()) == history["S001"][-50:]
+    assert asyncio.run(again.history("S001", 50, now)) == history["S001"][-50:]
     events = record(virtual, feed, 2.5)
     for symbol, bars in history.items():
         assert len(bars) == 200

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from aiohttp import BasicAuth, web
 
@@ -30,6 +31,7 @@ from engine.core.model import (
     utc,
 )
 from tests.loopback.faults import Faults, Streams, middleware
+from tests.loopback.serving import Server
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
 ACCOUNT_ID = "0f0e0d0c-customer"
@@ -82,16 +84,20 @@ def kind_of(request: web.Request) -> str:
         "/v1/accounts/activities/FILL": "fills",
         "/stream": "stream",
         "/v2/events/trades": "stream",
+        "/v2/clock": "time",
+        "/v1/clock": "time",
     }
     return known.get(path, "quote")
 
 
 class AlpacaServer:
     """`account` is what the account's answer has besides money; `bodies` is every order as it came
-    over the wire; `before_replace` is called between a replace's arrival and its being made."""
+    over the wire; `before_replace` is called between a replace's arrival and its being made. With
+    `gross` its updates tell positions without the fees that were taken of them."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, key: str = KEY) -> None:
         self.venue = venue
+        self.key = key
         self.faults = Faults()
         self.streams = Streams()
         self.account: dict[str, Any] = {
@@ -106,21 +112,29 @@ class AlpacaServer:
         self.replaces: dict[int, int] = {}
         self.told: list[bytes] = []
         self.before_replace: Callable[[Placed], None] = lambda former: None
+        self.gross = False
         self._replacing = False
-        self._runner: web.AppRunner | None = None
-        self._port = 0
+        self._server = Server(self._app, self.faults)
         venue.listeners.append(self._tell)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return self._server.url
 
     @property
     def stream_url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/stream"
+        return f"{self._server.stream_url}/stream"
 
     async def start(self) -> None:
         """Listen, on the same port as before where it was stopped."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """The port is closed, and every connection with it."""
+        await self.streams.close()
+        await self._server.stop()
+
+    def _app(self) -> web.Application:
         app = web.Application(middlewares=[middleware(self.faults, kind_of, refusal)])
         for root in ("/v2", BROKER):
             app.add_routes(
@@ -141,23 +155,15 @@ class AlpacaServer:
                 web.get("/v2/events/trades", self._events),
                 web.get("/v2/account/activities/FILL", self._activities),
                 web.get("/v1/accounts/activities/FILL", self._activities),
+                web.get("/v2/clock", self._clock),
+                web.get("/v1/clock", self._clock),
                 web.get("/v2/assets/{symbol:.+}", self._asset),
+                web.get("/v1/assets/{symbol:.+}", self._asset),
                 web.get("/v2/stocks/quotes/latest", self._quotes),
                 web.get("/v1beta3/crypto/us/latest/quotes", self._quotes),
             ]
         )
-        self.faults.closing.clear()
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """The port is closed, and every connection with it."""
-        self.faults.closing.set()
-        await self.streams.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        return app
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -218,7 +224,9 @@ class AlpacaServer:
         return self._told(request, self.venue.orders.get(UUID(request.match_info["id"]).int))
 
     async def _by_client_id(self, request: web.Request) -> web.Response:
-        return self._told(request, self.venue.find(request.query["client_order_id"]))
+        wanted = request.query["client_order_id"]
+        named = [p for p in self.venue.orders.values() if client_id(p) == wanted]
+        return self._told(request, named[-1] if named else None)
 
     def _told(self, request: web.Request, placed: Placed | None) -> web.Response:
         if denied := self._denied(request):
@@ -236,6 +244,14 @@ class AlpacaServer:
         return web.json_response([self._row(p) for p in reversed(placed)][:limit])
 
     # --- the account ----------------------------------------------------------------------------
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        """In the time of New York, with nanoseconds, as Alpaca writes it."""
+        if denied := self._denied(request):
+            return denied
+        now = utc(self.venue.now()).astimezone(ZoneInfo("America/New_York"))
+        timestamp = f"{now:%Y-%m-%dT%H:%M:%S.%f}123{now.isoformat()[-6:]}"
+        return web.json_response({"timestamp": timestamp, "is_open": True})
 
     async def _asset(self, request: web.Request) -> web.Response:
         if denied := self._denied(request):
@@ -296,8 +312,8 @@ class AlpacaServer:
 
     def _denied(self, request: web.Request) -> web.Response | None:
         keys = request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY")
-        basic = BasicAuth(KEY, SECRET).encode()
-        is_ours = keys == (KEY, SECRET) or request.headers.get("Authorization") == basic
+        basic = BasicAuth(self.key, SECRET).encode()
+        is_ours = keys == (self.key, SECRET) or request.headers.get("Authorization") == basic
         return None if is_ours else refusal(401)
 
     # --- what is said without being asked -------------------------------------------------------
@@ -308,7 +324,7 @@ class AlpacaServer:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         asked = json.loads((await socket.receive()).data)["data"]
-        is_ours = asked == {"key_id": KEY, "secret_key": SECRET}
+        is_ours = asked == {"key_id": self.key, "secret_key": SECRET}
         data = {"action": "authenticate", "status": "authorized" if is_ours else "unauthorized"}
         await socket.send_bytes(json.dumps({"stream": "authorization", "data": data}).encode())
         listening = json.loads((await socket.receive()).data)["data"]
@@ -365,11 +381,15 @@ class AlpacaServer:
                 "execution_id": uuid(int(fill.execution_id)),
                 "price": text(fill.price),
                 "qty": text(fill.quantity),
-                "position_qty": text(self.venue.positions[fill.symbol]),
+                "position_qty": text(self._held_after(fill)),
             }
         message = json.dumps({"stream": "trade_updates", "data": data}).encode()
         self.told.append(message)
         self.streams.say(message)
+
+    def _held_after(self, fill: Fill) -> Decimal:
+        held = self.venue.positions[fill.symbol]
+        return held + fill.commission_quantity if self.gross else held
 
     # --- shapes ---------------------------------------------------------------------------------
 
@@ -383,7 +403,7 @@ class AlpacaServer:
         is_stock = self.venue.instruments[order.symbol].asset_class is AssetClass.STOCK
         return {
             "id": uuid(number),
-            "client_order_id": order.client_order_id or uuid(number + 10**9),
+            "client_order_id": client_id(placed),
             "created_at": when(order.created_ts),
             "updated_at": when(order.updated_ts),
             "submitted_at": when(order.created_ts),
@@ -430,6 +450,11 @@ class AlpacaServer:
             "order_id": uuid(placed.number),
             "cum_qty": text(filled),
         }
+
+
+def client_id(placed: Placed) -> str:
+    """Alpaca gives an order one that comes without."""
+    return placed.order.client_order_id or uuid(placed.number + 10**9)
 
 
 def order_of(body: dict[str, Any]) -> Order:

@@ -1,8 +1,6 @@
 """The market data of Alpaca: the stream in MessagePack, quotes and bars over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +15,8 @@ KEY, SECRET = "key-of-the-test", "secret-of-the-test"
 
 class AlpacaData:
     """`quotes` and `bars` are what the HTTP interface answers, by symbol, as it words them;
-    `subscribed` is what the last stream asked for."""
+    `subscribed` is what the last stream asked for; `timeframes` are those of the bars that were
+    asked for, `starts` from when on each time."""
 
     def __init__(self, key: str = KEY, secret: str = SECRET) -> None:
         self._keys = key, secret
@@ -26,32 +25,42 @@ class AlpacaData:
         self.quotes: dict[str, dict[str, Any]] = {}
         self.bars: dict[str, list[dict[str, Any]]] = {}
         self.subscribed: dict[str, list[str]] = {}
-        self.url = self.stream_url = ""
+        self.timeframes: set[str] = set()
+        self.starts: list[datetime] = []
+        self._server = Server(self._app, self.faults)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["AlpacaData"]:
+    def _app(self) -> web.Application:
         app = web.Application(middlewares=[middleware(self.faults, _kind_of, _refusal)])
         app.router.add_get("/stream", self._stream)
         app.router.add_get("/v2/stocks/quotes/latest", self._quotes)
         app.router.add_get("/v2/stocks/bars", self._bars)
         app.router.add_get("/v1beta3/crypto/us/latest/quotes", self._quotes)
         app.router.add_get("/v1beta3/crypto/us/bars", self._bars)
-        server = Server(app, self.faults)
-        await server.start()
-        self.url = server.url
-        self.stream_url = f"{server.url.replace('http', 'ws')}/stream"
-        try:
-            yield self
-        finally:
-            await self.streams.close()
-            await server.stop()
+        return app
+
+    async def start(self) -> None:
+        """Listen, on the same port as before where it was stopped."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """The port is closed, and every connection with it."""
+        await self.streams.close()
+        await self._server.stop()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def stream_url(self) -> str:
+        return f"{self._server.stream_url}/stream"
 
     def say(self, *messages: dict[str, Any]) -> None:
         """One frame; a `t` in nanoseconds becomes a MessagePack timestamp."""
         self.streams.say(_packed(*map(_worded, messages)))
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         if self.streams.refuses:
             await socket.close()
@@ -87,10 +96,16 @@ class AlpacaData:
 
     async def _bars(self, request: web.Request) -> web.Response:
         query = request.query
+        self.timeframes.add(query["timeframe"])
+        self.starts.append(_time(query["start"]))
         end = _time(query["end"])
         rows = {
             symbol: sorted(
-                (row for row in self.bars.get(symbol, ()) if _time(row["t"]) <= end),
+                (
+                    row
+                    for row in self.bars.get(symbol, ())
+                    if _time(query["start"]) <= _time(row["t"]) <= end
+                ),
                 key=lambda row: row["t"],
                 reverse=query["sort"] == "desc",
             )[: int(query["limit"])]

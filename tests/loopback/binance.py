@@ -9,21 +9,29 @@ from typing import Any
 from aiohttp import web
 
 from engine.core.model import (
+    DAY,
+    MINUTE,
+    NANOS,
     ZERO,
+    Bar,
     Fill,
     Instrument,
     Order,
     OrderPurpose,
     OrderState,
     OrderType,
+    Quote,
     Side,
     TimeInForce,
 )
 from tests.loopback.faults import Faults, Streams, middleware
-from tests.loopback.serving import speaking
+from tests.loopback.market import Market
+from tests.loopback.serving import speaking, web_socket
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
 MS = 1_000_000
+WINDOW_MS = 10_000
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TYPES = {
     "MARKET": OrderType.MARKET,
     "LIMIT": OrderType.LIMIT,
@@ -40,6 +48,18 @@ KINDS = {
     ("GET", "/myTrades"): "fills",
     ("GET", "/account"): "positions",
     ("GET", "/depth"): "quote",
+    ("GET", "/ticker/bookTicker"): "quotes",
+    ("GET", "/klines"): "bars",
+    ("GET", "/exchangeInfo"): "markets",
+}
+INTERVALS = {
+    "1s": NANOS,
+    "1m": MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "1h": 60 * MINUTE,
+    "4h": 240 * MINUTE,
+    "1d": DAY,
 }
 
 
@@ -47,15 +67,17 @@ class Binance:
     """One account in the coins of `venue`'s instruments, named as ccxt does (BTC/USDT).
 
     `bodies` are those of the submits that came; `answers` are said to the next ones in the place of
-    what was made of them. `commission` is that of each execution, and the coin in which it is
-    paid.
+    what was made of them. `commission` is that of each execution of a venue without costs, and the
+    coin in which it is paid.
     """
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
         self.faults = Faults()
         self.streams = Streams()
+        self.market = Market()
         self.bodies: list[dict[str, str]] = []
+        self.listed = 0
         self.answers: deque[web.Response] = deque()
         self.commission: tuple[str, str] = ("0", "USDT")
         venue.listeners.append(self._tell)
@@ -68,24 +90,49 @@ class Binance:
                 web.get("/api/v3/time", self._time),
                 web.get("/api/v3/exchangeInfo", self._exchange_info),
                 web.get("/api/v3/depth", self._depth),
-                web.get("/api/v3/account", signed(self._account)),
-                web.get("/api/v3/openOrders", signed(self._open_orders)),
-                web.get("/api/v3/myTrades", signed(self._my_trades)),
-                web.get("/api/v3/order", signed(self._order)),
-                web.post("/api/v3/order", signed(self._submit)),
-                web.delete("/api/v3/order", signed(self._cancel)),
-                web.get("/ws-api/v3", self._web_socket),
+                web.get("/api/v3/ticker/bookTicker", self._book_tickers),
+                web.get("/api/v3/klines", self._klines),
+                web.get("/ws/{number}", web_socket(self.market.streams, self._talk_of_market)),
+                web.get("/api/v3/account", self._signed(self._account)),
+                web.get("/api/v3/openOrders", self._signed(self._open_orders)),
+                web.get("/api/v3/myTrades", self._signed(self._my_trades)),
+                web.get("/api/v3/order", self._signed(self._order)),
+                web.post("/api/v3/order", self._signed(self._submit)),
+                web.delete("/api/v3/order", self._signed(self._cancel)),
+                web.get("/ws-api/v3", web_socket(self.streams, self._talk)),
             ]
         )
         return app
+
+    def _signed(self, handler: Handler) -> Handler:
+        """Refuses what is not signed, or at another time; the signature itself is not looked at."""
+
+        async def checked(request: web.Request) -> web.StreamResponse:
+            said = {**request.query, **(await request.post())}
+            if not {"timestamp", "signature"} <= said.keys():
+                return error(400, -1102, "Mandatory parameter 'signature' was not sent.")
+            if abs(int(str(said["timestamp"])) - self.venue.now() // MS) > WINDOW_MS:
+                return error(400, -1021, "Timestamp for this request is outside of the recvWindow.")
+            if "X-MBX-APIKEY" not in request.headers:
+                return error(401, -2014, "API-key format invalid.")
+            return await handler(request)
+
+        return checked
 
     # --- public ---------------------------------------------------------------------------------
 
     async def _time(self, _: web.Request) -> web.Response:
         return web.json_response({"serverTime": self.venue.now() // MS})
 
-    async def _exchange_info(self, _: web.Request) -> web.Response:
-        symbols = [market(instrument) for instrument in self.venue.instruments.values()]
+    async def _exchange_info(self, request: web.Request) -> web.Response:
+        wanted = json.loads(request.query.get("symbols", json.dumps([*self._symbols])))
+        if not self._symbols.keys() >= set(wanted):
+            return error(400, -1121, "Invalid symbol.")
+        self.listed = len(wanted)
+        symbols = [market(self.venue.instruments[self._symbols[name]]) for name in wanted]
+        for one in symbols:
+            if self._symbols[one["symbol"]] in self.market.halted:
+                one["status"] = "BREAK"
         return web.json_response(
             {
                 "timezone": "UTC",
@@ -103,6 +150,21 @@ class Binance:
             book["bids"] = [[f"{quote.bid:.8f}", f"{quote.bid_size:.8f}"]]
             book["asks"] = [[f"{quote.ask:.8f}", f"{quote.ask_size:.8f}"]]
         return web.json_response(book)
+
+    async def _book_tickers(self, request: web.Request) -> web.Response:
+        wanted = [self._symbols[name] for name in json.loads(request.query["symbols"])]
+        quotes = [self.venue.quotes[symbol] for symbol in wanted if symbol in self.venue.quotes]
+        keys = {"symbol": "s", "bidPrice": "b", "bidQty": "B", "askPrice": "a", "askQty": "A"}
+        told = [book_ticker(quote) for quote in quotes]
+        return web.json_response([{key: row[of] for key, of in keys.items()} for row in told])
+
+    async def _klines(self, request: web.Request) -> web.Response:
+        query = request.query
+        assert int(query["limit"]) <= 1000
+        symbol, interval = self._symbols[query["symbol"]], INTERVALS[query["interval"]]
+        since = int(query.get("startTime", 0)) * MS
+        bars = [bar for bar in self.market.candles(symbol, interval) if bar.start >= since]
+        return web.json_response([kline(bar) for bar in bars[: int(query["limit"])]])
 
     # --- the account ----------------------------------------------------------------------------
 
@@ -193,11 +255,7 @@ class Binance:
 
     # --- the stream -----------------------------------------------------------------------------
 
-    async def _web_socket(self, request: web.Request) -> web.StreamResponse:
-        if self.streams.refuses:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
+    async def _talk(self, socket: web.WebSocketResponse) -> None:
         async with speaking(self.streams, socket) as start:
             async for message in socket:
                 asked = json.loads(message.data)
@@ -206,7 +264,26 @@ class Binance:
                 answer = {"id": asked["id"], "status": 200, "result": {"subscriptionId": 0}}
                 await socket.send_json(answer)
                 start()
-        return socket
+
+    async def _talk_of_market(self, socket: web.WebSocketResponse) -> None:
+        async with speaking(self.market.streams, socket) as start:
+            async for message in socket:
+                asked = json.loads(message.data)
+                assert asked["method"] == "SUBSCRIBE"
+                names = {self._symbols[name.split("@")[0].upper()] for name in asked["params"]}
+                assert names <= self.venue.instruments.keys()
+                await socket.send_json({"result": None, "id": asked["id"]})
+                start()
+
+    def tell_quote(self, quote: Quote) -> None:
+        self.venue.quotes[quote.symbol] = quote
+        self.market.streams.say(json.dumps(book_ticker(quote)))
+
+    def tell_candle(self, bar: Bar, *, closed: bool) -> None:
+        keys = ("t", "o", "h", "l", "c", "v", "T")
+        row = dict(zip(keys, kline(bar), strict=False)) | {"i": "1m", "x": closed}
+        told = {"e": "kline", "E": bar.ts // MS, "s": bar.symbol.replace("/", "")}
+        self.market.streams.say(json.dumps(told | {"k": row | {"s": told["s"]}}))
 
     def _tell(self, change: Change) -> None:
         report = execution_report(change, self.venue.now() // MS, self.commission)
@@ -214,6 +291,8 @@ class Binance:
 
 
 def kind_of(request: web.Request) -> str:
+    if request.path.startswith("/ws/"):
+        return "stream"
     return KINDS.get((request.method, request.path.removeprefix("/api/v3")), "other")
 
 
@@ -229,23 +308,6 @@ def refusal(status: int) -> web.Response:
             return error(429, -1003, "Too much request weight used.")
         case _:  # the firewall's own page
             return web.Response(status=status, text="<html>Forbidden</html>")
-
-
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-def signed(handler: Handler) -> Handler:
-    """Refuses what is not signed; the signature itself is not looked at."""
-
-    async def checked(request: web.Request) -> web.Response:
-        said = {**request.query, **(await request.post())}
-        if not {"timestamp", "signature"} <= said.keys():
-            return error(400, -1102, "Mandatory parameter 'signature' was not sent.")
-        if "X-MBX-APIKEY" not in request.headers:
-            return error(401, -2014, "API-key format invalid.")
-        return await handler(request)
-
-    return checked
 
 
 # --- shapes --------------------------------------------------------------------------------------
@@ -286,7 +348,7 @@ def market(instrument: Instrument) -> dict[str, Any]:
             },
             {
                 "filterType": "LOT_SIZE",
-                "minQty": f"{instrument.lot:.8f}",
+                "minQty": f"{max(instrument.lot, instrument.min_quantity):.8f}",
                 "maxQty": "9000.00000000",
                 "stepSize": f"{instrument.lot:.8f}",
             },
@@ -297,6 +359,22 @@ def market(instrument: Instrument) -> dict[str, Any]:
         "defaultSelfTradePreventionMode": "NONE",
         "allowedSelfTradePreventionModes": ["NONE"],
     }
+
+
+def book_ticker(quote: Quote) -> dict[str, Any]:
+    return {
+        "u": 400900217,
+        "s": quote.symbol.replace("/", ""),
+        "b": f"{quote.bid:.8f}",
+        "B": f"{quote.bid_size:.8f}",
+        "a": f"{quote.ask:.8f}",
+        "A": f"{quote.ask_size:.8f}",
+    }
+
+
+def kline(bar: Bar) -> list[Any]:
+    prices = [f"{price:.8f}" for price in (bar.open, bar.high, bar.low, bar.close, bar.volume)]
+    return [bar.start // MS, *prices, bar.ts // MS - 1, "0.05490", 40, "10.92", "0.2733", "0"]
 
 
 def order_of(placed: Placed) -> dict[str, Any]:
@@ -325,7 +403,16 @@ def order_of(placed: Placed) -> dict[str, Any]:
     }
 
 
+def commission_of(fill: Fill, otherwise: tuple[str, str]) -> tuple[str, str]:
+    """What an execution cost, in which coin: as its venue took it, or `otherwise`."""
+    base, quote = fill.symbol.split("/")
+    if fill.commission_quantity:
+        return f"{fill.commission_quantity:.8f}", base
+    return (f"{fill.commission:.8f}", quote) if fill.commission else otherwise
+
+
 def trade_of(fill: Fill, commission: tuple[str, str]) -> dict[str, Any]:
+    paid, coin = commission_of(fill, commission)
     return {
         "symbol": fill.symbol.replace("/", ""),
         "id": int(fill.execution_id),
@@ -334,8 +421,8 @@ def trade_of(fill: Fill, commission: tuple[str, str]) -> dict[str, Any]:
         "price": f"{fill.price:.8f}",
         "qty": f"{fill.quantity:.8f}",
         "quoteQty": f"{fill.price * fill.quantity:.8f}",
-        "commission": commission[0],
-        "commissionAsset": commission[1],
+        "commission": paid,
+        "commissionAsset": coin,
         "time": fill.ts // MS,
         "isBuyer": fill.side is Side.BUY,
         "isMaker": False,
@@ -346,6 +433,7 @@ def trade_of(fill: Fill, commission: tuple[str, str]) -> dict[str, Any]:
 def execution_report(change: Change, now_ms: int, commission: tuple[str, str]) -> dict[str, Any]:
     order, fill = change.placed.order, change.fill
     told = order_of(change.placed)
+    paid, coin = commission_of(fill, commission) if fill else ("0", None)
     cancelled = order.state is OrderState.CANCELED
     return {
         "e": "executionReport",
@@ -368,8 +456,8 @@ def execution_report(change: Change, now_ms: int, commission: tuple[str, str]) -
         "l": f"{fill.quantity if fill else ZERO:.8f}",
         "z": told["executedQty"],
         "L": f"{fill.price if fill else ZERO:.8f}",
-        "n": commission[0] if fill else "0",
-        "N": commission[1] if fill else None,
+        "n": paid,
+        "N": coin,
         "T": (fill.ts if fill else order.updated_ts) // MS,
         "t": int(fill.execution_id) if fill else -1,
         "I": 8641984,

@@ -7,19 +7,25 @@ from typing import Any
 from aiohttp import web
 
 from engine.core.model import (
+    DAY,
+    MINUTE,
+    NANOS,
     ZERO,
+    Bar,
     Fill,
     Instrument,
     Order,
     OrderPurpose,
     OrderState,
     OrderType,
+    Quote,
     Side,
     TimeInForce,
     utc,
 )
 from tests.loopback.faults import Faults, Streams, middleware
-from tests.loopback.serving import speaking
+from tests.loopback.market import Market
+from tests.loopback.serving import speaking, web_socket
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
 ROOT = "/api/v3/brokerage"
@@ -31,7 +37,18 @@ KINDS = {
     ("GET", "/orders/historical/fills"): "fills",
     ("GET", "/accounts"): "positions",
     ("GET", "/market/product_book"): "quote",
+    ("GET", "/market/products"): "markets",
+    ("GET", "/"): "stream",
 }
+GRANULARITIES = {
+    "ONE_MINUTE": MINUTE,
+    "FIVE_MINUTE": 5 * MINUTE,
+    "FIFTEEN_MINUTE": 15 * MINUTE,
+    "ONE_HOUR": 60 * MINUTE,
+    "ONE_DAY": DAY,
+}
+MOST_CANDLES = 350
+WINDOW_S = 30
 CONFIGURATIONS = {
     "market_market_ioc": (OrderType.MARKET, TimeInForce.GTC),
     "limit_limit_gtc": (OrderType.LIMIT, TimeInForce.GTC),
@@ -63,17 +80,25 @@ class Coinbase:
         self.venue = venue
         self.faults = Faults()
         self.streams = Streams()
+        self.market = Market()
+        self._sequence = 0
+        self._trades = 0
+        self._last_trades: list[dict[str, Any]] = []
+        self._traded: dict[str, int] = {}
         self.bodies: list[dict[str, Any]] = []
         venue.listeners.append(self._tell)
 
     def app(self) -> web.Application:
         app = web.Application(
-            middlewares=[middleware(self.faults, kind_of, refusal), _only_with_credentials]
+            middlewares=[middleware(self.faults, kind_of, refusal), signed(self.venue)]
         )
         app.add_routes(
             [
+                web.get(f"{ROOT}/time", self._time),
                 web.get(f"{ROOT}/market/products", self._products),
                 web.get(f"{ROOT}/market/product_book", self._book),
+                web.get(f"{ROOT}/market/products/{{name}}/ticker", self._ticker),
+                web.get(f"{ROOT}/market/products/{{name}}/candles", self._candles),
                 web.get(f"{ROOT}/transaction_summary", self._fees),
                 web.get(f"{ROOT}/accounts", self._accounts),
                 web.post(f"{ROOT}/orders", self._submit),
@@ -81,17 +106,24 @@ class Coinbase:
                 web.get(f"{ROOT}/orders/historical/batch", self._orders),
                 web.get(f"{ROOT}/orders/historical/fills", self._fills),
                 web.get(f"{ROOT}/orders/historical/{{order_id}}", self._order),
-                web.get("/", self._web_socket),
+                web.get("/", web_socket(self.streams, self._talk)),
             ]
         )
         return app
 
     # --- public ---------------------------------------------------------------------------------
 
+    async def _time(self, _: web.Request) -> web.Response:
+        now = self.venue.now()
+        told = {"iso": time(now), "epochSeconds": f"{now // 10**9}"}
+        return web.json_response(told | {"epochMillis": f"{now // 10**6}"})
+
     async def _products(self, request: web.Request) -> web.Response:
         is_spot = request.query.get("product_type", "SPOT") == "SPOT"
         instruments = self.venue.instruments.values() if is_spot else ()
         products = [product(instrument) for instrument in instruments]
+        for one in products:
+            one["trading_disabled"] = one["product_id"].replace("-", "/") in self.market.halted
         return web.json_response({"products": products, "num_products": len(products)})
 
     async def _book(self, request: web.Request) -> web.Response:
@@ -103,6 +135,29 @@ class Coinbase:
             book["asks"] = [{"price": f"{quote.ask}", "size": f"{quote.ask_size}"}]
             book["time"] = time(quote.ts)
         return web.json_response({"pricebook": book})
+
+    async def _ticker(self, request: web.Request) -> web.Response:
+        """Without sizes, and with the time of the last trade."""
+        name = request.match_info["name"]
+        symbol = name.replace("-", "/")
+        quote = self.venue.quotes.get(symbol)
+        if quote is None:
+            return web.json_response({"trades": [], "best_bid": "", "best_ask": ""})
+        traded = time(self._traded.get(symbol, quote.ts))
+        trade = {"trade_id": "1", "product_id": name, "price": "1", "size": "1", "time": traded}
+        best = {"best_bid": f"{quote.bid}", "best_ask": f"{quote.ask}"}
+        return web.json_response({"trades": [trade | {"side": "BUY", "bid": "", "ask": ""}]} | best)
+
+    async def _candles(self, request: web.Request) -> web.Response:
+        """The newest first."""
+        query, symbol = request.query, request.match_info["name"].replace("-", "/")
+        start, end = int(query["start"]) * NANOS, int(query["end"]) * NANOS
+        interval = GRANULARITIES[query["granularity"]]
+        if (end - start) // interval > MOST_CANDLES:
+            return refused(400, "INVALID_ARGUMENT")
+        bars = self.market.candles(symbol, interval)
+        rows = [candle(bar) for bar in reversed(bars) if start <= bar.start <= end]
+        return web.json_response({"candles": rows})
 
     # --- the account ----------------------------------------------------------------------------
 
@@ -204,46 +259,111 @@ class Coinbase:
 
     # --- the stream -----------------------------------------------------------------------------
 
-    async def _web_socket(self, request: web.Request) -> web.StreamResponse:
-        if self.streams.refuses:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async with speaking(self.streams, socket) as start:
+    async def _talk(self, socket: web.WebSocketResponse) -> None:
+        market = self.market.streams
+        async with (
+            speaking(self.streams, socket) as start,
+            speaking(market, socket) as start_market,
+        ):
             async for message in socket:
                 asked = json.loads(message.data)
+                if asked["channel"] in ("ticker", "market_trades", "heartbeats"):
+                    assert asked["type"] == "subscribe"
+                    assert {
+                        n.replace("-", "/") for n in asked["product_ids"]
+                    } <= self.venue.instruments.keys()
+                    subscribed = {"subscriptions": {asked["channel"]: asked["product_ids"]}}
+                    await socket.send_str(self._said("subscriptions", subscribed))
+                    start_market()
+                    continue
                 assert (asked["type"], asked["channel"]) == ("subscribe", "user")
                 assert {"api_key", "timestamp", "signature"} <= asked.keys()
                 snapshot = [moved(placed) for placed in self.venue.open]
                 await socket.send_str(self._said("user", {"type": "snapshot", "orders": snapshot}))
                 await socket.send_str(self._said("subscriptions", {"subscriptions": {"user": []}}))
                 start()
-        return socket
+
+    def tell_quote(self, quote: Quote) -> None:
+        """As it is when something is traded."""
+        self.venue.quotes[quote.symbol] = quote
+        self._traded[quote.symbol] = quote.ts
+        row = {
+            "type": "ticker",
+            "product_id": quote.symbol.replace("/", "-"),
+            "price": f"{quote.bid}",
+            "best_bid": f"{quote.bid}",
+            "best_bid_quantity": f"{quote.bid_size}",
+            "best_ask": f"{quote.ask}",
+            "best_ask_quantity": f"{quote.ask_size}",
+        }
+        self.market.streams.say(self._said("ticker", {"type": "update", "tickers": [row]}))
+
+    def tell_trades(
+        self, symbol: str, *trades: tuple[int, float, float], kind: str = "update"
+    ) -> None:
+        """Each with its time (ns), price and size, the oldest first; told the newest first."""
+        rows: list[dict[str, Any]] = []
+        for ts, price, size in trades:
+            self._trades += 1
+            self._traded[symbol] = ts
+            rows.insert(
+                0,
+                {
+                    "trade_id": f"{self._trades:09}",
+                    "product_id": symbol.replace("/", "-"),
+                    "price": f"{price}",
+                    "size": f"{size}",
+                    "side": "BUY",
+                    "time": time(ts),
+                },
+            )
+        self._last_trades = rows
+        self.market.streams.say(self._said("market_trades", {"type": kind, "trades": rows}))
+
+    def repeat(self) -> None:
+        """The last trades, as an update."""
+        again = {"type": "update", "trades": self._last_trades}
+        self.market.streams.say(self._said("market_trades", again))
+
+    def skip(self) -> None:
+        """A message gets lost."""
+        self._sequence += 1
 
     def _tell(self, change: Change) -> None:
         self.streams.say(self._said("user", {"type": "update", "orders": [moved(change.placed)]}))
 
     def _said(self, channel: str, event: dict[str, Any]) -> str:
+        self._sequence += 1
         return json.dumps(
             {
                 "channel": channel,
                 "client_id": "",
                 "timestamp": time(self.venue.now()),
-                "sequence_num": 0,
+                "sequence_num": self._sequence,
                 "events": [event],
             }
         )
 
 
-@web.middleware
-async def _only_with_credentials(request: web.Request, handler: Any) -> web.StreamResponse:
-    is_public = request.path == "/" or request.path.startswith(f"{ROOT}/market")
-    signed = {"CB-ACCESS-KEY", "CB-ACCESS-SIGN", "CB-ACCESS-TIMESTAMP"} <= request.headers.keys()
-    return await handler(request) if is_public or signed else refusal(401)
+def signed(venue: Venue) -> Any:
+    """Takes what is signed now; the signature itself is not looked at."""
+
+    @web.middleware
+    async def checked(request: web.Request, handler: Any) -> web.StreamResponse:
+        open_to_all = (f"{ROOT}/market", f"{ROOT}/time")
+        is_public = request.path == "/" or request.path.startswith(open_to_all)
+        has = {"CB-ACCESS-KEY", "CB-ACCESS-SIGN"} <= request.headers.keys()
+        said = int(request.headers.get("CB-ACCESS-TIMESTAMP", 0))
+        is_now = abs(said - venue.now() // NANOS) <= WINDOW_S
+        return await handler(request) if is_public or (has and is_now) else refusal(401)
+
+    return checked
 
 
 def kind_of(request: web.Request) -> str:
     path = request.path.removeprefix(ROOT)
+    if path.endswith(("/ticker", "/candles")):
+        return "quotes" if path.endswith("/ticker") else "bars"
     if path.startswith("/orders/historical/") and not path.endswith("/fills"):
         return "orders" if request.query.get("order_status") == "OPEN" else "order"
     return KINDS.get((request.method, path), "other")
@@ -289,7 +409,7 @@ def product(instrument: Instrument) -> dict[str, Any]:
         "quote_increment": "0.01",
         "quote_min_size": "1",
         "quote_max_size": "150000000",
-        "base_min_size": f"{instrument.lot:f}",
+        "base_min_size": f"{max(instrument.lot, instrument.min_quantity):f}",
         "base_max_size": "3400",
         "status": "online",
         "cancel_only": False,
@@ -301,6 +421,17 @@ def product(instrument: Instrument) -> dict[str, Any]:
         "base_currency_id": base,
         "alias": "",
         "price_increment": f"{instrument.tick:f}",
+    }
+
+
+def candle(bar: Bar) -> dict[str, Any]:
+    return {
+        "start": f"{bar.start // NANOS}",
+        "low": f"{bar.low}",
+        "high": f"{bar.high}",
+        "open": f"{bar.open}",
+        "close": f"{bar.close}",
+        "volume": f"{bar.volume}",
     }
 
 

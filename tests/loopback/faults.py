@@ -71,6 +71,10 @@ class Faults:
         """What becomes of the next requests of `kind`, one after another."""
         self._planned.setdefault(kind, deque()).extend(faults)
 
+    def heal(self) -> None:
+        """Nothing that was planned becomes of any request."""
+        self._planned.clear()
+
     def take(self, kind: str) -> Fault | None:
         """A request came: what becomes of it."""
         self.requests[kind] += 1

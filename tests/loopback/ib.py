@@ -11,7 +11,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.core.model import (
+    DAY,
+    NANOS,
     ZERO,
     Fill,
     Order,
@@ -21,9 +25,10 @@ from engine.core.model import (
     OrderType,
     Side,
     TimeInForce,
+    nanos,
     utc,
 )
-from tests.loopback.faults import Fault, Faults, Streams
+from tests.loopback.faults import SLOW_S, Fault, Faults, Streams
 from tests.loopback.venue import Change, Placed, Refused, Venue
 
 ACCOUNT = "DU1234567"
@@ -43,17 +48,60 @@ STATUS = {
     OrderState.EXPIRED: "Cancelled",
     OrderState.REJECTED: "Inactive",
 }
-KINDS = {3: "submit", 4: "cancel", 7: "fills", 16: "order", 61: "positions", 62: "balance"}
+KINDS = {
+    1: "quote", 3: "submit", 4: "cancel", 7: "fills", 9: "symbol", 16: "order", 20: "bars",
+    61: "positions", 62: "balance",
+}  # fmt: skip
 """What a message is, for the faults; a place of a known order is a replace."""
 PERM = 1_000_000
 """Added to an order's number: the id that IB gives it for good."""
 
 Message = list[object]
+Row = tuple[int, float, float, float, float, float]
+"""Of a bar: its start, open, high, low, close and volume."""
+
+
+START_API, OPEN_ORDERS = 71, 5
+ALL, ORDERS = -1, -2
+"""Who is told: every client, or those that follow orders; else it is the number of one."""
+
+
+class _Client:
+    """One connection, whose id is `number` once it has told it."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.number = ALL
+        self.follows_orders = False
+
+    def say(self, data: bytes) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(data)
+
+    async def hear(self, message: bytes | str) -> None:
+        """What is said without being asked, where it is for this client."""
+        assert isinstance(message, bytes)
+        (target,) = struct.unpack_from(">i", message)
+        if target in (ALL, self.number) or (target == ORDERS and self.follows_orders):
+            self.say(message[4:])
+
+    def cut(self) -> None:
+        self._writer.transport.abort()
+
+    async def end(self) -> None:
+        self.cut()
 
 
 class IbServer:
-    """One client at a time. `sent` is every message as it came; while `keeps` is set no order is
-    cancelled."""
+    """Of several clients, those that ask for open orders are told of orders, and each of the market
+    data that it asked for. `sent` is every message as it came; while `keeps` is set no order is
+    cancelled. Of the next orders and replaces, `remarks` are said before their answers, `refusals`
+    in their place; each is a code and a text. A client whose id is `taken` is sent away; while
+    `read_only` is set orders are none of a client's business. `foreign` are the numbers of orders
+    that are the last account's. `details` is what is said otherwise
+    of a contract, by symbol (exchange, tick, count); `bars` are what it has of a symbol, `asked` is
+    how it was asked for them. Market data are of type `data_type`, or refused with `no_data`.
+    """
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
@@ -62,10 +110,23 @@ class IbServer:
         self.port = 0
         self.accounts = [ACCOUNT]
         self.keeps = False
+        self.corrections: dict[str, Decimal] = {}
+        self.read_only = False
+        self.foreign: set[int] = set()
+        self.details: dict[str, dict[str, object]] = {}
+        self.bars: dict[str, list[Row]] = {}
+        self.data_type = 1
+        self.no_data: tuple[int, str] | None = None
+        self.asked: list[list[str]] = []
+        self._tickers: dict[str, tuple[int, str]] = {}
+        self._followed: dict[str, tuple[int, str]] = {}
+        self.taken: set[int] = set()
+        self.remarks: list[tuple[int, str]] = []
+        self.refusals: list[tuple[int, str]] = []
         self.sent: list[list[str]] = []
         self._names: dict[int, tuple[int, int]] = {}
         self._server: asyncio.Server | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._clients: set[_Client] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._client = 0
         self._con_ids = {symbol: 265_598 + n for n, symbol in enumerate(venue.instruments)}
@@ -73,6 +134,7 @@ class IbServer:
 
     async def start(self) -> None:
         """Listen, on the same port as before where it was stopped."""
+        self.faults.closing.clear()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -85,9 +147,9 @@ class IbServer:
             await asyncio.wait(self._serving)
 
     def cut(self) -> None:
-        """The line is cut."""
-        if self._writer is not None:
-            self._writer.transport.abort()
+        """Every line is cut."""
+        for client in self._clients:
+            client.cut()
 
     # --- the socket -----------------------------------------------------------------------------
 
@@ -95,56 +157,65 @@ class IbServer:
         if self.streams.refuses:
             writer.transport.abort()
             return
-        self._writer = writer
+        client = _Client(writer)
+        self._clients.add(client)
         serving = asyncio.current_task()
         assert serving is not None
         self._serving.add(serving)
-        saying = asyncio.create_task(self.streams.serve(self._say, self._end))
-        await self._talk(reader)
+        saying = asyncio.create_task(self.streams.serve(client.hear, client.end))
+        await self._talk(client, reader)
         saying.cancel()
         await asyncio.wait([saying])
         writer.close()
+        self._clients.discard(client)
         self._serving.discard(serving)
 
-    async def _talk(self, reader: asyncio.StreamReader) -> None:
+    async def _talk(self, client: "_Client", reader: asyncio.StreamReader) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             assert await reader.readexactly(4) == b"API\0"
             await _read(reader)
-            await self._say(_wire([[VERSION, "20261121 10:00:00 UTC"]]))
+            client.say(_wire([[VERSION, "20261121 10:00:00 UTC"]]))
             while True:
                 fields = (await _read(reader)).decode().split("\0")[:-1]
                 self.sent.append(fields)
-                await self._answer(fields)
+                await self._answer(client, fields)
 
-    async def _say(self, data: bytes | str) -> None:
-        assert isinstance(data, bytes)
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(data)
+    def _tell_clients(self, target: int, messages: list[Message]) -> None:
+        """Say it to the client of that number, to ALL, or to those that follow ORDERS."""
+        self.streams.say(struct.pack(">i", target) + _wire(messages))
 
-    async def _end(self) -> None:
-        self.cut()
-
-    async def _answer(self, fields: list[str]) -> None:
+    async def _answer(self, client: "_Client", fields: list[str]) -> None:
         number = int(fields[0])
         kind = KINDS.get(number, "other")
+        self._client = client.number
         if kind == "submit" and self._find(int(fields[1])) is not None:
             kind = "replace"
         fault = self.faults.take(kind)
         if fault is Fault.HANG:
             return
         if fault is Fault.RESET:
-            self.cut()
+            client.cut()
             return
+        if fault is Fault.SLOW:
+            await asyncio.sleep(SLOW_S)
+        if number == START_API:
+            client.number = int(fields[2])
+            if client.number in self.taken:
+                text = "Unable to connect as the client id is already in use."
+                client.say(_wire([_error(-1, 326, text)]))
+                asyncio.get_running_loop().call_soon(client.cut)
+                return
+        client.follows_orders |= kind == "order" or number == OPEN_ORDERS
+        self._client = client.number
         answers = self._answers(number, fields)
         if fault is Fault.LOST:
-            self.cut()
+            client.cut()
         elif fault is not Fault.MUTE:
-            await self._say(_wire(answers))
+            client.say(_wire(answers))
 
     def _answers(self, number: int, fields: list[str]) -> list[Message]:
         match number:
             case 71:
-                self._client = int(fields[2])
                 return [[9, 1, len(self.venue.orders) + 1], [15, 1, ",".join(self.accounts)]]
             case 3:
                 return self._place(fields)
@@ -154,6 +225,9 @@ class IbServer:
                 wanted = self.venue.fills
                 rows = [row for fill in wanted for row in self._executed(fill, fields[2])]
                 return [*rows, [55, 1, fields[2]]]
+            case 5 | 16 if self.read_only:
+                text = "The API interface is currently in Read-Only mode."
+                return [_error(-1, 321, f"Error validating request.-'bW' : cause - {text}")]
             case 5 | 16:
                 rows = [m for p in self.venue.open for m in (self._open(p), self._status(p))]
                 return [*rows, [53, 1]]
@@ -168,8 +242,10 @@ class IbServer:
                 return self._details(fields)
             case 1:
                 return self._quote(fields)
+            case 20:
+                return self._history(fields)
             case 49:
-                return [[49, 1, int(datetime.now(UTC).timestamp())]]
+                return [[49, 1, self.venue.now() // NANOS]]
             case 99:
                 return [[102]]
             case _:
@@ -177,8 +253,16 @@ class IbServer:
 
     # --- orders ---------------------------------------------------------------------------------
 
+    def say_error(self, code: int, text: str) -> None:
+        """An error that is of no request."""
+        self._tell_clients(ALL, [_error(-1, code, text)])
+
     def _place(self, fields: list[str]) -> list[Message]:
         number = int(fields[1])
+        if self.refusals:
+            return [_error(number, *self.refusals.pop(0))]
+        remarks: list[Message] = [_error(number, *remark) for remark in self.remarks]
+        self.remarks.clear()
         prices = [Decimal(text) if text else None for text in fields[19:21]]
         kind = TYPES[fields[18]]
         limit = prices[0] if kind in (OrderType.LIMIT, OrderType.STOP_LIMIT) else None
@@ -188,7 +272,7 @@ class IbServer:
         try:
             if known is not None:
                 self.venue.replace(known.number, OrderTerms(quantity, limit, stop))
-                return [self._open(known), self._status(known)]
+                return [*remarks, self._open(known), self._status(known)]
             now = self.venue.now()
             order = Order(
                 fields[26],
@@ -209,7 +293,7 @@ class IbServer:
             placed = self.venue.submit(order)
         except Refused as error:
             return [_error(number, 201, f"Order rejected - reason:{error}")]
-        return [self._open(placed), self._status(placed)]
+        return [*remarks, self._open(placed), self._status(placed)]
 
     def _cancel(self, number: int) -> list[Message]:
         placed = self._find(number)
@@ -234,9 +318,12 @@ class IbServer:
     def _tell(self, change: Change) -> None:
         if change.what not in ("accepted", "replaced", "canceled"):  # those are answers
             rows = self._executed(change.fill, "-1") if change.fill is not None else []
-            self.streams.say(_wire([*rows, self._status(change.placed)]))
+            self._tell_clients(ORDERS, [*rows, self._status(change.placed)])
 
     # --- shapes ---------------------------------------------------------------------------------
+
+    def _account(self, placed: Placed) -> str:
+        return self.accounts[-1] if placed.number in self.foreign else ACCOUNT
 
     def _name(self, placed: Placed) -> tuple[int, int]:
         """The client and its id of the order; zeros for one made by hand."""
@@ -262,7 +349,10 @@ class IbServer:
         paid, last = order.avg_price or ZERO, placed.fills[-1].price if placed.fills else ZERO
         filled, leaves = order.filled, order.leaves
         perm = PERM + placed.number
-        return [3, number, STATUS[order.state], filled, leaves, paid, perm, 0, last, client, "", 0]
+        status = STATUS[order.state]
+        if status == "Submitted" and order.stop_price is not None:
+            status = "PreSubmitted"  # until it is triggered
+        return [3, number, status, filled, leaves, paid, perm, 0, last, client, "", 0]
 
     def _open(self, placed: Placed) -> Message:
         order, (client, number) = placed.order, self._name(placed)
@@ -271,23 +361,37 @@ class IbServer:
             5, number, *self._contract(order.symbol),
             order.side.upper(), order.quantity, NAMES[order.type],
             order.limit_price or 0, order.stop_price or 0, order.time_in_force.upper(),
-            "", ACCOUNT, "", 0, order.client_order_id, client, PERM + placed.number,
+            "", self._account(placed), "", 0, order.client_order_id, client, PERM + placed.number,
             0, 0, 0, "", "", "", "", "",
             *blank * 29, *blank * 7, 0, 0, 0, *blank * 3, "", *blank * 4, 0, "",
             0, 0, STATUS[order.state], *blank * 9, *blank * 5, 0, 0,
             0, *blank * 16, *blank * 3, *blank * 5,
         ]  # fmt: skip
 
+    def correct(self, fill: Fill, price: Decimal) -> None:
+        """The venue changes the price of an execution; it tells both from then on."""
+        self.corrections[fill.execution_id] = price
+        self._tell_clients(ORDERS, self._corrected(fill, "-1"))
+
+    def _corrected(self, fill: Fill, request: str) -> list[Message]:
+        price = self.corrections.get(fill.execution_id)
+        if price is None:
+            return []
+        done, commission = self._execution(replace(fill, price=price), request, 2)
+        return [done, commission]
+
     def _executed(self, fill: Fill, request: str) -> list[Message]:
+        return [*self._execution(fill, request), *self._corrected(fill, request)]
+
+    def _execution(self, fill: Fill, request: str, version: int = 1) -> list[Message]:
         placed = self.venue.orders[int(fill.venue_order_id)]
         client, number = self._name(placed)
-        before = placed.fills[: placed.fills.index(fill) + 1]
-        total = sum((f.quantity for f in before), ZERO)
-        execution = f"0000e0d5.{fill.execution_id}.01.01"
+        total = sum((f.quantity for f in placed.fills if f.ts <= fill.ts), ZERO)
+        execution = f"0000e0d5.{fill.execution_id}.01.{version:02}"
         return [
             [
                 11, request, number, *self._contract(fill.symbol), execution,
-                f"{utc(fill.ts):%Y%m%d %H:%M:%S} UTC", ACCOUNT, "NASDAQ",
+                f"{utc(fill.ts):%Y%m%d %H:%M:%S} UTC", self._account(placed), "NASDAQ",
                 "BOT" if fill.side is Side.BUY else "SLD", fill.quantity, fill.price,
                 PERM + placed.number, client, 0, total, placed.order.avg_price or fill.price,
                 placed.order.client_order_id, "", "", "", 1, 0,
@@ -299,25 +403,88 @@ class IbServer:
         return [61, 3, ACCOUNT, *self._contract(symbol, ""), quantity, 100]
 
     def _quote(self, fields: list[str]) -> list[Message]:
-        request, quote = fields[2], self.venue.quotes.get(fields[4])
-        rows: list[Message] = []
-        if quote is not None:
-            rows = [
-                [1, 6, request, 1, quote.bid, quote.bid_size, 0],
-                [1, 6, request, 2, quote.ask, quote.ask_size, 0],
-            ]
-        return [*rows, [57, 1, request]]
+        """Once, or from now on."""
+        request, symbol, is_snapshot = fields[2], self._symbol(fields[3]), fields[17] == "1"
+        if self.no_data is not None:
+            return [_error(int(request), *self.no_data)]
+        if not is_snapshot:
+            self._tickers[symbol] = (self._client, request)
+        rows: list[Message] = [[58, 1, request, self.data_type], *self._ticks(symbol, request)]
+        return [*rows, [57, 1, request]] if is_snapshot else rows
+
+    def _ticks(self, symbol: str, request: str) -> list[Message]:
+        quote = self.venue.quotes.get(symbol)
+        if quote is None:
+            return []
+        return [
+            [1, 6, request, 1, quote.bid, quote.bid_size, 0],
+            [1, 6, request, 2, quote.ask, quote.ask_size, 0],
+        ]
+
+    def say_quote(self, symbol: str, bid: float, ask: float, size: float = 3) -> None:
+        """The market of `symbol` moves."""
+        self.venue.quote(symbol, bid, ask, size)
+        client, request = self._tickers[symbol]
+        self._tell_clients(client, self._ticks(symbol, request))
+
+    def say_bid(self, symbol: str, bid: float) -> None:
+        client, request = self._tickers[symbol]
+        self._tell_clients(client, [[1, 6, request, 1, bid, 3, 0]])
+
+    def say_halted(self, symbol: str, value: int) -> None:
+        client, request = self._tickers[symbol]
+        self._tell_clients(client, [[45, 6, request, 49, value]])
+
+    def say_ticker_error(self, symbol: str, code: int, text: str) -> None:
+        client, request = self._tickers[symbol]
+        self._tell_clients(client, [_error(int(request), code, text)])
+
+    def say_bar(self, symbol: str, row: Row) -> None:
+        """The bar that forms, or a new one, of who keeps up to date."""
+        start, open_, high, low, close, volume = row
+        shown = [start // NANOS, open_, close, high, low, close, volume]
+        client, request = self._followed[symbol]
+        self._tell_clients(client, [[90, request, 7, *shown]])
+
+    def _history(self, fields: list[str]) -> list[Message]:
+        """What began in the time before the end, told by its start, or by its date for a day."""
+        self.asked.append(fields[14:])
+        request, symbol = fields[1], self._symbol(fields[2])
+        end, size, duration, follows = fields[15], fields[16], fields[17], fields[21] == "1"
+        until = self.venue.now()
+        if end:
+            stamp = datetime.strptime(end, "%Y%m%d %H:%M:%S UTC").replace(tzinfo=UTC)
+            until = nanos(stamp)
+        number, unit = duration.split(" ")
+        since = until - int(number) * {"S": NANOS, "D": DAY}[unit]
+        rows = [row for row in self.bars.get(symbol, ()) if since <= row[0] < until]
+        if follows:
+            self._followed[symbol] = (self._client, request)
+        if not rows:
+            text = "Historical Market Data Service error message:HMDS query returned no data"
+            return [_error(int(request), 162, text)]
+        told: Message = []
+        for start, *numbers in rows:
+            when = f"{utc(start):%Y%m%d}" if size == "1 day" else start // NANOS
+            told += [when, *numbers, numbers[3], 7]
+        return [[17, request, "", "", len(rows), *told]]
+
+    def _symbol(self, con_id: str) -> str:
+        return next(s for s, number in self._con_ids.items() if number == int(con_id))
 
     def _details(self, fields: list[str]) -> list[Message]:
-        request, symbol = fields[2], fields[4]
+        request, name, currency = fields[2], fields[4], fields[12]
+        symbol = f"{name}.TO" if currency == "CAD" else name.replace(" ", ".")
         if symbol not in self._con_ids:
             return [_error(int(request), 200, "No security definition has been found")]
+        said = {"exchange": "NASDAQ", "tick": "0.01", "count": 1} | self.details.get(symbol, {})
         row: Message = [
-            10, request, symbol, "STK", "", 0, "", "SMART", "USD", symbol, "NMS", "NMS",
-            self._con_ids[symbol], "0.01", "", "LMT,MKT", "SMART,NASDAQ", 1, 0, "", "NASDAQ",
+            10, request, name, "STK", "", 0, "", "SMART", currency, name, "NMS", "NMS",
+            self._con_ids[symbol], said["tick"], "", "LMT,MKT", "SMART,NASDAQ", 1, 0, "",
+            said["exchange"],
             "", "", "", "", "US/Eastern", "", "", "", 0, 0, 1, "", "", "26", "", "COMMON", 1, 1, 1,
         ]  # fmt: skip
-        return [row, [52, 1, request]]
+        return [*[row] * int(str(said["count"])), [52, 1, request]]
 
 
 def _wire(messages: list[Message]) -> bytes:

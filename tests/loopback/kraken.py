@@ -1,5 +1,6 @@
 """A loopback server that speaks Kraken's spot API: REST, and WebSocket version 2."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -8,20 +9,25 @@ from typing import Any
 from aiohttp import web
 
 from engine.core.model import (
+    MINUTE,
     NANOS,
     ZERO,
+    Bar,
     Fill,
     Instrument,
     Order,
     OrderPurpose,
     OrderState,
+    OrderTerms,
     OrderType,
+    Quote,
     Side,
     TimeInForce,
     utc,
 )
 from tests.loopback.faults import Faults, Streams, middleware
-from tests.loopback.serving import speaking
+from tests.loopback.market import Market
+from tests.loopback.serving import speaking, web_socket
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
 PAGE = 50
@@ -29,12 +35,17 @@ PAGE = 50
 KINDS = {
     "AddOrder": "submit",
     "CancelOrder": "cancel",
+    "AmendOrder": "replace",
     "OpenOrders": "order",
     "QueryOrders": "order",
     "ClosedOrders": "closed",
     "TradesHistory": "fills",
     "BalanceEx": "positions",
     "Depth": "quote",
+    "Ticker": "quotes",
+    "OHLC": "bars",
+    "AssetPairs": "markets",
+    "v2": "stream",
 }
 TYPES = {
     "market": OrderType.MARKET,
@@ -43,7 +54,9 @@ TYPES = {
     "stop-loss-limit": OrderType.STOP_LIMIT,
 }
 NAMES = {type_: name for name, type_ in TYPES.items()}
-COINS = {"BTC": "XXBT", "USD": "ZUSD"}
+COINS = {"BTC": "XXBT", "ETH": "XETH", "USD": "ZUSD"}
+KEPT = 720
+"""Candles that are told at once, and older ones never."""
 
 Body = dict[str, str]
 Handler = Callable[[Body], Any]
@@ -54,14 +67,20 @@ class KrakenError(Exception):
 
 
 class Kraken:
-    """One account in the coins of `venue`'s instruments, named as ccxt does (BTC/USD)."""
+    """One account in the coins of `venue`'s instruments, named as ccxt does (BTC/USD).
+
+    `nonce` is the greatest that came.
+    """
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
         self.faults = Faults()
         self.streams = Streams()
+        self.market = Market()
         self.bodies: list[Body] = []
-        self._nonce = 0
+        self.nonce = 0
+        self.refusal = ""
+        self.refused: asyncio.Queue[str] = asyncio.Queue()
         venue.listeners.append(self._tell)
         self._symbols = {
             name: symbol for symbol in venue.instruments for name in (pair(symbol), altname(symbol))
@@ -72,6 +91,7 @@ class Kraken:
         private: dict[str, Handler] = {
             "AddOrder": self._submit,
             "CancelOrder": self._cancel,
+            "AmendOrder": self._amend,
             "OpenOrders": self._open_orders,
             "ClosedOrders": self._closed_orders,
             "QueryOrders": self._query_orders,
@@ -81,9 +101,12 @@ class Kraken:
         }
         app.add_routes(
             [
+                web.get("/0/public/Time", public(self._time)),
                 web.get("/0/public/AssetPairs", public(self._asset_pairs)),
                 web.get("/0/public/Depth", public(self._depth)),
-                web.get("/v2", self._web_socket),
+                web.get("/0/public/Ticker", public(self._ticker)),
+                web.get("/0/public/OHLC", public(self._ohlc)),
+                web.get("/v2", web_socket(self.streams, self._talk)),
             ]
         )
         for name, handler in private.items():
@@ -97,17 +120,23 @@ class Kraken:
             body = {name: str(value) for name, value in (await request.post()).items()}
             if not {"API-Key", "API-Sign"} <= request.headers.keys():
                 return answer(error="EAPI:Invalid key")
-            if int(body["nonce"]) <= self._nonce:
+            if int(body["nonce"]) <= self.nonce:
                 return answer(error="EAPI:Invalid nonce")
-            self._nonce = int(body["nonce"])
+            self.nonce = int(body["nonce"])
             return answered(handler, body)
 
         return checked
 
     # --- public ---------------------------------------------------------------------------------
 
+    def _time(self, _: Body) -> Any:
+        return {"unixtime": self.venue.now() // NANOS}
+
     def _asset_pairs(self, _: Body) -> Any:
-        return {pair(i.symbol): market(i) for i in self.venue.instruments.values()}
+        pairs = {pair(i.symbol): market(i) for i in self.venue.instruments.values()}
+        for symbol in self.market.halted:
+            pairs[pair(symbol)]["status"] = "cancel_only"
+        return pairs
 
     def _depth(self, query: Body) -> Any:
         symbol = self._symbols[query["pair"]]
@@ -118,6 +147,17 @@ class Kraken:
             book["bids"] = [[f"{quote.bid:.1f}", f"{quote.bid_size:.3f}", seconds]]
             book["asks"] = [[f"{quote.ask:.1f}", f"{quote.ask_size:.3f}", seconds]]
         return {pair(symbol): book}
+
+    def _ticker(self, query: Body) -> Any:
+        quotes = [self.venue.quotes.get(self._symbols[name]) for name in query["pair"].split(",")]
+        return {pair(quote.symbol): ticker(quote) for quote in quotes if quote is not None}
+
+    def _ohlc(self, query: Body) -> Any:
+        symbol, interval = self._symbols[query["pair"]], int(query["interval"]) * MINUTE
+        bars = self.market.candles(symbol, interval)[-KEPT:]
+        since = int(query.get("since", 0))
+        rows = [ohlc(bar) for bar in bars if bar.start // NANOS > since]
+        return {pair(symbol): rows, "last": bars[-1].start // NANOS if bars else 0}
 
     # --- the account ----------------------------------------------------------------------------
 
@@ -193,28 +233,81 @@ class Kraken:
                 return {"count": 1}
         raise KrakenError("EOrder:Unknown order")
 
+    def _amend(self, body: Body) -> Any:
+        """In place: what is not named stays."""
+        key = body.get("cl_ord_id")
+        for placed in self.venue.open:
+            if body.get("txid") == txid(placed) or key == placed.order.client_order_id:
+                terms = placed.order.terms
+                changed = OrderTerms(
+                    Decimal(body.get("order_qty", terms.quantity)),
+                    Decimal(body["limit_price"]) if "limit_price" in body else terms.limit_price,
+                    Decimal(body["trigger_price"]) if "trigger_price" in body else terms.stop_price,
+                )
+                try:
+                    self.venue.replace(placed.number, changed)
+                except Refused as refused:
+                    raise KrakenError(f"EGeneral:Invalid arguments:{refused}") from None
+                return {"amend_id": "TJSMEH-AA67V-YUSQ6O"}
+        raise KrakenError("EOrder:Unknown order")
+
     # --- the stream -----------------------------------------------------------------------------
 
-    async def _web_socket(self, request: web.Request) -> web.StreamResponse:
-        if self.streams.refuses:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
+    async def _talk(self, socket: web.WebSocketResponse) -> None:
         await socket.send_json({"channel": "status", "type": "update", "data": [{}]})
-        async with speaking(self.streams, socket) as start:
+        market = self.market.streams
+        async with (
+            speaking(self.streams, socket) as start,
+            speaking(market, socket) as start_market,
+        ):
             async for message in socket:
                 asked = json.loads(message.data)
                 if asked["method"] != "subscribe":
                     await socket.send_json({"method": "pong", "req_id": asked.get("req_id")})
                     continue
+                if asked["params"]["channel"] in ("ticker", "ohlc"):
+                    await self._confirm(socket, asked)
+                    start_market()
+                    continue
                 assert asked["params"]["channel"] == "executions"
                 assert asked["params"]["token"] == "of-the-stream"
+                if self.refusal:
+                    refused = {"method": "subscribe", "success": False, "error": self.refusal}
+                    await socket.send_json(refused)
+                    self.refused.put_nowait(self.refusal)
+                    continue
                 result = {"channel": "executions", "snap_trades": True}
                 await socket.send_json({"method": "subscribe", "result": result, "success": True})
                 old = [executed(change, 0) for change in self._old_trades()]
                 await socket.send_json({"channel": "executions", "type": "snapshot", "data": old})
                 start()
-        return socket
+
+    async def _confirm(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
+        """Each symbol by itself, and then what is known of it."""
+        channel = asked["params"]["channel"]
+        for symbol in asked["params"]["symbol"]:
+            told: dict[str, Any] = {"method": "subscribe", "req_id": asked["req_id"]}
+            if symbol not in self.venue.instruments:
+                problem = f"Currency pair not supported {symbol}"
+                await socket.send_json(told | {"success": False, "error": problem})
+                continue
+            result = {"channel": channel, "symbol": symbol, "snapshot": True}
+            await socket.send_json(told | {"success": True, "result": result})
+            if channel == "ohlc":
+                old = self.market.candles(symbol)[-KEPT:]
+                await socket.send_str(candles_said("snapshot", old, self.venue.now()))
+
+    def tell_quote(self, quote: Quote) -> None:
+        self.venue.quotes[quote.symbol] = quote
+        row = {"symbol": quote.symbol, "last": quote.bid, "volume": 2158.3, "vwap": quote.bid}
+        row |= {"bid": quote.bid, "bid_qty": quote.bid_size}
+        row |= {"ask": quote.ask, "ask_qty": quote.ask_size}
+        said = {"channel": "ticker", "type": "update", "data": [row]}
+        self.market.streams.say(json.dumps(said))
+
+    def tell_candle(self, bar: Bar, *, closed: bool) -> None:
+        """It says nothing of being closed."""
+        self.market.streams.say(candles_said("update", [bar], self.venue.now()))
 
     def _old_trades(self) -> list[Change]:
         orders = self.venue.orders.values()
@@ -299,11 +392,51 @@ def market(instrument: Instrument) -> dict[str, Any]:
         "fees": [[0, 0.4]],
         "fees_maker": [[0, 0.25]],
         "fee_volume_currency": "ZUSD",
-        "ordermin": f"{instrument.lot}",
+        "ordermin": f"{max(instrument.lot, instrument.min_quantity)}",
         "costmin": "0.5",
         "tick_size": f"{instrument.tick}",
         "status": "online",
     }
+
+
+def ticker(quote: Quote) -> dict[str, Any]:
+    return {
+        "a": [f"{quote.ask:.5f}", "1", f"{quote.ask_size:.3f}"],
+        "b": [f"{quote.bid:.5f}", "1", f"{quote.bid_size:.3f}"],
+        "c": [f"{quote.bid:.5f}", "0.00067643"],
+        "v": ["4083.67", "4412.73"],
+        "p": ["0.08000", "0.08000"],
+        "t": [34619, 38907],
+        "l": ["0.07000", "0.07000"],
+        "h": ["0.09000", "0.09000"],
+        "o": "0.08000",
+    }
+
+
+def ohlc(bar: Bar) -> list[Any]:
+    prices = [f"{price:.5f}" for price in (bar.open, bar.high, bar.low, bar.close)]
+    return [bar.start // NANOS, *prices, prices[-1], f"{bar.volume:.8f}", 5]
+
+
+def candles_said(kind: str, bars: list[Bar], now: int) -> str:
+    data = [
+        {
+            "symbol": bar.symbol,
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "trades": 12,
+            "volume": bar.volume,
+            "vwap": bar.close,
+            "interval_begin": f"{utc(bar.start):%Y-%m-%dT%H:%M:%S}.000000000Z",
+            "interval": 1,
+            "timestamp": f"{utc(bar.ts):%Y-%m-%dT%H:%M:%S.%fZ}",
+        }
+        for bar in bars
+    ]
+    timestamp = f"{utc(now):%Y-%m-%dT%H:%M:%S.%f}123Z"
+    return json.dumps({"channel": "ohlc", "type": kind, "timestamp": timestamp, "data": data})
 
 
 def described(order: Order) -> str:

@@ -1,11 +1,10 @@
-"""Questrade: its login server, its API and its port of notifications, as far as the adapter speaks
-them.
+"""Questrade: its login server, its API and its ports of notifications and of quotes, as far as the
+adapter speaks them.
 
 The shapes are those of recorded and documented answers. An order that is replaced gets another id
 in the same chain, and the former one the state Replaced.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -28,10 +27,12 @@ from engine.core.model import (
     utc,
 )
 from tests.loopback.faults import Faults, Streams, middleware
+from tests.loopback.serving import Server, speaking, web_socket
 from tests.loopback.venue import Change, Placed, Refused, Venue
 
 ACCOUNT = "26598145"
 FIRST_TOKEN = "made-by-hand-canary"
+CANDLES_MOST = 2_000
 CHAIN = 177_106_000
 IDS_A_CHAIN = 10
 STATES = {
@@ -66,8 +67,10 @@ def kind_of(request: web.Request) -> str:
     parts = request.path.strip("/").split("/")
     if parts[0] == "oauth2":
         return "login"
-    if parts[1] in ("markets", "symbols"):
-        return {"markets": "quote", "symbols": "symbol"}[parts[1]]
+    if parts[1] == "markets":
+        return "bars" if parts[2] == "candles" else "quote"
+    if parts[1] == "symbols":
+        return "symbol"
     if parts[1] != "accounts" or len(parts) < 4:
         return "other"
     if parts[3] != "orders":
@@ -86,12 +89,15 @@ class QuestradeServer:
     is set none does. While `scoped` is set, orders are out of the scopes of the token; `objection`
     is said of an order that is made and rejected at once. `bodies` is every order as it came,
     `logins` every refresh token; `asked` is called before each signed request is looked at.
+    `quotes` and `details` are what is said otherwise of all quotes, and of symbols by name; symbols
+    that are `late` have no candles yet. `quoted` are those that the last stream of quotes is of.
     """
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
         self.faults = Faults()
         self.streams = Streams()
+        self.quote_streams = Streams()
         self.refresh_token = FIRST_TOKEN
         self.access_tokens: list[str] = []
         self.expires_in = 1800
@@ -104,28 +110,49 @@ class QuestradeServer:
         self.accounts = [ACCOUNT]
         self.quotes: dict[str, Any] = {}
         self.candles: list[dict[str, Any]] = []
+        self.late: set[str] = set()
+        self.details: dict[str, dict[str, Any]] = {}
+        self.quoted: set[str] = set()
         self.headers: dict[str, str] = {}
         self.bodies: list[str] = []
         self.logins: list[str] = []
         self._versions: dict[int, int] = {}
         self._symbols = {s: 8049 + n for n, s in enumerate(venue.instruments)}
-        self._ports = {"login": 0, "api": 0, "stream": 0}
-        self._runners: list[web.AppRunner] = []
-        self._socket: web.WebSocketResponse | None = None
+        apps = {
+            "login": self._login_app,
+            "api": self._api_app,
+            "stream": lambda: self._stream_app(self.streams),
+            "quotes": lambda: self._stream_app(self.quote_streams),
+        }
+        self._servers = {name: Server(app, self.faults) for name, app in apps.items()}
+        self._sockets: dict[Streams, web.WebSocketResponse] = {}
         venue.listeners.append(self._tell)
 
     @property
     def login_url(self) -> str:
-        return f"http://127.0.0.1:{self._ports['login']}"
+        return self._servers["login"].url
 
     async def start(self) -> None:
         """Listen, on the same ports as before where it was stopped."""
-        orders = f"/v1/accounts/{ACCOUNT}/orders"
+        for server in self._servers.values():
+            await server.start()
+
+    async def stop(self) -> None:
+        """The ports are closed, and every connection with them."""
+        await self.streams.close()
+        await self.quote_streams.close()
+        for server in self._servers.values():
+            await server.stop()
+
+    def _login_app(self) -> web.Application:
+        return self._app([web.post("/oauth2/token", self._log_in)])
+
+    def _api_app(self) -> web.Application:
         account = f"/v1/accounts/{ACCOUNT}"
-        await self._serve("login", [web.post("/oauth2/token", self._log_in)])
-        await self._serve(
-            "api",
+        orders = f"{account}/orders"
+        return self._app(
             [
+                web.get("/v1/time", self._signed(self._time)),
                 web.get("/v1/accounts", self._signed(self._accounts)),
                 web.get(f"{account}/positions", self._signed(self._positions)),
                 web.get(f"{account}/balances", self._signed(self._balances)),
@@ -136,30 +163,25 @@ class QuestradeServer:
                 web.post(f"{orders}/{{id}}", self._signed(self._replace)),
                 web.delete(f"{orders}/{{id}}", self._signed(self._cancel)),
                 web.get("/v1/symbols/search", self._signed(self._search)),
+                web.get("/v1/symbols", self._signed(self._details)),
                 web.get("/v1/markets/quotes", self._signed(self._quotes)),
                 web.get("/v1/markets/candles/{id}", self._signed(self._candles)),
                 web.get("/v1/notifications", self._signed(self._notifications)),
-            ],
+            ]
         )
-        await self._serve("stream", [web.get("/", self._stream)])
 
-    async def _serve(self, name: str, routes: list[web.RouteDef]) -> None:
-        middlewares = [] if name == "stream" else [middleware(self.faults, kind_of, refusal)]
-        app = web.Application(middlewares=middlewares)
+    def _app(self, routes: list[web.RouteDef]) -> web.Application:
+        app = web.Application(middlewares=[middleware(self.faults, kind_of, refusal)])
         app.add_routes(routes)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._ports[name]).start()
-        self._ports[name] = runner.addresses[0][1]
-        self._runners.append(runner)
+        return app
 
-    async def stop(self) -> None:
-        """The ports are closed, and every connection with them."""
-        self.faults.closing.set()
-        await self.streams.close()
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
+    def _stream_app(self, streams: Streams) -> web.Application:
+        async def talk(socket: web.WebSocketResponse) -> None:
+            await self._speak(socket, streams)
+
+        app = web.Application()
+        app.add_routes([web.get("/", web_socket(streams, talk))])
+        return app
 
     # --- tokens ---------------------------------------------------------------------------------
 
@@ -179,7 +201,7 @@ class QuestradeServer:
                 "token_type": "Bearer",
                 "expires_in": self.expires_in,
                 "refresh_token": self.refresh_token,
-                "api_server": self.api_server or f"http://127.0.0.1:{self._ports['api']}/",
+                "api_server": self.api_server or f"{self._servers['api'].url}/",
             }
         )
 
@@ -301,6 +323,9 @@ class QuestradeServer:
 
     # --- the account ----------------------------------------------------------------------------
 
+    async def _time(self, _: web.Request) -> web.Response:
+        return answer({"time": when(self.venue.now())})
+
     async def _accounts(self, _: web.Request) -> web.Response:
         rows = [{"type": "Margin", "number": n, "status": "Active"} for n in self.accounts]
         return answer({"accounts": rows, "userId": 3000124})
@@ -342,8 +367,35 @@ class QuestradeServer:
 
     # --- market data ----------------------------------------------------------------------------
 
+    async def _details(self, request: web.Request) -> web.Response:
+        names = [self._symbol_of(int(number)) for number in request.query["ids"].split(",")]
+        rows = [
+            {
+                "symbol": name,
+                "symbolId": self._symbols[name],
+                "prevDayClosePrice": 100,
+                "tradeUnit": 1,
+                "listingExchange": "TSX",
+                "securityType": "Stock",
+                "isTradable": True,
+                "isQuotable": True,
+                "currency": "CAD",
+                "minTicks": [{"pivot": 0, "minTick": 0.005}, {"pivot": 0.5, "minTick": 0.01}],
+            }
+            | self.details.get(name, {})
+            for name in names
+        ]
+        return answer({"symbols": rows})
+
     async def _quotes(self, request: web.Request) -> web.Response:
-        symbol = self._symbol_of(int(request.query["ids"]))
+        names = [self._symbol_of(int(number)) for number in request.query["ids"].split(",")]
+        if request.query.get("stream") == "true":
+            assert request.query["mode"] == "WebSocket"
+            self.quoted = set(names)
+            return answer({"streamPort": self._servers["quotes"].port})
+        return answer({"quotes": [self._quote(name) for name in names]})
+
+    def _quote(self, symbol: str) -> dict[str, Any]:
         quote = self.venue.quotes.get(symbol)
         row = {
             "symbol": symbol,
@@ -357,41 +409,51 @@ class QuestradeServer:
             "delay": 0,
             "isHalted": False,
         }
-        return answer({"quotes": [row | self.quotes]})
+        return row | self.quotes
 
     async def _candles(self, request: web.Request) -> web.Response:
+        """What lies over an edge of the time that is asked for is cut off there, and told."""
         start, end = (datetime.fromisoformat(request.query[n]) for n in ("startTime", "endTime"))
-        rows = [c for c in self.candles if start <= datetime.fromisoformat(c["start"]) < end]
+        if self._symbol_of(int(request.match_info["id"])) in self.late:
+            return answer({"candles": []})
+        rows: list[dict[str, Any]] = []
+        for row in self.candles:
+            first, last = (datetime.fromisoformat(row[name]) for name in ("start", "end"))
+            if first < end and last > start:
+                whole = {"start": max(first, start), "end": min(last, end)}
+                rows.append(row | {name: ts.isoformat() for name, ts in whole.items()})
+        assert len(rows) <= CANDLES_MOST
         return answer({"candles": rows})
 
     # --- what is said without being asked -------------------------------------------------------
 
     async def _notifications(self, request: web.Request) -> web.Response:
         assert request.query["mode"] == "WebSocket"
-        return answer({"streamPort": self._ports["stream"]})
+        return answer({"streamPort": self._servers["stream"].port})
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        """The first message is the bare access token. A second connection ends the first."""
-        if self.streams.refuses:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
+    def say_quote(self, symbol: str, **changes: object) -> None:
+        """As the market of `symbol` is, but for `changes`."""
+        said = {"quotes": [self._quote(symbol) | changes]}
+        self.quote_streams.say(_encode(said).decode())
+
+    async def cut_quotes(self) -> None:
+        """The line of the stream of quotes is cut."""
+        await self._sockets[self.quote_streams].close(code=1011)
+
+    async def _speak(self, socket: web.WebSocketResponse, streams: Streams) -> None:
+        """The first message is the bare access token. A second connection of a kind ends the
+        first."""
         is_ours = (await socket.receive()).data in self.access_tokens
         with suppress(ConnectionError):
             await socket.send_str(json.encode({"success": is_ours}).decode())
-        former, self._socket = self._socket, socket
+        former = self._sockets.pop(streams, None)
+        self._sockets[streams] = socket
         if former is not None:
             await former.close()
-
-        async def say(message: bytes | str) -> None:
-            assert isinstance(message, str)
-            await socket.send_str(message)
-
-        speaking = asyncio.create_task(self.streams.serve(say, socket.close))
-        async for _ in socket:
-            pass
-        speaking.cancel()
-        return socket
+        async with speaking(streams, socket) as start:
+            start()
+            async for _ in socket:
+                pass
 
     def _tell(self, change: Change) -> None:
         said: dict[str, Any] = {"orders": [self._row(change.placed)], "accountNumber": ACCOUNT}

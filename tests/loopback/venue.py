@@ -70,9 +70,11 @@ class Change:
 class Venue:
     """One account's orders, executions, positions and cash.
 
-    `uniqueness` says for how long a client order id is refused again; an order that costs more than
-    the cash is refused too. `listeners` are told of every change, when it is made. Times are the
-    computer's: the clients at the other end have no other clock.
+    `uniqueness` says for how long a client order id is refused again, `rules` what trading costs;
+    with `posts_later` what that is in money is taken at the end of a day that no test sees.
+    An order that costs more than the cash is refused, and one that sells more than is held of what
+    pays commissions in itself: nothing of that kind is lent. `listeners` are told of every change,
+    when it is made. Times are the computer's: the clients at the other end have no other clock.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class Venue:
         uniqueness: Idempotency = Idempotency.FOREVER,
         cash: Decimal = Decimal(1_000_000),
         now: Callable[[], int] = time.time_ns,
+        rules: ExchangeRules = FREE,
+        posts_later: bool = False,
     ) -> None:
         self.instruments = {i.symbol: i for i in instruments}
         self.cash = cash
@@ -91,7 +95,8 @@ class Venue:
         self.listeners: list[Callable[[Change], None]] = []
         self.now = now
         self._uniqueness = uniqueness
-        self._exchange = SimulatedExchange(self.instruments.values(), FREE)
+        self._posts_later = posts_later
+        self._exchange = SimulatedExchange(self.instruments.values(), rules)
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -105,6 +110,11 @@ class Venue:
         ask = Decimal(repr(quote.ask)) if quote else ZERO
         if order.side is Side.BUY and order.quantity * (order.limit_price or ask) > self.cash:
             raise InsufficientFunds("insufficient buying power")
+        held = self.positions.get(order.symbol, ZERO)
+        instrument = self.instruments.get(order.symbol)
+        is_spot = instrument is not None and instrument.commission_in_base
+        if is_spot and order.side is Side.SELL and order.quantity > held:
+            raise InsufficientFunds(f"insufficient balance ({order.quantity} of {held})")
         now = self.now()
         placed = Placed(len(self.orders) + 1, replace(order, created_ts=now, updated_ts=now))
         report = self._exchange.submit(replace(order, client_order_id=placed.key), now)
@@ -188,6 +198,8 @@ class Venue:
             client_order_id=placed.order.client_order_id,
             venue_order_id=str(placed.number),
         )
+        if self._posts_later:
+            fill = replace(fill, commission=ZERO)
         placed.fills.append(fill)
         self.fills.append(fill)
         self._count(fill, 1)
@@ -198,7 +210,7 @@ class Venue:
 
     def _count(self, fill: Fill, times: int) -> None:
         self.cash += times * fill.cash_change
-        held = self.positions.get(fill.symbol, ZERO) + times * fill.side.sign * fill.quantity
+        held = self.positions.get(fill.symbol, ZERO) + times * fill.position_change
         self.positions[fill.symbol] = held
 
     def _follow(

@@ -98,7 +98,7 @@ def test_each_wrong_setting_has_one_line_with_its_value_its_rule_and_its_default
         ("SUBMIT_TIMEOUT_S", "0"),
         ("FPS", "0"),
         ("KILL_SWITCH", "maybe"),
-        ("ON_TERMINAL_LOST", "detach"),
+        ("ON_TERMINAL_LOST", "hang"),
         ("LOG_LEVEL", "loud"),
         ("FEED", "carrier pigeon"),
         ("DATA_DIR", ""),

@@ -266,3 +266,34 @@ def test_ctrl_c_ends_the_run_without_a_report(
     assert PRINTED.read_bytes() == b""
     assert b"Stopped" in said
     assert b"Traceback" not in said
+
+
+def test_a_report_is_kept_for_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "var"))
+    day = ("--start", "2018-04-04", "--end", "2018-04-04")
+    first, second = (backtest(*RUN, *day, "--json", "--keep") for _ in range(2))
+    kept = sorted((tmp_path / "var" / "research").iterdir())
+    assert [f"kept {path}\n" for path in kept] == [first.stderr, second.stderr]
+    assert json.loads(kept[0].read_bytes()) == json.loads(first.stdout)
+    assert kept[0].stat().st_mode & 0o777 == 0o600
+
+
+def test_a_report_that_cannot_be_kept_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "research").write_text("a file")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    day = ("--start", "2018-04-04", "--end", "2018-04-04")
+    assert "DATA_DIR" in refusal(*RUN, *day, "--keep")
+
+
+def test_progress_is_told_in_lines_that_reach_the_end() -> None:
+    result = backtest(*RUN, "--start", "2018-04-04", "--end", "2018-04-04", "--json", "--progress")
+    lines = [line.split() for line in result.stderr.splitlines()]
+    assert {line[0] for line in lines} == {"progress"}
+    done, total = [int(line[1]) for line in lines], int(lines[-1][2])
+    assert done == sorted(done)
+    assert done[-1] == total
+    assert done[0] == 0

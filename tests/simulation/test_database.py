@@ -13,7 +13,7 @@ from engine.core.model import Mode, Order
 from engine.ops.settings import Settings
 from engine.simulation.database import Database
 from engine.simulation.options import draw
-from engine.simulation.world import World
+from engine.simulation.world import World, opening
 from engine.store import DuplicateIntent
 from engine.store.place import Place
 from engine.store.repository import Repository
@@ -22,8 +22,8 @@ from engine.store.repository import Repository
 class Noted(Database):
     """Keeps what it was asked, and what it answered."""
 
-    def __init__(self, starting_cash: Decimal) -> None:
-        super().__init__(starting_cash)
+    def __init__(self, cash: Mapping[str, Decimal]) -> None:
+        super().__init__(cash)
         self.calls: list[tuple[str, Any, Any]] = []
 
     def commit_intent(self, order: Order) -> bool:
@@ -54,13 +54,16 @@ def sorted_out(restored: Restored) -> Restored:
         positions=tuple(sorted(restored.positions, key=by)),
         strategies=tuple(sorted(restored.strategies, key=by)),
         execution_ids=tuple(sorted(restored.execution_ids)),
+        fintrac=tuple(sorted(restored.fintrac, key=lambda report: report.report_id)),
     )
 
 
 @pytest.mark.parametrize("seed", [3, 20, 28, 142, 203, 469, 869])
 async def test_it_is_the_repository_in_memory(seed: int, tmp_path: Path) -> None:
     options = draw(seed)
-    noted = Noted(options.config.starting_cash)
+    cash, config = opening(options), options.config
+    currencies = {i.venue: i.currency for i in config.instruments}
+    noted = Noted(cash)
     World(options, noted).run()
     noted.restore()
     place = Place.of(Settings(data_dir=tmp_path, mode=Mode.PAPER))
@@ -80,11 +83,12 @@ async def test_it_is_the_repository_in_memory(seed: int, tmp_path: Path) -> None
             case "save":
                 marks, peak = given
                 await repository.save_market_time(1, marks)
-                await repository.save_equity(restores, Decimal(0), Decimal(0), peak)
+                await repository.save_equity(restores, Decimal(0), Decimal(0), "USD", peak)
             case _:
                 await repository.close()
                 repository = await Repository.open(place)
-                found = await repository.restore(options.config.starting_cash, None)
+                await repository.open_accounts(cash, currencies, config.currency)
+                found = await repository.restore(None)
                 assert sorted_out(found) == sorted_out(answer)
                 restores += 1
     await repository.close()

@@ -65,7 +65,7 @@ async def left(tmp_path: Path) -> Settings:
     ("loss", "law"),
     [
         ("DELETE FROM trades WHERE ts = (SELECT max(ts) FROM trades)", "I3"),
-        ("UPDATE bot_state SET value = '\"1\"' WHERE key = 'cash'", "I4"),
+        ("UPDATE bot_state SET value = '{\"paper\": \"1\"}' WHERE key = 'cash'", "I4"),
         ("UPDATE positions SET quantity = '1000000'", "I3"),
         ("DELETE FROM audit_log WHERE id = 3", "I12"),
         ("UPDATE audit_log SET payload = '{}' WHERE id = 4", "I12"),

@@ -1,7 +1,7 @@
 """Databases of both kinds; orders, fills, and facts as the bus stamps them."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 from sqlalchemy import URL
 
-from engine.core.events import Event
+from engine.core.events import Event, Restored
 from engine.core.model import Fill, Mode, Order, OrderPurpose, OrderType, Side
 from engine.store.place import Place
 from engine.store.repository import Repository
@@ -103,6 +103,16 @@ async def store(place: Place) -> AsyncIterator[Repository]:
     await repository.close()
 
 
+async def begun(
+    store: Repository, opening: Decimal | Mapping[str, Decimal], day_start_ts: int | None = None
+) -> Restored:
+    """What a session gets whose accounts, if they are new, begin with `opening`; of one account
+    that is paper's. All are in dollars."""
+    accounts = {"paper": opening} if isinstance(opening, Decimal) else opening
+    await store.open_accounts(accounts, dict.fromkeys(accounts, "USD"), "USD")
+    return await store.restore(day_start_ts)
+
+
 # --- values --------------------------------------------------------------------------------------
 
 
@@ -137,6 +147,7 @@ def make_fill() -> MakeFill:
             "commission": Decimal("0.1"),
             "ts": 2_000,
             "strategy": "sma_crossover",
+            "venue": "paper",
         }
         return Fill(execution_id, **(given | fields))
 

@@ -25,7 +25,7 @@ from engine.core.model import (
 from engine.store.place import Place
 from engine.store.repository import Repository
 
-from .conftest import MakeFill, MakeOrder, Stamp
+from .conftest import MakeFill, MakeOrder, Stamp, begun
 
 CASH = Decimal(100_000)
 TRANSACTION = FintracTransaction(
@@ -62,11 +62,11 @@ async def test_a_report_comes_back_as_its_last_fact_has_it(
 ) -> None:
     other = replace(REPORT, report_id="24h:1", rule=FintracRule.DAY)
     await store.record([stamp(FintracFlagged(REPORT)), stamp(FintracFlagged(other))])
-    assert (await store.restore(CASH, None)).fintrac == (other, REPORT)
+    assert (await begun(store, CASH)).fintrac == (other, REPORT)
     await store.record([stamp(FintracUpdated(COMPLETE))])
     await store.close()
     again = await Repository.open(place)
-    assert (await again.restore(CASH, None)).fintrac == (other, COMPLETE)
+    assert (await begun(again, CASH)).fintrac == (other, COMPLETE)
     await again.close()
 
 
@@ -82,7 +82,7 @@ async def test_an_update_leaves_the_transactions_that_it_does_not_tell(
     for transactions in ((dearer, third), ()):
         update = replace(COMPLETE, amount_cad=Decimal(30_000), transactions=transactions)
         await store.record([stamp(FintracUpdated(update))])
-        (report,) = (await store.restore(CASH, None)).fintrac
+        (report,) = (await begun(store, CASH)).fintrac
         assert report == replace(update, transactions=whole)
 
 
@@ -95,7 +95,7 @@ async def test_old_reports_come_back_while_they_wait_for_a_rate(
         fill = make_fill(f"x-{days}", ts=days * DAY)
         position = Position("sma_crossover", "BTC-USD")
         await store.record([stamp(PositionChanged(position, fill, CASH))])
-        assert [r.report_id for r in (await store.restore(CASH, None)).fintrac] == ids
+        assert [r.report_id for r in (await begun(store, CASH)).fintrac] == ids
 
 
 async def test_executions_of_the_last_14_days_come_back_oldest_first(
@@ -104,7 +104,7 @@ async def test_executions_of_the_last_14_days_come_back_oldest_first(
     fills = [make_fill(f"x-{day}", ts=day * DAY) for day in (40, 2, 27, 25)]
     position = Position("sma_crossover", "BTC-USD")
     await store.record([stamp(PositionChanged(position, fill, CASH)) for fill in fills])
-    restored = await store.restore(CASH, None)
+    restored = await begun(store, CASH)
     assert [fill.execution_id for fill in restored.fills] == ["x-27", "x-40"]
     assert restored.fills == (fills[2], fills[0])
 
@@ -115,9 +115,9 @@ async def test_violations_of_twelve_months_come_back(store: Repository, stamp: S
     third = Violation("good_faith", "tb-3", "ACME", 400 * DAY)
     await store.record([stamp(SettlementViolated(first, 1))])
     await store.record([stamp(SettlementViolated(second, 2))])
-    assert (await store.restore(CASH, None)).violations == (first, second)
+    assert (await begun(store, CASH)).violations == (first, second)
     await store.record([stamp(SettlementViolated(third, 2))])
-    assert (await store.restore(CASH, None)).violations == (second, third)
+    assert (await begun(store, CASH)).violations == (second, third)
 
 
 async def test_what_the_venue_took_back_is_no_trade_and_is_not_taken_on_again(
@@ -132,8 +132,8 @@ async def test_what_the_venue_took_back_is_no_trade_and_is_not_taken_on_again(
     after = replace(held, cost=Decimal(191))
     cash = CASH + correction.cash_change + kept.cash_change
     await store.record([stamp(TradeReversed(fill, correction, after, cash, "bust"))])
-    restored = await store.restore(CASH, None)
-    assert restored.cash == cash
+    restored = await begun(store, CASH)
+    assert restored.cash == {"paper": cash}
     assert restored.positions == (after,)
     assert set(restored.fills) == {kept, correction}
     assert {"x-1", "x-2", "x-3"} <= set(restored.execution_ids)

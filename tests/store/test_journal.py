@@ -366,7 +366,7 @@ def test_a_whole_record_that_is_no_input_is_named(path: Path, record: Any) -> No
 
 def test_a_long_record_is_torn_without_a_long_search(path: Path) -> None:
     marks = {f"S{number}": number / 7 for number in range(5_000)}
-    start, end = write(path, [Restored(cash=Decimal(1), marks=marks)])
+    start, end = write(path, [Restored(cash={"paper": Decimal(1)}, marks=marks)])
     assert end - start > 50_000
     path.write_bytes(path.read_bytes()[:-1])
     reader = JournalReader(path)

@@ -33,18 +33,44 @@ def position() -> Position:
 
 
 def test_cash_is_the_opening_and_what_the_fills_add(fills: list[Fill]) -> None:
-    assert cash(Decimal(1000), fills) == Decimal("829.8")
+    assert cash({"paper": Decimal(1000)}, fills) == {"paper": Decimal("829.8")}
+
+
+def test_each_account_has_its_own_cash(fills: list[Fill]) -> None:
+    bought, sold = fills
+    made = cash(
+        {"paper": Decimal(1000), "maple": Decimal(7)}, [bought, replace(sold, venue="maple")]
+    )
+    assert made == {"paper": Decimal("699.9"), "maple": Decimal("136.9")}
 
 
 def test_cash_is_exact_beyond_the_precision_of_a_decimal_context(make_fill: MakeFill) -> None:
     tiny = make_fill(
         quantity=Decimal("0.000000000000000001"), price=Decimal("0.00000001"), commission=Decimal(0)
     )
-    assert cash(Decimal(10**12), [tiny]) == Decimal("999999999999.99999999999999999999999999")
+    made = cash({"paper": Decimal(10**12)}, [tiny])
+    assert made == {"paper": Decimal("999999999999.99999999999999999999999999")}
 
 
 def test_a_whole_position_agrees(position: Position, fills: list[Fill]) -> None:
     assert position_differences([position], fills) == []
+
+
+def test_what_a_commission_took_of_the_instrument_is_no_difference(
+    position: Position, make_fill: MakeFill
+) -> None:
+    bought = make_fill("x-1", quantity=Decimal(3), commission_quantity=Decimal("0.5"))
+    held = replace(
+        position,
+        quantity=Decimal("2.5"),
+        cost=Decimal(250),
+        realised_pnl=Decimal(0),
+        commission=Decimal("50.1"),
+    )
+    assert position_differences([held], [bought]) == []
+    assert position_differences([replace(held, quantity=Decimal(3))], [bought]) == [
+        "position sma_crossover BTC-USD: quantity is 3, its executions make it 2.5"
+    ]
 
 
 def test_the_rounding_of_a_released_cost_is_no_difference(

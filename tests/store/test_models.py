@@ -71,7 +71,7 @@ def connection() -> Iterator[Connection]:
 
 def stored(connection: Connection, value: Decimal) -> Decimal:
     try:
-        row = {"ts": 1, "equity": value, "cash": Decimal(0)}
+        row = {"ts": 1, "equity": value, "cash": Decimal(0), "currency": "USD"}
         connection.execute(insert(models.EquityCurve), row)
         return connection.execute(select(models.EquityCurve.equity)).scalar_one()
     finally:
@@ -99,7 +99,7 @@ def test_what_is_no_finite_number_is_refused(connection: Connection, text: str) 
 
 @pytest.mark.parametrize("text", ["twelve", "", "NaN"])
 def test_a_damaged_number_is_not_read(connection: Connection, text: str) -> None:
-    connection.exec_driver_sql("INSERT INTO equity_curve VALUES (1, ?, '0')", (text,))
+    connection.exec_driver_sql("INSERT INTO equity_curve VALUES (1, ?, '0', 'USD')", (text,))
     with pytest.raises(ValueError, match="is not a"):
         connection.execute(select(models.EquityCurve)).one()
     connection.rollback()

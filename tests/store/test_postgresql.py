@@ -26,7 +26,7 @@ from engine.store.repository import Repository
 from engine.store.writer import StoreWriter
 from tests.session import ledger_check, running, zigzag
 
-from .conftest import Database, MakeOrder, Stamp
+from .conftest import Database, MakeOrder, Stamp, begun
 from .test_audit import stored
 
 ROOT = Path(__file__).parents[2]
@@ -316,7 +316,7 @@ async def test_the_writer_goes_on_by_itself_when_the_server_is_back(
 async def test_an_intent_whose_commit_was_not_answered_is_found_by_its_key(
     store: Repository, proxy: Proxy, database: Database, make_order: MakeOrder
 ) -> None:
-    await store.restore(Decimal(1), None)
+    await begun(store, Decimal(1))
     proxy.cut_at = b"COMMIT"
     await store.commit_intent(make_order())
     assert proxy.cut_at is None
@@ -328,7 +328,7 @@ async def test_an_intent_whose_commit_was_not_answered_is_found_by_its_key(
 async def test_an_intent_whose_commit_was_not_heard_is_not_there(
     store: Repository, proxy: Proxy, database: Database, make_order: MakeOrder
 ) -> None:
-    await store.restore(Decimal(1), None)
+    await begun(store, Decimal(1))
     proxy.cut_at, proxy.unheard = b"COMMIT", True
     with pytest.raises(StoreUnavailable):
         await store.commit_intent(make_order())

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from msgspec import json
 from msgspec.structs import replace
 
+from engine.core.accounts import Accounts, Rates
 from engine.core.bus import Bus
 from engine.core.events import (
     Bracket,
@@ -87,7 +88,7 @@ from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.store.restoring import EXECUTION_IDS_KEPT
 
-from .conftest import Database, MakeFill, MakeOrder, Stamp
+from .conftest import Database, MakeFill, MakeOrder, Stamp, begun
 
 ROOT = Path(__file__).parents[2]
 CASH = Decimal(100_000)
@@ -109,7 +110,7 @@ async def restart(store: Repository, place: Place, day_start_ts: int | None = No
 async def restored_from(place: Place, day_start_ts: int | None = None) -> Restored:
     store = await Repository.open(place)
     try:
-        return await store.restore(CASH, day_start_ts)
+        return await begun(store, CASH, day_start_ts)
     finally:
         await store.close()
 
@@ -142,7 +143,7 @@ def bought(stamp: Stamp, order: Order, fill: Fill, cash: Decimal) -> list[Event]
 
 
 async def test_a_new_account_has_its_starting_cash_and_nothing_else(store: Repository) -> None:
-    assert await store.restore(CASH, None) == Restored(cash=CASH)
+    assert await begun(store, CASH) == Restored(cash={"paper": CASH})
     assert await store.last_market() is None
     assert await store.first_start() is None
     assert await store.ledger_check() == []
@@ -246,7 +247,7 @@ async def test_an_order_whose_intent_failed_is_kept_with_its_end(
 async def test_a_fill_is_counted_once(
     store: Repository, place: Place, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
 ) -> None:
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     order, fill = make_order(quantity=Decimal(1)), make_fill()
     await store.commit_intent(order)
     facts = bought(stamp, order, fill, CASH)
@@ -256,7 +257,7 @@ async def test_a_fill_is_counted_once(
     assert await store.trades(10) == [fill]
     assert await store.ledger_check() == []
     restored = await restart(store, place)
-    assert restored.cash == Decimal("99899.9")
+    assert restored.cash == {"paper": Decimal("99899.9")}
     assert restored.execution_ids == ("x-1",)
 
 
@@ -269,7 +270,7 @@ async def test_an_execution_that_was_taken_back_gets_a_reversing_entry(
     stamp: Stamp,
     corrected: Decimal | None,
 ) -> None:
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     order, fill = make_order(quantity=Decimal(1)), make_fill()
     await store.commit_intent(order)
     facts = bought(stamp, order, fill, CASH)
@@ -284,7 +285,7 @@ async def test_an_execution_that_was_taken_back_gets_a_reversing_entry(
     await store.record([stamp(TradeReversed(fill, correction, position, cash, "error"))])
     assert await store.ledger_check() == []
     restored = await restart(store, place)
-    assert restored.cash == cash
+    assert restored.cash == {"paper": cash}
     assert restored.positions == (position,)
     assert "x-1:reversed" in restored.execution_ids
 
@@ -293,12 +294,12 @@ async def test_an_execution_stays_as_it_was_first_recorded(
     store: Repository, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
 ) -> None:
     """The copy that is not passed over is found by the ledger check."""
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     order = make_order(quantity=Decimal(1))
     await store.record(bought(stamp, order, make_fill(), CASH))
     await store.record(bought(stamp, order, make_fill(price=Decimal(90)), CASH))
     assert await store.trades(10) == [make_fill()]
-    assert "cash is 99909.9, the executions make it 99899.9" in await store.ledger_check()
+    assert "cash at paper is 99909.9, the executions make it 99899.9" in await store.ledger_check()
 
 
 async def test_a_fact_given_twice_is_recorded_once(store: Repository, stamp: Stamp) -> None:
@@ -307,9 +308,7 @@ async def test_a_fact_given_twice_is_recorded_once(store: Repository, stamp: Sta
     first = stamp(closed(-1))
     await store.record([first])
     await store.record([first, stamp(closed(-1))])
-    assert (await store.restore(CASH, None)).strategies == (
-        StrategyState("sma", enabled=True, losses=2),
-    )
+    assert (await begun(store, CASH)).strategies == (StrategyState("sma", enabled=True, losses=2),)
 
 
 async def test_the_numbers_of_a_new_session_are_not_those_of_the_last(
@@ -362,7 +361,7 @@ async def test_every_fact_is_in_the_audit_log_with_its_cause(
 
 async def test_recording_nothing_is_no_error(store: Repository) -> None:
     await store.record([])
-    assert await store.restore(CASH, None) == Restored(cash=CASH)
+    assert await begun(store, CASH) == Restored(cash={"paper": CASH})
 
 
 # --- strategies, kill switch, day ----------------------------------------------------------------
@@ -380,7 +379,7 @@ def closed(pnl: int) -> PositionClosed:
 
 async def test_the_returns_of_round_trips_are_kept(store: Repository, stamp: Stamp) -> None:
     await store.record([stamp(closed(-1)), stamp(closed(2))])
-    restored = await store.restore(CASH, None)
+    restored = await begun(store, CASH)
     assert restored.records == (TradeRecord("sma", (-1.0, 2.0)),)
 
 
@@ -419,7 +418,7 @@ async def test_a_strategy_is_restored_as_its_facts_left_it(
     store: Repository, stamp: Stamp, facts: list[Event], state: StrategyState, together: bool
 ) -> None:
     await record(store, stamp, facts, together)
-    assert (await store.restore(CASH, None)).strategies == (state,)
+    assert (await begun(store, CASH)).strategies == (state,)
 
 
 TRIPPED = KillSwitchState(True, "key", "panic", 1)
@@ -500,7 +499,7 @@ async def test_limits_that_were_changed_stay_so(
         LimitChanged("extended_hours", "false", "true", True, "ann", "false"),
         LimitChanged("high_water_mark", "110000", "99000.5", True, "ann"),
     ]
-    await store.save_equity(1, Decimal(100_000), Decimal(100_000), 110_000.0)
+    await store.save_equity(1, Decimal(100_000), Decimal(100_000), "USD", 110_000.0)
     await store.record([stamp(fact) for fact in changes[:1]])
     await store.record([stamp(fact) for fact in changes[1:]])
     restored = await restart(store, place)
@@ -605,7 +604,7 @@ async def test_the_trading_day_the_peak_and_the_marks_are_restored(
     store: Repository, place: Place, stamp: Stamp
 ) -> None:
     await store.record([stamp(TradingDayStarted("2022-01-03", 100_250.5), ts=7_000)])
-    await store.save_equity(8_000, Decimal("100300.10"), Decimal(50_000), 101_000.25)
+    await store.save_equity(8_000, Decimal("100300.10"), Decimal(50_000), "USD", 101_000.25)
     await store.save_market_time(9_000, {"BTC-USD": 43_210.55, "AAPL": 0.1 + 0.2})
     restored = await restart(store, place)
     assert (restored.day, restored.day_equity) == ("2022-01-03", 100_250.5)
@@ -638,7 +637,7 @@ async def test_what_is_no_number_does_not_keep_the_next_session_from_starting(
 ) -> None:
     nan, infinity = float("nan"), float("inf")
     await store.record([stamp(TradingDayStarted("2022-01-03", nan))])
-    await store.save_equity(8_000, Decimal(1), Decimal(1), nan)
+    await store.save_equity(8_000, Decimal(1), Decimal(1), "USD", nan)
     await store.save_market_time(9_000, {"X": nan, "Y": infinity, "Z": 1.0})
     restored = await restart(store, place)
     assert (restored.day, restored.day_equity, restored.peak_equity) == ("", None, None)
@@ -646,11 +645,14 @@ async def test_what_is_no_number_does_not_keep_the_next_session_from_starting(
 
 
 async def test_the_equity_curve_has_one_point_a_time(store: Repository, database: Database) -> None:
-    await store.save_equity(1, Decimal("10.0"), Decimal("4.50"), 10.0)
-    await store.save_equity(2, Decimal("11.0"), Decimal("4.50"), 11.0)
-    await store.save_equity(2, Decimal("12.0"), Decimal("4.50"), 12.0)
-    rows = database.rows("SELECT * FROM equity_curve ORDER BY ts")
-    assert [tuple(map(str, row)) for row in rows] == [("1", "10.0", "4.50"), ("2", "12.0", "4.50")]
+    await store.save_equity(1, Decimal("10.0"), Decimal("4.50"), "USD", 10.0)
+    await store.save_equity(2, Decimal("11.0"), Decimal("4.50"), "USD", 11.0)
+    await store.save_equity(2, Decimal("12.0"), Decimal("4.50"), "USD", 12.0)
+    rows = database.rows("SELECT ts, equity, cash, currency FROM equity_curve ORDER BY ts")
+    assert [tuple(map(str, row)) for row in rows] == [
+        ("1", "10.0", "4.50", "USD"),
+        ("2", "12.0", "4.50", "USD"),
+    ]
 
 
 # --- restoring -----------------------------------------------------------------------------------
@@ -683,7 +685,7 @@ async def test_old_executions_are_restored_with_their_order_only(
     store: Repository, place: Place, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
 ) -> None:
     """All of them count in the ledger; the ids are kept to know a late copy by."""
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     now = EXECUTION_IDS_KEPT * 2
     final = make_order("tb-final", created_ts=1, state=OrderState.FILLED)
     alive = make_order("tb-open", created_ts=1, state=OrderState.PARTIALLY_FILLED)
@@ -696,14 +698,26 @@ async def test_old_executions_are_restored_with_their_order_only(
         await store.commit_intent(order)
     restored = await restart(store, place)
     assert restored.execution_ids == ("x-open", "x-edge", "x-new")
-    assert restored.cash == CASH - 4 * Decimal("100.1")
+    assert restored.cash == {"paper": CASH - 4 * Decimal("100.1")}
 
 
 async def test_later_starting_cash_does_not_rewrite_history(
     store: Repository, place: Place
 ) -> None:
-    await store.restore(Decimal("500.10"), None)
-    assert (await restart(store, place)).cash == Decimal("500.10")
+    await begun(store, Decimal("500.10"))
+    assert (await restart(store, place)).cash == {"paper": Decimal("500.10")}
+
+
+async def test_what_a_commission_took_of_the_instrument_is_kept(
+    store: Repository, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
+) -> None:
+    await begun(store, CASH)
+    order = make_order(quantity=Decimal(1))
+    fill = make_fill(commission_quantity=Decimal("0.001"))
+    await store.commit_intent(order)
+    await store.record(bought(stamp, order, fill, CASH))
+    assert await store.trades(10) == [fill]
+    assert (await begun(store, CASH)).fills == (fill,)
 
 
 async def test_trades_are_read_newest_first(
@@ -732,7 +746,7 @@ async def test_the_ledger_of_the_next_session_is_the_portfolio_of_the_last(
     place = Place.in_file(tmp_path_factory.mktemp("ledger") / "paper.db", Mode.PAPER)
     portfolio, facts = _trade(given_executions)
     store = await Repository.open(place)
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     await store.record(facts)
     assert await store.ledger_check() == []
     await store.close()
@@ -745,13 +759,15 @@ def _trade(given_executions: list[Any]) -> tuple[Portfolio, list[Event]]:
     """A portfolio after the executions, each of an order of its own, and the facts of it."""
     bus, facts = Bus(), list[Event]()
     bus.record_with(facts.append)
-    portfolio = Portfolio(bus, Market(bus, [BITCOIN], 10, 1), CASH)
+    accounts = Accounts([BITCOIN], "USD", {}, Rates(), lambda name, texts: None)
+    portfolio = Portfolio(bus, Market(bus, [BITCOIN], 10, 1), accounts, {"paper": CASH})
     bus.subscribe(OrderFilled, portfolio.on_fill)
     for number, (strategy, side, quantity, price, commission) in enumerate(given_executions):
         name = f"tb-{number}"
         fill = Fill(
-            f"x-{number}", name, "BTC-USD", side, quantity, price, commission, number, strategy
-        )
+            f"x-{number}", name, "BTC-USD", side, quantity, price, commission, number, strategy,
+            venue="paper",
+        )  # fmt: skip
         order = Order(
             name,
             strategy,
@@ -778,14 +794,27 @@ def _trade(given_executions: list[Any]) -> tuple[Portfolio, list[Event]]:
     ("statement", "said"),
     [
         ("UPDATE trades SET quantity = '2'", "position sma_crossover BTC-USD: quantity is 1"),
-        ("UPDATE trades SET price = '100.01'", "cash is 99899.9, the executions make it 99899.89"),
-        ("UPDATE trades SET commission = '0'", "cash is 99899.9, the executions make it 99900"),
+        (
+            "UPDATE trades SET price = '100.01'",
+            "cash at paper is 99899.9, the executions make it 99899.89",
+        ),
+        (
+            "UPDATE trades SET commission = '0'",
+            "cash at paper is 99899.9, the executions make it 99900",
+        ),
+        (
+            "UPDATE trades SET commission_quantity = '0.25'",
+            "position sma_crossover BTC-USD: quantity is 1, its executions make it 0.75",
+        ),
         ("UPDATE trades SET side = 'sell'", "quantity is 1, its executions make it -1"),
         ("UPDATE trades SET client_order_id = 'tb-9'", "order tb-9 has executions and no intent"),
         ("UPDATE positions SET quantity = '1.00000001'", "quantity is 1.00000001"),
         ("UPDATE positions SET cost = '99.99'", "realised less invested"),
         ("UPDATE orders SET filled = '0.5'", "order tb-1: filled is 0.5, its executions make it 1"),
-        ("UPDATE bot_state SET value = '\"1\"' WHERE key = 'cash'", "cash is 1, the executions"),
+        (
+            "UPDATE bot_state SET value = '{\"paper\": \"1\"}' WHERE key = 'cash'",
+            "cash at paper is 1, the executions",
+        ),
         ("DELETE FROM trades", "order tb-1: filled is 1, its executions make it 0"),
         ("DELETE FROM positions", "quantity is 0, its executions make it 1"),
         ("DELETE FROM orders", "order tb-1 has executions and no intent"),
@@ -800,7 +829,7 @@ async def test_the_ledger_check_finds_an_edited_row(
     statement: str,
     said: str,
 ) -> None:
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     order = make_order(quantity=Decimal(1))
     await store.commit_intent(order)
     await store.record(bought(stamp, order, make_fill(), CASH))
@@ -813,17 +842,17 @@ async def test_the_ledger_check_finds_an_edited_row(
     "statement",
     [
         "UPDATE orders SET side = 'hold'",
-        "UPDATE bot_state SET value = '{' WHERE key = 'starting_cash'",
+        "UPDATE bot_state SET value = '{' WHERE key = 'opening_cash'",
     ],
 )
 async def test_a_value_that_cannot_be_read_is_the_users_to_mend(
     store: Repository, database: Database, make_order: MakeOrder, statement: str
 ) -> None:
-    await store.restore(CASH, None)
+    await begun(store, CASH)
     await store.commit_intent(make_order())
     database.edit(statement)
     with pytest.raises(UserError, match="holds a value that cannot be read"):
-        await store.restore(CASH, None)
+        await begun(store, CASH)
 
 
 # --- a database out of reach ---------------------------------------------------------------------
@@ -947,7 +976,8 @@ from sqlalchemy import make_url
 
 async def main():
     store = await Repository.open(Place(make_url(sys.argv[1]), Mode.PAPER, Path("backups")))
-    cash, one = (await store.restore(Decimal(100_000), None)).cash, Decimal(1)
+    cash, one = Decimal(100_000), Decimal(1)
+    await store.open_accounts({"paper": cash}, {"paper": "USD"}, "USD")
     for number in range(100_000):
         name = f"tb-{number}"
         order = Order(name, "s", "X", Side.BUY, OrderType.MARKET, one, OrderPurpose.ENTRY,
@@ -955,7 +985,7 @@ async def main():
         await store.commit_intent(order)
         print("intent", name, flush=True)
         fill = Fill(f"x-{number}", name, "X", Side.BUY, one, Decimal(3), Decimal("0.1"), number,
-                    "s")
+                    "s", venue="paper")
         cash += fill.cash_change
         held = Position("s", "X", one + number, Decimal(3) * (one + number),
                         commission=Decimal("0.1") * (one + number))
@@ -1003,5 +1033,5 @@ def test_what_was_acknowledged_outlives_a_kill(place: Place, acknowledged: int) 
     assert len(lines) >= acknowledged
     assert intents <= {order.client_order_id for order in restored.orders}
     assert fills <= set(restored.execution_ids)
-    assert restored.cash == CASH - len(restored.execution_ids) * Decimal("3.1")
+    assert restored.cash == {"paper": CASH - len(restored.execution_ids) * Decimal("3.1")}
     assert asyncio.run(check(place)) == []

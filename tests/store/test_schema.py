@@ -26,7 +26,7 @@ from engine.store.database import open_database, read_database, upgrade_database
 from engine.store.place import Place
 from engine.store.repository import Repository
 
-from .conftest import Database
+from .conftest import Database, begun
 from .test_audit import stored
 
 OLD = Path(__file__).with_name("schema-1.db")
@@ -75,10 +75,10 @@ async def test_a_new_database_is_stamped_and_is_that_of_the_models(
 async def test_an_older_file_is_upgraded_and_keeps_what_it_held(old: Database) -> None:
     store = await Repository.open(old.place)
     assert await store.ledger_check() == []
-    restored = await store.restore(Decimal(1), 0)
+    restored = await begun(store, Decimal(1), 0)
     orders = [(o.client_order_id, o.state) for o in restored.orders]
     assert orders == [("tb-1", OrderState.FILLED), ("tb-2", OrderState.FILLED)]
-    assert (restored.cash, restored.peak_equity) == (Decimal("13492.58"), 100_000.1)
+    assert (restored.cash, restored.peak_equity) == ({"paper": Decimal("13492.58")}, 100_000.1)
     rows = stored(old)
     assert [(row.id, row.session, row.seq) for row in rows] == [
         *((id, 1, seq) for id, seq in enumerate((1, 2, 3, 7, 8), 1)),
@@ -89,6 +89,27 @@ async def test_an_older_file_is_upgraded_and_keeps_what_it_held(old: Database) -
     assert list(verify(stored(old), await store.audit_head())) == []
     await store.close()
     assert await the_schema_is_that_of_the_models(old.place)
+
+
+@pytest.mark.parametrize(("broker", "venue"), [(None, "paper"), ("alpaca", "alpaca")])
+async def test_what_an_older_file_held_is_the_account_at_its_last_broker(
+    old: Database, broker: str | None, venue: str
+) -> None:
+    """There was one account, and the ledger did not say where."""
+    row = (3, 1, 1, "BrokerStatusChanged", 0, f'{{"type":"x","broker":"{broker}"}}')
+    if broker is not None:
+        with closing(sqlite3.connect(old.place.file)) as connection:
+            connection.execute("INSERT INTO audit_log VALUES (?, ?, ?, ?, ?, ?)", row)
+            connection.commit()
+    store = await Repository.open(old.place)
+    restored = await store.restore(0)
+    assert restored.cash == {venue: Decimal("13492.58")}
+    assert {fill.venue for fill in restored.fills} == {venue}
+    assert await store.ledger_check() == []
+    assert await store.open_accounts({venue: Decimal(7)}, {venue: "USD"}, "USD")
+    assert (await store.restore(0)).cash == restored.cash
+    assert (await store.restore(0)).peak_equity == 100_000.1
+    await store.close()
 
 
 async def test_the_file_as_it_was_is_kept_beside(old: Database) -> None:
@@ -114,7 +135,7 @@ async def test_what_a_crash_left_in_the_log_is_upgraded_and_kept_too(
         for end in ("", "-wal"):
             shutil.copy(f"{running}{end}", f"{file.file}{end}")
     store = await Repository.open(file)
-    assert (await store.restore(Decimal(1), 0)).peak_equity == 7.5
+    assert (await begun(store, Decimal(1), 0)).peak_equity == 7.5
     await store.close()
     (copy,) = file.backups.iterdir()
     with closing(sqlite3.connect(copy)) as connection:
@@ -183,6 +204,8 @@ AS_IT_WAS = (
     "INSERT INTO audit_log VALUES (1, 2, 30, 'B', 1, '{}'), (1, 1, 20, 'A', 0, '{}')",
     "ALTER TABLE orders DROP take_profit, DROP trail, DROP oco_group, DROP pending_quantity,"
     " DROP pending_limit_price, DROP pending_stop_price",
+    "ALTER TABLE trades DROP commission_quantity, DROP venue",
+    "ALTER TABLE equity_curve DROP currency",
     "INSERT INTO bot_state VALUES ('schema_version', '1')",
     "DELETE FROM bot_state WHERE key IN ('mode', 'audit_head') RETURNING 1",
 )
@@ -214,9 +237,9 @@ async def test_an_older_schema_on_a_server_is_upgraded_when_the_operator_says_so
 async def test_paper_and_live_are_apart_in_one_database(server: Place) -> None:
     live = Place(server.url, Mode.LIVE, server.backups)
     one, other = await Repository.open(server), await Repository.open(live)
-    await one.restore(Decimal(1), None)
-    await other.restore(Decimal(2), None)
-    assert (await one.restore(Decimal(3), None)).cash == 1
+    await begun(one, Decimal(1))
+    await begun(other, Decimal(2))
+    assert (await begun(one, Decimal(3))).cash == {"paper": 1}
     await one.close()
     await other.close()
 

@@ -232,7 +232,9 @@ def test_after_a_restart_it_goes_on_as_if_there_had_been_none() -> None:
     last = {"ACME": said(first)[-1]}
     state = StrategyState("above", True, last_signals=last)
     second = Rig(
-        kinds={"above": Above}, restored=Restored(CASH, strategies=(state,)), started=False
+        kinds={"above": Above},
+        restored=Restored({"paper": CASH}, strategies=(state,)),
+        started=False,
     )
     for close in closes[18:20]:
         second.bar(close, live=False)
@@ -318,6 +320,7 @@ def test_it_may_stake_by_what_it_holds_and_by_the_equity() -> None:
     rig.toggle("puppet", False)
     assert bought(rig).quantity == 9
     assert (books[0].equity, books[0].positions) == (CASH, {})
+    assert books[0].cash is not None
     assert books[0].cash < CASH
 
 

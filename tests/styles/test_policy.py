@@ -198,7 +198,7 @@ def test_the_same_order_twice_in_a_row_is_one_also_over_a_restart() -> None:
         rig.bar(100)
     assert said(rig) == [("ACME", Side.BUY), ("ACME", Side.SELL), ("ACME", Side.BUY)]
     state = StrategyState("policy", True, last_signals={"ACME": Side.BUY})
-    again, _ = rigged([BUY], [SELL], restored=Restored(CASH, strategies=(state,)))
+    again, _ = rigged([BUY], [SELL], restored=Restored({"paper": CASH}, strategies=(state,)))
     for _ in range(2):
         again.bar(100)
     assert said(again) == [("ACME", Side.SELL)]

@@ -1,21 +1,28 @@
 """An engine that says what a test wants: real snapshots, no thread, every command kept."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from math import nan
+from math import nan, sin
+from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 from textual.pilot import Pilot
 
+from engine.control.standing import Standing
 from engine.core.events import (
     Command,
     KilledPart,
     SignOfLife,
 )
 from engine.core.model import (
+    MINUTE,
     NANOS,
     AssetClass,
+    Bar,
+    Fill,
     Instrument,
     KillAction,
     Mode,
@@ -30,18 +37,23 @@ from engine.core.model import (
     Side,
     Signal,
 )
+from engine.questions import A, Bars, Chart, EquityCurve, EquityPoint, Question
 from engine.snapshot import (
+    BlockedRow,
     BreakerStatus,
+    BrokerHealth,
     BrokerStatus,
     DeadManStatus,
     FeedStatus,
     Health,
+    JournalStatus,
     KilledPartRow,
     KillStatus,
     LimitRow,
     LiveGate,
     LogLine,
     PausedRow,
+    PnlRow,
     PositionRow,
     QuoteRow,
     SignalRow,
@@ -50,6 +62,7 @@ from engine.snapshot import (
     StrategyRow,
 )
 from tui.app import Console
+from tui.widgets.chart import MOST_BARS
 
 TS = 1_643_639_407 * NANOS
 """2022-01-31 14:30:07 UTC."""
@@ -60,13 +73,31 @@ BTC = Instrument("BTC-USD", AssetClass.CRYPTO, Decimal("0.1"), Decimal("0.0001")
 ETH = Instrument("ETH-USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.001"))
 
 
+PANELS = ("quotes", "risk", "positions", "strategies", "orders", "signals", "log")
+"""The panels of the desk, in the order in which tab goes through them."""
+
+
+def to(panel: str) -> tuple[str, ...]:
+    """The keys that go to a panel of the desk from wherever one is on it."""
+    steps = PANELS.index(panel) - PANELS.index("strategies")
+    return ("s", *["right" if steps > 0 else "left"] * abs(steps))
+
+
 class ScriptedClient:
-    """`snapshot` and `ended` are what the console sees; `sent` is what it sent."""
+    """`snapshot`, `ended` and `answers` are what the console sees; `sent` and `asked` are what it
+    sent and asked. A question without an answer among `answers` waits for one. `stands`, `says` and
+    `is_owned` are what it is told of the command; `pressed` is what it asks for."""
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.snapshot = snapshot
         self.ended: str | None = None
+        self.is_owned = True
+        self.stands = Standing(holder="me", mine=True, consoles=1)
+        self.says: list[str] = []
+        self.pressed: list[str] = []
         self.sent: list[Command] = []
+        self.answers: dict[Question[Any], Any] = {Bars("AAPL", MOST_BARS): chart()}
+        self.asked: list[tuple[Question[Any], Future[Any]]] = []
 
     def latest(self) -> Snapshot | None:
         return self.snapshot
@@ -74,8 +105,31 @@ class ScriptedClient:
     def send(self, command: Command) -> None:
         self.sent.append(command)
 
+    def ask(self, question: Question[A]) -> Future[A]:
+        answer: Future[A] = Future()
+        self.asked.append((question, answer))
+        if question in self.answers:
+            answer.set_result(self.answers[question])
+        return answer
+
     def failure(self) -> str | None:
         return self.ended
+
+    def owned(self) -> bool:
+        return self.is_owned
+
+    def standing(self) -> Standing:
+        return self.stands
+
+    def notes(self) -> list[str]:
+        said, self.says = self.says, []
+        return said
+
+    def ask_for_command(self) -> None:
+        self.pressed.append("ask")
+
+    def keep_command(self) -> None:
+        self.pressed.append("keep")
 
     def change(self, **fields: object) -> None:
         """The next snapshot: as the last, but for `fields`."""
@@ -136,10 +190,13 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(snapshot: Snapshot | None, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
+async def desk(
+    snapshot: Snapshot | None, size: tuple[int, int] = (120, 40), exports: Path | None = None
+) -> AsyncIterator[Desk]:
     """A console on `snapshot` in a terminal of `size`, long enough open to take answers."""
     client, clock = ScriptedClient(snapshot), Clock()
     app = Console(client, clock=clock)
+    app.exports = exports
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Desk(app, client, clock, pilot)
@@ -325,6 +382,41 @@ LOG = tuple(
     )
 )
 
+
+def bar(minute: int) -> Bar:
+    """The bar of AAPL that closed `minute` minutes before 14:30."""
+    ends = (minute, minute + 1)
+    wave = [169.9 + 1.1 * sin(at / 17) + 0.3 * sin(at / 2.3) - at / 300 for at in ends]
+    close, open = (round(price, 2) for price in wave)
+    high, low = max(open, close) + 0.02 * (minute % 7), min(open, close) - 0.02 * (minute % 5)
+    volume = 900.0 + 55 * (minute * 7 % 23)
+    return Bar("AAPL", TS - 7 * NANOS - minute * MINUTE, open, high, low, close, volume)
+
+
+def done(number: int, side: Side, price: str, minutes: int) -> Fill:
+    ts = TS - minutes * MINUTE
+    return Fill(f"x{number}", "o", "AAPL", side, Decimal(29), Decimal(price), Decimal(0), ts)
+
+
+def chart() -> Chart:
+    """Four hours of AAPL without ten minutes of them, and what was done in them."""
+    bars = tuple(bar(minute) for minute in range(240, -1, -1) if not 20 <= minute < 30)
+    sides = Side.BUY, Side.SELL, Side.BUY
+    fills = (
+        done(1, Side.BUY, "170.29", 39),
+        done(2, Side.SELL, "170.60", 17),
+        done(3, Side.BUY, "169.98", 8),
+    )
+    signals = [
+        replace(
+            SIGNALS[0], seq=at, signal=replace(SIGNALS[0].signal, side=side, ts=TS - at * MINUTE)
+        )
+        for at, side in zip((40, 18, 9, 4), (*sides, Side.SELL), strict=True)
+    ]
+    signals[-1] = replace(signals[-1], outcome="blocked")
+    return Chart("AAPL", bars, fills, tuple(signals))
+
+
 GATE = (
     LiveGate("MODE=live", False, "set MODE=live and start again"),
     LiveGate("ALLOW_LIVE_TRADING=true", True, "set ALLOW_LIVE_TRADING=true and start again"),
@@ -343,6 +435,47 @@ CANCELLING = KillStatus(True, "cancelling", "console", "kill key", TS, 3, durabl
 KILLED = KillStatus(True, "complete", "console", "kill key", TS, 0, durable=True)
 
 
+PNL = (
+    PnlRow("sma_crossover", Decimal("81.41"), Decimal("44.90"), Decimal("3.75"), 3, 16),
+    PnlRow("mean_reversion", Decimal(0), Decimal(0), Decimal(0), 0, 0),
+    PnlRow("breakout", Decimal("-169.31"), Decimal(0), Decimal("2.50"), 0, 3),
+    PnlRow("retired", Decimal("1250.00"), None, Decimal("40.00"), 1, 0),
+)
+
+BLOCKED = (
+    BlockedRow("position_size", 4, 109, SIGNALS[-1].signal, SIGNALS[-1].note),
+    BlockedRow("signal_strength", 11, 97, SIGNALS[2].signal, "signal strength 0.41 under 0.7"),
+)
+
+CURVE = EquityCurve(
+    "USD",
+    tuple(
+        EquityPoint(
+            TS - (240 - minute) * 60 * NANOS,
+            Decimal(100_000 + minute * 2 + (minute % 60 - 30) ** 2) + Decimal("0.25"),
+            Decimal(88_000),
+        )
+        for minute in range(240)
+    ),
+)
+
+HEALTH = Health(
+    0.4,
+    0,
+    0,
+    12_345,
+    TS - 7_265 * NANOS,
+    4242,
+    "desk-1",
+    2.1,
+    318.0,
+    0,
+    None,
+    JournalStatus("20220131T122902.000000-4242.journal", 12.3, 1024, ""),
+    (BrokerHealth("paper", 41, 0.2, 1.9),),
+)
+
+
 def paper() -> Snapshot:
     """A normal morning in paper mode, on a replay."""
     return Snapshot(
@@ -356,8 +489,8 @@ def paper() -> Snapshot:
         cash=Decimal("88540.07"),
         day_pnl=Decimal("412.55"),
         kill=ARMED,
-        feed=FeedStatus("replay", "connected", "", 10.0, recorded=True),
-        brokers=(BrokerStatus("paper", True, ""),),
+        feed=FeedStatus("replay", "connected", "", 10.0, recorded=True, since_ts=TS - 420 * NANOS),
+        brokers=(BrokerStatus("paper", True, "", False, TS - 3_600 * NANOS),),
         store=StoreStatus(True, ""),
         quotes=QUOTES,
         signals=SIGNALS,
@@ -367,8 +500,12 @@ def paper() -> Snapshot:
         strategies=STRATEGIES,
         log=LOG,
         live_gate=GATE,
-        health=Health(0.4, 0, 0, 12_345, TS, 4242),
+        health=HEALTH,
+        breaker=BreakerStatus(False, "", 0, 5),
         settled_cash=Decimal("83612.02"),
+        pnl=PNL,
+        blocked=BLOCKED,
+        blocked_since_ts=TS - 3600 * NANOS,
     )
 
 
@@ -398,6 +535,34 @@ def stale() -> Snapshot:
         paper(),
         quotes=QUOTES[:2] + old,
         brokers=(BrokerStatus("paper", False, "connection reset"),),
+    )
+
+
+def unwell() -> Snapshot:
+    """A broker whose requests are used up, another that is gone, and a disk that is full."""
+    ill = replace(
+        HEALTH,
+        lateness_ms=84.2,
+        worst_ms=912.0,
+        queue=2_431,
+        unwritten=2_400,
+        conflated=118,
+        clock_offset_ms=-2_350.0,
+        journal=JournalStatus("x.journal", 3.0, 1024, "No space left on device"),
+        brokers=(
+            BrokerHealth("alpaca", 212, 1_240.5, 4_980.2, 12.0, 120.0, 0.0, 3.4),
+            BrokerHealth("kraken", 3, 40.0, 51.0, 0.0, 15.0, 12.0, -1_500.0),
+        ),
+    )
+    return replace(
+        live(),
+        store=StoreStatus(False, "disk full"),
+        brokers=(
+            BrokerStatus("alpaca", True, "", True, TS - 60 * NANOS, 3),
+            BrokerStatus("kraken", False, "its stream has ended", True, TS - 9 * NANOS, 1),
+        ),
+        feed=FeedStatus("live", "degraded", "kraken: silent", 1.0, False, TS - 9 * NANOS, 2),
+        health=ill,
     )
 
 

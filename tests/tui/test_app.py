@@ -1,6 +1,7 @@
 """Keys on the desk: what each one sends, and what is refused and why."""
 
 import asyncio
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +12,9 @@ from textual.widgets import Input
 
 from engine.core.events import ControlFeed, RequestCancel, ToggleStrategy, TripKillSwitch
 from engine.core.model import NANOS
-from engine.snapshot import LogLine, Snapshot
+from engine.snapshot import BrokerStatus, LogLine, Snapshot
 from tests.tui import scripted
-from tests.tui.scripted import CANCELLING, KILLED, Clock, Desk, ScriptedClient, desk
+from tests.tui.scripted import CANCELLING, KILLED, PANELS, Clock, Desk, ScriptedClient, desk, to
 from tui.app import PENDING_WRITES, Console
 
 KILL = TripKillSwitch(source="console", reason="kill key", author="console")
@@ -35,12 +36,12 @@ PLACES = {
     "mode": (scripted.paper, "m"),
     "live word": (scripted.unconfirmed, "m", "L"),
     "kill choices": (scripted.paper, "K"),
-    "order in doubt": (scripted.paper, "3", "home", "down", "enter"),
-    "limit": (scripted.paper, "5", "home", "down", "down", "down", "enter", "7"),
+    "order in doubt": (scripted.paper, *to("orders"), "home", "down", "enter"),
+    "limit": (scripted.paper, *to("risk"), "home", "down", "down", "down", "enter", "7"),
     "breaker": (scripted.breaker_tripped, "B", "R"),
     "quit": (scripted.paper, "q"),
     "help": (scripted.paper, "question_mark"),
-    "cancel": (scripted.paper, "3", "home", "x"),
+    "cancel": (scripted.paper, *to("orders"), "home", "x"),
     "strategy on": (scripted.live, "s", "down", "space"),
     "palette": (scripted.paper, "ctrl+p"),
     "palette, searching": (scripted.paper, "ctrl+p", "r", "e"),
@@ -133,8 +134,9 @@ async def test_a_held_space_switches_once() -> None:
 
 async def test_space_does_nothing_in_the_other_panels() -> None:
     async with desk(scripted.paper()) as it:
-        for digit in "123457":
-            await it.press(digit, "space", "enter")
+        for panel in PANELS:
+            if panel != "strategies":
+                await it.press(*to(panel), "space")
         assert it.sent == []
 
 
@@ -195,27 +197,25 @@ async def test_a_refusal_says_why_and_sends_nothing(
         await it.press(key)
         assert reason in it.screen.splitlines()[-1]
         assert it.sent == []
-        assert it.app.screen is it.app.desk
+        assert it.app.screen is it.app.base
 
 
 # --- panels, footer, palette ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(80, 24), (80, 40), (120, 24), (120, 40)])
-async def test_digits_and_tab_reach_every_panel(size: tuple[int, int]) -> None:
-    names = ["quotes", "signals", "orders", "positions", "risk", "strategies", "log"]
+async def test_tab_and_arrows_reach_every_panel(size: tuple[int, int]) -> None:
     async with desk(scripted.paper(), size=size) as it:
-        for digit, name in enumerate(names, 1):
-            await it.press(str(digit))
-            assert it.app.desk.panel == name
-            assert it.app.screen.focused is not None
-            assert it.app.screen.focused.region.height > 3
-        await it.press("1")
-        for name in (*names[1:], "quotes"):
-            await it.press("tab")
-            assert it.app.desk.panel == name
-        await it.press("shift+tab")
-        assert it.app.desk.panel == "log"
+        assert it.app.base.panel == "quotes"
+        for key in ("tab", "right"):
+            for name in (*PANELS[1:], "quotes"):
+                await it.press(key)
+                assert it.app.base.panel == name
+                assert it.app.screen.focused is not None
+                assert it.app.screen.focused.region.height > 3
+        for key, name in (("shift+tab", "log"), ("left", "signals")):
+            await it.press(key)
+            assert it.app.base.panel == name
 
 
 async def test_the_footer_shows_only_keys_that_work_now() -> None:
@@ -297,7 +297,7 @@ async def test_ctrl_c_says_how_to_quit_and_does_not() -> None:
 
 async def test_the_cancel_of_an_order_is_confirmed_with_a_letter() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("3", "home", "x")
+        await it.press(*to("orders"), "home", "x")
         assert "SELL 0.031 BTC-USD" in it.screen
         await it.press("enter", "space", "x", seconds=0.5)
         assert it.sent == []
@@ -318,22 +318,32 @@ async def test_a_position_that_is_not_safe_says_so_in_words() -> None:
         assert "NONE" in it.screen
 
 
+async def test_what_is_too_little_to_sell_is_called_dust_and_no_open_position() -> None:
+    whole, small, bare = scripted.paper().positions
+    dust = replace(small, stop_price=None, dust=True)
+    async with desk(replace(scripted.paper(), positions=(whole, dust, bare))) as it:
+        assert "2 and 1 dust" in it.screen
+        assert re.search(rf"{small.position.symbol}.* dust", it.screen)
+        await it.press("q")
+        assert "2 open, worth" in it.screen
+
+
 async def test_to_cancel_a_protective_stop_is_warned_of() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("3", "home", *["down"] * 3, "x")
+        await it.press(*to("orders"), "home", *["down"] * 3, "x")
         assert "PROTECTIVE STOP" in it.screen
 
 
 async def test_an_order_that_is_final_cannot_be_cancelled() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("3", "end", "x")
+        await it.press(*to("orders"), "end", "x")
         assert "sma-aap-0001 is filled already" in it.screen
-        assert it.app.screen is it.app.desk
+        assert it.app.screen is it.app.base
 
 
 async def test_an_order_that_fills_under_the_dialog_is_not_cancelled() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("3", "home", "x")
+        await it.press(*to("orders"), "home", "x")
         it.client.change(orders=scripted.ORDERS[:3])
         assert "sma-btc-0007 is no longer open" in await it.draw(1.0)
         await it.press("y")
@@ -404,7 +414,7 @@ async def test_every_text_from_outside_is_harmless() -> None:
     for size in ((80, 24), (200, 50), (40, 10)):
         async with desk(scripted.hostile(), size=size) as it:
             screens = [it.screen]
-            for keys in (("R",), ("m",), ("q",), ("question_mark",), ("3", "home", "x")):
+            for keys in (("R",), ("m",), ("q",), ("question_mark",), (*to("orders"), "home", "x")):
                 await it.press(*keys, seconds=0.6)
                 screens.append(it.screen)
                 await it.press("escape")
@@ -429,9 +439,9 @@ async def test_what_cannot_be_seen_cannot_be_steered() -> None:
         await it.press("s")
         await it.pilot.resize_terminal(40, 10)
         await it.draw()
-        await it.press("space", "s", "space", "p", "plus", "3", "x", "m", seconds=0.6)
+        await it.press("space", "s", "space", "p", "plus", "x", "m", seconds=0.6)
         assert it.sent == []
-        assert it.app.screen is it.app.desk
+        assert it.app.screen is it.app.base
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 5), (79, 24), (80, 23), (300, 90)])
@@ -449,7 +459,7 @@ async def test_a_resize_under_a_dialog_reaches_the_desk() -> None:
         await it.press("escape")
         assert "needs 80x24" in it.screen
         await it.pilot.resize_terminal(200, 50)
-        assert "7 log" in await it.draw()
+        assert "log" in await it.draw()
 
 
 async def test_a_frame_is_left_out_while_the_terminal_is_behind() -> None:
@@ -491,3 +501,42 @@ def test_a_crash_is_kept_for_the_log_and_prints_no_values(
     assert app.return_code == 1
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("symbols", "shown", "hidden"),
+    [
+        (("alpaca:AAPL", "binance:BTC/USDT"), ("AAPL", "BTC/USDT"), ("alpaca:", "binance:")),
+        (("alpaca:AAPL", "questrade:AAPL"), ("alpaca:AAPL", "questrade:AAPL"), ()),
+    ],
+)
+async def test_symbols_are_short_where_that_says_enough(
+    symbols: tuple[str, ...], shown: tuple[str, ...], hidden: tuple[str, ...]
+) -> None:
+    rows = zip(scripted.QUOTES, symbols, strict=False)
+    quotes = [replace(row, instrument=replace(row.instrument, symbol=name)) for row, name in rows]
+    snapshot = replace(scripted.paper(), quotes=tuple(quotes))
+    async with desk(snapshot) as it:
+        assert all(text in it.screen for text in shown)
+        assert not any(text in it.screen for text in hidden)
+
+
+@pytest.mark.parametrize(
+    ("down", "shown"),
+    [
+        ((), ("brokers ● 3 up", "feed ◐ PART DOWN")),
+        (("binance",), ("binance ✗ DOWN", "feed ◐ PART DOWN")),
+        (("alpaca", "binance", "questrade"), ("brokers ✗ 3 DOWN", "feed ◐ PART DOWN")),
+    ],
+)
+async def test_what_is_down_of_several_is_seen_in_a_narrow_terminal(
+    down: tuple[str, ...], shown: tuple[str, ...]
+) -> None:
+    names = ("alpaca", "binance", "questrade")
+    brokers = tuple(BrokerStatus(name, name not in down, "") for name in names)
+    snapshot = scripted.live()
+    feed = replace(snapshot.feed, status="degraded", name="+".join(names))
+    async with desk(replace(snapshot, brokers=brokers, feed=feed), (80, 24)) as it:
+        first = it.screen.splitlines()[0]
+        assert all(text in first for text in shown)
+        assert " LIVE " in first

@@ -22,8 +22,8 @@ from engine.core.model import (
 )
 from engine.snapshot import BreakerStatus, DeadManStatus
 from tests.tui import scripted
-from tests.tui.scripted import Desk, desk
-from tui.screens.dialog import Dialog
+from tests.tui.scripted import Desk, desk, to
+from tui.dialogs.dialog import Dialog
 
 DOUBT = "sma-spy-0006"
 
@@ -129,7 +129,7 @@ async def test_failures_in_a_row_are_counted_on_the_screen() -> None:
 
 async def in_doubt(it: Desk) -> None:
     """Select the order in doubt, and ask."""
-    await it.press("3", "home", "down", "enter")
+    await it.press(*to("orders"), "home", "down", "enter")
 
 
 async def test_the_venue_is_asked_again() -> None:
@@ -174,9 +174,8 @@ async def test_an_order_that_became_known_meanwhile_is_not_marked() -> None:
 
 async def test_an_order_that_is_known_has_no_doubt_to_settle() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("3", "home", "enter")
-        assert not is_open(it)
-        assert "is not in doubt" in it.screen
+        await it.press(*to("orders"), "home", "enter")
+        assert "orders: all fields" in it.screen
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -192,7 +191,7 @@ async def change(it: Desk, value: str) -> None:
 
 
 async def select_daily_loss(it: Desk) -> None:
-    await it.press("5", "home", "down", "down", "down")
+    await it.press(*to("risk"), "home", "down", "down", "down")
 
 
 def limit_of(value: str, word: str = "") -> ChangeLimit:
@@ -224,11 +223,10 @@ async def test_what_is_no_number_changes_nothing(value: str) -> None:
         assert "that is no number" in it.screen
 
 
-async def test_a_limit_that_cannot_be_changed_says_so() -> None:
+async def test_of_a_limit_that_cannot_be_changed_the_fields_are_shown() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("5", "end", "enter")
-        assert not is_open(it)
-        assert "cannot be changed while it runs" in it.screen
+        await it.press(*to("risk"), "end", "enter")
+        assert "risk: all fields" in it.screen
 
 
 # --- paused symbols ------------------------------------------------------------------------------
@@ -237,7 +235,7 @@ async def test_a_limit_that_cannot_be_changed_says_so() -> None:
 async def test_a_paused_symbol_is_shown_and_resumed_with_a_letter() -> None:
     async with desk(scripted.held_back()) as it:
         assert "PAUSE" in it.screen
-        await it.press("1", "home", "down", "enter")
+        await it.press(*to("quotes"), "home", "down", "enter")
         assert "the venue rejected its limit entry: halted" in it.screen
         await it.press("enter", "space", seconds=0.5)
         assert it.sent_but_life == []
@@ -245,10 +243,10 @@ async def test_a_paused_symbol_is_shown_and_resumed_with_a_letter() -> None:
         assert it.sent_but_life == [ResumeSymbol(symbol="SPY", author="console")]
 
 
-async def test_a_symbol_that_is_not_paused_says_so() -> None:
+async def test_of_a_symbol_that_is_not_paused_the_fields_are_shown() -> None:
     async with desk(scripted.held_back()) as it:
-        await it.press("1", "home", "enter")
-        assert "AAPL is not paused" in it.screen
+        await it.press(*to("quotes"), "home", "enter")
+        assert "quotes: all fields" in it.screen
 
 
 # --- signs of life, dry run ----------------------------------------------------------------------

@@ -17,11 +17,11 @@ def test_every_action_has_an_id_of_its_own_under_which_it_can_be_remapped() -> N
 
 
 def test_no_key_does_two_things_in_one_place() -> None:
-    for panel in ("", "orders", "strategies"):
+    for panel in ("", "orders", "strategies", "market"):
         keys = [
             key
             for action in ACTIONS
-            if action.scope in ("app", "always", "desk", panel)
+            if action.scope in ("app", "always", "screen", panel)
             for key in action.keys.split(",")
         ]
         assert len(keys) == len(set(keys))
@@ -32,7 +32,7 @@ def test_only_the_kill_key_goes_before_everything_else() -> None:
 
 
 @pytest.mark.parametrize("snapshot", [None, scripted.paper(), scripted.killed()])
-@pytest.mark.parametrize("id", ["kill", "quit", "help", "palette", "panel-1"])
+@pytest.mark.parametrize("id", ["kill", "quit", "help", "palette", "screen-desk"])
 def test_what_is_never_refused(id: str, snapshot: Snapshot | None) -> None:
     assert refusal(BY_ID[id], snapshot, "quotes") == ""
 
@@ -55,9 +55,9 @@ SLOWEST = replace(scripted.paper(), feed=replace(FEED, speed=1.0))
         ("faster", FASTEST, "", "this is the highest speed"),
         ("slower", FASTEST, "", ""),
         ("slower", SLOWEST, "", "this is the lowest speed"),
-        ("toggle", scripted.paper(), "quotes", "first go to the strategies panel (6)"),
+        ("toggle", scripted.paper(), "quotes", "first go to the strategies panel (4)"),
         ("toggle", scripted.paper(), "strategies", ""),
-        ("cancel", scripted.paper(), "log", "first go to the orders panel (3)"),
+        ("cancel", scripted.paper(), "log", "first go to the orders panel (2)"),
     ],
 )
 def test_refusals_say_why(id: str, snapshot: Snapshot | None, panel: str, reason: str) -> None:

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from textual import events
 from textual.widgets import Input
 
+from engine.control.standing import Standing
 from engine.core.events import (
     AcknowledgeAlerts,
     ConfirmLive,
@@ -14,8 +15,8 @@ from engine.core.events import (
 )
 from engine.core.model import Mode
 from tests.tui import scripted
-from tests.tui.scripted import ARMED, Desk, desk
-from tui.screens.dialog import EXPIRES_AFTER, Dialog
+from tests.tui.scripted import ARMED, Desk, desk, to
+from tui.dialogs.dialog import EXPIRES_AFTER, Dialog
 
 REARM = RearmKillSwitch(word="REARM", author="console")
 
@@ -247,6 +248,42 @@ async def test_quit_says_what_happens_to_orders_and_positions() -> None:
         assert "At the next start these strategies are on: sma_crossover." in it.screen
 
 
+async def test_quit_offers_to_detach_from_an_engine_of_its_own() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q")
+        assert "d detaches: the engine goes on" in it.screen
+        await it.press("s", seconds=0.5)
+        assert it.app.is_running
+        await it.press("d")
+        assert not it.app.is_running
+        assert it.app.ending == "detach"
+
+
+async def test_quit_leaves_an_engine_that_another_started_unless_it_is_told_to_stop_it() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.is_owned = False
+        await it.draw()
+        await it.press("q")
+        assert "The engine goes on: this console did not start it." in it.screen
+        await it.press("s", seconds=0.5)
+        assert not it.app.is_running
+        assert it.app.ending == "stop"
+
+
+async def test_only_the_console_in_command_is_offered_to_stop_the_engine() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.is_owned = False
+        it.client.stands = Standing(holder="another", consoles=2)
+        await it.draw()
+        await it.press("q")
+        assert "stops the engine" not in it.screen
+        await it.press("s", seconds=0.5)
+        assert it.app.is_running
+        await it.press("y")
+        assert not it.app.is_running
+        assert it.app.ending == ""
+
+
 async def test_quit_speaks_of_now() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("q")
@@ -276,13 +313,13 @@ async def test_with_the_engine_gone_quit_asks_nothing() -> None:
 @pytest.mark.parametrize(
     ("panel", "here", "not_here"),
     [
-        ("6", "Switch the selected strategy on or off", "Cancel the selected order"),
-        ("3", "Cancel the selected order", "Switch the selected strategy"),
+        ("strategies", "Switch the selected strategy on or off", "Cancel the selected order"),
+        ("orders", "Cancel the selected order", "Switch the selected strategy"),
     ],
 )
 async def test_help_shows_the_keys_of_where_one_is(panel: str, here: str, not_here: str) -> None:
     async with desk(scripted.paper(), size=(120, 50)) as it:
-        await it.press(panel, "question_mark")
+        await it.press(*to(panel), "question_mark")
         assert here in it.screen
         assert not_here not in it.screen
         assert "^k f12" in it.screen

@@ -19,6 +19,7 @@ def test_what_is_not_known_is_a_dash_and_never_zero(unknown: float | None) -> No
     assert format.compact(unknown) == format.DASH
     assert format.used_of(unknown, 5, "%") == "—/5.0%"
     assert format.share(format.used_share(unknown, 5)) == format.DASH
+    assert format.headroom(unknown, 5, "%") == format.DASH
 
 
 def test_prices_have_the_decimals_of_the_tick() -> None:
@@ -141,3 +142,31 @@ def test_text_is_cut_to_cells_not_characters() -> None:
     assert format.cut("日本語の名前", 5) == "日本…"
     assert format.cut("short", 8) == "short"
     assert format.cut("gone", 0) == ""
+
+
+def test_a_symbol_is_short_where_no_other_venue_has_one_of_its_name() -> None:
+    names = format.short_names(["alpaca:AAPL", "questrade:AAPL", "binance:BTC/USDT", "ACME"])
+    assert names == {
+        "alpaca:AAPL": "alpaca:AAPL",
+        "questrade:AAPL": "questrade:AAPL",
+        "binance:BTC/USDT": "BTC/USDT",
+        "ACME": "ACME",
+    }
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "unit", "least", "left"),
+    [
+        (212.4, 1000.0, "$", False, "$788"),
+        (1012.9, 1000.0, "$", False, "-$13"),
+        (0.21, 5.0, "%", False, "4.8%"),
+        (16.0, 20.0, "", False, "4"),
+        (60.0, 90.5, "CAD", False, "30.50 CAD"),
+        (0.75, 0.7, "", True, "0.05"),
+        (5.0, nan, "$", False, format.DASH),
+    ],
+)
+def test_what_is_left_of_a_limit_is_in_its_unit(
+    used: float, limit: float, unit: str, least: bool, left: str
+) -> None:
+    assert format.headroom(used, limit, unit, least=least) == left

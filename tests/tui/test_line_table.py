@@ -1,12 +1,14 @@
 """The table under the panels: what it paints, what it selects, where it scrolls."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from engine.core.model import NANOS
 from engine.snapshot import LogLine, QuoteRow
 from tests.tui import scripted
-from tests.tui.scripted import Desk, desk, quote
+from tests.tui.scripted import Desk, desk, quote, to
 from tui.widgets.line_table import LineTable
 from tui.widgets.log import Log
 from tui.widgets.orders import Orders
@@ -24,7 +26,7 @@ def painted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     lines: list[tuple[str, int]] = []
     render_line = LineTable.render_line
 
-    def counted(self: LineTable[object], y: int) -> object:
+    def counted(self: LineTable[Any], y: int) -> object:
         lines.append((self.id or "", y))
         return render_line(self, y)
 
@@ -82,15 +84,15 @@ async def test_ages_alone_repaint_their_rows(painted: list[tuple[str, int]]) -> 
 
 def symbols(it: Desk) -> list[str]:
     """The symbols in the lines of the quotes panel."""
-    panel = it.app.desk.query_one(Quotes)
+    panel = it.app.base.query_one(Quotes)
     lines = [panel.render_line(y).text for y in range(1, panel.size.height)]
     return [line.split()[0] for line in lines if line.strip()]
 
 
 async def test_the_selection_stays_with_its_row() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("1", "home", "down")
-        panel = it.app.desk.query_one(Quotes)
+        await it.press(*to("quotes"), "home", "down")
+        panel = it.app.base.query_one(Quotes)
         assert panel.selected == "SPY"
         it.client.change(quotes=tuple(reversed(scripted.QUOTES)))
         await it.draw()
@@ -101,39 +103,39 @@ async def test_the_selection_stays_with_its_row() -> None:
 
 async def test_a_selected_row_that_goes_takes_the_selection_along() -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("1", "end")
+        await it.press(*to("quotes"), "end")
         it.client.change(quotes=scripted.QUOTES[:2])
         await it.draw()
-        panel = it.app.desk.query_one(Quotes)
+        panel = it.app.base.query_one(Quotes)
         assert panel.selected is None
         assert panel.selected_row is None
 
 
 async def test_keys_move_through_more_rows_than_there_are_lines() -> None:
     async with desk(replace(scripted.paper(), quotes=MANY)) as it:
-        await it.press("1")
+        await it.press(*to("quotes"))
         assert symbols(it)[0] == "SYM000"
         await it.press("end")
         assert symbols(it)[-1] == "SYM299"
         await it.press("pageup")
-        assert it.app.desk.query_one(Quotes).selected == f"SYM{299 - len(symbols(it)):03d}"
+        assert it.app.base.query_one(Quotes).selected == f"SYM{299 - len(symbols(it)):03d}"
         await it.press("home")
         assert symbols(it)[0] == "SYM000"
         await it.press(*["down"] * len(symbols(it)))
         assert symbols(it)[0] == "SYM001"
         await it.press("up", "pagedown")
-        assert it.app.desk.query_one(Quotes).selected in symbols(it)
+        assert it.app.base.query_one(Quotes).selected in symbols(it)
 
 
 async def test_a_click_selects() -> None:
     async with desk(scripted.paper()) as it:
         await it.pilot.click(Quotes, offset=(5, 4))
-        assert it.app.desk.query_one(Quotes).selected == "BTC-USD"
+        assert it.app.base.query_one(Quotes).selected == "BTC-USD"
 
 
 async def test_open_orders_come_first_and_the_newest_of_each_part() -> None:
-    async with desk(scripted.paper()) as it:
-        panel = it.app.desk.query_one(Orders)
+    async with desk(scripted.paper(), size=(120, 45)) as it:
+        panel = it.app.base.query_one(Orders)
         states = [panel.render_line(y).text for y in range(1, 9)]
     words = ("pending", "IN DOUBT", "partially", "accepted", "canceled", "filled", "rejected")
     assert [next(word for word in words if word in line) for line in states] == [
@@ -153,7 +155,7 @@ def lines(first: int, last: int) -> tuple[LogLine, ...]:
 
 
 def last_line(it: Desk) -> str:
-    panel = it.app.desk.query_one(Log)
+    panel = it.app.base.query_one(Log)
     return panel.render_line(panel.size.height - 1).text
 
 
@@ -163,7 +165,7 @@ async def test_the_log_stays_at_its_end_unless_one_scrolls_up() -> None:
         it.client.change(log=lines(1, 60))
         await it.draw()
         assert "line 60" in last_line(it)
-        await it.press("7", "home")
+        await it.press(*to("log"), "home")
         it.client.change(log=lines(1, 70))
         await it.draw()
         assert "line 70" not in last_line(it)
@@ -175,7 +177,7 @@ async def test_the_log_stays_at_its_end_unless_one_scrolls_up() -> None:
 
 async def test_a_log_that_comes_to_the_front_is_at_its_end() -> None:
     async with desk(replace(scripted.paper(), log=lines(1, 50)), size=(80, 24)) as it:
-        await it.press("7")
+        await it.press(*to("log"))
         assert "line 50" in last_line(it)
 
 

@@ -9,7 +9,7 @@ from tui.widgets.lines import Line, changed_width, draw, fit, spread
 
 
 def strip(*cells: tuple[str, str], width: int = 20) -> Strip:
-    return draw(cells, width, themes.NIGHT)
+    return draw(cells, width, themes.DARK)
 
 
 def test_neighbours_of_one_style_share_a_segment() -> None:
@@ -63,7 +63,7 @@ def test_wide_characters_are_compared_whole() -> None:
 
 
 def test_the_selected_row_reads_without_colour() -> None:
-    style = themes.style(themes.ANSI, "dim", True)
+    style = themes.style(themes.TERMINAL, "dim", True)
     assert style.reverse
     assert not style.dim
 

@@ -17,9 +17,9 @@ from time import monotonic
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.terminal import Terminal, engines_in
 from tests.test_headless import holds_signals, states, wait_for
-from tui.screens.dialog import GRACE
+from tui.dialogs.dialog import GRACE
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys; from tui.__main__ import main; sys.exit(main())"
@@ -117,14 +117,6 @@ def test_a_wrong_setting_is_told_in_the_restored_terminal(
     assert "Traceback" not in said
 
 
-def test_a_second_engine_on_one_database_is_refused(start: Start) -> None:
-    first = start()
-    first.wait_for("kill ready")
-    second = start()
-    assert second.wait() == 2
-    assert "another engine" in bytes(second.received).partition(LEFT)[2].decode()
-
-
 # --- it ends -------------------------------------------------------------------------------------
 
 
@@ -147,7 +139,7 @@ def outlast(terminal: Terminal, seconds: float) -> None:
         terminal.read()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_stop_the_engine_and_restore_the_terminal(
     number: int, start: Start, tmp_path: Path
 ) -> None:
@@ -170,10 +162,15 @@ def test_the_orders_that_a_stop_leaves_open_are_named_in_the_restored_terminal(
     assert "still open at paper: " in bytes(terminal.received).rpartition(LEFT)[2].decode()
 
 
-def test_a_lost_terminal_stops_the_engine_in_order(start: Start, tmp_path: Path) -> None:
-    terminal = start()
+@pytest.mark.parametrize(
+    "lose", [Terminal.hang_up, lambda it: it.process.send_signal(signal.SIGHUP)]
+)
+def test_a_lost_terminal_stops_the_engine_in_order_where_that_is_set(
+    lose: Callable[[Terminal], None], start: Start, tmp_path: Path
+) -> None:
+    terminal = start(ON_TERMINAL_LOST="stop")
     terminal.wait_for("kill ready")
-    terminal.hang_up()
+    lose(terminal)
     assert terminal.process.wait(20) == 128 + signal.SIGHUP
     assert "stopped" in log(tmp_path)
     assert not (tmp_path / "var" / "paper.kill_switch").exists()
@@ -191,16 +188,16 @@ def test_a_lost_terminal_trips_the_kill_switch_where_that_is_set(
 
 SLOW = """
 import pathlib, sys, time
-import tui.embedded, tui.main
-stop = tui.embedded.EmbeddedEngine.stop
+import tui.attached, tui.main
+leave = tui.attached.AttachedEngine.leave
 used = pathlib.Path("used")
-def slow(self, timeout):
+def slow(self):
     before = time.process_time()
     time.sleep(2)
     if not used.exists():
         used.write_text(str(time.process_time() - before))
-    return stop(self, timeout)
-tui.embedded.EmbeddedEngine.stop = slow
+    leave(self)
+tui.attached.AttachedEngine.leave = slow
 sys.exit(tui.main.main())
 """
 
@@ -231,11 +228,20 @@ def fill(master: int) -> None:
         now = struct.unpack("i", fcntl.ioctl(master, termios.FIONREAD, b"\0" * 4))[0]
 
 
-def test_it_cannot_be_suspended_with_the_engine_in_it(start: Start) -> None:
+def test_it_is_suspended_and_comes_back_while_the_engine_goes_on(start: Start) -> None:
     terminal = start(FEED="synthetic")
     before = market_time(terminal.wait_for("kill ready"))
     terminal.process.send_signal(signal.SIGTSTP)
+    terminal.wait_for(lambda _: state(terminal.process.pid) == "T")
+    outlast(terminal, 2)
+    assert LEFT in terminal.received
+    terminal.process.send_signal(signal.SIGCONT)
     terminal.wait_for(lambda screen: market_time(screen) >= before + timedelta(seconds=2))
+
+
+def state(pid: int) -> str:
+    """T where the process is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def market_time(screen: str) -> datetime:
@@ -312,7 +318,7 @@ sys.exit(tui.main.main())
 """
 
 
-def test_a_crash_of_the_console_shows_no_values_and_stops_the_engine(
+def test_a_crash_of_the_console_shows_no_values_and_the_engine_goes_on(
     start: Start, tmp_path: Path
 ) -> None:
     terminal = start(code=CRASHING)
@@ -322,10 +328,12 @@ def test_a_crash_of_the_console_shows_no_values_and_stops_the_engine(
     said = bytes(terminal.received).partition(LEFT)[2].decode()
     assert "the console failed (ValueError)" in said
     assert "tradebot.log" in said
+    assert "goes on without this console" in said
     assert "Traceback" not in said
     logged = log(tmp_path)
     assert "ValueError: broken" in logged
-    assert "stopped" in logged
+    assert "stopped" not in logged
+    assert engines_in(tmp_path)
     assert "hunter2" not in said + logged
 
 

@@ -1,1 +1,1 @@
-"""The desk and the dialogs over it."""
+"""The screens of the console."""

@@ -5,19 +5,22 @@ keeps a strip for each visible row and repaints a line only where it reads other
 """
 
 from collections.abc import Hashable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic
 
 from textual import events
 from textual.binding import Binding
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from engine.questions import Chain, Question
+from tui import commands
 from tui.frame import Frame
-from tui.widgets.columns import Column, Columns
+from tui.widgets.columns import Columns
 from tui.widgets.lines import Line, changed_width, draw
-
-Row = TypeVar("Row")
+from tui.widgets.table_keys import Row, TableKeys
 
 
 class _Entry(Generic[Row]):
@@ -32,11 +35,10 @@ class _Entry(Generic[Row]):
         self.strips: dict[bool, Strip] = {}
 
 
-class LineTable(ScrollView, Generic[Row], can_focus=True):
+class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False):
     """A panel with one row a line. A subclass names its columns and says how a row reads."""
 
     ALLOW_SELECT = False
-    ALLOW_MAXIMIZE = False
     BINDINGS: ClassVar = [
         Binding("up", "cursor(-1)", show=False, id="row-up"),
         Binding("down", "cursor(1)", show=False, id="row-down"),
@@ -44,26 +46,34 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
         Binding("pagedown", "page(1)", show=False, id="page-down"),
         Binding("home", "first_row", show=False, id="row-first"),
         Binding("end", "last_row", show=False, id="row-last"),
+        *commands.bindings("table"),
     ]
 
-    columns: ClassVar[tuple[Column, ...]] = ()
+    @dataclass
+    class Selected(Message):
+        """Another row was selected."""
+
+        table: "LineTable[Any]"
+
     header: ClassVar[bool] = True
     empty: ClassVar[str] = "nothing yet"
     follows: ClassVar[bool] = False
     """Does the panel stay at its end while rows are added there?"""
+    keeps_cursor: ClassVar[bool] = False
+    """Is the selected row shown while another panel is in focus?"""
 
-    def __init__(self, title: str, *, id: str) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.border_title = title
         self.selected: Hashable | None = None
         """The id of the selected row: the selection stays with the row, wherever that moves."""
         self._columns = Columns(self.columns)
-        self._rows: Sequence[Row] = ()
         self._ids: list[Hashable] = []
         self._entries: dict[Hashable, _Entry[Row]] = {}
         self._painted: dict[int, Strip] = {}
         self._prepared: tuple[int, Size] | None = None
         self._old = False
+        self._note = ""
+        self._frame: Frame | None = None
         self._known = False
         self._at_end = True
 
@@ -73,21 +83,13 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
         """The rows of `frame` in the order in which they are shown."""
         return ()
 
-    def row_id(self, row: Row) -> Hashable:
-        """What names `row` from one snapshot to the next."""
-        return id(row)
-
-    def aged(self, row: Row) -> str:
-        """What of a row's text changes while the row does not: its age."""
-        return ""
-
-    def cells(self, row: Row) -> Line:
-        """One cell a column."""
-        return ()
-
     def note(self, frame: Frame) -> str:
         """What the lower border says."""
         return ""
+
+    def question(self, row: Row) -> Question[Chain] | None:
+        """What asks the engine why there is this row."""
+        return None
 
     # --- frames in -------------------------------------------------------------------------------
 
@@ -95,30 +97,47 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
         """Draw `frame`, painting only the lines that read otherwise than before."""
         if frame.snapshot is None:
             return
-        rows = self.rows(frame)
-        resized = not self._known or len(rows) != len(self._rows)
-        self._known = True
+        self._frame = frame
+        self._all = self.rows(frame)
+        self._note = self.note(frame)
+        if frame.lost != self._old or not self._known:
+            self._old, self._known = frame.lost, True
+            self._forget_strips()
+            self.refresh()
+        self.rechoose()
+
+    def redraw(self) -> None:
+        """Draw the last frame anew: another choice of rows is to be shown."""
+        if self._frame is not None:
+            self.show(self._frame)
+
+    def rechoose(self) -> None:
+        rows = self._choice.choose(self._all)
+        first = not self._rows
+        resized = len(rows) != len(self._rows)
         self._rows, self._ids = rows, [self.row_id(row) for row in rows]
         if self.selected not in self._ids:
             self.selected = None
-        if frame.lost != self._old:
-            self._old = frame.lost
-            self._forget_strips()
-            self.refresh()
-        note = self.note(frame)
-        if note != self.border_subtitle:
-            self.border_subtitle = note
+        self.entitle(self.headline, self._note)
         if resized:
             self.virtual_size = Size(0, len(rows) + self._top)
             self.refresh()
             self._follow()
+        if first and self.has_focus:
+            self._choose()
         self._repaint()
 
     @property
     def selected_row(self) -> Row | None:
-        if self.selected is None:
+        if self.selected not in self._ids:
             return None
         return self._rows[self._ids.index(self.selected)]
+
+    @property
+    def why(self) -> Question[Chain] | None:
+        """What asks why there is the selected row; None where none is, or nothing can be asked."""
+        row = self.selected_row
+        return None if row is None else self.question(row)
 
     # --- painting --------------------------------------------------------------------------------
 
@@ -130,6 +149,11 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
     def _page(self) -> int:
         return max(1, self.size.height - self._top)
 
+    @property
+    def _room(self) -> Size:
+        """The size without the scroll bar."""
+        return self.scrollable_content_region.size
+
     def _visible(self) -> range:
         """The rows in sight."""
         first = self.scroll_offset.y
@@ -137,9 +161,9 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
 
     def _prepare(self) -> bool:
         """Bring the visible rows up to date; True where that moved the columns."""
-        self._prepared = self.scroll_offset.y, self.size
+        self._prepared = self.scroll_offset.y, self._room
         self._entries = {self._ids[index]: self._entry(index) for index in self._visible()}
-        moved = self._columns.fit(self.size.width)
+        moved = self._columns.fit(self._room.width)
         if moved:
             self._forget_strips()
         return moved
@@ -179,7 +203,7 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
     def _strip(self, index: int) -> Strip:
         name = self._ids[index]
         entry = self._entries[name]
-        selected = self.has_focus and name == self.selected
+        selected = name == self.selected and (self.has_focus or self.keeps_cursor)
         strip = entry.strips.get(selected)
         if strip is None:
             strip = entry.strips[selected] = self._draw(entry.cells, selected)
@@ -189,10 +213,10 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
         placed = self._columns.place(cells)
         if self._old:
             placed = [(text, "stale") for text, _ in placed]
-        return draw(placed, self.size.width, self.app.theme, selected)
+        return draw(placed, self._room.width, self.app.theme, selected)
 
     def render_line(self, y: int) -> Strip:
-        if self._prepared != (self.scroll_offset.y, self.size):
+        if self._prepared != (self.scroll_offset.y, self._room):
             self._prepare()
         index = self.scroll_offset.y + y - self._top
         if y < self._top:
@@ -201,9 +225,11 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
             strip = self._painted[y] = self._strip(index)
             return strip
         self._painted.pop(y, None)
-        empty = self.empty if self._known else "waiting for the engine"
+        empty = "waiting for the engine"
+        if self._known:
+            empty = "no row has all these words: esc shows all" if self._all else self.empty
         note = empty if index == 0 else ""
-        return draw(((note, "dim"),), self.size.width, self.app.theme)
+        return draw(((note, "dim"),), self._room.width, self.app.theme)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -230,13 +256,19 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
             return
         index = min(max(index, 0), len(self._rows) - 1)
         self.selected = self._ids[index]
+        self.post_message(self.Selected(self))
         first = self.scroll_offset.y
         if not first <= index < first + self._page:
             self.scroll_to(y=index if index < first else index - self._page + 1, animate=False)
         self._repaint()
 
+    def select_id(self, id: Hashable) -> None:
+        """Select the row that `id` names, if it is there."""
+        if id in self._ids:
+            self.select(self._ids.index(id))
+
     def _selected_index(self) -> int | None:
-        return None if self.selected is None else self._ids.index(self.selected)
+        return self._ids.index(self.selected) if self.selected in self._ids else None
 
     def action_cursor(self, step: int) -> None:
         index = self._selected_index()
@@ -252,12 +284,17 @@ class LineTable(ScrollView, Generic[Row], can_focus=True):
     def action_last_row(self) -> None:
         self.select(len(self._rows) - 1)
 
-    def on_focus(self) -> None:
+    def _choose(self) -> None:
+        """Select a row of the panel in focus, whether its rows or the focus came first."""
         if self.selected is None and self._rows:
             self.selected = self._ids[-1 if self.follows else self._visible().start]
+
+    def on_focus(self) -> None:
+        self._choose()
         self._repaint()
 
     def on_blur(self) -> None:
+        super().on_blur()
         self._repaint()
 
     def on_click(self, event: events.Click) -> None:

@@ -1,9 +1,10 @@
 """The log panel."""
 
 from collections.abc import Hashable, Sequence
+from typing import ClassVar
 
 from engine.snapshot import LogLine
-from tui import format
+from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -16,16 +17,51 @@ LEVELS = {
 }
 
 
-class Log(LineTable[LogLine]):
-    """What the engine did, the newest last; it stays at the end unless one scrolls up."""
+SHOWN = ("", "warnings and errors", "errors")
+"""What is shown alone, by the rank of the least level."""
 
+
+class Log(LineTable[LogLine]):
+    """What the engine did, the newest last; it stays at the end unless one scrolls up, or stops
+    it."""
+
+    BINDINGS: ClassVar = commands.bindings("log")
     columns = (Column("time", 8), Column("level", 5), Column("what", 20, grows=True))
     header = False
     follows = True
     empty = "nothing yet"
+    _least = 0
+    _lines: tuple[LogLine, ...] = ()
+    _stopped: tuple[LogLine, ...] | None = None
+
+    def action_level(self) -> None:
+        """Show lines of the next level and above alone, or all again."""
+        self._least = (self._least + 1) % len(SHOWN)
+        self.redraw()
+
+    def action_follow(self) -> None:
+        """Show no new lines, or follow them again."""
+        self._stopped = self._lines if self._stopped is None else None
+        self.redraw()
+        if self._stopped is None:
+            self.action_last_row()
+
+    @property
+    def headline(self) -> str:
+        chosen = SHOWN[self._least]
+        return super().headline + (f" · {chosen} alone" if chosen else "")
 
     def rows(self, frame: Frame) -> Sequence[LogLine]:
-        return frame.snapshot.log if frame.snapshot else ()
+        self._lines = frame.snapshot.log if frame.snapshot else ()
+        lines = self._lines if self._stopped is None else self._stopped
+        return [line for line in lines if _rank(line) >= self._least] if self._least else lines
+
+    def note(self, frame: Frame) -> str:
+        if self._stopped is None:
+            return ""
+        last = self._stopped[-1].seq if self._stopped else -1
+        new = sum(line.seq > last for line in self._lines)
+        return f"STOPPED · {format.plural(new, 'new line')} · f follows"
 
     def row_id(self, row: LogLine) -> Hashable:
         return row.seq, row.text
@@ -33,3 +69,8 @@ class Log(LineTable[LogLine]):
     def cells(self, row: LogLine) -> Line:
         word, badge, style = LEVELS.get(row.level, (row.level, "text", "text"))
         return (format.clock(row.ts), "dim"), (word, badge), (row.text, style)
+
+
+def _rank(line: LogLine) -> int:
+    """A level that is not known is the highest."""
+    return list(LEVELS).index(line.level) if line.level in LEVELS else len(LEVELS)

@@ -1,19 +1,20 @@
 """The orders panel."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.message import Message
 
-from engine.core.model import Order, OrderState
+from engine.core.model import FINAL_STATES, Order, OrderState
+from engine.questions import Chain, Question, WhyOrder
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Line
 
-_STYLES = {
+STATE_STYLES = {
     OrderState.INTENDED: "info",
     OrderState.SUBMITTED: "info",
     OrderState.ACCEPTED: "info",
@@ -24,6 +25,16 @@ _STYLES = {
     OrderState.REJECTED: "down",
     OrderState.ABANDONED: "down",
 }
+
+
+PARTS: dict[str, tuple[OrderState, ...]] = {
+    "all": (),
+    "open": tuple(state for state in OrderState if state not in FINAL_STATES),
+    "in doubt": (OrderState.IN_DOUBT,),
+    "filled": (OrderState.FILLED, OrderState.PARTIALLY_FILLED),
+    "ended unfilled": tuple(FINAL_STATES - {OrderState.FILLED}),
+}
+"""The orders that can be shown alone, by their states."""
 
 
 class Orders(LineTable[Order]):
@@ -46,6 +57,7 @@ class Orders(LineTable[Order]):
         Column("reason", 6, rank=5, grows=True),
     )
     empty = "no order yet"
+    _part = "all"
 
     @dataclass
     class CancelAsked(Message):
@@ -59,22 +71,46 @@ class Orders(LineTable[Order]):
 
         order: Order
 
-    def action_doubt(self) -> None:
-        if self.selected_row is not None:
-            self.post_message(self.DoubtAsked(self.selected_row))
+    def action_open(self) -> None:
+        order = self.selected_row
+        if order is not None and order.state is OrderState.IN_DOUBT:
+            self.post_message(self.DoubtAsked(order))
+        else:
+            super().action_open()
 
     def action_cancel(self) -> None:
         if self.selected_row is not None:
             self.post_message(self.CancelAsked(self.selected_row))
 
+    def action_part(self) -> None:
+        """Show the next part of the orders alone."""
+        names = list(PARTS)
+        self._part = names[(names.index(self._part) + 1) % len(names)]
+        self.redraw()
+        self.searched()
+
+    @property
+    def headline(self) -> str:
+        return super().headline + (f" · {self._part} alone" if self._part != "all" else "")
+
+    def orders(self, frame: Frame) -> Iterable[Order]:
+        """The orders of which those are shown that are of the chosen part."""
+        return frame.snapshot.orders if frame.snapshot else ()
+
+    def about(self) -> str:
+        return self.selected_row.symbol if self.selected_row else ""
+
     def rows(self, frame: Frame) -> Sequence[Order]:
-        if frame.snapshot is None:
-            return ()
-        self._instruments = frame.instruments
-        return sorted(frame.snapshot.orders, key=lambda order: (order.is_final, -order.created_ts))
+        self._instruments, self._names = frame.instruments, frame.names
+        states = PARTS[self._part]
+        chosen = [order for order in self.orders(frame) if not states or order.state in states]
+        return sorted(chosen, key=lambda order: (order.is_final, -order.created_ts))
 
     def row_id(self, row: Order) -> Hashable:
         return row.client_order_id
+
+    def question(self, row: Order) -> Question[Chain]:
+        return WhyOrder(row.client_order_id)
 
     def cells(self, row: Order) -> Line:
         instrument = self._instruments.get(row.symbol)
@@ -83,7 +119,7 @@ class Orders(LineTable[Order]):
         state = format.words(row.state)
         return (
             (format.clock(row.updated_ts), "dim"),
-            (row.symbol, tint if row.is_final else "strong"),
+            (self._names.get(row.symbol, row.symbol), tint if row.is_final else "strong"),
             format.side(row.side, faded=row.is_final),
             (format.quantity(row.quantity), tint),
             (format.words(row.type), tint),
@@ -92,7 +128,7 @@ class Orders(LineTable[Order]):
             (format.price(row.avg_price, instrument), tint),
             (
                 state.upper() if row.state is OrderState.IN_DOUBT else state,
-                _STYLES.get(row.state, "dim"),
+                STATE_STYLES.get(row.state, "dim"),
             ),
             (format.words(row.purpose), "dim"),
             (row.strategy, "dim"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
+from engine.questions import Chain, Question, WhyPosition
 from engine.snapshot import PositionRow
 from tui import format
 from tui.frame import Frame
@@ -11,7 +12,8 @@ from tui.widgets.lines import Cell, Line
 
 
 class Positions(LineTable[PositionRow]):
-    """Open positions, with the price that each is marked at and where that comes from."""
+    """All that is held, with the price that each is marked at and where that comes from; of dust it
+    says that it is so little."""
 
     columns = (
         Column("symbol", 7),
@@ -28,15 +30,21 @@ class Positions(LineTable[PositionRow]):
     )
     empty = "no position: flat"
 
+    def about(self) -> str:
+        return self.selected_row.position.symbol if self.selected_row else ""
+
     def rows(self, frame: Frame) -> Sequence[PositionRow]:
         if frame.snapshot is None:
             return ()
-        self._now = frame.snapshot.ts
+        self._now, self._names = frame.snapshot.ts, frame.names
         self._stale = {row.instrument.symbol for row in frame.snapshot.quotes if row.stale}
         return frame.snapshot.positions
 
     def row_id(self, row: PositionRow) -> Hashable:
         return row.position.strategy, row.position.symbol
+
+    def question(self, row: PositionRow) -> Question[Chain]:
+        return WhyPosition(row.position.strategy, row.position.symbol)
 
     def aged(self, row: PositionRow) -> str:
         mark = "STALE" if row.position.symbol in self._stale else row.mark_source or format.DASH
@@ -44,13 +52,12 @@ class Positions(LineTable[PositionRow]):
 
     def cells(self, row: PositionRow) -> Line:
         position, instrument = row.position, row.instrument
-        mark, age = self.aged(row).split("|")
+        mark, age = self.aged(row).split("|")[:2]
         stale = mark == "STALE"
-        value = None if row.mark is None else position.quantity * row.mark
         gain = format.money(row.unrealised_pnl, signed=True)
-        realised = format.money(position.realised_pnl, signed=True)
+        realised = format.money(row.realised_pnl, signed=True)
         return (
-            (position.symbol, "strong"),
+            (self._names.get(position.symbol, position.symbol), "strong"),
             (format.quantity(position.quantity), "text"),
             (format.price(position.avg_price, instrument), "text"),
             (format.price(row.mark, instrument), "stale" if stale else "text"),
@@ -58,7 +65,7 @@ class Positions(LineTable[PositionRow]):
             _stop(row),
             (position.strategy, "dim"),
             (realised, format.direction(realised)),
-            (format.money(value), "stale" if stale else "text"),
+            (format.money(row.value), "stale" if stale else "text"),
             (mark, "warn" if stale else "dim"),
             (age, "dim"),
         )
@@ -70,14 +77,16 @@ class Positions(LineTable[PositionRow]):
         if not rows:
             return "flat"
         kept = next((f" · NOT FLAT: {row.not_flat}" for row in rows if row.not_flat), "")
-        return f"{len(rows)} · unrealised {format.money(total, signed=True)}{kept}"
+        dust = sum(row.dust for row in rows)
+        count = f"{len(rows) - dust} and {dust} dust" if dust else f"{len(rows)}"
+        return f"{count} · unrealised {format.money(total, signed=True)}{kept}"
 
 
 def _stop(row: PositionRow) -> Cell:
     """The price of the stop at the broker; a position without one, or with one that is smaller,
-    says so."""
+    says so, and dust that it cannot have one."""
     if row.stop_price is None:
-        return ("NONE", "warn")
+        return ("dust", "dim") if row.dust else ("NONE", "warn")
     if row.unprotected:
         return (f"PART {format.price(row.stop_price, row.instrument)}", "warn")
     return (format.price(row.stop_price, row.instrument), "text")

@@ -41,14 +41,20 @@ class Quotes(LineTable[QuoteRow]):
 
         symbol: str
 
-    def action_resume(self) -> None:
-        if self.selected_row is not None:
-            self.post_message(self.ResumeAsked(self.selected_row.instrument.symbol))
+    def action_open(self) -> None:
+        row = self.selected_row
+        if row is not None and row.instrument.symbol in self._paused:
+            self.post_message(self.ResumeAsked(row.instrument.symbol))
+        else:
+            super().action_open()
+
+    def about(self) -> str:
+        return self.selected_row.instrument.symbol if self.selected_row else ""
 
     def rows(self, frame: Frame) -> Sequence[QuoteRow]:
         if frame.snapshot is None:
             return ()
-        self._now = frame.snapshot.ts
+        self._now, self._names = frame.snapshot.ts, frame.names
         self._paused = frozenset(row.symbol for row in frame.snapshot.paused)
         parts = [row.killed.part for row in frame.snapshot.killed_parts]
         self._killed = frozenset(part.name for part in parts if part.scope is Scope.SYMBOL)
@@ -67,7 +73,7 @@ class Quotes(LineTable[QuoteRow]):
         change = format.percent(row.change_pct)
         style = "stale" if row.stale else "text"
         return (
-            (instrument.symbol, style),
+            (self._names[instrument.symbol], style),
             (format.price(row.last, instrument), style),
             (f"{format.arrow(change)}{change}", "stale" if row.stale else format.direction(change)),
             (self.aged(row), style),

@@ -36,9 +36,12 @@ class Risk(LineTable[LimitRow]):
 
         row: LimitRow
 
-    def action_limit(self) -> None:
-        if self.selected_row is not None:
-            self.post_message(self.ChangeAsked(self.selected_row))
+    def action_open(self) -> None:
+        row = self.selected_row
+        if row is not None and row.setting:
+            self.post_message(self.ChangeAsked(row))
+        else:
+            super().action_open()
 
     def rows(self, frame: Frame) -> Sequence[LimitRow]:
         if frame.snapshot is None:

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from engine.core.model import Instrument
+from engine.questions import Chain, Question, WhySignal
 from engine.snapshot import SignalRow
 from tui import format
 from tui.frame import Frame
@@ -27,15 +28,31 @@ class Signals(LineTable[SignalRow]):
         Column("why", 10, rank=1, most=40, grows=True),
     )
     empty = "no signal in this session"
+    strategy = ""
+    """The strategy whose signals are shown, empty for all."""
+
+    def about(self) -> str:
+        return self.selected_row.signal.symbol if self.selected_row else ""
 
     def rows(self, frame: Frame) -> Sequence[SignalRow]:
         if frame.snapshot is None:
             return ()
-        self._instruments = frame.instruments
-        return sorted(frame.snapshot.signals, key=lambda row: -row.seq)
+        self._instruments, self._names = frame.instruments, frame.names
+        rows = (row for row in frame.snapshot.signals if self._is_shown(row))
+        return sorted(rows, key=lambda row: -row.seq)
+
+    def _is_shown(self, row: SignalRow) -> bool:
+        return self.strategy in ("", row.signal.strategy)
+
+    @property
+    def headline(self) -> str:
+        return super().headline + (f" of {self.strategy}" if self.strategy else "")
 
     def row_id(self, row: SignalRow) -> Hashable:
         return row.seq
+
+    def question(self, row: SignalRow) -> Question[Chain]:
+        return WhySignal(row.seq)
 
     def cells(self, row: SignalRow) -> Line:
         signal = row.signal
@@ -44,7 +61,7 @@ class Signals(LineTable[SignalRow]):
         return (
             (format.clock(signal.ts), "dim"),
             (signal.strategy, "text"),
-            (signal.symbol, "strong"),
+            (self._names.get(signal.symbol, signal.symbol), "strong"),
             format.side(signal.side),
             (format.price(signal.price, instrument), "text"),
             _OUTCOMES.get(row.outcome, (format.DASH, "dim")),
@@ -53,6 +70,6 @@ class Signals(LineTable[SignalRow]):
         )
 
     def note(self, frame: Frame) -> str:
-        rows = frame.snapshot.signals if frame.snapshot else ()
+        rows = self._all
         blocked = sum(row.outcome == "blocked" for row in rows)
         return f"{len(rows)} · {blocked} blocked" if blocked else f"{len(rows)}"

@@ -1,34 +1,72 @@
 """The strip at the top of every screen: what must be seen at all times."""
 
 from engine.snapshot import FeedStatus, Snapshot
-from tui import format
-from tui.frame import Frame, alerts, kill_words
-from tui.widgets.lines import Line, Lines, banner, fit, length, spread
+from tui import commands, format
+from tui.frame import Frame, Past, alerts, kill_words
+from tui.widgets.lines import Cell, Line, Lines, banner, fit, length, spread
 
 _DARK: Line = ((f"broker {format.DASH}  feed {format.DASH}", "stale"),)
 """The lights when nobody knows: the engine is gone."""
 
-_FEED = {
+FEED_SIGNS = {
     "connected": ("●", "up", "good"),
+    "behind": ("◐", "BEHIND", "warn"),
     "degraded": ("◐", "PART DOWN", "warn"),
     "paused": ("‖", "PAUSED", "warn"),
     "ended": ("■", "ENDED", "warn"),
     "disconnected": ("✗", "DOWN", "down"),
 }
+TABS_FROM = 36
+"""Lines of the terminal from which one is spent on the names of the screens."""
+
+_LOSSES = frozenset({"behind", "degraded", "disconnected"})
+"""Shown however narrow the screen is: prices are missing."""
 
 
 class StatusStrip(Lines):
-    """Mode, account, broker, feed and market time; equity, day P&L, kill switch and engine. A third
-    line appears when something is wrong."""
+    """Mode, account, broker, feed and market time; equity, day P&L, kill switch and engine. `here`
+    is the screen that it stands on, if it stands on one: a line of all screens, where there is
+    room, else its name. One more line appears when something is wrong."""
+
+    def __init__(self, here: str = "") -> None:
+        super().__init__()
+        self._here = here
 
     def show(self, frame: Frame) -> None:
         width = (self.size or self.app.size).width
+        if frame.past is not None:
+            self.update(self._of_the_past(frame, frame.past, width))
+            return
         lines = [self._first(frame, width), self._second(frame, width)]
+        if self._has_tabs:
+            lines.append(tabs(self._here, width))
         if found := alerts(frame):
             text, style = found[0]
             more = f"  (+{len(found) - 1})" if len(found) > 1 else ""
             lines.append(banner(f"■ {text}{more}", style, width))
         self.update(lines)
+
+    def _of_the_past(self, frame: Frame, past: Past, width: int) -> list[Line]:
+        """What was then, under a mark that it is not now; and how the engine is, which is now."""
+        time: Line = (
+            (f"{format.date_and_clock(frame.snapshot.ts if frame.snapshot else 0)} ", "strong"),
+        )
+        here: Line = () if self._has_tabs else ((self._here, "head"),)
+        parts = [(0, NOT_LIVE), (2, here), (1, ((f"session {past.session}", "text"),))]
+        lines = [
+            spread(fit(parts, width - length(time) - 2), time, width),
+            self._second(frame, width),
+        ]
+        if self._has_tabs:
+            lines.append(tabs(self._here, width))
+        lines.append(engine_line(past.engine, width))
+        if past.note:
+            lines.append(banner(f"■ {past.note}", "caution", width))
+        return lines
+
+    @property
+    def _has_tabs(self) -> bool:
+        return bool(self._here) and self.app.size.height >= TABS_FROM
 
     def _first(self, frame: Frame, width: int) -> Line:
         snapshot = frame.snapshot
@@ -39,28 +77,71 @@ class StatusStrip(Lines):
         room = width - length(right) - 2
         named = width >= 100
         lights = [(1, light) for light in broker_lights(snapshot, named)]
-        lights.append((2, feed_light(snapshot.feed, named)))
+        is_lossy = snapshot.feed.status in _LOSSES
+        lights.append((0 if is_lossy else 2, feed_light(snapshot.feed, named)))
+        here: Line = () if self._has_tabs else ((self._here, "head"),)
         parts = [
             (0, mode_badge(frame)),
             (0, dry_run_badge(snapshot)),
+            (0, read_only_badge(frame)),
+            (2, here),
             (3, ((snapshot.account, "text"),)),
             *([(1, _DARK)] if frame.lost else lights),
         ]
         return spread(fit(parts, room), right, width)
 
     def _second(self, frame: Frame, width: int) -> Line:
-        right = engine_light(frame)
+        right = engine_light(frame) if frame.past is None else place(frame.past)
         parts = [
             (1, equity(frame)),
             (0, day_pnl(frame)),
             (2, day_change(frame)),
             (0, (kill_words(frame),)),
             (1, breaker_words(frame)),
+            (3, consoles(frame)),
             (3, cash(frame)),
             (4, settled(frame)),
+            *[(5, account) for account in accounts(frame)],
         ]
         room = width - length(right) - 2
         return spread(((" ", "text"), *fit(parts, room - 1)), (*right, (" ", "text")), width)
+
+
+def tabs(here: str, width: int) -> Line:
+    """All screens with their keys, the one that one is on marked; without room its name alone."""
+    for named in (commands.SCREENS, (here,)):
+        cells: list[Cell] = [(" ", "text")]
+        for name, place in commands.SCREENS.items():
+            style = "tab" if name == here else "dim"
+            key = style if name == here else "key"
+            cells += [(f" {place.key}", key), (f" {name} " if name in named else " ", style)]
+        if length(cells) <= width:
+            break
+    return tuple(cells)
+
+
+NOT_LIVE: Line = ((" NOT LIVE ", "past"),)
+
+
+def place(past: Past) -> Line:
+    """Where in its session the past that is shown is."""
+    return (f"event {past.number:,} of {past.total:,}", "strong"), (f" {past.pace}", "warn")
+
+
+def engine_line(engine: Frame, width: int) -> Line:
+    """The engine that runs while the past is shown: its mode, its kill switch, what is wrong."""
+    state = (0, ((" live engine ", "strong"), *mode_badge(engine))), (0, (kill_words(engine),))
+    waiting = len(engine.snapshot.alerts) if engine.snapshot else 0
+    asked: Line = ((f"{format.plural(waiting, 'alert')} to acknowledge", "warn"),)
+    found = alerts(engine)
+    if not found:
+        return fit([*state, (2, engine_light(engine)), (1, asked if waiting else ())], width)
+    more = len(found) - 1 + bool(waiting)
+    line = fit(state, width)
+    room = width - length(line) - 2
+    others = f" (+{more})" if more else ""
+    text = format.cut(f" ■ {found[0][0]}", room - len(others)) + others
+    return (*line, ("  ", "text"), (text, found[0][1]))
 
 
 def mode_badge(frame: Frame) -> Line:
@@ -71,6 +152,18 @@ def mode_badge(frame: Frame) -> Line:
 
 def dry_run_badge(snapshot: Snapshot) -> Line:
     return ((" DRY RUN ", "caution"),) if snapshot.dry_run else ()
+
+
+def read_only_badge(frame: Frame) -> Line:
+    return ((" READ-ONLY ", "caution"),) if frame.read_only else ()
+
+
+def consoles(frame: Frame) -> Line:
+    """How many consoles are attached, where this one, which is in command, is not the only one."""
+    standing = frame.standing
+    if not standing.mine or standing.consoles < 2:
+        return ()
+    return ((f"in command of {standing.consoles} consoles", "dim"),)
 
 
 def breaker_words(frame: Frame) -> Line:
@@ -84,8 +177,15 @@ def breaker_words(frame: Frame) -> Line:
 
 
 def broker_lights(snapshot: Snapshot, named: bool) -> list[Line]:
-    """One a broker; without room the names are left out where there is only one."""
-    named = named or len(snapshot.brokers) > 1
+    """One a broker. Without room the name is left out where there is only one, and of several it is
+    said how many are up; those that are down are named, unless all are."""
+    count = len(snapshot.brokers)
+    if not named and count > 1:
+        down = [broker.name for broker in snapshot.brokers if not broker.connected]
+        if len(down) == count:
+            return [_light("brokers", "✗", f"{count} DOWN", "down")]
+        others = _light("others" if down else "brokers", "●", f"{count - len(down)} up", "good")
+        return [*(_light(name, "✗", "DOWN", "down") for name in down), others]
     return [
         _light(
             f"broker {broker.name}" if named else "broker",
@@ -99,7 +199,7 @@ def feed_light(feed: FeedStatus, named: bool) -> Line:
     """The feed's state, and the speed of a replay."""
     name = f"feed {feed.name}" if named else "feed"
     at = f" {format.speed(feed.speed)}" if feed.recorded else ""
-    sign, word, style = _FEED.get(feed.status, ("○", feed.status, "warn"))
+    sign, word, style = FEED_SIGNS.get(feed.status, ("○", feed.status, "warn"))
     return _light(name, sign, f"{word}{at}", style)
 
 
@@ -116,6 +216,16 @@ def equity(frame: Frame) -> Line:
 def cash(frame: Frame) -> Line:
     value = frame.snapshot.cash if frame.snapshot else None
     return ("cash ", "dim"), (format.money(value), _unless_lost(frame, "text"))
+
+
+def accounts(frame: Frame) -> list[Line]:
+    """The cash of each account in its own currency, where the sum does not say it all."""
+    rows = frame.snapshot.accounts if frame.snapshot else ()
+    style = _unless_lost(frame, "text")
+    return [
+        ((f"{row.venue} ", "dim"), (f"{format.money(row.cash)} {row.currency}", style))
+        for row in rows
+    ]
 
 
 def settled(frame: Frame) -> Line:
@@ -145,11 +255,11 @@ def engine_light(frame: Frame) -> Line:
     """Is the engine there, how late its loop is, what waits in its queue, and our lost frames."""
     if frame.failure is not None:
         return (("✗ ENGINE ENDED", "alarm"),)
-    if frame.snapshot is None:
+    health = frame.snapshot.health if frame.snapshot else None
+    if health is None:
         return ((f"○ engine {format.DASH}", "warn"),)
     if frame.lost:
         return ((f"✗ ENGINE LOST {format.seconds(frame.silence)}", "alarm"),)
-    health = frame.snapshot.health
     late = "warn" if health.lateness_ms >= 50 else "dim"
     return (
         ("● ", "good"),

@@ -3,19 +3,32 @@
 import textwrap
 
 from tui.frame import Frame, alerts, kill_words
-from tui.widgets.lines import Lines
-from tui.widgets.status_strip import day_pnl, engine_light, equity, mode_badge
+from tui.widgets.lines import Line, Lines
+from tui.widgets.status_strip import (
+    NOT_LIVE,
+    day_pnl,
+    engine_light,
+    equity,
+    mode_badge,
+    place,
+)
 
 LEAST_WIDTH, LEAST_HEIGHT = 80, 24
 
 
 class TooSmall(Lines):
-    """Mode, kill switch, day P&L and equity in the order of their weight; the kill key works."""
+    """Mode, kill switch, day P&L and equity in the order of their weight, of now, whatever else was
+    shown; the kill key works."""
 
     def show(self, frame: Frame) -> None:
         width, height = self.app.size
+        past: list[Line] = []
+        if frame.past is not None:
+            past = [(*NOT_LIVE, (" esc: back to live", "text")), place(frame.past)]
+        frame = frame.engine
         trouble, style = next(iter(alerts(frame)), ("", ""))
         lines = [
+            *past,
             (*mode_badge(frame), (" ", "text"), kill_words(frame)),
             day_pnl(frame),
             equity(frame),

@@ -96,7 +96,8 @@ class Order(Struct):
 
 
 class Update(Struct):
-    """A message of `trade_updates`; `qty` and `price` are those of its execution."""
+    """A message of `trade_updates`; `qty` and `price` are those of its execution, `position_qty` is
+    what the account holds after it."""
 
     event: str
     order: Order
@@ -105,6 +106,7 @@ class Update(Struct):
     previous_execution_id: str | None = None
     qty: Decimal | None = None
     price: Decimal | None = None
+    position_qty: Decimal | None = None
     reason: str = ""
 
 
@@ -139,6 +141,8 @@ class Account(Struct):
     account_blocked: bool = False
     trading_blocked: bool = False
     trade_suspended_by_user: bool = False
+    pattern_day_trader: bool | None = None
+    daytrade_count: int | None = None
 
     @property
     def objection(self) -> str:
@@ -152,6 +156,10 @@ class Account(Struct):
         return (
             "trading is suspended in the account's settings" if self.trade_suspended_by_user else ""
         )
+
+
+class Clock(Struct):
+    timestamp: datetime
 
 
 class RawQuote(Struct):

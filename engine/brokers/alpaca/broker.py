@@ -1,8 +1,10 @@
 """The adapter of Alpaca."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,10 @@ from msgspec.structs import replace
 
 from engine.brokers.alpaca import answers
 from engine.brokers.alpaca.answers import Order, Refused, Symbols, read
+from engine.brokers.alpaca.fees import CryptoFees
 from engine.brokers.alpaca.login import Login
 from engine.brokers.base import (
+    AccountStatus,
     Balance,
     BaseBroker,
     InDoubt,
@@ -19,6 +23,7 @@ from engine.brokers.base import (
     NotConnected,
     NotPermitted,
     NotSent,
+    Room,
 )
 from engine.core.events import (
     BrokerChanged,
@@ -26,10 +31,12 @@ from engine.core.events import (
     Event,
     ExecutionReport,
     ReplaceRejected,
+    Restored,
     TradeBusted,
     VenueOrder,
 )
 from engine.core.model import (
+    MINUTE,
     NANOS,
     ZERO,
     AssetClass,
@@ -41,7 +48,9 @@ from engine.core.model import (
     OrderTerms,
     OrderType,
     Quote,
+    Side,
     TimeInForce,
+    nanos,
     utc,
 )
 from engine.core.model import Order as OurOrder
@@ -55,6 +64,8 @@ if TYPE_CHECKING:
 
 KNOWN_ORDERS = 10_000
 PAGE = 100
+FEES_ASKED = 3
+FEES_AGAIN_S = 0.5
 ORDERS_AT_ONCE = 500
 
 log = logging.getLogger(__name__)
@@ -69,8 +80,9 @@ class AlpacaBroker(BaseBroker):
     (https://github.com/alpacahq/Alpaca-API/issues/165): an order that has filled something is not
     replaced, and one that filled something meanwhile is cancelled.
 
-    A crypto fee is taken from what is bought, and told a day later as an activity of its own: until
-    then executions are told without it, and the position is smaller than their sum.
+    The fee of crypto that is bought is taken of it, and told by what the account holds then
+    (`CryptoFees`). That of crypto that is sold is taken of the money and posted a day later: it is
+    not told, so that the account has less cash than the executions make.
     """
 
     name = "alpaca"
@@ -106,6 +118,14 @@ class AlpacaBroker(BaseBroker):
         self._objection = ""
         self._roots: OrderedDict[str, str] = OrderedDict()
         self._executions: OrderedDict[str, str] = OrderedDict()
+        traded = self._symbols.instruments.values()
+        self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
+
+    def restore(self, restored: Restored) -> None:
+        held: dict[str, Decimal] = {}
+        for position in restored.positions:
+            held[position.symbol] = held.get(position.symbol, ZERO) + position.quantity
+        self._fees.begin(held, 0, restored.execution_ids)
 
     # --- the connection -------------------------------------------------------------------------
 
@@ -126,8 +146,11 @@ class AlpacaBroker(BaseBroker):
         except NotAuthenticated as error:
             raise UserError(str(error), "Set a key and secret that are valid.") from None
         self._login.check_account(account.account_number)
+        self.account_number = account.account_number
         if self._objection:
             raise NotPermitted(self._objection)
+        if self._fees.since is None:
+            self._fees.begin(await self.get_positions(), self._now())
         stream = Events if self._login.account_id else Updates
         self._updates = stream(self.name, self._login)
         await self._updates.open()
@@ -165,8 +188,11 @@ class AlpacaBroker(BaseBroker):
         symbol = self._symbols.ours(order.symbol)
         self._learn(order)
         if update.event in ("trade_bust", "trade_correct"):
+            self._fees.holds(symbol, update.position_qty)
             return [self._taken_back(update, symbol)]
         fill = answers.fill_of(update, symbol)
+        if fill is not None:
+            fill = await self._with_fee(fill, update.position_qty)
         if fill is not None and update.execution_id:
             _keep(self._executions, update.execution_id, fill.execution_id)
         if update.event in ("replaced", "order_replace_rejected") or (
@@ -180,11 +206,32 @@ class AlpacaBroker(BaseBroker):
         terms = None if is_one_of_several else answers.terms_of(order, ZERO)
         return [answers.report_of(order, ts, fill, terms)]
 
+    async def _with_fee(self, fill: Fill, held: Decimal | None) -> Fill:
+        """An execution after which the account holds `held`. Where that tells no fee, be it that
+        another execution is told later, the account is asked for all of them."""
+        if self._fees.new([fill]):
+            fee = self._fees.missing([fill], held)
+            if fee is None or (not fee and fill.side is Side.BUY):
+                await self._catch_up(fill.ts - MINUTE)
+        if self._fees.new([fill]):
+            self._fees.take([fill], held)
+        return self._fees.with_fee(fill)
+
+    async def _catch_up(self, since: int) -> None:
+        """Find out the fees of all executions since then, unless the account does not answer: the
+        execution that waits for it is told all the same."""
+        for _ in range(FEES_ASKED):
+            with suppress(NotSent, InDoubt):
+                await self.get_fills(since)
+                return
+            await asyncio.sleep(FEES_AGAIN_S)
+
     def _taken_back(self, update: answers.Update, symbol: str) -> TradeBusted:
         named = update.previous_execution_id or update.execution_id or ""
         corrected = None
         if update.event == "trade_correct":
             corrected = answers.fill_of(replace(update, event="fill"), symbol)
+            corrected = corrected and self._fees.with_fee(corrected)
         reason = clean(update.reason) or update.event.replace("_", " ")
         return TradeBusted(
             self._executions.get(named, clean(named)), symbol, corrected, reason, ts=self._now()
@@ -350,6 +397,22 @@ class AlpacaBroker(BaseBroker):
         return found
 
     async def get_fills(self, since: int) -> Sequence[Fill]:
+        """Executions and positions are two answers: where they do not fit, something was filled
+        between them, and both are asked for once more."""
+        fills, held = await self._executed(since)
+        new = self._fees.new(fills)
+        if any(self._fees.missing(own, held.get(s, ZERO)) is None for s, own in new.items()):
+            fills, held = await self._executed(since)
+        for symbol, own in self._fees.new(fills).items():
+            self._fees.take(own, held.get(symbol, ZERO))
+        return [self._fees.with_fee(fill) for fill in fills]
+
+    async def _executed(self, since: int) -> tuple[Sequence[Fill], Mapping[str, Decimal]]:
+        """Executions, and what is held where that is to tell fees."""
+        fills = await self._fills(since)
+        return fills, await self.get_positions() if self._fees.new(fills) else {}
+
+    async def _fills(self, since: int) -> Sequence[Fill]:
         activities = await self._activities(since)
         missing = {a.order_id for a in activities} - self._roots.keys()
         if missing:
@@ -373,7 +436,19 @@ class AlpacaBroker(BaseBroker):
 
     async def get_account_balance(self) -> Balance:
         account = await self._account()
-        return Balance(account.cash, account.buying_power)
+        return Balance(account.cash, account.buying_power, account.daytrade_count)
+
+    async def get_account_status(self) -> AccountStatus:
+        account = await self._account()
+        return AccountStatus(account.objection, account.pattern_day_trader)
+
+    async def get_time(self) -> int:
+        trading = self._trading
+        answer = await trading.question(trading.client.get_clock)
+        return nanos(read(answer, answers.Clock).timestamp)
+
+    def room(self) -> Room | None:
+        return None if self._access is None else self._access.bucket.room()
 
     async def get_quote(self, symbol: str) -> Quote | None:
         instrument = self._symbols.instruments.get(symbol)

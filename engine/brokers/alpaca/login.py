@@ -1,5 +1,6 @@
 """How to get to an account at Alpaca."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -11,6 +12,8 @@ from engine.ops.errors import UserError
 PREFIXES = {"PK": False, "AK": True}
 """How the keys of paper accounts and of real ones begin."""
 PAPER_ACCOUNTS = "PA"
+DATA_STREAM_SANDBOX = "wss://stream.data.sandbox.alpaca.markets"
+"""Of the Broker API (https://docs.alpaca.markets/docs/streaming-market-data)."""
 
 
 class Login(Struct, frozen=True):
@@ -38,6 +41,26 @@ class Login(Struct, frozen=True):
         """Where the Broker API is."""
         host = "broker-api" if self.live else "broker-api.sandbox"
         return self.url or f"https://{host}.alpaca.markets"
+
+    @property
+    def to_data(self) -> dict[str, Any]:
+        """What the library's clients of market data are to be made with. A firm's key comes another
+        way, and has a sandbox."""
+        is_firm = bool(self.account_id)
+        return {
+            "api_key": self.key.get_secret_value(),
+            "secret_key": self.secret.get_secret_value(),
+            "raw_data": True,
+            "url_override": self.data_url,
+            "use_basic_auth": is_firm,
+            "sandbox": is_firm and not self.live,
+        }
+
+    def data_stream(self, path: str) -> str | None:
+        """Where the stream of market data at `path` is; None where the library knows it."""
+        if self.account_id and not self.live and not self.data_stream_url:
+            return f"{DATA_STREAM_SANDBOX}/{path}"
+        return self.data_stream_url
 
     def check(self) -> None:
         """Raises UserError where the key is one of the other kind of account, or would be sent to

@@ -65,7 +65,7 @@ class Rest:
     async def ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What `call`, a method of the client, answers. Raises Refused, NotSent or InDoubt."""
         self._bucket.take(cancel=self._cancels)
-        asked = self._threads.submit(_made, call, arguments)
+        asked = self._threads.submit(answered, call, arguments)
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
         try:
@@ -110,7 +110,8 @@ class _TimeOuts(HTTPAdapter):
         return super().send(request, *arguments, **named)
 
 
-def _made(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def answered(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What `call`, a method of a client, answers. Raises Refused, NotSent or InDoubt."""
     try:
         return call(*arguments)
     except APIError as error:
@@ -186,7 +187,9 @@ class AccountClient(TradingClient):
         base_url: Any = None,
         api_version: str | None = "v1",
     ) -> Any:
-        if path.startswith("/account/activities"):
+        if path == "/clock" or path.startswith("/assets/"):  # what is no account's
+            pass
+        elif path.startswith("/account/activities"):
             data = {**data, "account_id": self._account_id}
             path = path.replace("/account/", "/accounts/", 1)
         else:
@@ -212,16 +215,10 @@ class Access:
     data have connections and threads of their own each: none waits for another one."""
 
     def __init__(self, login: Login) -> None:
-        keys = (login.key.get_secret_value(), login.secret.get_secret_value())
-        to_data: dict[str, Any] = {
-            "raw_data": True,
-            "url_override": login.data_url,
-            "use_basic_auth": bool(login.account_id),
-            "sandbox": bool(login.account_id) and not login.live,
-        }
         # Of a minute's requests three fifths at once, half of these for cancels alone.
         a_fifth = login.requests_a_minute / 5
         bucket = TokenBucket(2 * a_fifth / 60, 3 * a_fifth, 1.5 * a_fifth, time.monotonic)
+        self.bucket = bucket
         data_bucket = TokenBucket(2 * a_fifth / 60, 3 * a_fifth, 0, time.monotonic)
 
         def rest(client: RESTClient, name: str, threads: int, **named: Any) -> Rest:
@@ -230,9 +227,9 @@ class Access:
 
         self.trading = rest(trading_client(login), "alpaca", ASKED_AT_ONCE)
         self.cancels = rest(trading_client(login), "alpaca-cancel", CANCELS_AT_ONCE, cancels=True)
-        stocks = StockHistoricalDataClient(*keys, **to_data)
+        stocks = StockHistoricalDataClient(**login.to_data)
         self.stocks = rest(stocks, "alpaca-stocks", DATA_AT_ONCE, bucket=data_bucket)
-        crypto = CryptoHistoricalDataClient(*keys, **to_data)
+        crypto = CryptoHistoricalDataClient(**login.to_data)
         self.crypto = rest(crypto, "alpaca-crypto", DATA_AT_ONCE, bucket=data_bucket)
 
     def close(self) -> None:

@@ -1,11 +1,23 @@
 """Crypto exchanges, spoken to through the library ccxt."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 
 from engine.brokers.base import BaseBroker
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.core.model import Instrument
 from engine.ops.errors import UserError
+
+
+@contextmanager
+def library_of(name: str) -> Generator[None]:
+    """Imports of what `name` needs. Raises UserError where that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{name} needs the library {error.name}", "Run: pip install 'tradebot-tui[ccxt]'"
+        ) from None
 
 
 def ccxt_broker(
@@ -19,10 +31,6 @@ def ccxt_broker(
         raise UserError(
             f"{name} is no exchange that orders go to", f"Take one of {', '.join(VENUES)}."
         )
-    try:
+    with library_of(name):
         from engine.brokers.ccxt.broker import CcxtBroker
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{name} needs the library {error.name}", "Run: pip install 'tradebot-tui[ccxt]'"
-        ) from None
     return CcxtBroker(name, instruments, access, now)

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from engine.brokers.base import (
+    AccountStatus,
     Balance,
     BaseBroker,
     InDoubt,
@@ -19,8 +20,9 @@ from engine.brokers.base import (
     NotConnected,
     NotPermitted,
     NotSent,
+    Room,
 )
-from engine.brokers.ccxt.client import exchange
+from engine.brokers.ccxt.client import Nonces, exchange, load_markets
 from engine.brokers.ccxt.errors import Refused, told, understood
 from engine.brokers.ccxt.reading import (
     MS,
@@ -31,11 +33,19 @@ from engine.brokers.ccxt.reading import (
     quote_of,
     report_of,
     state_after,
+    terms_of,
     venue_order_of,
 )
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
-from engine.core.events import BrokerChanged, CancelRejected, Event, ExecutionReport, VenueOrder
+from engine.core.events import (
+    BrokerChanged,
+    CancelRejected,
+    Event,
+    ExecutionReport,
+    ReplaceRejected,
+    VenueOrder,
+)
 from engine.core.model import (
     NANOS,
     Fill,
@@ -43,6 +53,7 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     OrderState,
+    OrderTerms,
     OrderType,
     Quote,
     TimeInForce,
@@ -77,12 +88,14 @@ class CcxtBroker(BaseBroker):
         self.name = name
         self._venue = VENUES[name]
         self.capabilities = self._venue.capabilities
+        self.live = not access.paper
         self._access = access
         self._now = now
         self._symbols = {i.symbol: i.symbol.removeprefix(f"{name}:") for i in instruments}
         self._ours = {theirs: symbol for symbol, theirs in self._symbols.items()}
         venue = self._venue
         self._bucket = TokenBucket(venue.rate, venue.burst, venue.reserved, time.monotonic)
+        self._nonces = Nonces()
         self._exchange: Any = None
         self._keys: OrderedDict[str, str] = OrderedDict()
         self._said: asyncio.Queue[Event] = asyncio.Queue()
@@ -94,10 +107,11 @@ class CcxtBroker(BaseBroker):
 
     async def connect(self) -> None:
         await self.disconnect()
-        self._exchange = exchange(self.name, self._access, self._bucket, self._on_up)
+        access, bucket = self._access, self._bucket
+        self._exchange = exchange(self.name, access, bucket, self._on_up, self._nonces)
         try:
-            markets: Mapping[str, Any] = await self._ask(self._exchange.load_markets)
-            await self._ask(self._exchange.fetch_balance)
+            markets: Mapping[str, Any] = await self._ask(load_markets, self._exchange, self._ours)
+            held: Mapping[str, Any] = await self._ask(self._exchange.fetch_balance)
         except (NotAuthenticated, NotPermitted) as error:
             raise UserError(
                 f"{self.name} does not let the account in: {error}",
@@ -108,6 +122,8 @@ class CcxtBroker(BaseBroker):
                 f"{self.name} does not trade {', '.join(missing)}",
                 "Write symbols as the exchange does in ccxt, such as BTC/USDT.",
             )
+        with understood():  # Binance alone says it
+            self.account_number = str(held["info"].get("uid") or "")
 
     async def disconnect(self) -> None:
         if self._exchange is not None:
@@ -159,6 +175,32 @@ class CcxtBroker(BaseBroker):
             return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
         return self._report(answer, key)
 
+    async def replace_order(
+        self, order: Order, terms: OrderTerms
+    ) -> ExecutionReport | ReplaceRejected:
+        """The order stays the same one there, with the former terms or with these."""
+        key, symbol = order.client_order_id, self._symbol(order.symbol)
+        params = self._names(order)
+        if (stop := self._exact("price", symbol, terms.stop_price)) is not None:
+            params["stopLossPrice"] = stop
+        changes = (
+            "limit" if terms.limit_price is not None else "market",
+            str(order.side),
+            self._exact("amount", symbol, terms.quantity),
+            self._exact("price", symbol, terms.limit_price),
+        )
+        try:
+            await self._ask(self._open.edit_order, *self._named(order), *changes, params)
+        except Refused as refused:
+            return ReplaceRejected(key, str(refused), ts=self._now())
+        try:
+            found = await self.get_order(order)
+        except NotSent as error:
+            raise InDoubt(f"{self.name} took the replace; {error}") from None
+        if found is None:
+            raise InDoubt(f"{self.name} took the replace, and does not know the order")
+        return found
+
     async def get_order(self, order: Order) -> ExecutionReport | None:
         looked_for = bool(self._venue.looked_for_in)
         if looked_for and not order.venue_order_id:
@@ -170,7 +212,7 @@ class CcxtBroker(BaseBroker):
             if refused.unknown:
                 return None
             raise InDoubt(str(refused)) from None
-        return self._report(answer, order.client_order_id)
+        return self._report_with_terms(answer, order.client_order_id)
 
     async def _find(self, order: Order) -> ExecutionReport | None:
         """Look among the open orders, and only then among the others: one that fills meanwhile is
@@ -182,7 +224,7 @@ class CcxtBroker(BaseBroker):
             with understood():
                 found = next((one for one in orders if client_order_id_of(one) == key), None)
             if found is not None:
-                return self._report(found, key)
+                return self._report_with_terms(found, key)
         return None
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
@@ -231,6 +273,24 @@ class CcxtBroker(BaseBroker):
             ts = (book["timestamp"] or 0) * MS or self._now()
             return quote_of(book, symbol, ts)
 
+    async def get_account_status(self) -> AccountStatus | None:
+        """Binance says it with the balance."""
+        held: Mapping[str, Any] = await self._answer(self._open.fetch_balance)
+        with understood():
+            may_trade = held["info"].get("canTrade")
+        if may_trade is None:
+            return None
+        return AccountStatus("" if may_trade else f"{self.name} lets the account make no orders")
+
+    async def get_time(self) -> int:
+        """Where whole seconds are told, the middle of one is as near as can be."""
+        ms = await self._answer(self._open.fetch_time)
+        with understood():
+            return int(ms) * MS + (NANOS // 2 if self._venue.counts_seconds else 0)
+
+    def room(self) -> Room:
+        return self._bucket.room()
+
     # --- the stream -----------------------------------------------------------------------------
 
     async def stream_fills(self) -> AsyncIterator[Event]:
@@ -265,7 +325,8 @@ class CcxtBroker(BaseBroker):
     async def _watch_fills(self) -> None:
         while True:
             for trade in await self._open.watch_my_trades():
-                self._say_fill(trade)
+                if trade["symbol"] in self._ours:  # of others the markets are not known
+                    self._say_fill(trade)
 
     async def _watch_orders(self) -> None:
         """Nothing is waited for in between: ccxt does not tell what comes while nobody listens."""
@@ -399,6 +460,14 @@ class CcxtBroker(BaseBroker):
             if len(self._keys) > KEPT:
                 self._keys.popitem(last=False)
         return report
+
+    def _report_with_terms(self, order: Told, client_order_id: str) -> ExecutionReport:
+        """Where they can be changed."""
+        report = self._report(order, client_order_id)
+        if not self.capabilities.replace:
+            return report
+        with understood():
+            return replace(report, terms=terms_of(order))
 
     def _fill(self, trade: Told) -> Fill:
         """Of an order that is not known here, the exchange may still tell our name for it."""

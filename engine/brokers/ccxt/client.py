@@ -3,14 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import localcontext
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import ccxt.pro  # pyright: ignore[reportMissingTypeStubs]
-from ccxt.base.errors import NetworkError  # pyright: ignore[reportMissingTypeStubs]
+from ccxt.base.errors import (  # pyright: ignore[reportMissingTypeStubs]
+    BadSymbol,
+    InvalidNonce,
+    NetworkError,
+)
+from msgspec.structs import replace
+from pydantic import SecretStr
 
 from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, RateLimited
 from engine.brokers.ccxt.errors import WAIT_S
@@ -20,21 +27,23 @@ from engine.ops.errors import UserError
 
 PATIENCE_S = 1.0
 """The longest that a request waits for its turn; one that would wait longer is refused."""
+CONNECT_S = 5
+"""How long the connection of a stream of market data may take."""
 KEEP_ALIVE_S = 5
 """How often the stream is asked whether it is there; two answers missed, and it is lost."""
+REFUSALS = 3
+"""Nonces that are refused one after another, after which those of the session are behind."""
+LEADS_MS = (1000, 60_000, 3_600_000, 86_400_000)
 
 # In its debug log ccxt tells keys and signatures.
 logging.getLogger("ccxt").setLevel(logging.INFO)
 
 
 class Tuned:
-    """What is changed in each exchange of ccxt, as the first of its base classes.
-
-    `bucket` is asked before each request. `on_up` is called when the stream is subscribed.
-    """
+    """What is changed in each exchange of ccxt, as the first of its base classes. `bucket` is asked
+    before each request."""
 
     bucket: TokenBucket
-    on_up: Callable[[], None]
 
     async def fetch2(self, path: str, api: Any, method: str, params: Any, config: Any) -> Any:
         """Every request passes here: it waits for its turn, and a cancel takes what is kept for
@@ -85,22 +94,138 @@ class Tuned:
         client.handle_message = guarded
         return client
 
+
+class Nonces:
+    """Kraken's: each is greater than all before it, over every connection of a session.
+
+    One that is refused is not greater than those of a former session, whose clock was ahead, or of
+    another program: those that follow are ahead by as much as it takes. One refusal among others
+    that were taken says only that two requests overtook each other.
+    """
+
+    def __init__(self) -> None:
+        self._last = self._lead = 0
+        self._refused = REFUSALS
+
+    def next(self, now_ms: int) -> int:
+        self._last = max(self._last + 1, now_ms + self._lead)
+        return self._last
+
+    def was_taken(self) -> None:
+        self._refused = 0
+
+    def was_refused(self) -> None:
+        self._refused += 1
+        if self._refused >= REFUSALS:
+            self._lead = next((lead for lead in LEADS_MS if lead > self._lead), self._lead)
+
+
+class _Account(Tuned):
+    """`on_up` is called when the stream is subscribed; `nonces` are those of the session."""
+
+    on_up: Callable[[], None]
+    nonces: Nonces
+
+    async def fetch2(self, path: str, api: Any, method: str, params: Any, config: Any) -> Any:
+        """A request that is refused for its time was not carried out; the next has the right one,
+        though our clock had jumped."""
+        if "private" not in api:
+            return await super().fetch2(path, api, method, params, config)
+        try:
+            answer = await super().fetch2(path, api, method, params, config)
+        except InvalidNonce:
+            self.nonces.was_refused()
+            await self._look_at_the_clock()
+            raise
+        except NotAuthenticated:  # all that Coinbase says of it
+            await self._look_at_the_clock()
+            raise
+        self.nonces.was_taken()
+        return answer
+
+    async def _look_at_the_clock(self) -> None:
+        exchange: Any = self
+        if exchange.options.get("adjustForTimeDifference"):
+            with suppress(Exception):
+                await exchange.load_time_difference()
+
+    def incrementing_nonce(self) -> int:
+        exchange: Any = self
+        return self.nonces.next(exchange.nonce())
+
+    def seconds(self) -> int:
+        """By the exchange's clock: Coinbase's requests are signed with it."""
+        exchange: Any = self
+        return exchange.nonce() // 1000
+
     def handle_message(self, client: Any, message: Any) -> None:
-        """Exchanges acknowledge a subscription in a message that says so in one word or another."""
+        """Exchanges answer to a subscription in a message that says so in one word or another.
+        Where Kraken refuses one, the library tells nobody: the connection is ended."""
         exchange: Any = super()
         for part in _parts(message):
             exchange.handle_message(client, part)
-        if "subscri" in str(message).lower():
+        if "subscri" not in str(message).lower():
+            return
+        if reason := _refusal(message):
+            client.on_error(NetworkError(f"not subscribed: {reason}"))
+        else:
             self.on_up()
 
 
-def exchange(name: str, access: Access, bucket: TokenBucket, on_up: Callable[[], None]) -> Any:
-    """A new exchange of ccxt, which belongs to the running loop. Numbers come as text: exact.
+class _MarketData(Tuned):
+    """`hear` is told every message of the stream, and answers whether it was for it."""
+
+    hear: Callable[[Any], bool]
+    clients: dict[str, Any]
+
+    def handle_message(self, client: Any, message: Any) -> None:
+        exchange: Any = super()
+        if self.clients.get(client.url) is not client:  # given up while it was being connected
+            client.on_error(NetworkError("given up"))
+        elif not self.hear(message):
+            exchange.handle_message(client, message)
+
+
+def exchange(
+    name: str,
+    access: Access,
+    bucket: TokenBucket,
+    on_up: Callable[[], None],
+    nonces: Nonces | None = None,
+) -> Any:
+    """A new exchange of ccxt for an account, which belongs to the running loop. Numbers come as
+    text: exact.
 
     Raises UserError where it has no test network.
     """
+    made = _made(_Account, name, access, bucket)
+    made.on_up, made.nonces = on_up, nonces or Nonces()
+    return made
+
+
+def market_data(name: str, access: Access) -> Any:
+    """As `exchange`, for what needs no keys: it has none, and a share of its own of the requests
+    that the exchange takes, so that it never waits before an account's, nor they behind it."""
     venue = VENUES[name]
-    kind: Any = type(name, (Tuned, getattr(ccxt.pro, name)), {})
+    bucket = TokenBucket(venue.data_rate, venue.data_burst, 0, time.monotonic)
+    nobody = replace(access, api_key=SecretStr(""), secret=SecretStr(""))
+    made = _made(_MarketData, name, nobody, bucket)
+    made.streaming["connectionTimeout"] = CONNECT_S * 1000
+    return made
+
+
+async def load_markets(exchange: Any, symbols: Iterable[str]) -> Mapping[str, Any]:
+    """How the exchange trades: `symbols` alone where it can be asked for them and has them all."""
+    params = VENUES[exchange.id].market_params_of(symbols)
+    if params:
+        with suppress(BadSymbol):
+            return await exchange.load_markets(False, params)
+    return await exchange.load_markets()
+
+
+def _made(tuned: type[Tuned], name: str, access: Access, bucket: TokenBucket) -> Any:
+    venue = VENUES[name]
+    kind: Any = type(name, (tuned, getattr(ccxt.pro, name)), {})
     made = kind(
         {
             "apiKey": access.api_key.get_secret_value(),
@@ -113,7 +238,7 @@ def exchange(name: str, access: Access, bucket: TokenBucket, on_up: Callable[[],
     )
     made.number = str
     made.decimal_to_precision = _apart(made.decimal_to_precision)
-    made.bucket, made.on_up = bucket, on_up
+    made.bucket = bucket
     made.streaming = {**made.streaming, "keepAlive": KEEP_ALIVE_S * 1000}
     if not venue.has_currencies:
         made.has["fetchCurrencies"] = False
@@ -155,6 +280,13 @@ async def _once(
         response.close()
         raise InDoubt("the exchange answered with another address")
     return response
+
+
+def _refusal(message: Any) -> str:
+    """Why the exchange says no; empty where it does not."""
+    fields = cast("dict[str, Any]", message if isinstance(message, dict) else {})
+    refuses = fields.get("success") is False or fields.get("type") == "error"
+    return str(fields.get("error") or (fields.get("message", "no reason") if refuses else ""))
 
 
 def _parts(message: Any) -> Sequence[Any]:

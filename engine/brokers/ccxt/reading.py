@@ -11,6 +11,7 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     OrderState,
+    OrderTerms,
     OrderType,
     Quote,
     Side,
@@ -34,6 +35,7 @@ TYPES = {
     ("market", True): OrderType.STOP,
     ("limit", True): OrderType.STOP_LIMIT,
 }
+LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 
 def number(value: Any) -> Decimal | None:
@@ -58,26 +60,30 @@ def report_of(order: Told, client_order_id: str, now: int) -> ExecutionReport:
     )
 
 
+def terms_of(order: Told) -> OrderTerms:
+    """What it asks for."""
+    stop = number(order["triggerPrice"] or order["stopLossPrice"])
+    limit = number(order["price"]) if _type_of(order) in LIMITED else None
+    return OrderTerms(Decimal(order["amount"]), limit, stop)
+
+
 def venue_order_of(order: Told, symbol: str) -> VenueOrder:
     """An open order as it is listed."""
-    stop = number(order["triggerPrice"] or order["stopLossPrice"])
-    limit = number(order["price"])
-    type_ = TYPES.get((order["type"], stop is not None), OrderType.LIMIT)
-    limited = type_ in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+    terms = terms_of(order)
     created = (order["timestamp"] or 0) * MS
     listed = Order(
         client_order_id_of(order),
         EXTERNAL,
         symbol,
         Side(order["side"]),
-        type_,
-        Decimal(order["amount"]),
+        _type_of(order),
+        terms.quantity,
         OrderPurpose.EXTERNAL,
         created,
         (order["lastUpdateTimestamp"] or 0) * MS or created,
-        limit or stop or ZERO,
-        limit_price=limit if limited else None,
-        stop_price=stop,
+        number(order["price"]) or terms.stop_price or ZERO,
+        limit_price=terms.limit_price,
+        stop_price=terms.stop_price,
         time_in_force=_time_in_force(order["timeInForce"]),
         filled=number(order["filled"]) or ZERO,
         avg_price=number(order["average"]),
@@ -90,8 +96,9 @@ def fill_of(trade: Told, symbol: str, client_order_id: str, base: str, quote: st
     """One execution. Its id is the exchange's with those of the symbol and the order: of itself it
     is unique in neither, where both sides of a trade were ours.
 
-    A fee in the instrument's `base` is told at the trade's price, in `quote`; one in a coin of
-    neither (Binance's BNB) is not counted: its price is not known here.
+    A fee in the instrument's `base` was taken of what was traded. One in a coin of neither
+    (Binance's BNB, where the account has some and its settings say so) is not counted: its price is
+    not known here, and it changes neither the position nor the cash.
     """
     price = Decimal(trade["price"])
     fee: Told = trade["fee"] or {}
@@ -103,9 +110,10 @@ def fill_of(trade: Told, symbol: str, client_order_id: str, base: str, quote: st
         Side(trade["side"]),
         Decimal(trade["amount"]),
         price,
-        cost if paid_in == quote else cost * price if paid_in == base else ZERO,
+        cost if paid_in == quote else ZERO,
         trade["timestamp"] * MS,
         venue_order_id=clean(trade["order"]),
+        commission_quantity=cost if paid_in == base else ZERO,
     )
 
 
@@ -137,6 +145,11 @@ def state_after(trade: Told) -> OrderState:
     info: Told = trade["info"]
     status = str(info.get("X") or info.get("order_status")).lower()
     return OrderState.FILLED if status == "filled" else OrderState.PARTIALLY_FILLED
+
+
+def _type_of(order: Told) -> OrderType:
+    stops = bool(order["triggerPrice"] or order["stopLossPrice"])
+    return TYPES.get((order["type"], stops), OrderType.LIMIT)
 
 
 def _time_in_force(said: str | None) -> TimeInForce:

@@ -1,6 +1,7 @@
 """What differs from exchange to exchange, beyond what ccxt makes the same."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -10,12 +11,12 @@ from engine.core.model import NANOS, Capabilities, Idempotency, OrderType, TimeI
 
 
 class Access(Struct, frozen=True):
-    """The way to an account. `paper` takes the exchange's own test network; `url` takes the place
-    of scheme, host and port of all its addresses, as `http://127.0.0.1:8080`; `timeout_s` is how
-    long an answer may take."""
+    """The way to an account, and to the market data, which need no keys. `paper` takes the
+    exchange's own test network; `url` takes the place of scheme, host and port of all its
+    addresses, as `http://127.0.0.1:8080`; `timeout_s` is how long an answer may take."""
 
-    api_key: SecretStr
-    secret: SecretStr
+    api_key: SecretStr = SecretStr("")
+    secret: SecretStr = SecretStr("")
     paper: bool = True
     url: str = ""
     timeout_s: float = 5.0
@@ -31,7 +32,10 @@ class Venue(Struct, frozen=True):
     known is looked for in what the calls `looked_for_in` answer. `key` is what ccxt wants our name
     to be called in a new order, `named` whether a cancel can tell it. `market_params` go with a
     market order of an amount. Where an exchange does not stream executions (`streams_fills`), they
-    are asked for when it tells that an order has filled.
+    are asked for when it tells that an order has filled. `counts_seconds` says that its clock is
+    told in whole seconds. `data_rate` and `data_burst` are those of the market data, beside the
+    account's; `market_params_of` symbols asks for the markets of these alone. With
+    `commission_in_base` the commission of a buy is taken from what is bought.
     """
 
     capabilities: Capabilities
@@ -40,6 +44,7 @@ class Venue(Struct, frozen=True):
     reserved: float
     options: Mapping[str, Any] = {}
     has_currencies: bool = True
+    commission_in_base: bool = False
     pages: Literal["time", "offset", "cursor"] = "time"
     by_symbol: bool = False
     looked_for_in: tuple[str, ...] = ()
@@ -47,12 +52,29 @@ class Venue(Struct, frozen=True):
     named: bool = True
     market_params: Callable[[str], Mapping[str, Any]] = lambda _: {}
     streams_fills: bool = True
+    counts_seconds: bool = False
+    data_rate: float = 1
+    data_burst: float = 10
+    market_params_of: Callable[[Iterable[str]], Mapping[str, Any]] = lambda _: {}
 
 
-def _spot(*order_types: OrderType) -> Capabilities:
-    """Of no exchange it is known that it refuses a client order id for ever."""
+def _listed(symbols: Iterable[str]) -> Mapping[str, Any]:
+    """Binance lists some thousand markets, and whoever asks for one that it does not have gets
+    none: https://developers.binance.com/docs/binance-spot-api-docs/rest-api (exchangeInfo)."""
+    names = sorted(symbol.replace("/", "") for symbol in symbols)
+    return {"symbols": json.dumps(names, separators=(",", ":"))} if names else {}
+
+
+def _spot(*order_types: OrderType, replace: bool = False) -> Capabilities:
+    """Of no exchange it is known that it refuses a client order id for ever.
+
+    `replace` is for those that change an order in place. What ccxt makes of it at Binance is a
+    cancel and a new order, of which the second may fail after the first, under an id that it can
+    have only once more; Coinbase changes limit orders alone, and answers before it has.
+    """
     return Capabilities(
         order_types=order_types,
+        replace=replace,
         times_in_force=(TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK),
         fractional=True,
         client_order_ids=True,
@@ -63,12 +85,16 @@ def _spot(*order_types: OrderType) -> Capabilities:
 
 VENUES = {
     # A client order id is unique among open orders: the same one "can be accepted only when the
-    # previous one is filled". 6,000 weights a minute, five to one of ccxt's; 100 orders in 10 s.
+    # previous one is filled". 6,000 weights a minute, five to one of ccxt's, of which the market
+    # data have a fifth; 100 orders in 10 s.
     "binance": Venue(
         _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
-        rate=20,
-        burst=100,
+        rate=14,
+        burst=80,
         reserved=20,
+        data_rate=4,
+        data_burst=20,
+        market_params_of=_listed,
         options={
             "defaultType": "spot",
             "fetchMarkets": {"types": ["spot"]},
@@ -77,31 +103,41 @@ VENUES = {
             "warnOnFetchOpenOrdersWithoutSymbol": False,
         },
         has_currencies=False,
+        commission_in_base=True,
         by_symbol=True,
     ),
     # Uniqueness of a client order id "is verified across open orders". A counter that each call
     # raises (ccxt has three to one), down by one in 3 s for an account of the lowest tier, and
-    # never above 15; orders and cancels do not count there.
+    # never above 15; orders and cancels do not count there. Market data are counted by the address
+    # that asks: one request a second.
     "kraken": Venue(
-        _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
+        _spot(
+            OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT, replace=True
+        ),
         rate=1,
         burst=45,
         reserved=3,
         has_currencies=False,
         pages="offset",
         looked_for_in=("fetch_open_orders", "fetch_closed_orders"),
+        counts_seconds=True,
     ),
     # "If the ID is not unique, the order will not be created and the order corresponding with that
-    # ID will be returned instead": for how long is not said. 30 requests a second. Without its own
-    # words ccxt would turn the amount of a market order to buy into money to spend.
+    # ID will be returned instead": for how long is not said. 30 requests a second, and beside them
+    # 10 for market data without keys; ccxt counts one of these for three. Without its own words it
+    # would turn the amount of a market order to buy into money to spend.
     "coinbase": Venue(
         _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT),
         rate=29,
         burst=30,
         reserved=10,
+        data_rate=27,
+        data_burst=30,
         options={
+            "adjustForTimeDifference": True,
             "createMarketBuyOrderRequiresPrice": False,
             "fetchBalance": "v3PrivateGetBrokerageAccounts",  # the other knows of nothing held
+            "fetchTime": "v3PublicGetBrokerageTime",  # where everything else is asked
         },
         has_currencies=False,
         pages="cursor",
@@ -112,5 +148,6 @@ VENUES = {
             "order_configuration": {"market_market_ioc": {"base_size": amount}}
         },
         streams_fills=False,
+        counts_seconds=True,
     ),
 }

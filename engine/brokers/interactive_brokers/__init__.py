@@ -5,5 +5,6 @@ wire does not leave.
 """
 
 from engine.brokers.interactive_brokers.broker import InteractiveBrokers
+from engine.brokers.interactive_brokers.login import Gateway
 
-__all__ = ["InteractiveBrokers"]
+__all__ = ["Gateway", "InteractiveBrokers"]

@@ -1,25 +1,28 @@
 """The broker Interactive Brokers."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from engine.brokers.base import Balance, BaseBroker, InDoubt, NotConnected, NotSent
+from engine.brokers.base import Balance, BaseBroker, InDoubt, NotSent, Room
 from engine.brokers.interactive_brokers import wire
-from engine.brokers.throttle import TokenBucket
+from engine.brokers.interactive_brokers.connection import Connection
+from engine.brokers.interactive_brokers.login import Gateway
+from engine.brokers.interactive_brokers.records import Records, order_of
 from engine.core.events import (
+    BrokerChanged,
     CancelRejected,
     Event,
     ExecutionReport,
     ReplaceRejected,
+    TradeBusted,
     VenueOrder,
 )
 from engine.core.model import (
-    EXTERNAL,
     FINAL_STATES,
     NANOS,
     ZERO,
@@ -28,12 +31,9 @@ from engine.core.model import (
     Idempotency,
     Instrument,
     Order,
-    OrderPurpose,
     OrderState,
     OrderTerms,
-    OrderType,
     Quote,
-    Side,
     nanos,
 )
 from engine.core.text import clean
@@ -42,22 +42,25 @@ from engine.ops.errors import UserError
 if TYPE_CHECKING:
     import ib_async
 
-T = TypeVar("T")
 S = OrderState
 
-RATE = 45.0
-"""Messages a second; IB ends a connection that sends more than 50."""
-FOR_CANCELS = 15.0
+PAPER_ACCOUNTS = "D"
+"""How the numbers of paper accounts begin: DU, and DF for advisors."""
+COMMISSIONS_S = 1.0
+"""How long the commissions of executions that are listed are waited for."""
+OTHER_CLIENT = "it was made by another client of TWS, which alone can change it"
 
 
 class InteractiveBrokers(BaseBroker):
     """One account at Interactive Brokers.
 
     The client order id is the order's `orderRef`, which IB does not keep unique. Executions are
-    those of the day: IB tells of no others. `timeout_s` is for one request.
+    those of the day: IB tells of no others. A login may have several accounts: what is of another
+    one is left out. Until it is known which account it is, it counts as a real one.
     """
 
     name = "interactive_brokers"
+    live = True
     capabilities = Capabilities(
         order_types=tuple(wire.TYPES),
         times_in_force=wire.TIMES,
@@ -67,72 +70,35 @@ class InteractiveBrokers(BaseBroker):
     )
 
     def __init__(
-        self,
-        instruments: Iterable[Instrument],
-        now: Callable[[], int],
-        *,
-        host: str = "127.0.0.1",
-        port: int = 7497,
-        client_id: int = 1,
-        account: str = "",
-        timeout_s: float = 5.0,
+        self, instruments: Iterable[Instrument], now: Callable[[], int], gateway: Gateway
     ) -> None:
-        self._instruments = {i.symbol.removeprefix(wire.PREFIX): i for i in instruments}
+        self._records = Records(instruments, now)
         self._now = now
-        self._host, self._port, self._client_id = host, port, client_id
-        self._wanted = account
-        self._account = ""
-        self._timeout_s = timeout_s
-        self._ib: ib_async.IB | None = None
-        self._bucket = TokenBucket(RATE, RATE, FOR_CANCELS, time.monotonic)
+        self._wanted = gateway.account
+        self._line = Connection(gateway, gateway.client_id, self._on_change)
         self._contracts: dict[str, ib_async.Contract] = {}
-        self._errors: dict[int, tuple[int, str]] = {}
         self._news: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._up = asyncio.Event()
-        self._listing = asyncio.Lock()
+        self._told: set[str] = set()
+        self._looking: set[asyncio.Task[None]] = set()
 
     # --- the connection -------------------------------------------------------------------------
 
     async def connect(self) -> None:
         await self.disconnect()
-        try:
-            import ib_async
-        except ImportError as error:
-            raise UserError(
-                f"the broker {self.name} needs {error.name}, which is not installed",
-                "run: pip install 'tradebot-tui[interactive-brokers]'",
-            ) from error
-        ib_async.util.getLoop.cache_clear()  # it keeps the first loop that it ever saw
-        ib = self._ib = ib_async.IB()
-        ib.RaiseRequestErrors = True
-        ib.client.MaxRequests = 0  # the queue of ib_async has cancels wait: the bucket has room
-        try:
-            await ib.connectAsync(
-                self._host,
-                self._port,
-                self._client_id,
-                self._timeout_s,
-                fetchFields=ib_async.ib.StartupFetch.ORDERS_OPEN,
-                raiseSyncErrors=True,
-            )
-        except (OSError, TimeoutError) as error:
-            where = f"{self._host}:{self._port}"
-            raise NotConnected(
-                f"no TWS or IB Gateway at {where} ({type(error).__name__})"
-            ) from error
-        self._account = _choose(ib.managedAccounts(), self._wanted)
+        ib = await self._line.open(with_orders=True)
+        self.account_number = _choose(ib.managedAccounts(), self._wanted)
+        self.live = not self.account_number.startswith(PAPER_ACCOUNTS)
         self._news = asyncio.Queue()
+        self._told.clear()
         ib.orderStatusEvent += self._on_status
         ib.commissionReportEvent += self._on_execution
-        ib.errorEvent += self._on_error
         ib.disconnectedEvent += self._on_disconnected
-        self._up.set()
 
     async def disconnect(self) -> None:
-        self._up.clear()
-        ib, self._ib = self._ib, None
-        if ib is not None:
-            ib.disconnect()
+        for task in self._looking:
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
+        self._line.close()
 
     async def stream_fills(self) -> AsyncIterator[Event]:
         """Until the connection is lost: it is one with that of the requests."""
@@ -141,297 +107,244 @@ class InteractiveBrokers(BaseBroker):
             yield event
 
     def _on_status(self, trade: "ib_async.Trade") -> None:
-        if trade.order.orderRef and not wire.is_still_there(trade):
-            self._news.put_nowait(self._report(trade))
+        if not trade.order.orderRef or not self._is_ours(trade.order.account):
+            return
+        if wire.is_guess(trade):
+            looking = asyncio.ensure_future(self._look(trade.order.orderRef))
+            self._looking.add(looking)
+            looking.add_done_callback(self._looking.discard)
+        else:
+            self._news.put_nowait(self._records.report(trade))
+
+    async def _look(self, key: str) -> None:
+        """Tell where an order is of which ib_async only guesses that it has ended."""
+        try:
+            await self._open_trades()
+        except (NotSent, InDoubt):
+            return  # it is asked for where the accounts are compared
+        trade = self._seen(lambda trade: trade.order.orderRef == key)
+        if trade is not None and wire.perm_id(trade):
+            self._news.put_nowait(self._records.report(trade))
 
     def _on_execution(
         self, trade: "ib_async.Trade", fill: "ib_async.Fill", _: "ib_async.CommissionReport"
     ) -> None:
-        ours = self._fill(fill)
-        report = self._report(trade)
+        """Told once: ib_async tells all again where they are asked for."""
+        ours = self._records.fill(fill)
+        if ours.execution_id in self._told or not self._is_ours(fill.execution.acctNumber):
+            return
+        self._told.add(ours.execution_id)
+        if former := wire.corrected(fill.execution.execId, self._executions()):
+            busted = TradeBusted(f"ib-{former}", ours.symbol, ours, "corrected", ts=self._now())
+            self._news.put_nowait(busted)
+            return
+        report = self._records.report(trade)
         report = structs.replace(report, state=S.PARTIALLY_FILLED, fill=ours, terms=None)
         self._news.put_nowait(report)
 
-    def _on_error(self, request: int, code: int, text: str, _: object) -> None:
-        self._errors[request] = (code, clean(text))
+    def _executions(self) -> list[str]:
+        return [fill.execution.execId for fill in self._line.ib.fills()]
+
+    def _is_ours(self, account: str) -> bool:
+        return account in (self.account_number, "")
+
+    def _on_change(self, up: bool, reason: str) -> None:
+        self._news.put_nowait(BrokerChanged(self.name, up, reason, ts=self._now()))
 
     def _on_disconnected(self) -> None:
-        self._up.clear()
         self._news.put_nowait(None)
-
-    def _connected(self) -> "ib_async.IB":
-        if self._ib is None or not self._ib.isConnected():
-            raise NotConnected("not connected to TWS or IB Gateway")
-        return self._ib
 
     # --- orders ---------------------------------------------------------------------------------
 
     async def submit_order(self, order: Order) -> ExecutionReport:
-        self._connected()
+        """Raises InDoubt too where IB says what may be a refusal, and may be a remark."""
+        line = self._line
         contract = await self._contract(order.symbol)
-        asked, ib = self._order(order, order.terms), self._connected()
-        self._bucket.take()
+        asked, ib = order_of(order, order.terms, self.account_number), line.ib
+        line.bucket.take()
         trade = ib.placeOrder(contract, asked)
-        await self._until(trade, lambda: trade.orderStatus.status not in wire.UNANSWERED)
-        return self._report(trade)
+        _, text = await line.answer(ib, trade, lambda: wire.is_answered(trade))
+        if not wire.is_answered(trade):
+            raise InDoubt(f"Interactive Brokers: {text}")
+        return self._records.report(trade)
 
     async def replace_order(
         self, order: Order, terms: OrderTerms
     ) -> ExecutionReport | ReplaceRejected:
+        key, line = order.client_order_id, self._line
         trade = await self._find(order)
         if trade is None or trade.isDone():
-            return ReplaceRejected(order.client_order_id, "not open", ts=self._now())
-        self._bucket.take()
-        asked = self._order(order, terms)
+            return ReplaceRejected(key, "not open", ts=self._now())
+        if not self._may_change(trade):
+            return ReplaceRejected(key, OTHER_CLIENT, ts=self._now())
+        asked, ib = order_of(order, terms, self.account_number), line.ib
         asked.orderId, asked.permId, asked.clientId = (
             trade.order.orderId,
             trade.order.permId,
             trade.order.clientId,
         )
-        seen = len(trade.log)
-        self._errors.pop(asked.orderId, None)
-        self._connected().placeOrder(trade.contract, asked)
-        await self._until(trade, lambda: len(trade.log) > seen + 1)
-        if refused := self._errors.get(asked.orderId):
-            return ReplaceRejected(order.client_order_id, refused[1], ts=self._now())
-        return self._report(trade)
+        line.bucket.take()
+        ib.placeOrder(trade.contract, asked)
+        code, reason = await line.answer(ib, trade, lambda: wire.terms_of(trade.order) == terms)
+        if code:
+            return ReplaceRejected(key, reason, ts=self._now())
+        return self._records.report(trade)
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
-        key = order.client_order_id
+        key, line = order.client_order_id, self._line
         trade = await self._find(order)
         if trade is None or trade.isDone():
             reason = "unknown order" if trade is None else f"too late: {trade.orderStatus.status}"
             return CancelRejected(key, reason, ts=self._now())
-        number = trade.order.orderId
-        self._errors.pop(number, None)
-        self._bucket.take(cancel=True)
-        self._connected().cancelOrder(trade.order)
-        await self._until(trade, lambda: trade.isDone() or number in self._errors)
-        code, reason = self._errors.get(number, (wire.CANCELED, ""))
-        if code != wire.CANCELED or trade.orderStatus.status == "Filled":
+        if not self._may_change(trade):
+            return CancelRejected(key, OTHER_CLIENT, ts=self._now())
+        ib = line.ib
+        line.bucket.take(cancel=True)
+        ib.cancelOrder(trade.order)
+        code, reason = await line.answer(ib, trade, trade.isDone)
+        if code not in (0, wire.CANCELED) or trade.orderStatus.status == "Filled":
             return CancelRejected(key, reason or "too late", ts=self._now())
-        return self._report(trade)
+        return self._records.report(trade)
 
     async def get_order(self, order: Order) -> ExecutionReport | None:
         """Where it is among the open orders; else by the executions of the day, or as this session
         saw its end."""
         key = order.client_order_id
-        listed = [t for t in await self._open_trades() if t.order.orderRef == key]
+        listed = [t for t in await self._open_trades() if _is_of(order, t)]
         if listed:
-            return self._report(listed[0])
-        fills = [f for f in await self.get_fills(0) if f.client_order_id == key]
+            return self._records.report(listed[0], key)
+        fills = await self.get_fills(0)
+        fills = [f for f in fills if _names(order, f.client_order_id, f.venue_order_id)]
         filled = sum((fill.quantity for fill in fills), ZERO)
-        seen = self._seen(key)
+        seen = self._seen(partial(_is_of, order))
         if filled >= order.quantity:
             venue_id = fills[-1].venue_order_id
             return ExecutionReport(key, S.FILLED, venue_id, fills[-1], ts=self._now())
-        return None if seen is None or not seen.isDone() else self._report(seen)
+        if seen is None or not wire.has_ended(seen):
+            return None
+        return self._records.report(seen, key)
 
     async def _find(self, order: Order) -> "ib_async.Trade | None":
-        known = self._seen(order.client_order_id)
-        if known is not None:
+        known = self._seen(partial(_is_of, order))
+        if known is not None and not wire.is_guess(known):
             return known
         await self._open_trades()
-        return self._seen(order.client_order_id)
+        return self._seen(partial(_is_of, order))
 
-    def _seen(self, key: str) -> "ib_async.Trade | None":
-        trades = [t for t in self._connected().trades() if t.order.orderRef == key]
+    def _seen(self, is_meant: "Callable[[ib_async.Trade], bool]") -> "ib_async.Trade | None":
+        trades = [trade for trade in self._line.ib.trades() if is_meant(trade)]
         return trades[-1] if trades else None
 
-    async def _until(self, trade: "ib_async.Trade", is_answered: Callable[[], bool]) -> None:
-        """Wait for the answer. Raises InDoubt where there is none in time, or the line is cut."""
-        ib, changed = self._connected(), asyncio.Event()
-
-        def note(*_: object) -> None:
-            changed.set()
-
-        events = (trade.statusEvent, trade.modifyEvent, ib.errorEvent, ib.disconnectedEvent)
-        for event in events:
-            event += note
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                while not is_answered():
-                    if not ib.isConnected():
-                        raise InDoubt("the connection ended before an answer came")
-                    await changed.wait()
-                    changed.clear()
-        except TimeoutError as error:
-            raise InDoubt("no answer in time") from error
-        finally:
-            for event in events:
-                event -= note
+    def _may_change(self, trade: "ib_async.Trade") -> bool:
+        """Numbers of orders are each client's own: under another one's number it would be another
+        order here, or a new one."""
+        return trade.order.clientId == self._line.client_id and trade.order.orderId > 0
 
     # --- the account ----------------------------------------------------------------------------
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
-        orders = [self._venue_order(trade) for trade in await self._open_trades()]
+        orders = [self._records.venue_order(trade) for trade in await self._open_trades()]
         return [order for order in orders if order.state not in FINAL_STATES]
 
     async def _open_trades(self) -> "list[ib_async.Trade]":
-        async with self._listing:  # ib_async takes one such request at a time
-            return await self._ask(lambda ib: ib.reqAllOpenOrdersAsync())
+        trades = await self._line.ask_alone(lambda ib: ib.reqAllOpenOrdersAsync())
+        return [trade for trade in trades if self._is_ours(trade.order.account)]
 
     async def get_fills(self, since: int) -> Sequence[Fill]:
-        await self._ask(lambda ib: ib.reqExecutionsAsync())
-        fills = map(self._fill, self._connected().fills())  # these have their commissions
-        return [fill for fill in fills if fill.ts >= since]
+        """Those of the day; of one that was corrected as it is now."""
+        await self._line.ask(_executions)
+        ids = self._executions()
+        former = {f"ib-{wire.corrected(each, ids)}" for each in ids}
+        ours = (f for f in self._line.ib.fills() if self._is_ours(f.execution.acctNumber))
+        fills = map(self._records.fill, ours)
+        return [f for f in fills if f.ts >= since and f.execution_id not in former]
 
     async def get_positions(self) -> Mapping[str, Decimal]:
-        held = await self._ask(lambda ib: ib.reqPositionsAsync())
+        held = await self._line.ask_alone(lambda ib: ib.reqPositionsAsync())
         return {
-            self._symbol(p.contract.symbol): wire.exact(p.position)
+            self._records.symbol(p.contract): wire.exact(p.position)
             for p in held
-            if p.account == self._account
+            if p.account == self.account_number
         }
 
     async def get_account_balance(self) -> Balance:
+        """In the account's own currency; nothing where the instruments have another one."""
+        currencies = {i.currency for i in self._records.instruments.values()}
         values: dict[str, Decimal] = {}
-        for value in await self._ask(self._summary):
-            if value.account == self._account and value.value:
-                values[value.tag] = Decimal(value.value)
+        for value in await self._line.ask(_summary):
+            is_ours = value.account == self.account_number and {value.currency} == currencies
+            if is_ours and (amount := wire.amount(value.value)) is not None:
+                values[value.tag] = amount
         return Balance(values.get("TotalCashValue"), values.get("BuyingPower"))
 
-    async def _summary(self, ib: "ib_async.IB") -> "list[ib_async.AccountValue]":
-        """Asked for anew: what ib_async subscribes to comes every few minutes."""
-        client: Any = ib.client
-        wrapper: Any = ib.wrapper
-        request = client.getReqId()
-        answered = wrapper.startReq(request)
-        client.reqAccountSummary(request, "All", "TotalCashValue,BuyingPower")
-        await answered
-        client.cancelAccountSummary(request)
-        return list(wrapper.acctSummary.values())
+    async def get_time(self) -> int:
+        """IB counts whole seconds: the middle of one is as near as can be."""
+        told = await self._line.ask_alone(lambda ib: ib.reqCurrentTimeAsync())
+        return nanos(told) + NANOS // 2
+
+    def room(self) -> Room:
+        return self._line.bucket.room()
 
     async def get_quote(self, symbol: str) -> Quote | None:
-        if symbol.removeprefix(wire.PREFIX) not in self._instruments:
+        if self._records.instrument(symbol) is None:
             return None
         contract = await self._contract(symbol)
-        (ticker,) = await self._ask(lambda ib: ib.reqTickersAsync(contract))
+        (ticker,) = await self._line.ask(lambda ib: ib.reqTickersAsync(contract))
         quote = Quote(symbol, self._now(), ticker.bid, ticker.ask, ticker.bidSize, ticker.askSize)
-        return quote if quote.is_sound else None
-
-    async def _ask(self, request: "Callable[[ib_async.IB], Awaitable[T]]") -> T:
-        """The answer to a question, for which a connection that comes back is waited for. Raises
-        NotConnected where none does, InDoubt where there is no answer in time, NotSent where IB
-        refuses."""
-        from ib_async import RequestError
-
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._up.wait()
-        except TimeoutError as error:
-            raise NotConnected("not connected to TWS or IB Gateway") from error
-        ib = self._connected()
-        self._bucket.take()
-        asking = asyncio.ensure_future(request(ib))
-        lost = asyncio.ensure_future(_lost(ib))
-        try:
-            await asyncio.wait(
-                [asking, lost], timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if asking.done() and not asking.cancelled():
-                return asking.result()
-            raise InDoubt("no answer from TWS or IB Gateway")
-        except RequestError as error:
-            raise NotSent(f"Interactive Brokers: {clean(error.message)}") from error
-        except ConnectionError as error:
-            raise InDoubt("the connection ended before an answer came") from error
-        finally:
-            asking.cancel()
-            lost.cancel()
-
-    # --- theirs and ours ------------------------------------------------------------------------
+        return quote if quote.is_sound and ticker.marketDataType == wire.LIVE_DATA else None
 
     async def _contract(self, symbol: str) -> "ib_async.Contract":
         """What IB trades as `symbol`, asked for once. Raises NotSent where it has no such, or not
         one alone, or there is no answer."""
-        import ib_async
-
         if symbol not in self._contracts:
-            name = symbol.removeprefix(wire.PREFIX)
-            wanted = ib_async.Stock(name, "SMART", self._instruments[name].currency)
-            try:
-                found = await self._ask(lambda ib: ib.reqContractDetailsAsync(wanted))
-            except InDoubt as error:
-                raise NotConnected(f"{symbol} cannot be looked up: {error}") from error
-            contracts = [details.contract for details in found if details.contract is not None]
-            if len(contracts) != 1:
-                raise NotSent(f"Interactive Brokers has {len(contracts)} stocks {symbol}")
-            self._contracts[symbol] = contracts[0]
+            self._contracts[symbol] = await self._line.contract(*wire.stock_of(symbol))
         return self._contracts[symbol]
 
-    def _symbol(self, name: str) -> str:
-        instrument = self._instruments.get(name)
-        return wire.PREFIX + clean(name) if instrument is None else instrument.symbol
 
-    def _order(self, order: Order, terms: OrderTerms) -> "ib_async.Order":
-        import ib_async
-
-        asked = ib_async.Order(
-            action=order.side.upper(),
-            totalQuantity=wire.as_float(terms.quantity),
-            orderType=wire.TYPES[order.type],
-            tif=order.time_in_force.upper(),
-            account=self._account,
-            orderRef=order.client_order_id,
-        )
-        if terms.limit_price is not None:
-            asked.lmtPrice = wire.as_float(terms.limit_price)
-        if terms.stop_price is not None:
-            asked.auxPrice = wire.as_float(terms.stop_price)
-        return asked
-
-    def _report(self, trade: "ib_async.Trade") -> ExecutionReport:
-        state = wire.state_of(trade)
-        reason = trade.log[-1].message if state is S.REJECTED and trade.log else ""
-        return ExecutionReport(
-            trade.order.orderRef,
-            state,
-            str(trade.orderStatus.permId or trade.order.permId or ""),
-            reason=clean(reason),
-            terms=wire.terms_of(trade.order),
-            ts=self._now(),
-        )
-
-    def _fill(self, fill: "ib_async.Fill") -> Fill:
-        done = fill.execution
-        return Fill(
-            f"ib-{done.execId}",
-            done.orderRef,
-            self._symbol(fill.contract.symbol),
-            Side.BUY if done.side == "BOT" else Side.SELL,
-            wire.exact(done.shares),
-            wire.exact(done.price),
-            wire.exact(fill.commissionReport.commission),
-            nanos(done.time),
-            venue_order_id=str(done.permId),
-        )
-
-    def _venue_order(self, trade: "ib_async.Trade") -> VenueOrder:
-        order, state = trade.order, wire.state_of(trade)
-        terms = wire.terms_of(order)
-        ours = Order(
-            order.orderRef,
-            EXTERNAL,
-            self._symbol(trade.contract.symbol),
-            Side(order.action.lower()),
-            wire.OUR_TYPES.get(order.orderType, OrderType.MARKET),
-            terms.quantity,
-            OrderPurpose.EXTERNAL,
-            self._now(),
-            self._now(),
-            terms.limit_price or terms.stop_price or ZERO,
-            limit_price=terms.limit_price,
-            stop_price=terms.stop_price,
-            state=state,
-            filled=wire.exact(trade.orderStatus.filled),
-            venue_order_id=str(order.permId),
-        )
-        return VenueOrder(ours, state)
+def _is_of(order: Order, trade: "ib_async.Trade") -> bool:
+    return _names(order, trade.order.orderRef, str(wire.perm_id(trade)))
 
 
-async def _lost(ib: "ib_async.IB") -> None:
-    await ib.disconnectedEvent
+def _names(order: Order, reference: str, perm_id: str) -> bool:
+    """Whether these are of `order`; one that was made by hand has IB's own id alone."""
+    if reference:
+        return reference == order.client_order_id
+    return perm_id == order.venue_order_id
+
+
+async def _executions(ib: "ib_async.IB") -> None:
+    """Have ib_async know the day's executions, with their commissions: those come after each."""
+    await ib.reqExecutionsAsync()
+    changed = asyncio.Event()
+
+    def note() -> None:
+        changed.set()
+
+    ib.updateEvent += note
+    try:
+        async with asyncio.timeout(COMMISSIONS_S):
+            while not all(fill.commissionReport.execId for fill in ib.fills()):
+                await changed.wait()
+                changed.clear()
+    except TimeoutError:
+        pass  # an execution counts, whatever it cost
+    finally:
+        ib.updateEvent -= note
+
+
+async def _summary(ib: "ib_async.IB") -> "list[ib_async.AccountValue]":
+    """Asked for anew: what ib_async subscribes to comes every few minutes."""
+    client: Any = ib.client
+    wrapper: Any = ib.wrapper
+    request = client.getReqId()
+    answered = wrapper.startReq(request)
+    client.reqAccountSummary(request, "All", "TotalCashValue,BuyingPower")
+    try:
+        await answered
+    finally:  # IB has no more than two at a time
+        if ib.isConnected():
+            client.cancelAccountSummary(request)
+    return list(wrapper.acctSummary.values())
 
 
 def _choose(accounts: Sequence[str], wanted: str) -> str:
@@ -442,5 +355,5 @@ def _choose(accounts: Sequence[str], wanted: str) -> str:
         return accounts[0]
     raise UserError(
         f"Interactive Brokers has no account {wanted}" if wanted else "which account to trade?",
-        f"set INTERACTIVE_BROKERS_ACCOUNT to one of {clean(', '.join(accounts)) or 'none'}",
+        f"set IB_ACCOUNT to one of {clean(', '.join(accounts)) or 'none'}",
     )

@@ -5,5 +5,6 @@ that lasts half an hour, and goes to the server that came with it.
 """
 
 from engine.brokers.questrade.broker import QuestradeBroker
+from engine.brokers.questrade.login import Login, open_session
 
-__all__ = ["QuestradeBroker"]
+__all__ = ["Login", "QuestradeBroker", "open_session"]

@@ -42,7 +42,11 @@ class Access:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, store: TokenStore, login_url: str, now: Callable[[], int]
+        self,
+        http: Callable[[], httpx.AsyncClient],
+        store: TokenStore,
+        login_url: str,
+        now: Callable[[], int],
     ) -> None:
         self._http = http
         self._store = store
@@ -52,13 +56,11 @@ class Access:
         self._unstored: Tokens | None = None
         self._refreshing: asyncio.Task[Tokens] | None = None
         self._dead = ""
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="questrade-tokens")
 
-    async def close(self) -> None:
-        """Once a refresh that is under way has ended."""
+    async def settled(self) -> None:
+        """Until a refresh that is under way has ended."""
         if self._refreshing is not None:
             await asyncio.wait([self._refreshing])
-        self._disk.shutdown()
 
     async def tokens(self, refused: str = "") -> Tokens:
         """Tokens that are good for a while, whose access token is not the `refused` one.
@@ -108,7 +110,9 @@ class Access:
         """What the disk does not take is kept in memory, unused, and written at the next try."""
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._disk, self._store.write, tokens)
+            # One of its own: no refresh waits behind somebody else's work.
+            with ThreadPoolExecutor(1, thread_name_prefix="questrade-tokens") as disk:
+                await loop.run_in_executor(disk, self._store.write, tokens)
         except OSError as error:
             reason = f"the tokens of Questrade cannot be stored ({error.strerror})"
             raise NotConnected(reason) from error
@@ -132,7 +136,7 @@ class Access:
     async def _log_in(self, tokens: Tokens) -> Tokens:
         form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
         try:
-            response = await self._http.post(f"{self._login_url}/oauth2/token", data=form)
+            response = await self._http().post(f"{self._login_url}/oauth2/token", data=form)
         except httpx.HTTPError as error:
             reason = f"no answer from Questrade's login server ({type(error).__name__})"
             raise NotConnected(reason) from error

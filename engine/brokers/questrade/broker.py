@@ -1,13 +1,11 @@
 """The broker Questrade."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
-from pydantic import SecretStr
 
 from engine.brokers.base import (
     Balance,
@@ -16,12 +14,12 @@ from engine.brokers.base import (
     NotAuthenticated,
     NotConnected,
     NotSent,
+    Room,
 )
 from engine.brokers.questrade import wire
 from engine.brokers.questrade.ids import OrderIds
 from engine.brokers.questrade.news import News
 from engine.brokers.questrade.records import Records
-from engine.brokers.questrade.tokens import TokenStore
 from engine.core.events import (
     CancelRejected,
     Event,
@@ -33,7 +31,6 @@ from engine.core.model import (
     DAY,
     FINAL_STATES,
     NANOS,
-    Bar,
     Capabilities,
     Fill,
     Idempotency,
@@ -42,6 +39,7 @@ from engine.core.model import (
     OrderState,
     OrderTerms,
     Quote,
+    nanos,
 )
 from engine.core.text import clean
 from engine.ops.errors import UserError
@@ -51,12 +49,8 @@ if TYPE_CHECKING:
 
 S = OrderState
 
-LOGIN_URL = "https://login.questrade.com"
-PRACTICE_LOGIN_URL = "https://practicelogin.questrade.com"
 OPEN_FOR = 120 * DAY
 """No order stays open for longer."""
-CANDLES_MOST = 2_000
-"""Bars in one answer."""
 
 
 class QuestradeBroker(BaseBroker):
@@ -65,7 +59,7 @@ class QuestradeBroker(BaseBroker):
     It keeps no client order ids: see `OrderIds` for what that means for an order in doubt. An
     order's `venue_order_id` is the id of its chain, which stays the same when it is replaced.
     Orders need Questrade's permission as a partner; without it they raise NotPermitted, and all
-    else works. `timeout_s` is for one request.
+    else works. `session` is the engine's (`open_session`): its market data use it too.
     """
 
     name = "questrade"
@@ -80,54 +74,39 @@ class QuestradeBroker(BaseBroker):
     def __init__(
         self,
         instruments: Iterable[Instrument],
-        refresh_token: SecretStr,
-        tokens_path: Path,
-        now: Callable[[], int],
+        session: "Session",
         *,
         account: str = "",
-        login_url: str = LOGIN_URL,
-        timeout_s: float = 10.0,
     ) -> None:
         self._instruments = tuple(instruments)
-        self._store = TokenStore(tokens_path, refresh_token)
-        self._now = now
+        self._session = session
+        self._joined = False
+        self._now = session.now
+        self.live = session.live
         self._account = account
-        self._login_url = login_url
-        self._timeout_s = timeout_s
-        self._session: Session | None = None
         self._known: Records | None = None
         self._news: News | None = None
         self._ids = OrderIds()
-        self._symbol_ids: dict[str, int] = {}
 
     # --- the connection -------------------------------------------------------------------------
 
     async def connect(self) -> None:
         await self.disconnect()
-        self._session = self._new_session()
+        self._session.join()
+        self._joined = True
         try:
             answer = await self._session.get("accounts", wire.Accounts)
         except NotAuthenticated as error:
             raise UserError(wire.NO_LOGIN, str(error)) from error
-        account = _choose(answer.accounts, self._account)
-        self._known = Records(self._session, account, self._instruments, self._ids, self._now)
+        self.account_number = number = _choose(answer.accounts, self._account)
+        self._known = Records(self._session, number, self._instruments, self._ids, self._now)
 
     async def disconnect(self) -> None:
         if self._news is not None:
             await self._news.close()
-        session, self._session, self._known = self._session, None, None
-        if session is not None:
-            await session.close()
-
-    def _new_session(self) -> "Session":
-        try:
-            from engine.brokers.questrade.session import Session
-        except ImportError as error:
-            raise UserError(
-                f"the broker questrade needs {error.name}, which is not installed",
-                "run: pip install 'tradebot-tui[questrade]'",
-            ) from error
-        return Session(self._store, self._login_url, self._now, self._timeout_s)
+        joined, self._joined, self._known = self._joined, False, None
+        if joined:
+            await self._session.leave()
 
     @property
     def _records(self) -> Records:
@@ -145,7 +124,7 @@ class QuestradeBroker(BaseBroker):
 
     async def submit_order(self, order: Order) -> ExecutionReport:
         key = order.client_order_id
-        symbol_id = await self._symbol_id(order.symbol)
+        symbol_id = await self._session.symbols.id_of(order.symbol)
         if symbol_id is None:
             return ExecutionReport(key, S.REJECTED, reason=_unknown(order.symbol), ts=self._now())
         body = wire.body_of(order, order.terms, self._records.number, symbol_id)
@@ -162,7 +141,7 @@ class QuestradeBroker(BaseBroker):
     async def replace_order(
         self, order: Order, terms: OrderTerms
     ) -> ExecutionReport | ReplaceRejected:
-        known, symbol_id = self._ids.newest(order), await self._symbol_id(order.symbol)
+        known, symbol_id = self._ids.newest(order), await self._session.symbols.id_of(order.symbol)
         if known is None or symbol_id is None:
             return ReplaceRejected(order.client_order_id, "unknown order", ts=self._now())
         body = wire.body_of(order, terms, self._records.number, symbol_id)
@@ -234,10 +213,17 @@ class QuestradeBroker(BaseBroker):
                 return Balance(row.cash, row.buying_power)
         return Balance()
 
+    async def get_time(self) -> int:
+        answer = await self._records.session.get("time", wire.Clock)
+        return nanos(answer.time)
+
+    def room(self) -> Room:
+        return self._session.room
+
     # --- market data ----------------------------------------------------------------------------
 
     async def get_quote(self, symbol: str) -> Quote | None:
-        symbol_id = await self._symbol_id(symbol)
+        symbol_id = await self._session.symbols.id_of(symbol)
         if symbol_id is None:
             return None
         answer = await self._records.session.get(
@@ -250,44 +236,6 @@ class QuestradeBroker(BaseBroker):
                 quote = Quote(symbol, self._now(), *prices, *sizes)
                 return quote if quote.is_sound else None
         return None
-
-    async def bars(self, symbol: str, interval: int, start: int, end: int) -> Sequence[Bar]:
-        """The bars of `interval` (ns) from `start` to `end` (ns UTC), as far as Questrade has them.
-        Raises NotSent for an interval or a symbol that it does not have."""
-        symbol_id = await self._symbol_id(symbol)
-        if symbol_id is None or interval not in wire.INTERVALS:
-            raise NotSent(_unknown(symbol) if symbol_id is None else "no bars of such a length")
-        found: dict[int, Bar] = {}
-        while start < end:
-            until = min(end, start + CANDLES_MOST * interval)
-            answer = await self._records.session.get(
-                f"markets/candles/{symbol_id}",
-                wire.Candles,
-                "market",
-                startTime=wire.iso(start),
-                endTime=wire.iso(until),
-                interval=wire.INTERVALS[interval],
-            )
-            bars = [wire.bar_of(row, symbol, interval) for row in answer.candles]
-            found |= {bar.ts: bar for bar in bars if bar.is_sound}
-            start = until
-        return [found[ts] for ts in sorted(found)]
-
-    # --- symbols --------------------------------------------------------------------------------
-
-    async def _symbol_id(self, symbol: str) -> int | None:
-        """Questrade's number for `symbol`, asked for once; None where it has none. Raises NotSent
-        where there is no answer, also where that was lost: no order was on its way."""
-        name = wire.name_of(symbol)
-        if name not in self._symbol_ids:
-            try:
-                answer = await self._records.session.get(
-                    "symbols/search", wire.Symbols, "market", prefix=name
-                )
-            except InDoubt as error:
-                raise NotConnected(f"{symbol} cannot be looked up: {error}") from error
-            self._symbol_ids |= {row.symbol: row.symbol_id for row in answer.symbols}
-        return self._symbol_ids.get(name)
 
 
 def _choose(accounts: Iterable[wire.AccountRow], wanted: str) -> str:

@@ -72,7 +72,7 @@ class News:
         is_lost, pause = False, LISTEN_AGAIN_S
         while True:
             try:
-                async with self._records.session.notifications() as messages:
+                async with self._records.session.stream("notifications") as messages:
                     if is_lost:
                         await self._said.put(BrokerChanged(self._broker, True, ts=self._now()))
                     is_lost, pause = False, LISTEN_AGAIN_S

@@ -1,4 +1,4 @@
-"""Signed requests to Questrade, and its notifications."""
+"""Signed requests to Questrade, and its streams."""
 
 import asyncio
 import time
@@ -18,8 +18,11 @@ from engine.brokers.base import (
     NotConnected,
     NotPermitted,
     RateLimited,
+    Room,
 )
 from engine.brokers.questrade.access import Access
+from engine.brokers.questrade.login import Login
+from engine.brokers.questrade.symbols import Symbols
 from engine.brokers.questrade.tokens import Tokens, TokenStore
 from engine.brokers.questrade.wire import Greeting, Refused, Request, StreamPort
 from engine.brokers.throttle import TokenBucket
@@ -55,17 +58,22 @@ class Problem(Struct, frozen=True):
 
 class Session:
     """One login. Every request is sent once, but for one that came with an access token which had
-    become invalid: nobody looked at that one, and it goes again with a new token, once."""
+    become invalid: nobody looked at that one, and it goes again with a new token, once.
 
-    def __init__(
-        self, store: TokenStore, login_url: str, now: Callable[[], int], timeout_s: float
-    ) -> None:
-        self._now = now
-        self._timeout_s = timeout_s
-        # As many connections as there are requests: none waits for another one's answer.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-        self._http = httpx.AsyncClient(timeout=timeout_s, limits=limits)
-        self._access = Access(self._http, store, login_url.rstrip("/"), now)
+    Several may use it: each joins before its first request, and leaves after its last one. What is
+    open is closed with the last of them, and opened again where another one joins, on whatever loop
+    that is. `now` is in ns UTC.
+    """
+
+    def __init__(self, login: Login, now: Callable[[], int]) -> None:
+        self.now = now
+        self.live = login.live
+        self.symbols = Symbols(self)
+        self._timeout_s = login.timeout_s
+        self._users = 0
+        self._opened: httpx.AsyncClient | None = None
+        store = TokenStore(login.tokens_path, login.refresh_token)
+        self._access = Access(lambda: self._http, store, login.login_url, now)
         clock = time.monotonic
         self._buckets = {
             "account": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock),
@@ -74,9 +82,33 @@ class Session:
             "orders": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock),
         }
 
-    async def close(self) -> None:
-        await self._access.close()
-        await self._http.aclose()
+    @property
+    def room(self) -> Room:
+        """For requests that concern orders."""
+        return self._buckets["orders"].room()
+
+    def join(self) -> None:
+        self._users += 1
+
+    async def leave(self) -> None:
+        self._users -= 1
+        if not self._users:
+            await self._access.settled()
+        if self._users:
+            return
+        http, self._opened = self._opened, None
+        if http is not None:
+            await http.aclose()
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        if not self._users:
+            raise NotConnected("not connected to Questrade")
+        if self._opened is None:
+            # As many connections as there are requests: none waits for another one's answer.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+            self._opened = httpx.AsyncClient(timeout=self._timeout_s, limits=limits)
+        return self._opened
 
     async def get(self, path: str, answer: type[T], lane: str = "account", **params: str) -> T:
         """As `send`. Raises RateLimited only where waiting for its turn would take too long."""
@@ -158,17 +190,20 @@ class Session:
         if after.isdecimal():
             return float(after)
         if reset.isdecimal():
-            return max(0.0, int(reset) - self._now() / NANOS)
+            return max(0.0, int(reset) - self.now() / NANOS)
         return BARE_WAIT_S
 
     @asynccontextmanager
-    async def notifications(self) -> AsyncGenerator[AsyncIterable[str | bytes]]:
-        """What Questrade says of orders and executions without being asked, message by message.
+    async def stream(
+        self, path: str, lane: str = "account", **params: str
+    ) -> AsyncGenerator[AsyncIterable[str | bytes]]:
+        """What Questrade says without being asked, message by message.
 
-        Raises NotSent or InDoubt where the connection is not made, or breaks. A second one ends the
-        first. It does not make the session last: a request in half an hour does.
+        Raises NotSent or InDoubt where the connection is not made, or breaks. A second one of the
+        same kind ends the first; orders and quotes have ports of their own. It does not make the
+        session last: a request in half an hour does.
         """
-        port = await self.get("notifications", StreamPort, mode="WebSocket")
+        port = await self.get(path, StreamPort, lane, mode="WebSocket", **params)
         tokens = await self._access.tokens()
         server = urlsplit(tokens.api_server)
         scheme = "wss" if server.scheme == "https" else "ws"
@@ -179,10 +214,10 @@ class Session:
                 async with asyncio.timeout(self._timeout_s):
                     greeting = json.decode(await socket.recv(), type=Greeting)
                 if not greeting.success:
-                    raise NotConnected("Questrade's notifications do not take the access token")
+                    raise NotConnected("Questrade's stream does not take the access token")
                 yield socket
         except (WebSocketException, MsgspecError, OSError) as error:
-            raise NotConnected(f"Questrade's notifications end ({type(error).__name__})") from error
+            raise NotConnected(f"Questrade's stream ends ({type(error).__name__})") from error
 
 
 def _problem(response: httpx.Response) -> Problem:

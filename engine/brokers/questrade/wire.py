@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from math import nan
 from typing import Any
 
 from msgspec import MsgspecError, Struct, json
@@ -10,6 +11,7 @@ from msgspec import MsgspecError, Struct, json
 from engine.brokers.base import NotSent
 from engine.core.events import ExecutionReport
 from engine.core.model import (
+    DAY,
     MINUTE,
     ZERO,
     Bar,
@@ -93,6 +95,10 @@ class Refused(NotSent):
 
 class Row(Struct, frozen=True, rename="camel"):
     """A record of an answer; what Questrade may leave out has a default."""
+
+
+class Clock(Row, frozen=True):
+    time: datetime
 
 
 class OrderRow(Row, frozen=True):
@@ -190,26 +196,45 @@ class SymbolRow(Row, frozen=True):
     symbol_id: int
 
 
+class TickRow(Row, frozen=True):
+    """The step of prices from `pivot` on."""
+
+    pivot: Decimal
+    min_tick: Decimal
+
+
+class SymbolDetail(Row, frozen=True):
+    symbol: str
+    symbol_id: int
+    currency: str
+    security_type: str = ""
+    listing_exchange: str = ""
+    is_tradable: bool = False
+    is_quotable: bool = False
+    min_ticks: tuple[TickRow, ...] = ()
+    trade_unit: int = 1
+
+
 class QuoteRow(Row, frozen=True):
-    """`delay` is in minutes; prices are null where there are none."""
+    """`delay` is in minutes, or says that there is one; prices are null where there are none."""
 
     symbol_id: int
     bid_price: float | None = None
     ask_price: float | None = None
     bid_size: float | None = None
     ask_size: float | None = None
-    delay: int = 0
+    delay: int | bool = 0
     is_halted: bool = False
 
 
 class CandleRow(Row, frozen=True):
     start: datetime
     end: datetime
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
 
 
 class Accounts(Row, frozen=True):
@@ -241,6 +266,10 @@ class Balances(Row, frozen=True):
 
 class Symbols(Row, frozen=True):
     symbols: tuple[SymbolRow, ...]
+
+
+class SymbolDetails(Row, frozen=True):
+    symbols: tuple[SymbolDetail, ...]
 
 
 class Quotes(Row, frozen=True):
@@ -314,8 +343,11 @@ def fill_of(row: ExecutionRow, client_order_id: str, symbol: str, now: int) -> F
 
 
 def bar_of(row: CandleRow, symbol: str, interval: int) -> Bar:
-    prices = (row.open, row.high, row.low, row.close)
-    return Bar(symbol, nanos(row.start) + interval, *prices, row.volume, interval)
+    """A day ends at midnight in Toronto: on the days on which clocks change it is not as long."""
+    end = time_of(row.end) if interval == DAY else time_of(row.start) + interval
+    found = (row.open, row.high, row.low, row.close, row.volume)
+    open_, high, low, close, volume = (nan if number is None else number for number in found)
+    return Bar(symbol, end, open_, high, low, close, volume, interval)
 
 
 def made_all_the_same(refused: Refused) -> Orders | None:

@@ -18,6 +18,7 @@ from engine.core.model import (
     Position,
     Side,
 )
+from engine.core.order_rules import in_lots
 from engine.core.orders import OrderBook
 from engine.core.parts import KilledParts
 from engine.core.pauses import Pauses
@@ -85,6 +86,11 @@ class Context:
         return reason or ("" if flattening else self.parts.exit_objection(*key))
 
     def closable(self, position: Position) -> Decimal:
+        """How much of a position an order can close: what its account still has, in lots."""
+        instrument, left = self.instrument(position.symbol), self._left(position)
+        return left if instrument is None else in_lots(left, instrument)
+
+    def _left(self, position: Position) -> Decimal:
         """How much of a position its account still has: others may have closed it at the venue.
         What they closed is taken from the strategies in the order of their names."""
         symbol, own = position.symbol, position.strategy

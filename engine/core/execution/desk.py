@@ -2,7 +2,8 @@
 
 For each position the desk tends to one rule: while an exit is wanted and may leave, nothing that
 rests stands in its way; otherwise one stop of the position's size rests at its venue, and one
-target where there is one.
+target where there is one. What is too little for any order (`order_rules.is_dust`) lies until there
+is more of it.
 """
 
 from decimal import Decimal
@@ -53,6 +54,7 @@ class Desk:
         self._orders = context.orders
         self._portfolio = context.portfolio
         self._started = False
+        self._dust: dict[Key, None] = {}
         self.entries = Entries(context)
         self.exits = Exits(context)
         self.protection = Protection(context, self.exits)
@@ -60,12 +62,13 @@ class Desk:
 
     def state(self) -> dict[str, Any]:
         """What decides here, as plain values."""
-        return {
+        state = {
             "entries": self.entries.deadlines.due,
             "exits": self.exits.state(),
             "brackets": list(self.protection.brackets.values()),
             "refused": [[*leg, until] for leg, until in self.protection.refused.items()],
         }
+        return state | ({"dust": list(self._dust)} if self._dust else {})
 
     def not_flat(self) -> list[NotFlat]:
         """The positions that are to be flat and are not yet, each with the reason."""
@@ -94,8 +97,11 @@ class Desk:
         key = (signal.strategy, signal.symbol)
         entries = self.entries.open(key)
         self._context.cancel(entries, "the strategy wants out")
-        if not self._portfolio.position(*key).quantity:
-            cancelled = "its entry is cancelled" if entries else "short selling is off"
+        position = self._portfolio.position(*key)
+        if not self._portfolio.is_open(position):
+            dust = f"{position.quantity.normalize():f} is too little to sell"
+            why = dust if position.quantity else "short selling is off"
+            cancelled = "its entry is cancelled" if entries else why
             return "flat", f"no position to close; {cancelled}"
         self.exits.want(key, signal.ts)
         if reason := self.exits.objection(key):
@@ -149,7 +155,8 @@ class Desk:
 
     def on_tick(self, event: ClockTick) -> None:
         self.entries.deadlines.on_time(event.ts)
-        for key in self.protection.on_time(event.ts) + self.exits.on_time(event.ts):
+        grown = [key for key in self._dust if self._is_open(key)]
+        for key in self.protection.on_time(event.ts) + self.exits.on_time(event.ts) + grown:
             self._tend(key)
 
     def on_started(self, event: EngineStarted) -> None:
@@ -200,7 +207,7 @@ class Desk:
     def _flatten(self, reason: str, keys: list[Key]) -> None:
         """Close positions, reduce-only, until all are flat."""
         for key in keys:
-            if self._portfolio.position(*key).quantity:
+            if self._is_open(key):
                 self.exits.force(key, reason)
                 self.exits.hurry(key)
                 self._tend(key)
@@ -261,15 +268,22 @@ class Desk:
             if key[1] == symbol:
                 self._tend(key)
 
+    def _is_open(self, key: Key) -> bool:
+        return self._portfolio.is_open(self._portfolio.position(*key))
+
     def _tend(self, key: Key) -> None:
         if self._is_outdated(key):
             return
+        self._dust.pop(key, None)
         position = self._portfolio.position(*key)
         closing = self._context.closing_orders(key)
         if not position.quantity:
             self.exits.drop(key)
             self.protection.drop(key)
             self._context.cancel(closing, "the position is closed")
+            return
+        if not self._portfolio.is_open(position):
+            self._let_lie(position, closing)
             return
         if not self._context.closable(position):
             self._context.cancel(closing, "others closed the position at the venue")
@@ -286,6 +300,18 @@ class Desk:
             if resting or self.exits.send(position):
                 return
         self._protect(position, resting)
+
+    def _let_lie(self, position: Position, closing: list[Order]) -> None:
+        """Nothing is asked for dust. What is at its venue for so little, which its price made dust,
+        stays there; where there are lots of it, a better price makes it a position again."""
+        key = (position.strategy, position.symbol)
+        if not self._context.closable(position):
+            self._context.cancel(closing, "less than a lot is left")
+        else:
+            self._dust[key] = None
+        if not closing:
+            self.exits.drop(key)
+            self.protection.drop(key)
 
     def _is_outdated(self, key: Key) -> bool:
         """Whether orders have an execution that changes what `key` holds and is not in the ledger

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.core.events import OrderSized
 from engine.core.execution.context import Context, Key
 from engine.core.execution.deadlines import Deadlines
@@ -70,12 +72,11 @@ class Entries:
             return "stop", reason
         if reason := context.pauses.objection(symbol):
             return "paused", reason
-        if context.portfolio.position(signal.strategy, symbol).quantity or self.open(
-            (signal.strategy, symbol)
-        ):
+        key = (signal.strategy, symbol)
+        if context.portfolio.is_open(context.portfolio.position(*key)) or self.open(key):
             return "position", "already long, or about to be"
         if not context.market.is_fresh(symbol):
-            return "stale", "the last price is older than its limit"
+            return "stale", context.market.age_objection(symbol)
         ask = context.market.ask(symbol)
         if signal.stop_price is None and context.risk.limits.stop_loss_required:
             return "stop_loss", "the signal has no stop-loss, and STOP_LOSS_REQUIRED is set"
@@ -106,17 +107,18 @@ class Entries:
         ask = context.market.ask(signal.symbol)
         touch = Decimal(repr(ask))
         limit, worst = self._prices(instrument, touch)
-        books = context.risk.books()
+        books, worth = context.risk.books(), context.portfolio.worth(signal.symbol)
         equity, taken = books.equity, books.notional(signal.symbol)
-        if equity is None or taken is None or worst <= 0:
-            return "size", "equity is unknown: a held symbol has no price"
-        budget = context.risk.budget(signal.symbol, equity, taken)
-        most = fixed_fraction(instrument, worst, budget, taken)
+        if equity is None or taken is None or worth is None or worst <= 0:
+            return "size", "equity is unknown: a held symbol has no price, or a currency no rate"
+        budget = context.risk.budget(signal.symbol, books, equity, taken)
+        valued, price = _valued(instrument, worth), worst * worth
+        most = fixed_fraction(valued, price, budget, taken)
         if not most:
-            return "size", _too_small(instrument, worst, budget, taken)
+            return "size", _too_small(valued, price, budget, taken)
         stop_loss_pct = context.risk.limits_of(signal.symbol).stop_loss_pct
         stop = instrument.price(signal.stop_price or ask * (1 - float(stop_loss_pct) / 100))
-        size = self._size(signal, instrument, worst, stop, equity, most)
+        size = self._size(signal, valued, price, stop * worth, equity, most)
         if not size.quantity:
             return "size", _asks_too_little(size)
         key = client_order_id(
@@ -232,7 +234,7 @@ class Entries:
         if not context.runner.is_on(order.strategy):
             return "the strategy is off"
         if not context.market.is_fresh(order.symbol):
-            return "the last price is older than its limit"
+            return context.market.age_objection(order.symbol)
         if not context.capabilities(order.symbol).replace:
             return f"{context.venue(order.symbol)} cannot replace orders"
         return ""
@@ -243,6 +245,14 @@ class Entries:
     def withdraw(self, orders: Iterable[Order], reason: str) -> None:
         """Cancel what of `orders` is an entry."""
         self._context.cancel([o for o in orders if o.purpose is OrderPurpose.ENTRY], reason)
+
+
+def _valued(instrument: Instrument, worth: Decimal) -> Instrument:
+    """`instrument` with its smallest order in the base currency, of which a unit of its own is
+    `worth` so much: entries are sized there."""
+    if worth == 1:
+        return instrument
+    return replace(instrument, min_notional=instrument.min_notional * worth)
 
 
 def _given(
@@ -258,7 +268,7 @@ def _given(
 
 def _too_small(instrument: Instrument, price: Decimal, budget: Decimal, taken: Decimal) -> str:
     """In numbers, why nothing can be bought."""
-    least = max(instrument.lot * price, instrument.min_notional)
+    least = max(max(instrument.lot, instrument.min_quantity) * price, instrument.min_notional)
     return (
         f"nothing can be bought within the position size limit: {budget:.6g} may be held over all "
         f"strategies, {taken:.6g} is or is on order, and the smallest order is "

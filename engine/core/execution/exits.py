@@ -39,7 +39,8 @@ class Exit(Struct, frozen=True):
     is the last order that was made for it; `attempt` counts those that did not close it, and the
     next leaves from `after` on (ns UTC). It was `asked` for at that time (ns UTC): where its market
     has closed since, one that is forced leaves only if that is set. `problem` is why it is not
-    closed yet.
+    closed yet. `cause` is the sequence number of the event that wanted it, 0 where that was in a
+    former session.
     """
 
     ts: int
@@ -51,6 +52,7 @@ class Exit(Struct, frozen=True):
     after: int = 0
     asked: int = 0
     problem: str = ""
+    cause: int = 0
 
 
 class NotFlat(Struct, frozen=True):
@@ -74,7 +76,7 @@ class Exits:
     def want(self, key: Key, ts: int, purpose: OrderPurpose = OrderPurpose.EXIT) -> None:
         """A signal or a price of the time `ts` wants the position closed."""
         if key not in self.wanted:
-            self.wanted[key] = Exit(ts, purpose)
+            self.wanted[key] = Exit(ts, purpose, cause=self._context.bus.cause)
 
     def force(self, key: Key, reason: str, asked: int = 0) -> None:
         """Close the position whatever its strategy wants, again and again until it is flat. It was
@@ -83,7 +85,12 @@ class Exits:
         if before is None or not before.forced:
             order = before.order if before is not None else ""
             self.wanted[key] = Exit(
-                now, forced=True, order=order, asked=asked or now, problem=reason
+                now,
+                forced=True,
+                order=order,
+                asked=asked or now,
+                problem=reason,
+                cause=self._context.bus.cause,
             )
 
     def hurry(self, key: Key) -> None:
@@ -219,7 +226,7 @@ class Exits:
             limit or context.portfolio.mark_price(position.symbol) or ZERO,
             limit,
             stop_loss=self._stop_loss(position),
-            cause=bus.cause,
+            cause=exit_.cause or bus.cause,
         )
 
     def _stop_loss(self, position: Position) -> Decimal | None:

@@ -223,10 +223,12 @@ class Protection:
         )
 
     def unprotected(self) -> dict[Key, Decimal]:
-        """How much of each position has no stop resting at its venue; while a stop is being
+        """How much of each open position has no stop resting at its venue; while a stop is being
         replaced, the smaller of both counts."""
         bare: dict[Key, Decimal] = {}
         for key, position in self._context.portfolio.positions.items():
+            if not self._context.portfolio.is_open(position):
+                continue
             stops = [
                 min(order.quantity, order.pending_quantity or order.quantity) - order.filled
                 for order in self._context.orders.open_orders(*key)

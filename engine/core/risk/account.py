@@ -12,6 +12,7 @@ from engine.core.events import (
 from engine.core.market import Market
 from engine.core.model import HUNDRED, NANOS, ZERO, AssetClass, Order, OrderType, Side
 from engine.core.orders import OrderBook
+from engine.core.portfolio import Portfolio
 from engine.core.risk.books import RISK_TAKING, Books
 from engine.core.risk.limits import RiskLimits
 from engine.core.risk.usage import Usage
@@ -22,10 +23,11 @@ _CLASS_CHECKS = {c: (f"{c}_exposure", f"{c}_max_exposure_pct") for c in AssetCla
 
 
 class AccountTier:
-    """Exposure, leverage, buying power and messages of the account."""
+    """Exposure, leverage, buying power and messages of all accounts together, and of each."""
 
-    def __init__(self, market: Market, orders: OrderBook) -> None:
+    def __init__(self, market: Market, portfolio: Portfolio, orders: OrderBook) -> None:
         self._market = market
+        self._accounts = portfolio.accounts
         self._orders = orders
         self.statements: dict[str, tuple[int, Decimal]] = {}
         self.messages: dict[str, deque[int]] = {}
@@ -39,12 +41,12 @@ class AccountTier:
         share = None if leverage is None else leverage * HUNDRED
         power = ZERO if known is None else known * limits.max_leverage
         spent = None if known is None else total
-        count, most = Decimal(len(symbols)), Decimal(limits.max_open_positions)
+        count, most = Decimal(books.open_positions()), Decimal(limits.max_open_positions)
         usages = [
             _usage("exposure", share, limits.max_exposure_pct, "%", "max_exposure_pct"),
             _usage("open_positions", count, most, "", "max_open_positions"),
             _usage("leverage", leverage, limits.max_leverage, "×", "max_leverage"),
-            _usage("buying_power", spent, power, "$", "max_leverage"),
+            _usage("buying_power", spent, power, self._accounts.money, "max_leverage"),
         ]
         for asset_class in AssetClass:
             own = [s for s in symbols if self._class(s) is asset_class]
@@ -52,6 +54,23 @@ class AccountTier:
             check, name = _CLASS_CHECKS[asset_class]
             usages.append(_usage(check, part, limits.value(name), "%", name))
         return usages
+
+    def funds(self, books: Books, limits: RiskLimits) -> list[Usage]:
+        """What each account has to pay for what it holds and has on order, in its own currency: one
+        account's money buys nothing in another. Without leverage open entries get its cash. Nothing
+        where there is one account: that is its buying power."""
+        return [self.funds_of(venue, books, limits) for venue in books.funds]
+
+    def funds_of(self, venue: str, books: Books, limits: RiskLimits) -> Usage:
+        """As `funds`, of one of several accounts."""
+        equity, worth = books.funds[venue], self._accounts.worth[venue]
+        spent, power = books.exposure(books.of_account(venue)), ZERO
+        if equity is None or worth is None or spent is None:
+            spent = None
+        else:
+            spent, power = spent / worth, max(equity, ZERO) / worth * limits.max_leverage
+        unit, name = self._accounts.unit(venue), "max_leverage"
+        return Usage("account", "funds", venue, spent, power, unit, setting=name)
 
     def venue(self, order: Order, limits: RiskLimits, now: int) -> list[Usage]:
         """What the order's venue lets be bought, where it says so; how many messages it got in the
@@ -61,7 +80,7 @@ class AccountTier:
         if venue in self.statements:
             asked, power = self.statements[venue]
             spent = sum(map(_spent, self._since(venue, asked, order)), ZERO)
-            usages.append(Usage("account", "venue_buying_power", venue, spent, power, "$"))
+            usages.append(self._power(venue, spent, power))
         if met := sum((o.leaves for o in self._met(order)), ZERO):
             note = f"it would meet an order of this account, {met} {order.symbol} on the other side"
             usages.append(Usage("account", "self_trade", venue, met, ZERO, "", note=note))
@@ -80,7 +99,7 @@ class AccountTier:
             if venue in self.statements:
                 asked, power = self.statements[venue]
                 spent = sum(map(_spent, self._since(venue, asked)), ZERO)
-            usages.append(Usage("account", "venue_buying_power", venue, spent, power, "$"))
+            usages.append(self._power(venue, spent, power))
         return usages
 
     # --- facts ----------------------------------------------------------------------------------
@@ -101,6 +120,10 @@ class AccountTier:
             self.statements[event.broker] = (event.asked_ts, event.buying_power)
 
     # --- reading --------------------------------------------------------------------------------
+
+    def _power(self, venue: str, spent: Decimal | None, power: Decimal) -> Usage:
+        unit = self._accounts.unit(venue)
+        return Usage("account", "venue_buying_power", venue, spent, power, unit)
 
     def _messages(self, venue: str, sent: Decimal, limits: RiskLimits) -> Usage:
         most, name = Decimal(limits.max_messages_per_second), "max_messages_per_second"

@@ -14,11 +14,16 @@ RISK_TAKING = (OrderPurpose.ENTRY, OrderPurpose.EXTERNAL)
 
 class Books(Struct, frozen=True):
     """Equity, the unsigned notional of each symbol that is held, and that of each symbol's open
-    orders at their worst. None is unknown: a held symbol has no price."""
+    orders at their worst, all in the base currency. None is unknown: a held symbol has no price, or
+    its currency no rate. Of the symbols in `dust` nothing is held but dust. `venues` is the account
+    of each of the symbols, `funds` the equity of each account, where there are several."""
 
     equity: Decimal | None
     held: dict[str, Decimal | None]
     entries: dict[str, Decimal]
+    dust: frozenset[str] = frozenset()
+    venues: dict[str, str] = {}
+    funds: dict[str, Decimal | None] = {}
 
     def notional(self, symbol: str) -> Decimal | None:
         """What `symbol` comes to once every open entry has filled."""
@@ -39,6 +44,14 @@ class Books(Struct, frozen=True):
         """Every symbol that is held or has an open entry."""
         return list(self.held | self.entries)
 
+    def open_positions(self) -> int:
+        """How many symbols have an open position, or may get one."""
+        return sum(symbol not in self.dust or symbol in self.entries for symbol in self.symbols())
+
+    def of_account(self, venue: str) -> list[str]:
+        """Those of one account."""
+        return [symbol for symbol in self.symbols() if self.venues.get(symbol) == venue]
+
     def share(self, notional: Decimal | None) -> Decimal | None:
         """`notional` in percent of equity; None without equity."""
         if notional is None or self.equity is None or self.equity <= 0:
@@ -48,24 +61,43 @@ class Books(Struct, frozen=True):
 
 def measure(portfolio: Portfolio, open_orders: Iterable[Order], more: Order | None = None) -> Books:
     """The books as they are; with `more`, an order that is not among the open ones yet."""
-    equity: Decimal | None = portfolio.cash
+    equity = portfolio.in_base(portfolio.cash)
     held: dict[str, Decimal | None] = {}
+    opened: set[str] = set()
     for position in portfolio.positions.values():
         if not position.quantity:
             continue
         symbol = position.symbol
-        mark = portfolio.mark_price(symbol)
-        if mark is None:
+        if portfolio.is_open(position):
+            opened.add(symbol)
+        mark, worth = portfolio.mark_price(symbol), portfolio.worth(symbol)
+        if mark is None or worth is None:
             equity = held[symbol] = None
             continue
-        value = position.quantity * mark
+        value = position.quantity * mark * worth
         held[symbol] = (held.get(symbol) or ZERO) + abs(value)
         if equity is not None:
             equity += value
     entries: dict[str, Decimal] = {}
-    for order in open_orders:
-        if order.purpose in RISK_TAKING:
-            entries[order.symbol] = entries.get(order.symbol, ZERO) + order.worst_notional
-    if more is not None:
-        entries[more.symbol] = entries.get(more.symbol, ZERO) + more.worst_notional
-    return Books(equity, held, entries)
+    for order in (*open_orders, more) if more is not None else open_orders:
+        if order.purpose in RISK_TAKING or order is more:
+            worth = portfolio.worth(order.symbol)
+            if worth is None:
+                equity = held[order.symbol] = None
+                continue
+            value = order.worst_notional * worth
+            entries[order.symbol] = entries.get(order.symbol, ZERO) + value
+    dust = frozenset(held.keys() - opened)
+    if len(portfolio.cash) == 1:
+        return Books(equity, held, entries, dust)
+    venues = {symbol: portfolio.venue(symbol) for symbol in held | entries}
+    return Books(equity, held, entries, dust, venues, _funds(portfolio))
+
+
+def _funds(portfolio: Portfolio) -> dict[str, Decimal | None]:
+    """The equity of each account, in the base currency."""
+    funds: dict[str, Decimal | None] = {}
+    for venue in portfolio.cash:
+        equity, worth = portfolio.account_equity(venue), portfolio.accounts.worth[venue]
+        funds[venue] = None if equity is None or worth is None else equity * worth
+    return funds

@@ -23,7 +23,7 @@ from engine.core.events import (
     RiskChecked,
 )
 from engine.core.market import Market
-from engine.core.model import Order, OrderPurpose, Signal
+from engine.core.model import ZERO, Order, OrderPurpose, Signal
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.risk.account import AccountTier
@@ -63,9 +63,9 @@ class Risk:
         self._portfolio = portfolio
         self._orders = orders
         self.rules: Callable[[Order], list[Usage]] = lambda order: []  # those from outside
-        self.position = PositionTier(market, calendars, limits)
+        self.position = PositionTier(market, portfolio, calendars, limits)
         self.strategy = StrategyTier(bus, trip_breaker)
-        self.account = AccountTier(market, orders)
+        self.account = AccountTier(market, portfolio, orders)
         self._last: tuple[Order, dict[str, Decimal | None]] | None = None
         self.watch = LossWatch(bus, portfolio, limits, day_zone, self._equity, self._on_day)
 
@@ -110,10 +110,17 @@ class Risk:
         """The limits of positions in `symbol`."""
         return self.position.of(symbol)
 
-    def budget(self, symbol: str, equity: Decimal, taken: Decimal) -> Decimal:
+    def budget(self, symbol: str, books: Books, equity: Decimal, taken: Decimal) -> Decimal:
         """The largest notional that `symbol`, of which so much is `taken`, may be brought to by one
-        order."""
-        return self.position.budget(symbol, equity, taken)
+        order, in the base currency: no more than its account has the funds for, where there are
+        several."""
+        budget = self.position.budget(symbol, equity, taken)
+        venue = self._portfolio.venue(symbol)
+        if venue not in books.funds:
+            return budget
+        funds, spent = books.funds[venue], books.exposure(books.of_account(venue))
+        left = ZERO if funds is None or spent is None else funds * self.limits.max_leverage - spent
+        return min(budget, taken + max(left, ZERO))
 
     def books(self) -> Books:
         """What the account has at stake, the open orders of all strategies at their worst."""
@@ -126,6 +133,7 @@ class Risk:
         return [
             *self.watch.losses(books.equity),
             *self.account.standing(books, limits),
+            *self.account.funds(books, limits),
             *self.account.rates(limits, now),
             *self.account.powers(),
             *(usage for name in strategies for usage in self.strategy.standing(name, limits)),
@@ -157,9 +165,15 @@ class Risk:
             *self.strategy.standing(order.strategy, limits, 0 if counted else 1),
             *self.watch.losses(books.equity),
             *self.account.standing(books, limits),
+            *self._funds(order, books),
             *self.account.venue(order, limits, now),
             *self.rules(order),
         ]
+
+    def _funds(self, order: Order, books: Books) -> list[Usage]:
+        """What the order's own account has to pay for it, where there are several."""
+        venue = self._portfolio.venue(order.symbol)
+        return [self.account.funds_of(venue, books, self.limits)] if venue in books.funds else []
 
     # --- checking -------------------------------------------------------------------------------
 
@@ -180,6 +194,10 @@ class Risk:
                     used,
                     float(usage.limit),
                     usage.within,
+                    usage.bound,
+                    usage.unit,
+                    usage.setting,
+                    usage.note,
                 )
             )
             if failed is None and not usage.within:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from engine.core.market import Market, SymbolMarket
 from engine.core.model import DAY, HUNDRED, ZERO, AssetClass, Instrument, Order, Side, utc
+from engine.core.portfolio import Portfolio
 from engine.core.risk.books import Books
 from engine.core.risk.limits import PositionLimits, RiskLimits
 from engine.core.risk.usage import Usage
@@ -15,10 +16,15 @@ from engine.core.sessions import ALWAYS_OPEN, Calendars
 
 
 class PositionTier:
-    """Size, price and time of an order, by the limits of its instrument's asset class."""
+    """Size, price and time of an order, by the limits of its instrument's asset class. Money is in
+    the base currency."""
 
-    def __init__(self, market: Market, calendars: Calendars, limits: RiskLimits) -> None:
+    def __init__(
+        self, market: Market, portfolio: Portfolio, calendars: Calendars, limits: RiskLimits
+    ) -> None:
         self._market = market
+        self._portfolio = portfolio
+        self._money = portfolio.accounts.money
         self._calendars = calendars
         self.use(limits)
 
@@ -52,18 +58,19 @@ class PositionTier:
         usages = [Usage("position", "position_size", symbol, share, most, "%", setting=name)]
         if limits.max_position_notional:
             name, most = "max_position_notional", limits.max_position_notional
-            usages.append(
-                Usage("position", "position_notional", symbol, notional, most, "$", setting=name)
-            )
+            check, unit = "position_notional", self._money
+            usages.append(Usage("position", check, symbol, notional, most, unit, setting=name))
         return usages
 
     def usages(self, order: Order, books: Books, now: int) -> list[Usage]:
         """Every limit of this tier that `order` must keep; `books` have it in them."""
         market = self._market.symbols[order.symbol]
+        worth, mark = self._portfolio.worth(order.symbol), _decimal(market.mark)
+        notional = order.quantity * order.reference_price
         used = {
             "price_collar": self._away(order, market),
-            "order_notional": order.quantity * order.reference_price,
-            "min_price": _decimal(market.mark),
+            "order_notional": None if worth is None else notional * worth,
+            "min_price": None if worth is None or mark is None else mark * worth,
         }
         usages = self.size(order.symbol, books)
         usages += [replace(u, used=used[u.check]) for u in self.of_one_order(order.symbol)]
@@ -79,11 +86,11 @@ class PositionTier:
         usages: list[Usage] = []
         if limits.max_order_notional:
             most, name = limits.max_order_notional, "max_order_notional"
-            usages.append(_of_order("order_notional", symbol, most, "$", name))
+            usages.append(_of_order("order_notional", symbol, most, self._money, name))
         collar, name = own.price_collar_pct, "price_collar_pct"
         usages.append(_of_order("price_collar", symbol, collar, "%", name))
         if own.min_price:
-            least = _of_order("min_price", symbol, own.min_price, "$", "min_price")
+            least = _of_order("min_price", symbol, own.min_price, self._money, "min_price")
             usages.append(replace(least, least=True))
         return usages
 

@@ -32,6 +32,10 @@ class Usage(Struct, frozen=True, gc=False):
         return self.used < self.limit if self.below else self.used <= self.limit
 
     @property
+    def bound(self) -> str:
+        return "at least" if self.least else "below" if self.below else "at most"
+
+    @property
     def numbers(self) -> str:
         used = "unknown" if self.used is None else f"{self.used:.6g}"
         return f"{used} of {self.limit:.6g}{self._unit}"
@@ -42,10 +46,9 @@ class Usage(Struct, frozen=True, gc=False):
         what = self.check.replace("_", " ")
         if self.note:
             return f"{what}: {self.note}"
-        bound = "at least" if self.least else "below" if self.below else "at most"
         name = f" ({self.setting.upper()})" if self.setting else ""
         used = "is unknown" if self.used is None else f"would be {self.used:.6g}{self._unit}"
-        return f"{what} {used}, must be {bound} {self.limit:.6g}{self._unit}{name}"
+        return f"{what} {used}, must be {self.bound} {self.limit:.6g}{self._unit}{name}"
 
     @property
     def _unit(self) -> str:

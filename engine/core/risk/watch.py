@@ -65,7 +65,7 @@ class LossWatch:
             if peak > 0:
                 drawdown = (peak - equity) / peak * HUNDRED
         return [
-            _loss("daily_loss", loss, limits.max_daily_loss, "$"),
+            _loss("daily_loss", loss, limits.max_daily_loss, self._portfolio.accounts.money),
             _loss("daily_loss_pct", loss_pct, limits.max_daily_loss_pct, "%"),
             _loss("drawdown", drawdown, limits.max_drawdown_pct, "%"),
         ]
@@ -94,8 +94,9 @@ class LossWatch:
         if self.day.end and event.ts >= self.day.end:
             self._start_day(event.ts)
 
-    def on_position(self, _: Event) -> None:
-        """Fills, their commissions, and executions that were taken back change equity too."""
+    def on_books(self, _: Event) -> None:
+        """Fills, their commissions, executions that were taken back, and exchange rates change
+        equity too."""
         self._look()
 
     def on_restored(self, event: Restored) -> None:

@@ -1,0 +1,192 @@
+"""Answers what is asked of the engine, and never makes it late.
+
+What is in memory is read on the engine's loop, no more of it than is asked for. What is in the
+database is read in a thread, by a connection of its own that cannot write, one reading at a time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from engine.causes import Causes
+from engine.core.machine import Machine
+from engine.core.model import ZERO, Fill, OrderPurpose, Position
+from engine.core.text import clean
+from engine.explaining import order_chain, position_chain, signal_chain
+from engine.ops.errors import UserError
+from engine.questions import (
+    Answer,
+    Bars,
+    Chain,
+    Chart,
+    Equity,
+    Orders,
+    Question,
+    WhyFill,
+    WhyOrder,
+    WhyPosition,
+    WhySignal,
+)
+from engine.store import audited, history
+from engine.store.database import read_database
+from engine.store.place import Place
+from engine.view import View
+
+MOST_WAITING = 16
+"""Questions that wait for their answers; further ones are refused."""
+
+OLD_SIGNAL = "ask of the order that was made from it, if one was"
+
+A = TypeVar("A", bound=Answer)
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """To be used on the engine's loop alone."""
+
+    def __init__(self, machine: Machine, view: View, causes: Causes, place: Place) -> None:
+        self._machine = machine
+        self._view = view
+        self._causes = causes
+        self._place = place
+        self._reading = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Answer]] = set()
+        self._closed = False
+
+    def ask(self, question: Question[A], answer: Future[A]) -> None:
+        """Have `answer` bring what is asked for, or a UserError that says why not."""
+        if not answer.set_running_or_notify_cancel():
+            return
+        if self._closed:
+            answer.set_exception(has_ended())
+        elif len(self._under_way) >= MOST_WAITING:
+            refused = "the engine has too many questions to answer"
+            answer.set_exception(UserError(refused, "ask again in a moment"))
+        else:
+            task = asyncio.get_running_loop().create_task(self._find(question))
+            self._under_way.add(task)
+            task.add_done_callback(partial(self._bring, answer))
+
+    async def close(self) -> None:
+        """Nothing is answered any more; who waits for an answer is told so."""
+        self._closed = True
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _bring(self, answer: Future[Any], task: asyncio.Task[Answer]) -> None:
+        self._under_way.discard(task)
+        if task.cancelled():
+            answer.set_exception(has_ended())
+        elif (error := task.exception()) is None:
+            answer.set_result(task.result())
+        elif isinstance(error, UserError):
+            answer.set_exception(error)
+        else:
+            log.error("a question found no answer", exc_info=error)
+            answer.set_exception(
+                UserError(f"no answer: {type(error).__name__}", "see the log of the engine")
+            )
+
+    async def _find(self, question: Question[Any]) -> Answer:
+        match question:
+            case Bars():
+                return self._chart(question)
+            case Equity():
+                return await self._read(partial(history.equity, asked=question))
+            case Orders():
+                return await self._read(partial(history.orders, asked=question))
+            case WhySignal():
+                return self._why_signal(question)
+            case WhyOrder():
+                return await self._why_order(question.client_order_id)
+            case WhyFill():
+                return await self._why_fill(question)
+            case WhyPosition():
+                return await self._why_position(question)
+            case _:
+                raise TypeError(f"no way to answer {type(question).__name__}")
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        async with self._reading:
+            return await loop.run_in_executor(None, read_database, self._place, work)
+
+    def _chart(self, asked: Bars) -> Chart:
+        market = self._machine.market.symbols.get(asked.symbol)
+        if market is None:
+            raise UserError(f"no symbol {clean(asked.symbol)}", "ask for one that has quotes")
+        bars = tuple(islice(reversed(market.bars), max(0, asked.count)))[::-1]
+        since = bars[0].start if bars else self._machine.bus.now
+        symbol, view = asked.symbol, self._view
+        fills = tuple(f for f in view.fills if f.symbol == symbol and f.ts >= since)
+        rows = (row for row in view.signals if row.signal.symbol == symbol)
+        return Chart(symbol, bars, fills, tuple(r for r in rows if r.signal.ts >= since))
+
+    # --- why --------------------------------------------------------------------------------------
+
+    def _why_signal(self, asked: WhySignal) -> Chain:
+        story = self._causes.signals.get(asked.seq)
+        if story is None:
+            raise UserError(f"nothing is known of signal {asked.seq} any more", OLD_SIGNAL)
+        return signal_chain(story.facts, story.dropped)
+
+    async def _why_order(self, client_order_id: str) -> Chain:
+        """From memory; what is older, or of a former session, from the audit log."""
+        order = self._machine.orders.orders.get(client_order_id)
+        story = self._causes.orders.get(client_order_id)
+        if order is not None and story is not None:
+            return order_chain(order, story.facts, story.dropped)
+        order, facts, dropped = await self._read(
+            partial(audited.story, client_order_id=client_order_id)
+        )
+        return order_chain(order, facts, dropped)
+
+    async def _why_fill(self, asked: WhyFill) -> Chain:
+        key = (asked.execution_id, asked.symbol)
+        fills = self._view.fills
+        fill = next((f for f in fills if (f.execution_id, f.symbol) == key), None)
+        if fill is None:
+            fill = await self._read(partial(history.fill, execution_id=key[0], symbol=key[1]))
+        chain = await self._why_order(fill.client_order_id)
+        return replace(chain, title=f"fill {clean(fill.execution_id)} of {chain.title}")
+
+    async def _why_position(self, asked: WhyPosition) -> Chain:
+        key = (asked.strategy, asked.symbol)
+        position = self._machine.portfolio.positions.get(key)
+        if position is None or not position.quantity:
+            what = f"{clean(asked.strategy)} holds no {clean(asked.symbol)}"
+            raise UserError(what, "ask why of one of the positions")
+        fills = [f for f in self._view.fills if _is_in(f, position)]
+        if sum((f.position_change for f in fills), ZERO) != position.quantity:
+            fills = await self._read(partial(history.fills, position=position))
+        if not fills:
+            raise UserError(f"no execution of {clean(asked.symbol)} is recorded", "see the log")
+        chain = await self._why_order(first := fills[0].client_order_id)
+        later = [fill for fill in fills if fill.client_order_id != first]
+        resting = self._machine.orders.open_orders(*key)
+        stops = [o for o in resting if o.purpose is OrderPurpose.PROTECTIVE_STOP]
+        return position_chain(position, chain, later, stops)
+
+
+def _is_in(fill: Fill, position: Position) -> bool:
+    """Whether an execution is of the round trip that is open."""
+    mine = (fill.strategy, fill.symbol) == (position.strategy, position.symbol)
+    return mine and fill.ts >= position.opened_ts
+
+
+def is_starting() -> UserError:
+    return UserError("the engine is starting", "ask again when it has started")
+
+
+def has_ended() -> UserError:
+    return UserError("the engine has ended", "start it again, and ask again")

@@ -1,0 +1,64 @@
+"""What the commands have in common that attach to the running engine: how they get there, and the
+exit statuses by which other programs know what came of it."""
+
+import getpass
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from engine.control.client import RemoteEngine
+from engine.control.protocol import Hello, version
+from engine.core.text import clean
+from engine.ops.lock import holder
+from engine.ops.settings import Settings
+from engine.snapshot import Snapshot
+
+NO_ENGINE = 3
+NO_ANSWER = 4
+REFUSED = 5
+
+LOOK_S = 0.01
+ATTACH_S = 5.0
+
+
+class NotAttached(Exception):
+    """There is no engine to talk with, or it does not talk. `status` is the exit status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@contextmanager
+def attached(
+    settings: Settings, timeout: float = ATTACH_S
+) -> Generator[tuple[RemoteEngine, Snapshot]]:
+    """The engine that runs with these settings, and its first snapshot. Raises NotAttached."""
+    user = getpass.getuser()
+    remote = RemoteEngine(settings.socket_path, Hello(version(), user), lambda: no_engine(settings))
+    remote.start()
+    try:
+        yield remote, wait_for(remote, lambda _: True, timeout)
+    finally:
+        remote.close()
+
+
+def no_engine(settings: Settings) -> str:
+    """That no engine runs, where that is so."""
+    if holder(settings.lock_path) is not None:
+        return ""
+    return f"no engine runs with MODE={settings.mode} in {clean(str(settings.data_dir))}"
+
+
+def wait_for(remote: RemoteEngine, holds: Callable[[Snapshot], bool], timeout: float) -> Snapshot:
+    """The first snapshot that fulfils `holds`. Raises NotAttached after `timeout` s without one."""
+    deadline = time.monotonic() + timeout
+    while True:
+        snapshot = remote.latest()
+        if snapshot is not None and holds(snapshot):
+            return snapshot
+        if failure := remote.failure():
+            raise NotAttached(NO_ENGINE if remote.gone else REFUSED, failure)
+        if time.monotonic() > deadline:
+            raise NotAttached(NO_ANSWER, f"the engine does not answer within {timeout:g} s")
+        time.sleep(LOOK_S)

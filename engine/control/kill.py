@@ -1,0 +1,236 @@
+"""`tradebot kill` and `tradebot flatten`: stop the running engine's trading, from outside it."""
+
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from engine.control.attached import (
+    NO_ANSWER,
+    NO_ENGINE,
+    REFUSED,
+    NotAttached,
+    attached,
+    wait_for,
+)
+from engine.control.client import RemoteEngine
+from engine.control.status import fail, pid_of
+from engine.core.events import TripKillSwitch
+from engine.core.model import KillAction, Part, Scope
+from engine.core.safety import STRENGTH
+from engine.core.text import clean
+from engine.latching import SOURCE
+from engine.ops.files import write_private
+from engine.ops.latch import KillFiles, KillRequest, refusal_of
+from engine.ops.lock import holder
+from engine.ops.settings import Settings, load_settings
+from engine.snapshot import Snapshot
+
+LOOK_S = 0.02
+SOCKET_S = 0.5
+"""Seconds for the way over the socket; then the request is left as a file, which takes no more than
+a disk."""
+FLATTEN_WORD = "FLATTEN"
+SWITCH = "the kill switch"
+
+
+@click.command(short_help="Trip the kill switch of the running engine.")
+@click.option(
+    "--action",
+    type=click.Choice([str(action) for action in KillAction]),
+    help="What it does besides letting no order leave; by default what KILL_ACTION says.",
+)
+@click.option("--strategy", help="Kill this strategy alone.")
+@click.option("--symbol", help="Kill this symbol alone, for every strategy.")
+@click.option("--broker", help="Kill this broker alone.")
+@click.option("--reason", default="", help="Why, for the audit log.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=5.0, help="Seconds to wait; 5 by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def kill(
+    action: str | None,
+    strategy: str | None,
+    symbol: str | None,
+    broker: str | None,
+    reason: str,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Trip the kill switch of the engine that runs with these settings (MODE, DATA_DIR), and wait
+    until it says that it did. Without --strategy, --symbol or --broker everything is killed.
+
+    Exit status: 0 tripped; 3 no engine runs, and the next one starts tripped (what is open at a
+    broker stays open); 4 no answer, and the request stays; 5 there is no such strategy, symbol or
+    broker.
+    """
+    part = _part({Scope.STRATEGY: strategy, Scope.SYMBOL: symbol, Scope.BROKER: broker})
+    settings = load_settings()
+    chosen = KillAction(action) if action else None
+    pid, refused, waits = holder(settings.lock_path), "", None
+    if part is not None or not _by_socket(settings, chosen, reason, min(timeout, SOCKET_S)):
+        author = f"{getpass.getuser()} (pid {os.getpid()})"
+        request = _request(settings.kill_files, KillRequest(author, reason, chosen, part))
+        _await_answer(request, settings.lock_path, timeout)
+        refused = _refusal(request)
+        waits = request if request.exists() else None
+    status = REFUSED if refused else 0
+    if waits is not None:
+        status = NO_ENGINE if pid is None else NO_ANSWER
+    if as_json:
+        answer = {"mode": str(settings.mode), "tripped": not status, "pid": pid}
+        told = {"part": part and str(part), "refused": refused or None}
+        click.echo(json.dumps(answer | told | {"request": str(waits) if waits else None}))
+    else:
+        what = clean(str(part)) if part else SWITCH
+        told = _told(status, what, str(settings.mode), pid, timeout)
+        click.echo(refused or told, err=bool(status))
+    raise SystemExit(status)
+
+
+def _by_socket(settings: Settings, action: KillAction | None, reason: str, timeout: float) -> bool:
+    """Trip it over the socket, which takes milliseconds; False where nobody there says that it is
+    tripped, and does as much as is asked."""
+    least = STRENGTH.index(action or settings.kill_action)
+    try:
+        with attached(settings, timeout) as (remote, _):
+            remote.send(TripKillSwitch(source=SOURCE, reason=reason, action=action))
+            wait_for(
+                remote,
+                lambda s: s.kill.tripped and STRENGTH.index(s.kill.action) >= least,
+                timeout,
+            )
+    except NotAttached:
+        return False
+    return True
+
+
+def _request(files: KillFiles, request: KillRequest) -> Path:
+    """Leave the request as a file: it needs no more than a disk, and outlives the engine."""
+    path = files.requests / f"{os.getpid()}{files.suffix}"
+    refusal_of(path).unlink(missing_ok=True)
+    write_private(path, msgspec.json.encode(request))
+    return path
+
+
+def _await_answer(request: Path, lock: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while holder(lock) is not None and request.exists() and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+
+
+def _part(names: dict[Scope, str | None]) -> Part | None:
+    """The one part that is named, if any."""
+    given = [Part(scope, name) for scope, name in names.items() if name is not None]
+    if len(given) > 1:
+        raise click.UsageError("name one of --strategy, --symbol and --broker, or none for all")
+    return given[0] if given else None
+
+
+def _refusal(request: Path) -> str:
+    """Why the engine did not do it; empty where it did, or did not answer."""
+    path = refusal_of(request)
+    try:
+        reason = path.read_text()
+        path.unlink()
+    except FileNotFoundError:
+        return ""
+    return clean(reason)
+
+
+def _told(status: int, what: str, mode: str, pid: int | None, timeout: float) -> str:
+    state = "tripped" if what == SWITCH else "killed"
+    match status:
+        case 0:
+            return f"{what} is {state} (MODE={mode}, pid {pid})"
+        case 3:
+            return (
+                f"no engine runs with MODE={mode} in this DATA_DIR: the next one starts {state}\n"
+                "what is open at a broker stays open until then: look at the broker's own page"
+            )
+        case _:
+            return (
+                f"the engine (pid {pid}) does not answer within {timeout:g} s\n"
+                f"cancel at the broker, and end it with kill -9 {pid}: the next one starts {state}"
+            )
+
+
+@click.command(short_help="Close every position, and stop trading.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--reason", default="", help="Why, for the audit log.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    help="Seconds to wait until all is closed; 30 by default.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
+def flatten(yes: bool, reason: str, timeout: float, as_json: bool) -> None:
+    """Trip the kill switch of the running engine, cancel every order and close every position at
+    the market. It says first what that is, and asks for a typed word.
+
+    Exit status: 0 all is closed; 2 it was not confirmed; 3 no engine runs, and nothing was done; 4
+    tripped, and not all is closed yet, or no answer; 5 the engine refuses this program.
+    """
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise click.UsageError("nobody is there to confirm it: say --yes")
+    try:
+        with attached(load_settings()) as (remote, snapshot):
+            if not yes:
+                click.echo("\n".join(_what_flattens(snapshot)))
+                _confirm()
+            action = KillAction.FLATTEN
+            remote.send(TripKillSwitch(source="tradebot flatten", reason=reason, action=action))
+            last = _until_flat(remote, timeout)
+    except NotAttached as error:
+        fail(error, as_json)
+    kill = last.kill
+    flat = kill.phase == "complete" and kill.action is action
+    if as_json:
+        held = {"open_orders": kill.open_orders, "open_positions": kill.open_positions}
+        click.echo(json.dumps({"pid": pid_of(last), "flat": flat, "phase": kill.phase} | held))
+    elif flat:
+        click.echo("no order is open and no position is held; the kill switch is tripped")
+    else:
+        still = f"{kill.open_orders} orders are open, {kill.open_positions} positions are held"
+        click.echo(f"not flat after {timeout:g} s: {still}; the engine goes on with it", err=True)
+    raise SystemExit(0 if flat else NO_ANSWER)
+
+
+def _what_flattens(snapshot: Snapshot) -> Iterator[str]:
+    yield f"{snapshot.mode.upper()} account {clean(snapshot.account)}, pid {pid_of(snapshot)}:"
+    orders = sum(order.is_open for order in snapshot.orders)
+    yield f"  cancels {orders} open orders, and lets no new one leave until it is re-armed"
+    for row in snapshot.positions:
+        if row.position.quantity:
+            side = "sells" if row.position.quantity > 0 else "buys"
+            worth = "?" if row.value is None else f"{abs(row.value):,.2f} {snapshot.currency}"
+            quantity = abs(row.position.quantity)
+            yield f"  {side} {quantity} {clean(row.position.symbol)} at the market, worth {worth}"
+
+
+def _confirm() -> None:
+    typed = click.prompt(f"Type {FLATTEN_WORD} to do it", default="", show_default=False)
+    if typed != FLATTEN_WORD:
+        raise click.UsageError(f"that is not {FLATTEN_WORD}: nothing was done")
+
+
+def _until_flat(remote: RemoteEngine, timeout: float) -> Snapshot:
+    """The snapshot in which all is closed, or the last one in that time."""
+
+    def is_flat(snapshot: Snapshot) -> bool:
+        return snapshot.kill.action is KillAction.FLATTEN and snapshot.kill.phase == "complete"
+
+    try:
+        return wait_for(remote, is_flat, timeout)
+    except NotAttached as error:
+        last = remote.latest()
+        if error.status != NO_ANSWER or last is None:
+            raise
+        return last

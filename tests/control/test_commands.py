@@ -1,0 +1,177 @@
+"""`tradebot status`, `logs`, `flatten` and `kill` against a real engine, and without one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.ops.lock import EngineLock
+from tests.terminal import Terminal
+from tests.test_headless import ROOT, engine, facts, logged, wait_for
+
+TRADEBOT = [sys.executable, "-c", "from engine.cli import main; main()"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"DATA_DIR": str(folder), "PYTHONPATH": str(ROOT)}
+
+
+def tradebot(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TRADEBOT, *arguments],
+        env=environment(folder),
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "var"
+
+
+@pytest.fixture
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """An engine that holds a position."""
+    with engine(folder, REPLAY_SPEED="600") as process:
+        wait_for(lambda: "PositionChanged" in (facts(folder) if logged(folder, "started") else ()))
+        yield process
+
+
+Running = subprocess.Popen[str]
+
+
+def told(folder: Path, *arguments: str) -> dict[str, Any]:
+    done = tradebot(folder, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def test_status_tells_what_runs(folder: Path, running: Running) -> None:
+    said = told(folder, "status", "--json")
+    assert said["pid"] == running.pid
+    assert said["mode"] == "paper"
+    assert said["kill"]["tripped"] is False
+    assert said["positions"][0]["quantity"].replace(".", "").isdigit()
+    (broker,) = said["brokers"]
+    assert (broker["name"], broker["connected"], broker["note"]) == ("paper", True, "")
+    assert (broker["live"], broker["losses"]) == (False, 0)
+    assert said["in_command"] is None
+    text = tradebot(folder, "status").stdout
+    assert f"pid {running.pid}, PAPER" in text
+    assert "kill switch ready" in text
+    assert "broker      paper connected" in text
+
+
+def test_a_kill_over_the_socket_is_quick_and_seen_by_status(folder: Path, running: Running) -> None:
+    done = tradebot(folder, "kill", "--reason", "drill")
+    assert done.returncode == 0
+    kill = told(folder, "status", "--json")["kill"]
+    assert (kill["tripped"], kill["source"], kill["reason"]) == (True, "tradebot kill", "drill")
+    assert "TRIPPED by tradebot kill: drill" in tradebot(folder, "status").stdout
+    assert list(folder.glob("*.kill_request")) == []
+
+
+def test_a_kill_is_heard_without_the_socket(folder: Path, running: Running) -> None:
+    (folder / "control" / "paper.sock").unlink()
+    assert tradebot(folder, "kill", "--timeout", "20").returncode == 0
+    assert "KillSwitchTriggered" in facts(folder)
+
+
+def test_flatten_closes_all_and_waits_for_it(folder: Path, running: Running) -> None:
+    said = told(folder, "flatten", "--yes", "--json", "--timeout", "50")
+    assert said == {
+        "pid": running.pid,
+        "flat": True,
+        "phase": "complete",
+        "open_orders": 0,
+        "open_positions": 0,
+    }
+    status = told(folder, "status", "--json")
+    assert status["positions"] == []
+    assert status["orders"] == []
+    assert status["kill"]["source"] == "tradebot flatten"
+
+
+def test_flatten_asks_for_the_word_and_says_what_it_does(folder: Path, running: Running) -> None:
+    for word, expected in (("yes", 2), ("FLATTEN", 0)):
+        with Terminal([*TRADEBOT, "flatten"], environment(folder)) as terminal:
+            terminal.wait_for("Type FLATTEN to do it")
+            assert "PAPER account" in terminal.screen
+            assert "sells" in terminal.screen
+            assert told(folder, "status", "--json")["kill"]["tripped"] is False
+            terminal.press(f"{word}\n")
+            assert terminal.wait(60) == expected
+    assert "no position is held" in terminal.screen
+
+
+def test_flatten_that_nobody_can_confirm_does_nothing(folder: Path, running: Running) -> None:
+    for arguments in ((), ("--json",)):
+        done = tradebot(folder, "flatten", *arguments)
+        assert done.returncode == 2
+        assert "--yes" in done.stderr
+    assert told(folder, "status", "--json")["kill"]["tripped"] is False
+
+
+def test_logs_are_printed_and_followed_to_the_end(folder: Path, running: Running) -> None:
+    lines = tradebot(folder, "logs", "-n", "3").stdout.splitlines()
+    assert len(lines) == 3
+    row = json.loads(tradebot(folder, "logs", "-n", "1", "--json").stdout)
+    assert sorted(row) == ["level", "seq", "text", "time"]
+    with subprocess.Popen(
+        [*TRADEBOT, "logs", "-f", "-n", "0"],
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as following:
+        time.sleep(2)
+        tradebot(folder, "kill", "--reason", "followed")
+        running.send_signal(signal.SIGTERM)
+        assert following.stdout is not None
+        said = following.stdout.read()
+        assert following.wait(30) == 0
+    told_once = [line for line in said.splitlines() if "KILL SWITCH tripped" in line]
+    assert len(told_once) == 1
+    assert "followed" in told_once[0]
+
+
+@pytest.mark.parametrize("command", [("status",), ("logs", "-f"), ("flatten", "--yes")])
+def test_without_an_engine_it_says_so(command: tuple[str, ...], folder: Path) -> None:
+    done = tradebot(folder, *command)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no engine runs with MODE=paper" in done.stderr
+    said = tradebot(folder, *command, "--json")
+    assert said.returncode == 3
+    assert "no engine runs" in json.loads(said.stdout)["error"]
+
+
+def test_an_engine_that_does_not_answer_is_told(folder: Path) -> None:
+    with EngineLock(folder / "paper.lock"):
+        done = tradebot(folder, "status")
+    assert done.returncode == 4
+    assert "does not answer" in done.stderr
+
+
+def test_a_killed_engine_leaves_nothing_in_the_way_of_the_next(
+    folder: Path, running: Running
+) -> None:
+    running.kill()
+    running.wait()
+    assert (folder / "control" / "paper.sock").exists()
+    assert tradebot(folder, "status").returncode == 3
+    with engine(folder) as again:
+        wait_for(lambda: tradebot(folder, "status").returncode == 0)
+        assert told(folder, "status", "--json")["pid"] == again.pid
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(30) == 0
+    assert not (folder / "control" / "paper.sock").exists()

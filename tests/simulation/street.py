@@ -1,0 +1,513 @@
+"""Ring D: the real runtime, an adapter, its client library and a loopback server as its exchange.
+
+One seed is an account that several engines trade, one after the other, on real sockets and in real
+time. It draws the settings, the market, when what befalls the requests, the stream and the server,
+and when the kill switch is tripped; what the engine is doing then is the machine's matter, so a
+seed that broke a law need not do so again. The last engine meets no faults and must come to rest.
+After each end the laws are judged, as after the deaths of real processes (`process_laws`); in the
+end the books of the venue and those of the database must agree.
+
+`python -m tests.simulation.street --seeds 100 alpaca kraken` plays many at once.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
+
+import click
+from msgspec.structs import replace
+
+from engine.brokers.base import BaseBroker
+from engine.core.events import (
+    BarClosed,
+    FeedChanged,
+    QuoteUpdate,
+    Restored,
+    ResumeSymbol,
+    TripKillSwitch,
+)
+from engine.core.model import (
+    MINUTE,
+    ZERO,
+    Bar,
+    Fill,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderState,
+    Quote,
+)
+from engine.feeds.base import Feed, Publish
+from engine.feeds.clock import SystemClock
+from engine.ops.errors import UserError
+from engine.ops.settings import Settings
+from engine.runtime import Parts, Runtime
+from engine.simulation.laws import Violation, law
+from engine.simulation.process_account import NEVER, STRATEGIES
+from engine.simulation.process_laws import Succession, judge_rest
+from engine.snapshot import Snapshot
+from engine.store.place import Place
+from engine.store.repository import Repository
+from engine.watchdog import Unwatched
+from tests.brokers.contract import WiredPeer, builders
+from tests.loopback.faults import Fault
+from tests.loopback.venue import Placed
+
+IN_BASE = {f"{name}, in base": build for name, build in builders("IN_BASE").items()}
+"""Venues that take their commissions of what is bought."""
+PEERS = {**builders(), **IN_BASE}
+NAMES = tuple(name for name in PEERS if not name.startswith("paper"))
+
+LIVES = 3
+LIFE_S, LAST_S = 3.0, 2.0
+PATIENCE_S = 90.0
+"""Within it the last engine has come to rest (I16)."""
+SPAN = 24 * 60 * MINUTE
+"""The bars began so long before now: no bar comes from the future."""
+QUOTE_S, BAR_S = 0.05, 0.15
+POLL_S = 0.1
+RESUME_S = 1.0
+KILLED = 0.2
+OUTAGE_S = 1.5
+ON_THE_WAY_S = 2.0
+"""What left before a kill has reached the venue by then (I5)."""
+UNITS = 10
+MOVING = {OrderState.INTENDED, OrderState.SUBMITTED, OrderState.IN_DOUBT} | {
+    OrderState.PENDING_CANCEL,
+    OrderState.PENDING_REPLACE,
+}
+KINDS = ("submit",) * 4 + ("cancel",) * 3 + ("order",) * 2 + ("replace", "orders", "fills")
+KINDS += ("positions", "balance")
+GARBAGE = '\x00\x1b]52;c;\x07 {"id": '
+
+
+@dataclass
+class Outcome:
+    """What became of a seed: `broken` names the law, and is empty where all hold."""
+
+    seed: int
+    name: str
+    broken: str = ""
+    seen: Counter[str] = field(default_factory=Counter[str])
+
+
+_creating = asyncio.Lock()
+"""Alembic makes one database at a time."""
+
+
+async def play(name: str, seed: int) -> Outcome:
+    """One seed at the broker `name`, in a folder of its own, that stays where a law was broken."""
+    outcome = Outcome(seed, name)
+    folder = Path(mkdtemp(prefix=f"tradebot-street-{name}-{seed}-"))
+    try:
+        async with PEERS[name]() as peer:
+            assert isinstance(peer, WiredPeer)
+            await peer.close()  # the engines have brokers of their own
+            await _Street(peer, Random(f"{name} {seed}"), folder, outcome.seen).play()
+    except Violation as broken:
+        outcome.broken = f"{broken} (kept in {folder})"
+    except Exception:
+        outcome.broken = f"{traceback.format_exc()} (kept in {folder})"
+    if not outcome.broken:
+        rmtree(folder)
+    return outcome
+
+
+class _Street:
+    """The engines of one account, and the venue at which they trade."""
+
+    def __init__(self, peer: WiredPeer, random: Random, folder: Path, seen: Counter[str]) -> None:
+        self.peer = peer
+        self.random = random
+        self.seen = seen
+        self.traded = replace(peer.instrument, venue=peer.broker.name)
+        self.by_hand: set[int] = set()
+        self.market = _Market(self, Random(random.getrandbits(64)))
+        self.settings = _settings(folder, random, peer)
+        self.submits_at_kill: int | None = None
+        self.restarting = asyncio.Lock()
+
+    async def play(self) -> None:
+        async with _creating:
+            await (await Repository.open(Place.of(self.settings))).close()
+        self._succession = Succession(self.settings)
+        for _ in range(LIVES - 1):
+            await self._live(faults=True)
+        await self._live(faults=False)
+        judge_rest(self._succession.now)
+        self._compare()
+
+    async def _live(self, *, faults: bool) -> None:
+        await _Life(self, faults).run()
+        await asyncio.to_thread(self._succession.judge)
+
+    # --- both sides -----------------------------------------------------------------------------
+
+    def _compare(self) -> None:
+        """I1, I2, I5, I8 and I21, by the venue's own books."""
+        now, venue, sent = self._succession.now, self.peer.venue, self._succession.sent
+        requests = self.peer.faults.requests["submit"]
+        law(requests <= len(sent), "I21: one send", (requests, len(sent)))
+        if self.submits_at_kill is not None:
+            law(requests == self.submits_at_kill, "I5: a submit after the kill", requests)
+        ours = self.ours()
+        law(len(ours) <= requests, "I2", (len(ours), requests))
+        for placed in ours:
+            key = placed.order.client_order_id
+            if self.peer.broker.capabilities.client_order_ids:
+                law(key in now.orders, "I1", placed.order)
+                law(sum(p.order.client_order_id == key for p in ours) == 1, "I2", placed.order)
+        differences = self.differences(now.orders.values(), now.trades.values())
+        law(not differences, "I8", differences)
+        self.seen["orders"] += len(now.orders)
+        self.seen["orders there"] += len(venue.orders)
+        self.seen["executions"] += len(now.trades)
+
+    def ours(self) -> list[Placed]:
+        """The orders at the venue that an engine sent."""
+        apart = self.by_hand | set(self.peer.successors)
+        return [placed for placed in self.peer.venue.orders.values() if placed.number not in apart]
+
+    def differences(self, orders: Iterable[Order], trades: Iterable[Fill]) -> list[str]:
+        """What the venue has otherwise than the database."""
+        trades = list(trades)
+        venue = self.peer.venue
+        spent = sum((fill.cash_change for fill in trades), self.settings.starting_cash)
+        held = sum((fill.position_change for fill in trades), ZERO)
+        pairs: dict[str, tuple[object, object]] = {
+            "open orders": (
+                Counter(_terms(p.order) for p in venue.open),
+                Counter(_terms(o) for o in orders if o.is_open),
+            ),
+            "executions": (Counter(map(_traded, venue.fills)), Counter(map(_traded, trades))),
+            "position": (venue.positions.get(self.peer.symbol, ZERO), held),
+            "cash": (venue.cash, spent),
+        }
+        return [
+            f"{what}: there {there}, here {here}"
+            for what, (there, here) in pairs.items()
+            if there != here
+        ]
+
+
+def _moves(order: Order) -> bool:
+    """Whether an answer about `order` is waited for. One that is not ours may be one that nobody
+    but its maker can cancel, as at Interactive Brokers."""
+    if order.purpose is OrderPurpose.EXTERNAL and order.state is OrderState.PENDING_CANCEL:
+        return False
+    return order.state in MOVING
+
+
+def _terms(order: Order) -> tuple[object, ...]:
+    """Of an order that is not ours, its executions do not tell the type."""
+    return (order.side, order.quantity.normalize(), order.filled.normalize())
+
+
+def _traded(fill: Fill) -> tuple[object, ...]:
+    return (fill.side, fill.quantity.normalize(), fill.price.normalize())
+
+
+def _settings(folder: Path, random: Random, peer: WiredPeer) -> Settings:
+    """How the account is traded: what is a matter of taste is drawn."""
+    given: dict[str, Any] = {
+        "data_dir": folder,
+        "currency": peer.instrument.currency,
+        "starting_cash": peer.venue.cash,
+        "strategies": ("churn",),
+        "strategies_dir": STRATEGIES,
+        "sizing": f"fixed_quantity:{UNITS * peer.unit}",
+        "entry_order_type": random.choice(("limit", "limit", "market")),
+        "entry_offset_bps": random.choice((-20, 0, 0, 5)),
+        "entry_timeout_s": random.choice((0.3, 1)),
+        "entry_on_timeout": random.choice(("chase", "give_up")),
+        "partial_remainder": random.choice(("cancel", "keep")),
+        "exit_order_type": random.choice(("market", "limit")),
+        "take_profit_pct": random.choice((0, 1)),
+        "trailing_stop_pct": random.choice((0, 0, 1)),
+        "kill_action": random.choice(("stop", "keep_stops", "cancel")),
+        "on_stop": random.choice(("keep", "cancel_entries", "cancel_all")),
+        "submit_timeout_s": 2,
+        "in_doubt_lag_s": 0.5,
+        "reconcile_s": 3,
+        "stale_after_s": 86_400,
+        "max_trades_per_day": NEVER,
+        "max_consecutive_losses": NEVER,
+        "throttle_orders": 0,
+        "circuit_breaker_failures": NEVER,
+        "max_daily_loss": Decimal(NEVER),
+        "max_daily_loss_pct": Decimal(100),
+        "max_drawdown_pct": Decimal(100),
+        "pattern_day_trader": "off",
+    }
+    return Settings(**given)
+
+
+class _Market:
+    """A walk about 100 that both the venue and the engine see, whichever engine it is; a Feed."""
+
+    name = "street"
+    recorded = False
+    conflated = 0
+    played = None
+
+    def __init__(self, street: _Street, random: Random) -> None:
+        self._street = street
+        self._random = random
+        self.clock = SystemClock()
+        self.instruments: tuple[Instrument, ...] = (street.traded,)
+        self._bar_ts = time.time_ns() // MINUTE * MINUTE - SPAN
+        self._price = 100.0
+        self.runs = True
+
+    @property
+    def span(self) -> tuple[int, int]:
+        now = self.clock.now()
+        return now, now
+
+    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
+        return []
+
+    async def past(self, count: int, since: int) -> list[Bar | Quote]:
+        return []
+
+    def steer(self, action: str, speed: float) -> None:
+        pass
+
+    async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
+        publish(FeedChanged(self.name, "connected", ts=self.clock.now()))
+        bar_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.runs:
+                self._quote(publish)
+                if loop.time() >= bar_at:
+                    bar_at = loop.time() + BAR_S
+                    self._bar(publish)
+            await asyncio.sleep(QUOTE_S)
+
+    def _quote(self, publish: Publish) -> None:
+        width = 0.03 if self._random.random() < 0.02 else 0.003
+        walked = self._price * (1 + self._random.uniform(-width, width))
+        self._price = round(walked + 0.02 * (100 - walked), 1)
+        bid, ask = self._price, round(self._price + 0.1, 1)
+        units = self._random.choice((3, 7, 1000))
+        self._street.peer.quote(bid, ask, units)
+        size = float(units * self._street.peer.unit)
+        symbol = self._street.traded.symbol
+        now = self.clock.now()
+        publish(QuoteUpdate(Quote(symbol, now, bid, ask, size, size), ts=now))
+
+    def _bar(self, publish: Publish) -> None:
+        self._bar_ts += MINUTE
+        at = self._price
+        bar = Bar(self._street.traded.symbol, self._bar_ts, at, at, at, at, 100_000.0)
+        publish(BarClosed(bar, ts=self.clock.now()))
+
+
+class _Life:
+    """One engine, from its start to its orderly end."""
+
+    def __init__(self, street: _Street, faults: bool) -> None:
+        self._street = street
+        self._faults = faults
+        self._random = Random(street.random.getrandbits(64))
+        self._snapshot: Snapshot | None = None
+        parts = Parts(
+            feed=self._feed,
+            brokers=self._brokers,
+            watchdog=Unwatched,
+        )
+        self._runtime = Runtime(street.settings, self._show, parts)
+
+    async def _feed(self, *_: object) -> Feed:
+        return self._street.market
+
+    def _brokers(
+        self, _settings: Settings, _feed: Feed, restored: Restored, *_: object
+    ) -> Mapping[str, BaseBroker]:
+        broker = self._street.peer.another()
+        broker.restore(restored)
+        return {self._street.traded.venue: broker}
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    async def run(self) -> None:
+        self._street.market.runs = True
+        engine = asyncio.create_task(self._runtime.run())
+        try:
+            await (self._troubles(engine) if self._faults else self._rests(engine))
+        finally:
+            self._runtime.stop()
+            with suppress(UserError):
+                await engine
+        _heal(self._street.peer)
+
+    async def _troubles(self, engine: asyncio.Task[None]) -> None:
+        """What befalls the engine; each seed does without some of it."""
+        random, loop = self._random, asyncio.get_running_loop()
+        ends = loop.time() + LIFE_S
+        troubles = [t for t in (*[self._fault] * 6, *_TROUBLES) if random.random() < 0.7]
+        if self._street.submits_at_kill is None and random.random() < KILLED:
+            troubles.append(_kill)
+        resume_at = loop.time() + RESUME_S
+        async with asyncio.TaskGroup() as tasks:
+            while loop.time() < ends and not engine.done():
+                await asyncio.sleep(random.uniform(0.05, 0.4))
+                if loop.time() > resume_at:
+                    resume_at += RESUME_S
+                    self._resume()
+                if troubles:
+                    trouble = random.choice(troubles)
+                    if trouble is _kill:
+                        troubles.remove(_kill)
+                    tasks.create_task(trouble(self._street, self._runtime, random))
+
+    async def _fault(self, street: _Street, runtime: Runtime, random: Random) -> None:
+        kind = random.choice(KINDS)
+        fault = random.choice([f for f in Fault if f not in street.peer.cannot])
+        street.peer.faults.plan(kind, fault)
+        street.seen[f"planned {fault}"] += 1
+
+    def _resume(self) -> None:
+        symbol = self._street.traded.symbol
+        self._runtime.command(ResumeSymbol(symbol=symbol, author="simulation"))
+
+    async def _rests(self, engine: asyncio.Task[None]) -> None:
+        """It trades for a while, and settles all that was left; then both sides agree."""
+        await asyncio.sleep(LAST_S)
+        self._street.market.runs = False
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_S
+        while unsettled := self._unsettled():
+            law(not engine.done(), "it ended by itself", unsettled)
+            law(loop.time() < deadline, "I16: it does not come to rest", unsettled)
+            await asyncio.sleep(POLL_S)
+
+    def _unsettled(self) -> list[str]:
+        snapshot, street = self._snapshot, self._street
+        if snapshot is None or not all(b.connected for b in snapshot.brokers):
+            return [f"no connection: {snapshot and snapshot.brokers}"]
+        orders = self._runtime.machine.orders.open.values()
+        moving = [f"{o.client_order_id} {o.state}" for o in orders if _moves(o)]
+        there = Counter(_terms(p.order) for p in street.peer.venue.open)
+        here = Counter(map(_terms, orders))
+        held = sum((row.position.quantity for row in snapshot.positions), ZERO)
+        holds = street.peer.venue.positions.get(street.peer.symbol, ZERO)
+        if there != here:
+            moving.append(f"open orders: there {there}, here {here}")
+        if held != holds:
+            moving.append(f"position: there {holds}, here {held}")
+        if snapshot.cash != street.peer.venue.cash:
+            moving.append(f"cash: there {street.peer.venue.cash}, here {snapshot.cash}")
+        return moving
+
+
+# --- what befalls the stream, the server and the operator -----------------------------------------
+
+
+async def _close(street: _Street, runtime: Runtime, random: Random) -> None:
+    await street.peer.streams.close()
+
+
+async def _mute(street: _Street, runtime: Runtime, random: Random) -> None:
+    street.peer.streams.mute = True
+    await asyncio.sleep(random.uniform(0, OUTAGE_S))
+    street.peer.streams.mute = False
+
+
+async def _refuse(street: _Street, runtime: Runtime, random: Random) -> None:
+    """A reconnect with a gap."""
+    street.peer.streams.refuses = True
+    await street.peer.streams.close()
+    await asyncio.sleep(random.uniform(0, OUTAGE_S))
+    street.peer.streams.refuses = False
+
+
+async def _double(street: _Street, runtime: Runtime, random: Random) -> None:
+    street.peer.streams.doubled = not street.peer.streams.doubled
+
+
+async def _reorder(street: _Street, runtime: Runtime, random: Random) -> None:
+    street.peer.streams.reordered = not street.peer.streams.reordered
+
+
+async def _garbage(street: _Street, runtime: Runtime, random: Random) -> None:
+    is_ib = street.peer.broker.name == "interactive_brokers"
+    street.peer.streams.say(GARBAGE.encode() if is_ib else GARBAGE)
+
+
+async def _restart_server(street: _Street, runtime: Runtime, random: Random) -> None:
+    async with street.restarting:
+        await street.peer.stop_server()
+        await asyncio.sleep(random.uniform(0, OUTAGE_S))
+        await street.peer.start_server()
+
+
+async def _order_by_hand(street: _Street, runtime: Runtime, random: Random) -> None:
+    street.by_hand.add(street.peer.by_hand().number)
+
+
+async def _kill(street: _Street, runtime: Runtime, random: Random) -> None:
+    runtime.command(TripKillSwitch(source="key", author="simulation"))
+    street.seen["killed"] += 1
+    await asyncio.sleep(ON_THE_WAY_S)
+    street.submits_at_kill = street.peer.faults.requests["submit"]
+
+
+def _heal(peer: WiredPeer) -> None:
+    """Nothing is wrong any more, but for what was lost."""
+    peer.faults.heal()
+    streams = peer.streams
+    streams.mute = streams.refuses = streams.doubled = streams.reordered = False
+
+
+_TROUBLES = (_close, _mute, _refuse, _double, _reorder, _garbage, _order_by_hand, _restart_server)
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+LANES = 16
+"""Seeds at once: most of their time they wait."""
+
+
+async def play_all(names: Sequence[str], seeds: Iterable[int]) -> list[Outcome]:
+    lanes = asyncio.Semaphore(LANES)
+
+    async def one(name: str, seed: int) -> Outcome:
+        async with lanes:
+            outcome = await play(name, seed)
+        if outcome.broken:
+            click.echo(f"{name} {seed}: {outcome.broken}")
+        return outcome
+
+    return await asyncio.gather(*(one(name, seed) for seed in seeds for name in names))
+
+
+@click.command()
+@click.option("--seeds", default=10, help="How many.")
+@click.option("--first", default=0, help="The first of them.")
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+def main(seeds: int, first: int, names: tuple[str, ...]) -> None:
+    logging.disable(logging.CRITICAL)
+    outcomes = asyncio.run(play_all(names or NAMES, range(first, first + seeds)))
+    seen = sum((outcome.seen for outcome in outcomes), Counter[str]())
+    for what, count in sorted(seen.items()):
+        click.echo(f"  {what}: {count}")
+    broken = [outcome for outcome in outcomes if outcome.broken]
+    click.echo(f"{len(outcomes)} seeds, {len(broken)} broke a law")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What the database answers, of a file and of a server: pages of orders, the equity curve."""
+
+import asyncio
+from decimal import Decimal
+from functools import partial
+
+import pytest
+
+from engine.core.model import OrderState
+from engine.questions import MOST_ORDERS, Equity, EquityCurve, OrderPage, Orders
+from engine.store import history
+from engine.store.database import read_database
+from engine.store.place import Place
+from engine.store.repository import Repository
+
+from .conftest import MakeOrder
+
+FILLED = OrderState.FILLED
+
+
+async def page(place: Place, asked: Orders) -> OrderPage:
+    return await asyncio.to_thread(read_database, place, partial(history.orders, asked=asked))
+
+
+async def curve(place: Place, asked: Equity) -> EquityCurve:
+    return await asyncio.to_thread(read_database, place, partial(history.equity, asked=asked))
+
+
+def ids(found: OrderPage) -> list[str]:
+    return [order.client_order_id for order in found.orders]
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+async def test_pages_follow_each_other_without_a_gap_and_without_an_order_twice(
+    store: Repository, place: Place, make_order: MakeOrder
+) -> None:
+    made = [make_order(f"tb-{n}", created_ts=1_000 + n // 3) for n in range(10)]
+    await store.commit_intents(made)
+    first = await page(place, Orders(count=4))
+    second = await page(place, Orders(count=4, before=first.before))
+    third = await page(place, Orders(count=4, before=second.before))
+    assert [len(ids(p)) for p in (first, second, third)] == [4, 4, 2]
+    assert ids(first) + ids(second) + ids(third) == [f"tb-{n}" for n in range(9, -1, -1)]
+    assert first.before is not None
+    assert third.before is None
+    assert first.orders[0] == made[-1]
+
+
+async def test_the_last_page_may_be_full(
+    store: Repository, place: Place, make_order: MakeOrder
+) -> None:
+    await store.commit_intents([make_order(f"tb-{n}") for n in range(4)])
+    assert (await page(place, Orders(count=4))).before is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (Orders(symbol="SPY"), ["b"]),
+        (Orders(strategy="breakout"), ["c"]),
+        (Orders(states=(FILLED, OrderState.REJECTED)), ["c", "b"]),
+        (Orders(text="BUYING"), ["c"]),
+        (Orders(text="spy"), ["b"]),
+        (Orders(text="BREAK"), ["c"]),
+        (Orders(text="100%"), ["a"]),
+        (Orders(text="v-7"), ["a"]),
+        (Orders(text="%"), ["a"]),
+        (Orders(symbol="SPY", states=(OrderState.REJECTED,)), []),
+    ],
+)
+async def test_orders_are_chosen_by_what_they_say(
+    store: Repository, place: Place, make_order: MakeOrder, asked: Orders, found: list[str]
+) -> None:
+    await store.commit_intents(
+        [
+            make_order("a", reason="100% of it", venue_order_id="v-7"),
+            make_order("b", symbol="SPY", state=FILLED),
+            make_order(
+                "c", strategy="breakout", state=OrderState.REJECTED, reason="no buying power"
+            ),
+        ]
+    )
+    assert ids(await page(place, asked)) == found
+
+
+async def test_a_page_has_a_most_and_a_least(
+    store: Repository, place: Place, make_order: MakeOrder
+) -> None:
+    await store.commit_intents([make_order(f"tb-{n:04}") for n in range(MOST_ORDERS + 1)])
+    assert len(ids(await page(place, Orders(count=10**9)))) == MOST_ORDERS
+    assert len(ids(await page(place, Orders(count=-1)))) == 1
+
+
+# --- equity --------------------------------------------------------------------------------------
+
+
+async def save(store: Repository, values: list[int], currency: str = "USD", start: int = 1) -> None:
+    for ts, value in enumerate(values, start):
+        await store.save_equity(ts, Decimal(value), Decimal(1), currency, float("nan"))
+
+
+async def test_a_short_curve_is_whole(store: Repository, place: Place) -> None:
+    await save(store, [100, 102, 101])
+    found = await curve(place, Equity(points=4))
+    assert found.currency == "USD"
+    assert [(p.ts, p.equity, p.cash) for p in found.points] == [
+        (1, Decimal(100), Decimal(1)),
+        (2, Decimal(102), Decimal(1)),
+        (3, Decimal(101), Decimal(1)),
+    ]
+
+
+async def test_a_long_curve_keeps_its_ends_and_its_extremes(
+    store: Repository, place: Place
+) -> None:
+    values = [1_000 + n % 7 for n in range(60)]
+    values[23], values[47] = 9, 10_000  # as numbers: as text they would be the other way round
+    await save(store, values)
+    points = (await curve(place, Equity(points=12))).points
+    assert len(points) <= 12
+    times = [p.ts for p in points]
+    assert times == sorted(times)
+    assert (times[0], times[-1]) == (1, 60)
+    assert {Decimal(9), Decimal(10_000)} <= {p.equity for p in points}
+
+
+async def test_a_curve_begins_where_it_is_asked_to(store: Repository, place: Place) -> None:
+    await save(store, list(range(10)))
+    assert [p.ts for p in (await curve(place, Equity(points=100, since=8))).points] == [8, 9, 10]
+
+
+async def test_sums_in_a_former_currency_are_no_part_of_the_curve(
+    store: Repository, place: Place
+) -> None:
+    await save(store, [100, 101], "CAD")
+    await save(store, [75, 76], "USD", start=3)
+    found = await curve(place, Equity(points=100))
+    assert (found.currency, [p.ts for p in found.points]) == ("USD", [3, 4])
+
+
+async def test_there_is_no_curve_before_its_first_point(store: Repository, place: Place) -> None:
+    assert await curve(place, Equity(points=100)) == EquityCurve("", ())

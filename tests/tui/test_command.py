@@ -1,0 +1,98 @@
+"""Which console is in command: what is shown of it, and the keys that take and keep it."""
+
+import pytest
+
+from engine.control.standing import Standing
+from engine.core.events import ToggleStrategy, TripKillSwitch
+from tests.tui import scripted
+from tests.tui.scripted import desk
+
+OTHER = "console of ann on pts/1 (pid 42)"
+READ_ONLY = Standing(holder=OTHER, consoles=2)
+
+
+async def test_the_only_console_says_nothing_of_it() -> None:
+    async with desk(scripted.paper()) as it:
+        assert "READ-ONLY" not in it.screen
+        assert "in command" not in it.screen
+
+
+async def test_the_one_in_command_of_several_says_so() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = Standing(holder="me", mine=True, consoles=3)
+        assert "in command of 3 consoles" in await it.draw()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_one_that_only_looks_on_says_who_commands(size: tuple[int, int]) -> None:
+    async with desk(scripted.paper(), size) as it:
+        it.client.stands = READ_ONLY
+        screen = await it.draw()
+        assert " READ-ONLY " in screen.splitlines()[0]
+        assert f"READ-ONLY: {OTHER} is in command (c asks for it)"[:70] in screen
+
+
+async def test_it_is_told_why_it_cannot_do_what_it_may_not() -> None:
+    async with desk(scripted.killed()) as it:
+        it.client.stands = READ_ONLY
+        await it.draw()
+        for key in ("R", "m", "p"):
+            await it.press(key)
+            assert "is in command (c asks for it)" in it.screen.splitlines()[-1]
+        await it.press("s", "home", "down", "space")
+        assert it.sent == []
+
+
+async def test_it_can_stop_without_the_command() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = READ_ONLY
+        await it.draw()
+        await it.press("ctrl+k", "s", "home", "space")
+        assert [type(command) for command in it.sent] == [TripKillSwitch, ToggleStrategy]
+
+
+async def test_c_asks_for_the_command() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = READ_ONLY
+        await it.draw()
+        await it.press("c")
+        assert it.client.pressed == ["ask"]
+        assert f"asked {OTHER} for the command" in it.screen
+
+
+async def test_c_takes_what_nobody_has() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = Standing(consoles=1)
+        assert "READ-ONLY: no console is in command (c takes it)" in await it.draw()
+        await it.press("c")
+        assert it.client.pressed == ["ask"]
+
+
+async def test_c_keeps_the_command_where_another_asks() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = Standing("me", mine=True, asks=OTHER, passes_in=12.0, consoles=2)
+        assert f"{OTHER} gets the command in 12 s (c keeps it)" in await it.draw()
+        await it.press("c")
+        assert it.client.pressed == ["keep"]
+        it.client.stands = Standing("me", mine=True, consoles=2)
+        await it.draw()
+        await it.press("c")
+        assert it.client.pressed == ["keep"]
+        assert "this console is in command" in it.screen
+
+
+async def test_what_the_engine_says_to_this_console_is_shown() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.says = ["not done: another is in command"]
+        assert "not done: another is in command" in await it.draw()
+
+
+async def test_d_detaches_once_there_is_an_engine() -> None:
+    async with desk(None) as it:
+        await it.press("d")
+        assert it.app.is_running
+        it.client.snapshot = scripted.paper()
+        await it.draw()
+        await it.press("d")
+        assert not it.app.is_running
+        assert it.app.ending == "detach"

@@ -1,0 +1,55 @@
+"""All fields of a row, for a person and for another program."""
+
+from datetime import timedelta, timezone
+from decimal import Decimal
+
+from tests.tui import scripted
+from tests.tui.scripted import TS
+from tui import details
+
+EST = timezone(timedelta(hours=-5), "EST")
+
+
+def test_a_row_is_told_with_all_that_is_in_it() -> None:
+    names = [name for name, _ in details.fields_of(scripted.POSITIONS[0])]
+    assert {"position.symbol", "position.quantity", "instrument.tick", "mark"} <= set(names)
+    assert len(names) == len(set(names))
+    signal = dict(details.fields_of(scripted.SIGNALS[0]))
+    assert signal["signal.indicators.fast"] == 169.98 * 1.0004
+
+
+def test_times_are_in_utc_and_in_the_zone_of_the_operator() -> None:
+    assert details.moment(TS + 123_456_789, EST) == ("2022-01-31 14:30:07.123456 UTC, 09:30:07 EST")
+    assert details.moment(TS, timezone.utc) == "2022-01-31 14:30:07.000000 UTC"  # noqa: UP017
+    assert details.told("created_ts", TS, EST).endswith("09:30:07 EST")
+    assert details.told("until", 0) == "—"
+
+
+def test_values_keep_their_precision_and_the_unknown_is_a_dash() -> None:
+    told = [
+        details.told("quantity", Decimal("0.13100000")),
+        details.told("notional", Decimal("1234567.10")),
+        details.told("strength", 0.1 + 0.2),
+        details.told("mark", None),
+        details.told("reason", ""),
+        details.told("stale", False),
+        details.told("state", scripted.ORDERS[5].state),
+    ]
+    assert told == [
+        "0.13100000",
+        "1,234,567.10",
+        "0.30000000000000004",
+        "—",
+        "—",
+        "no",
+        "in doubt",
+    ]
+
+
+def test_another_program_reads_plain_values() -> None:
+    names, rows = details.table((scripted.QUOTES[0], scripted.QUOTES[1]))
+    assert names[0] == "instrument.symbol"
+    assert rows[0]["quote.bid"] == "170.12"
+    assert rows[0]["ts"] == "2022-01-31T14:30:07+00:00"
+    assert details.plain("mark", None) == ""
+    assert details.plain("tick", Decimal("1E-8")) == "0.00000001"

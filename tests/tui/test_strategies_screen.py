@@ -1,0 +1,47 @@
+"""The screen of the strategies."""
+
+from msgspec.structs import replace
+
+from engine.core.events import ToggleStrategy
+from tests.tui import scripted
+from tests.tui.scripted import Desk, desk
+from tui.widgets.signals import Signals
+
+OTHER = replace(
+    scripted.SIGNALS[0],
+    seq=20,
+    signal=replace(scripted.SIGNALS[0].signal, strategy="breakout", reason="a new high"),
+)
+
+
+def signals(it: Desk) -> set[str]:
+    return {row.signal.strategy for row in it.app.base.query_one(Signals)._rows}
+
+
+async def test_the_signals_are_those_of_the_selected_strategy() -> None:
+    snapshot = replace(scripted.paper(), signals=(*scripted.SIGNALS, OTHER))
+    async with desk(snapshot) as it:
+        await it.press("4")
+        assert signals(it) == {"sma_crossover"}
+        assert "signals of sma_crossover" in it.screen
+        await it.pilot.press("down", "down")
+        await it.pilot.pause()
+        assert signals(it) == {"breakout"}
+        assert "a new high" in it.screen
+        assert "signals of breakout" in it.screen
+
+
+async def test_each_is_shown_with_parameters_state_and_p_and_l() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("4")
+        line = next(line for line in it.screen.splitlines() if "│breakout" in line)
+        for text in ("‖ PAUSED", "-171.81", "55/55", "SELL", "BTC-USD", "3 consecutive losses"):
+            assert text in line
+        assert "fast=10 slow=30" in it.screen
+
+
+async def test_space_switches_here_too() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("4", "space")
+        off = ToggleStrategy(strategy="sma_crossover", enabled=False, author="console")
+        assert it.sent == [off]

@@ -1,0 +1,56 @@
+"""A question that the console asks again and again while somebody looks at the answer."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic
+
+from engine.core.text import clean
+from engine.ops.errors import UserError
+from engine.questions import A, Question
+
+EVERY = 2.0
+"""Seconds between two times that the same is asked."""
+
+Ask = Callable[[Question[A]], "Future[A]"]
+
+
+class Asking(Generic[A]):
+    """The newest answer to one question. It is looked at once a frame: nothing waits for it."""
+
+    def __init__(self, ask: Ask[A]) -> None:
+        self._ask = ask
+        self._question: Question[A] | None = None
+        self._asked = 0.0
+        self._coming: Future[A] | None = None
+        self.answer: A | None = None
+        self.failure = ""
+        """Why the last time that it was asked brought no answer; empty where it did."""
+
+    def look(self, question: Question[A], now: float) -> None:
+        """Take what came, and ask where that is due; `now` is in monotonic seconds. Of another
+        question than before nothing is known yet."""
+        if question != self._question:
+            self._question, self._coming, self.answer, self.failure = question, None, None, ""
+            self._send(question, now)
+        if self._coming is not None and self._coming.done():
+            self._take(self._coming)
+            self._coming = None
+        elif self._coming is None and now - self._asked >= EVERY:
+            self._send(question, now)
+
+    def waited(self, now: float) -> float | None:
+        """Seconds since a question that has no answer yet."""
+        return None if self._coming is None else now - self._asked
+
+    def _send(self, question: Question[A], now: float) -> None:
+        self._asked = now
+        self._coming = self._ask(question)
+
+    def _take(self, coming: "Future[A]") -> None:
+        if coming.cancelled():
+            self.failure = "no answer: the engine has ended"
+        elif (error := coming.exception()) is None:
+            self.answer, self.failure = coming.result(), ""
+        else:
+            known = isinstance(error, UserError)
+            self.failure = clean(error.message if known else f"no answer: {type(error).__name__}")

@@ -1,0 +1,1 @@
+"""The dialogs: boxes over a screen that ask or tell."""

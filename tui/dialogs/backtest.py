@@ -1,0 +1,93 @@
+"""The form of a new backtest."""
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Input, Label
+
+from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
+from tui.frame import Frame
+from tui.research import Request, Run
+from tui.widgets.lines import Line
+
+_FIELDS = {
+    "strategy": "its name, such as sma_crossover",
+    "symbols": "with commas between them",
+    "start": "2022-01-01; empty: all there is",
+    "end": "2022-01-31; empty: all there is",
+    "parameters": "fast=5 slow=20; empty: the defaults",
+    "cash": "100000; empty: as set",
+}
+_KEYS: Line = (
+    ("tab", "key"),
+    (" next field  ", "text"),
+    ("enter", "key"),
+    (" starts it  ", "text"),
+    ("esc", "key"),
+    (" closes", "text"),
+)
+
+
+class BacktestDialog(Dialog):
+    """Stays open until the run has begun: what is wrong with what was typed is said in it."""
+
+    TITLE = "Backtest: on recorded data, beside the engine"
+    asks = True
+    expires = False
+
+    def __init__(
+        self,
+        request: Request,
+        start: Callable[[Request], Run],
+        frame: Frame,
+        clock: Callable[[], float],
+        send: Send,
+    ) -> None:
+        super().__init__(frame, clock, send)
+        self._request = request
+        self._start = start
+        self._run: Run | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._strip
+        with VerticalScroll(can_focus=False) as box:
+            box.border_title = self.title
+            for name, hint in _FIELDS.items():
+                with Horizontal(classes="field"):
+                    yield Label(name, classes="name")
+                    value = getattr(self._request, name)
+                    yield Input(value, placeholder=hint, id=name, compact=True, max_length=200)
+            yield self._text
+            yield self._answer
+
+    def lines(self, frame: Frame) -> list[Line]:
+        return [BLANK, _KEYS]
+
+    def show(self, frame: Frame) -> None:
+        super().show(frame)
+        run = self._run
+        if run is None:
+            return
+        if run.state == "failed":
+            self._run = None
+            self._answer.update(self._told(run.why))
+        elif run.state != "starting":
+            self.dismiss()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.prevent_default()  # a dialog with one field has an answer of its own
+        if not self.takes_answers or self._run is not None:
+            return
+        values = {name: self.query_one(f"#{name}", Input).value for name in _FIELDS}
+        for name in ("strategy", "symbols"):
+            if not values[name].strip():
+                self.say(f"{name}: {_FIELDS[name]}")
+                self.query_one(f"#{name}", Input).focus()
+                return
+        self.say("checking …", "dim")
+        self._run = self._start(Request(**values))
+
+    @staticmethod
+    def _told(why: str) -> list[Line]:
+        return [line for text in why.splitlines() for line in paragraph(text, "warn")]

@@ -1,0 +1,181 @@
+"""What every dialog has in common."""
+
+import textwrap
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from engine.core.events import Command
+from tui.frame import Frame
+from tui.widgets.lines import Line, Lines
+from tui.widgets.status_strip import StatusStrip
+
+GRACE = 0.4
+"""Seconds for which a new dialog takes no answer: a key held or typed ahead confirms nothing."""
+
+TYPING_TIME = 0.3
+"""Seconds that a hand needs at the least for a word; what comes faster was pasted."""
+
+EXPIRES_AFTER = 60.0
+"""Seconds after which a dialog closes: its answer would be about another moment."""
+
+TEXT_WIDTH = 68
+BLANK: Line = ()
+
+Send = Callable[[Command, str], None]
+"""Sends a command and says so on the screen."""
+
+
+def paragraph(text: str, style: str = "text", indent: str = "") -> list[Line]:
+    """`text` in lines of the dialogs' width."""
+    wrapped = textwrap.wrap(text, TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return [((line, style),) for line in wrapped]
+
+
+class Dialog(ModalScreen[None]):
+    """A box over the desk, under a status strip of its own: mode and kill switch stay in sight.
+
+    Its text is made anew from every frame, so that it speaks of now. Escape closes it. Enter and
+    space confirm nothing.
+    """
+
+    BINDINGS: ClassVar = [Binding("escape", "close", "Close", id="close")]
+    TITLE = ""
+    word: str = ""
+    """The word that must be typed to confirm."""
+    asks: bool = False
+    """Whether something other than a word is to be typed."""
+    expires: ClassVar[bool] = True
+    typing_time: ClassVar[float] = TYPING_TIME
+    CSS_PATH = "dialogs.tcss"
+
+    def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
+        super().__init__()
+        self.frame = frame
+        self.clock = clock
+        self.send = send
+        self._opened = clock()
+        self._closed = False
+        self._strip = StatusStrip()
+        self._text = Lines(id="text")
+        self._answer = Lines(id="answer")
+
+    # --- what a subclass says --------------------------------------------------------------------
+
+    def lines(self, frame: Frame) -> list[Line]:
+        """The text of the dialog."""
+        return []
+
+    def refusal(self, typed: str) -> str:
+        """Why `typed` does nothing; empty where it does."""
+        return "" if typed == self.word else f"that is not {self.word}: nothing was done"
+
+    def typed(self, typed: str) -> None:
+        """Something was typed that is not refused: do it."""
+        self.confirmed()
+
+    def confirmed(self) -> None:
+        """The answer was given: do it."""
+
+    def go_on(self, dialog: "Dialog") -> None:
+        """Ask the next question in place of this one."""
+        self.app.switch_screen(dialog)
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield self._strip
+        typed = bool(self.word) or self.asks
+        with VerticalScroll(can_focus=not typed) as box:
+            box.border_title = self.title
+            yield self._text
+            if typed:
+                yield WordInput(id="word")
+            yield self._answer
+
+    def on_mount(self) -> None:
+        self.show(self.frame)
+
+    def show(self, frame: Frame) -> None:
+        self.frame = frame
+        self.set_class(frame.live, "-live")
+        self._strip.show(frame)
+        self._text.update(self.lines(frame))
+        if self.expires and self.clock() - self._opened >= EXPIRES_AFTER:
+            self.dismiss()
+
+    def say(self, text: str, style: str = "warn") -> None:
+        """Answer inside the dialog."""
+        self._answer.update([((text, style),)])
+
+    @property
+    def takes_answers(self) -> bool:
+        return self.clock() - self._opened >= GRACE
+
+    def action_confirm(self) -> None:
+        """The letter that confirms was pressed."""
+        if self.takes_answers:
+            self.confirmed()
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close once: a key that was on its way by then closes nothing more."""
+        if self._closed:
+            return AwaitComplete.nothing()
+        self._closed = True
+        return super().dismiss(result)
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        typed, entry = event.value, self.query_one(WordInput)
+        if not self.takes_answers or not typed:
+            return
+        if reason := self.refusal(typed):
+            self.say(reason)
+        elif self.clock() - entry.began < self.typing_time:
+            self.say("too fast for a hand: type it, do not paste it")
+        else:
+            self.typed(typed)
+            return
+        entry.clear()
+
+
+class WordInput(Input):
+    """An input that a hand must fill: it takes no paste and nothing during the grace."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, compact=True)
+        self.cursor_blink = False
+        self.began = 0.0
+        """When the first character was typed."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        dialog = self.screen
+        if event.is_printable and isinstance(dialog, Dialog):
+            if not dialog.takes_answers:
+                event.stop()
+                event.prevent_default()
+                return
+            if not self.value:
+                self.began = dialog.clock()
+        await super()._on_key(event)
+
+    def _on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        self._refuse_paste()
+
+    def action_paste(self) -> None:
+        self._refuse_paste()
+
+    def _refuse_paste(self) -> None:
+        if isinstance(self.screen, Dialog):
+            self.screen.say("a paste confirms nothing: type the word")

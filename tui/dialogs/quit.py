@@ -1,0 +1,79 @@
+"""The dialog before the console ends: the engine stops with it, or goes on."""
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.binding import Binding
+
+from tui.dialogs.dialog import BLANK, Dialog, paragraph
+from tui.dialogs.safety import CONFIRM, letter, stake
+from tui.frame import Frame
+from tui.widgets.lines import Line
+
+if TYPE_CHECKING:
+    from tui.app import Console, Ending
+
+_PAPER = (
+    "Open orders stay in the database and go on at the next start; until then they cannot fill.",
+    "Positions stay as they are; while nothing runs, no stop-loss watches them.",
+)
+_LIVE = (
+    "Open orders STAY ALIVE at the broker and can fill while nothing watches them.",
+    "Positions stay; only stops that rest at the broker protect them.",
+)
+
+
+_STOPS: Line = (("s", "key"), (" stops the engine in order, and quits", "text"))
+
+
+class QuitDialog(Dialog):
+    TITLE = "Quit"
+    BINDINGS: ClassVar = [
+        CONFIRM,
+        Binding("d", "end('detach')", "Detach", id="quit-detach"),
+        Binding("s", "end('stop')", "Stop the engine", id="quit-stop"),
+    ]
+
+    def lines(self, frame: Frame) -> list[Line]:
+        snapshot = frame.snapshot
+        if snapshot is None:
+            return [
+                *paragraph("The engine is still starting; it stops with the console."),
+                BLANK,
+                letter("y", "quits"),
+            ]
+        on = [row.name for row in snapshot.strategies if row.state == "on"]
+        if not frame.owned:
+            return [
+                *stake(snapshot),
+                BLANK,
+                *paragraph("The engine goes on: this console did not start it."),
+                *paragraph(f"These strategies go on: {', '.join(on) or 'none'}."),
+                BLANK,
+                *([_STOPS] if frame.standing.mine else []),
+                letter("y", "quits the console"),
+            ]
+        orders, positions = _LIVE if frame.live else _PAPER
+        style = "warn" if frame.live else "text"
+        return [
+            *stake(snapshot),
+            BLANK,
+            *paragraph("The engine stops with this console."),
+            *paragraph(f"At the next start these strategies are on: {', '.join(on) or 'none'}."),
+            *paragraph(orders, style),
+            *paragraph(positions, style),
+            BLANK,
+            (("ctrl+k", "key"), (" first, to cancel every order before leaving", "text")),
+            (("d", "key"), (" detaches: the engine goes on without a console", "text")),
+            letter("y", "quits"),
+        ]
+
+    def confirmed(self) -> None:
+        self.app.exit()
+
+    def action_end(self, ending: "Ending") -> None:
+        """A letter other than y: to detach, or to stop an engine that this console did not start.
+        That takes the command."""
+        frame = self.frame
+        allowed = frame.owned if ending == "detach" else not frame.owned and frame.standing.mine
+        if allowed and frame.snapshot is not None and self.takes_answers:
+            cast("Console", self.app).end(ending)

@@ -1,0 +1,40 @@
+"""The dialog that has a paused symbol traded again."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from engine.core.events import ResumeSymbol
+from engine.snapshot import PausedRow
+from tui import format
+from tui.commands import AUTHOR
+from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
+from tui.dialogs.safety import CONFIRM, letter
+from tui.frame import Frame
+from tui.widgets.lines import Line
+
+
+class ResumeDialog(Dialog):
+    TITLE = "Trade a symbol again"
+    BINDINGS: ClassVar = [CONFIRM]
+
+    def __init__(
+        self, row: PausedRow, frame: Frame, clock: Callable[[], float], send: Send
+    ) -> None:
+        super().__init__(frame, clock, send)
+        self._row = row
+
+    def lines(self, frame: Frame) -> list[Line]:
+        row = self._row
+        ends = f"By itself at {format.clock(row.until)} UTC." if row.until else "By hand only."
+        return [
+            ((row.symbol, "strong"), (" is paused: no entry is made.", "text")),
+            *paragraph(row.reason),
+            *paragraph(f"It ends: {ends}"),
+            BLANK,
+            letter("y", "ends it now"),
+        ]
+
+    def confirmed(self) -> None:
+        self.dismiss()
+        command = ResumeSymbol(symbol=self._row.symbol, author=AUTHOR)
+        self.send(command, f"{self._row.symbol}: resume sent to the engine")

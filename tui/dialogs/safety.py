@@ -1,0 +1,205 @@
+"""The dialogs that ask before risk grows or protection goes."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import ClassVar
+
+from textual.binding import Binding
+
+from engine.core.events import RearmKillSwitch, RearmPart, ResetCircuitBreaker, ToggleStrategy
+from engine.core.model import Order
+from engine.snapshot import Snapshot
+from tui import format
+from tui.commands import AUTHOR
+from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
+from tui.frame import Frame, progress
+from tui.widgets.lines import Line
+
+LEAVE: Line = (("esc", "key"), (" changes nothing.", "text"))
+CONFIRM = Binding("y", "confirm", "Yes", id="confirm")
+
+
+def typed_word(word: str) -> Line:
+    return ("Type ", "text"), (word, "strong"), (" and press enter; ", "text"), *LEAVE
+
+
+def letter(key: str, does: str) -> Line:
+    return (key, "key"), (f" {does}; ", "text"), *LEAVE
+
+
+def stake(snapshot: Snapshot) -> list[Line]:
+    """Which account it is, and what is at stake in it."""
+    return [
+        (
+            ("account    ", "dim"),
+            (f"{snapshot.account}, {snapshot.mode.upper()}", "strong"),
+            ("   equity ", "dim"),
+            (f"{format.money(snapshot.equity)} {snapshot.currency}", "strong"),
+        ),
+        *[
+            (
+                ("cash       ", "dim"),
+                (f"{row.venue} {format.money(row.cash)} {row.currency}", "text"),
+            )
+            for row in snapshot.accounts
+        ],
+        (("orders     ", "dim"), (open_orders(snapshot), "text")),
+        (("positions  ", "dim"), (open_positions(snapshot), "text")),
+    ]
+
+
+def open_orders(snapshot: Snapshot) -> str:
+    return count_of([order for order in snapshot.orders if order.is_open], snapshot)
+
+
+def count_of(orders: Sequence[Order], snapshot: Snapshot) -> str:
+    """How many, and what they are worth at the most: a dash if one has no rate."""
+    worths = [worst(order, snapshot) for order in orders]
+    return _count(len(orders), _sum(worths), snapshot)
+
+
+def worst(order: Order, snapshot: Snapshot) -> Decimal | None:
+    """What an order is worth at the most, in the snapshot's currency."""
+    worth = snapshot.worth(order.symbol)
+    return None if worth is None else order.worst_notional * worth
+
+
+def open_positions(snapshot: Snapshot) -> str:
+    """How many, and what they are worth: a dash if one of them has no price. Dust is none."""
+    held = [row for row in snapshot.positions if row.position.quantity and not row.dust]
+    worths = [None if row.value is None else abs(row.value) for row in held]
+    return _count(len(held), _sum(worths), snapshot)
+
+
+def _sum(values: Sequence[Decimal | None]) -> Decimal | int | None:
+    return None if None in values else sum(filter(None, values))
+
+
+def _count(number: int, worth: Decimal | int | None, snapshot: Snapshot) -> str:
+    return f"{number} open, worth {format.money(worth)} {snapshot.currency}" if number else "none"
+
+
+class RearmDialog(Dialog):
+    TITLE = "Re-arm the kill switch"
+    word = "REARM"
+
+    def lines(self, frame: Frame) -> list[Line]:
+        snapshot = frame.snapshot
+        if snapshot is None:
+            return []
+        kill = snapshot.kill
+        on = [row.name for row in snapshot.strategies if row.state == "on"]
+        text = [
+            *paragraph(f"Tripped by {kill.source} at {format.clock(kill.ts)} UTC: {kill.reason}"),
+            BLANK,
+            *stake(snapshot),
+            BLANK,
+        ]
+        if kill.phase == "cancelling":
+            text += paragraph(
+                f"{format.plural(kill.open_orders, 'order')} still waiting for the cancel.", "warn"
+            )
+        text += paragraph(
+            f"Re-armed, these strategies trade again: {', '.join(on)}."
+            if on
+            else "No strategy is on: re-armed, nothing trades until one is switched on."
+        )
+        return [*text, BLANK, typed_word(self.word)]
+
+    def confirmed(self) -> None:
+        if self.frame.snapshot is not None and not self.frame.snapshot.kill.tripped:
+            self.say("it is ready already: nothing was done")
+            return
+        self.dismiss()
+        self.send(RearmKillSwitch(word=self.word, author=AUTHOR), "re-arm: sent to the engine")
+
+
+class RearmPartDialog(Dialog):
+    """Of several killed parts the first is asked about; tab goes to the next."""
+
+    TITLE = "Re-arm a part"
+    word = "REARM"
+    BINDINGS: ClassVar = [Binding("tab", "next", "The next part", id="next-part", priority=True)]
+
+    def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
+        super().__init__(frame, clock, send)
+        rows = frame.snapshot.killed_parts if frame.snapshot else ()
+        self._part = rows[0].killed.part if rows else None
+
+    def lines(self, frame: Frame) -> list[Line]:
+        rows = frame.snapshot.killed_parts if frame.snapshot else ()
+        text: list[Line] = []
+        for row in rows:
+            killed, chosen = row.killed, row.killed.part == self._part
+            by = f"killed by {killed.source} at {format.clock(killed.ts)} UTC {killed.reason}"
+            sign = "▸ " if chosen else "  "
+            text.append(((f"{sign}{killed.part}", "strong" if chosen else "text"),))
+            text += paragraph(by, indent="    ")
+            text += paragraph(progress(row, killed.action), "warn", indent="    ")
+        more: list[Line] = [(("tab", "key"), (" chooses another part.", "text"))]
+        return [*text, BLANK, *(more if len(rows) > 1 else []), typed_word(self.word)]
+
+    def action_next(self) -> None:
+        rows = self.frame.snapshot.killed_parts if self.frame.snapshot else ()
+        known = [row.killed.part for row in rows]
+        if known:
+            here = known.index(self._part) if self._part in known else -1
+            self._part = known[(here + 1) % len(known)]
+            self.show(self.frame)
+
+    def confirmed(self) -> None:
+        if self._part is None:
+            return
+        self.dismiss()
+        command = RearmPart(part=self._part, word=self.word, author=AUTHOR)
+        self.send(command, f"re-arm {self._part}: sent to the engine")
+
+
+class BreakerDialog(Dialog):
+    TITLE = "Reset the circuit breaker"
+    word = "RESET"
+
+    def lines(self, frame: Frame) -> list[Line]:
+        snapshot = frame.snapshot
+        if snapshot is None:
+            return []
+        return [
+            *paragraph(f"Tripped: {snapshot.breaker.reason}"),
+            BLANK,
+            *stake(snapshot),
+            BLANK,
+            *paragraph(
+                "No entry leaves; protective stops and exits do. Reset, entries leave again."
+            ),
+            BLANK,
+            typed_word(self.word),
+        ]
+
+    def confirmed(self) -> None:
+        if self.frame.snapshot is not None and not self.frame.snapshot.breaker.tripped:
+            self.say("it is ready already: nothing was done")
+            return
+        self.dismiss()
+        self.send(ResetCircuitBreaker(word=self.word, author=AUTHOR), "reset: sent to the engine")
+
+
+class StrategyOnDialog(Dialog):
+    """Switching a strategy on in a live account asks; in paper, and off, it does not."""
+
+    TITLE = "Switch a strategy on in LIVE"
+    BINDINGS: ClassVar = [CONFIRM]
+
+    def __init__(self, strategy: str, frame: Frame, clock: Callable[[], float], send: Send) -> None:
+        super().__init__(frame, clock, send)
+        self._strategy = strategy
+
+    def lines(self, frame: Frame) -> list[Line]:
+        if frame.snapshot is None:
+            return []
+        text = paragraph(f"{self._strategy} will send orders to this account by itself.")
+        return [*stake(frame.snapshot), BLANK, *text, BLANK, letter("y", "switches it on")]
+
+    def confirmed(self) -> None:
+        self.dismiss()
+        command = ToggleStrategy(strategy=self._strategy, enabled=True, author=AUTHOR)
+        self.send(command, f"{self._strategy} on: sent to the engine")

@@ -1,0 +1,167 @@
+"""What every screen has in common: status on top, panels, and the keys at the bottom."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.geometry import Size
+from textual.screen import Screen
+
+from engine.questions import Chain, Question
+from tui import commands
+from tui.frame import Frame
+from tui.widgets.footer import Footer
+from tui.widgets.line_table import LineTable
+from tui.widgets.panel import Panel
+from tui.widgets.status_strip import StatusStrip
+from tui.widgets.too_small import LEAST_HEIGHT, LEAST_WIDTH, TooSmall
+
+_WIDTHS = [(0, "-small"), (LEAST_WIDTH, "-narrow"), (120, "-wide")]
+_HEIGHTS = [(0, "-small"), (LEAST_HEIGHT, "-short"), (36, "-tall")]
+
+
+def _layout(size: Size) -> str:
+    """The classes that Textual gives at `size`; without them the first frame is laid out twice."""
+    pairs = ((_WIDTHS, size.width), (_HEIGHTS, size.height))
+    return " ".join(max(p for p in points if p[0] <= extent)[1] for points, extent in pairs)
+
+
+class PanelScreen(Screen[None]):
+    """A screen of panels. A subclass names them in `PANELS`, from the top left to the bottom right,
+    each with what makes it; the style sheet lays them out. Without more they stand one above the
+    other. `name` is that of the table of screens.
+
+    A screen that is not in sight gets no frames; it is brought up to date when it comes back.
+    """
+
+    PANELS: ClassVar[Mapping[str, type[Panel]]] = {}
+    IN_TURN: ClassVar[tuple[str, ...]] = ()
+    """Panels that share one place where there is no room for all; the style sheet says when."""
+
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+    BINDINGS: ClassVar = commands.bindings("screen")
+
+    def __init__(self, name: str, take: Callable[[], Frame], size: Size) -> None:
+        front = f"front-{self.IN_TURN[0]}" if self.IN_TURN else ""
+        super().__init__(name=name, classes=f"{front} {_layout(size)}")
+        self._take = take
+        self._frame = take()
+        self._strip = StatusStrip(name)
+        self._panels = {id: panel(id=id) for id, panel in self.PANELS.items()}
+        self._too_small = TooSmall()
+        self._footer = Footer()
+        self._zoomed = False
+
+    def compose(self) -> ComposeResult:
+        yield self._strip
+        with Container(id="panels"):
+            yield from self._panels.values()
+        yield self._too_small
+        yield self._footer
+
+    def on_mount(self) -> None:
+        self.show(self._frame)
+        self.go_to(next(iter(self._panels)))
+
+    def on_screen_resume(self) -> None:
+        layout = _layout(self.app.size).split()
+        names = {name for _, name in (*_WIDTHS, *_HEIGHTS)}
+        self.update_classes({name: name in layout for name in names}, animate=False)
+        self.show(self._take())
+
+    def show(self, frame: Frame) -> None:
+        """Hand the one frame to every panel, so that all agree."""
+        if (frame.past is None) != (self._frame.past is None):
+            for panel in self._panels.values():
+                panel.forget()
+        self._frame = frame
+        self.set_class(frame.live, "-live")
+        self.set_class(frame.lost, "-lost")
+        self.set_class(frame.past is not None, "-past")
+        self._strip.show(frame)
+        for panel in self._panels.values():
+            panel.show(frame)
+        self._too_small.show(frame)
+        self._footer.show(frame, self.panel)
+
+    def on_descendant_focus(self) -> None:
+        """The keys of the new panel are shown at once, not with the next frame."""
+        self._footer.show(self._frame, self.panel)
+
+    def say(self, text: str, style: str = "info") -> None:
+        self._footer.say(text, style)
+
+    def on_panel_said(self, message: Panel.Said) -> None:
+        self.say(message.text, message.style)
+
+    # --- where one is ----------------------------------------------------------------------------
+
+    @property
+    def panel(self) -> str:
+        """The panel in focus, empty if none is."""
+        return self.focused.id or "" if self.focused is not None else ""
+
+    @property
+    def why(self) -> Question[Chain] | None:
+        """What asks why there is the selected row of the panel in focus."""
+        panel = self._panels.get(self.panel)
+        return panel.why if isinstance(panel, LineTable) else None
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are letters of a filter now."""
+        return isinstance(self.focused, Panel) and self.focused.is_typing
+
+    @property
+    def too_small(self) -> bool:
+        """Is there no room for any panel?"""
+        return self.has_class("-small")
+
+    def about(self) -> str:
+        """The symbol that is selected in the panel in focus, empty where there is none."""
+        return self._panels[self.panel].about() if self.panel in self._panels else ""
+
+    def look_at(self, symbol: str) -> None:
+        """Show `symbol`, on a screen that is about one."""
+
+    def has_panel(self, name: str) -> bool:
+        return name in self._panels
+
+    def go_to(self, name: str) -> None:
+        """Bring the panel `name` to the front and into focus."""
+        if self.too_small:
+            return
+        if name in self.IN_TURN:
+            front = {f"front-{other}": other == name for other in self.IN_TURN}
+            self.update_classes(front, animate=False)
+        self._place(name)
+        self.set_focus(self._panels[name])
+
+    def action_step(self, step: int) -> None:
+        names = list(self._panels)
+        here = names.index(self.panel) if self.panel in names else -step
+        self.go_to(names[(here + step) % len(names)])
+
+    def action_zoom(self) -> None:
+        """Make the panel in focus the whole screen, or all as it was."""
+        if self.panel and not self.too_small:
+            self._zoomed = not self._zoomed
+            self._place(self.panel)
+
+    async def action_back(self) -> None:
+        """From a panel that is the whole screen to all, and from there to the first screen."""
+        if self._zoomed:
+            self.action_zoom()
+        else:
+            await self.run_action(f"app.screen('{commands.FIRST_SCREEN}')")
+
+    def _place(self, name: str) -> None:
+        """Lay the panels out where `name` is, or will be, in focus."""
+        self.set_class(self._zoomed, "-zoomed")
+        for other, panel in self._panels.items():
+            if self._zoomed:
+                panel.display = other == name
+            else:
+                panel.styles.clear_rule("display")

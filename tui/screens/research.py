@@ -1,0 +1,111 @@
+"""Research: backtests that are started here, and the reports of all that are kept."""
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from tui.frame import Frame
+from tui.research import Document, Report, Request, Run, load
+from tui.screens.panels import PanelScreen
+from tui.widgets.reports import ReportPanel, Reports, RunPanel
+
+if TYPE_CHECKING:
+    from tui.app import Console
+
+
+class Research(PanelScreen):
+    """A run goes on whatever screen one is on, and ends with the console."""
+
+    CSS_PATH = "research.tcss"
+    PANELS: ClassVar = {"research": Reports, "report": ReportPanel, "run": RunPanel}
+    _run: Run | None = None
+    _request = Request()
+
+    @property
+    def _owner(self) -> "Console":
+        return cast("Console", self.app)
+
+    @property
+    def _table(self) -> Reports:
+        return cast("Reports", self._panels["research"])
+
+    def on_screen_resume(self) -> None:
+        self.run_worker(self._load, group="load", exclusive=True)
+
+    def show(self, frame: Frame) -> None:
+        cast("RunPanel", self._panels["run"]).run = self._run
+        self._compare()
+        super().show(frame)
+
+    # --- reports ---------------------------------------------------------------------------------
+
+    async def _load(self, select: str = "") -> None:
+        folder = self._owner.reports
+        if folder is None:
+            return
+        self._table.reports = await asyncio.to_thread(load, folder)
+        self._table.selected = select or self._table.selected
+        self.show(self._take())
+
+    def _compare(self) -> None:
+        """The selected report, and beside it the one that was marked, if that is another."""
+        found = {report.name: report for report in self._table.reports}
+        panel = cast("ReportPanel", self._panels["report"])
+        panel.first = self._document(found, str(self._table.selected))
+        compared = self._table.compared
+        other = compared != self._table.selected
+        panel.second = self._document(found, compared) if other else None
+
+    @staticmethod
+    def _document(found: dict[str, Report], name: str) -> Document | None:
+        return found[name].document if name in found else None
+
+    def on_line_table_selected(self) -> None:
+        self.show(self._take())
+
+    def on_reports_compare_asked(self) -> None:
+        row = self._table.selected_row
+        if row is None or row.document is None:
+            self.say("select a report to compare with", "warn")
+            return
+        on = self._table.compared != row.name
+        self._table.compared = row.name if on else ""
+        self.say("select another report: it is shown beside this one" if on else "compared no more")
+        self.show(self._take())
+
+    # --- runs ------------------------------------------------------------------------------------
+
+    def on_reports_new_asked(self) -> None:
+        from tui.dialogs.backtest import BacktestDialog
+
+        if self._run is not None and not self._run.is_over:
+            self.say("a backtest is running: x cancels it", "warn")
+            return
+        app, request = self._owner, self._request
+        if not request.strategy and self._frame.snapshot is not None:
+            request = _proposed(self._frame)
+        app.push_screen(BacktestDialog(request, self._start, self._frame, app.clock, app.send))
+
+    def on_reports_stop_asked(self) -> None:
+        if self._run is None or self._run.is_over:
+            self.say("no backtest is running", "warn")
+            return
+        self._run.cancel()
+        self.show(self._take())
+
+    def _start(self, request: Request) -> Run:
+        self._request = request
+        self._run = run = Run(request)
+        self.run_worker(self._carry_out(run), group="run")
+        return run
+
+    async def _carry_out(self, run: Run) -> None:
+        await run.carry_out()
+        if run.state == "done":
+            await self._load(run.kept)
+
+
+def _proposed(frame: Frame) -> Request:
+    """The first strategy of the session on its symbols."""
+    rows = frame.snapshot.strategies if frame.snapshot else ()
+    row = next((row for row in rows if row.state != "broken"), None)
+    return Request(row.name, ",".join(row.symbols[:1])) if row is not None else Request()

@@ -1,0 +1,80 @@
+"""What every panel has in common: a frame with a title above and a note below."""
+
+from asyncio import wrap_future
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from engine.core.text import clean
+from engine.ops.errors import UserError
+from engine.questions import A, Question
+from tui.frame import Frame
+
+if TYPE_CHECKING:
+    from tui.steering import Steering
+
+
+class Panel(Widget, can_focus=True):
+    """A part of a screen that one can go to. Its `id` is its name."""
+
+    ALLOW_MAXIMIZE = False
+
+    @dataclass
+    class Said(Message):
+        """What came of a key, to be shown at the bottom."""
+
+        text: str
+        style: str
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._titles = "", ""
+        self.entitle(id, "")
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are letters now."""
+        return False
+
+    def show(self, frame: Frame) -> None:
+        """Draw `frame`; what reads as before is not painted."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """What comes is of the past and what was of now, or the other way about: keep nothing."""
+
+    def say(self, text: str, style: str = "info") -> None:
+        """Tell the operator what was done, or why not."""
+        self.post_message(self.Said(text, style))
+
+    def ask(self, question: Question[A], told: Callable[[A | None], None]) -> None:
+        """Ask the engine. `told` gets the answer, or None where there is none, which the operator
+        is told why; it gets nothing where the panel has asked anew by then."""
+        answer = cast("Steering", self.app).ask(question)
+        self.run_worker(self._answer(answer, told), group="ask", exclusive=True)
+
+    async def _answer(self, answer: Future[A], told: Callable[[A | None], None]) -> None:
+        found = None
+        try:
+            found = await wrap_future(answer)
+        except UserError as error:
+            self.say(str(error), "warn")
+        self.call_next(told, found)
+
+    def about(self) -> str:
+        """The symbol of what is selected here, empty where there is none."""
+        return ""
+
+    def entitle(self, title: str, note: str) -> None:
+        """Write into the upper and the lower border: as it is, never as markup."""
+        title, note = (text if text.isprintable() else clean(text) for text in (title, note))
+        before, self._titles = self._titles, (title, note)
+        if title != before[0]:
+            self.border_title = Content(title)
+        if note != before[1]:
+            self.border_subtitle = Content(note)

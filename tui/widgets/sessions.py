@@ -1,0 +1,87 @@
+"""The recorded sessions."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.message import Message
+
+from engine.snapshot import Snapshot
+from tui import commands, format
+from tui.frame import Frame
+from tui.widgets.columns import Column
+from tui.widgets.line_table import LineTable
+from tui.widgets.lines import Line
+
+if TYPE_CHECKING:
+    from engine.travel.sessions import RecordedSession
+
+MB = 1024**2
+
+
+class Sessions(LineTable["RecordedSession"]):
+    """When each began, how long it was, what it traded; enter opens the selected one."""
+
+    BINDINGS: ClassVar = commands.bindings("journal")
+    columns = (
+        Column("began", 23),
+        Column("length", 8, ">"),
+        Column("mode", 5),
+        Column("account", 7, rank=2),
+        Column("size", 8, ">", rank=1),
+        Column("symbols", 12, rank=3, most=60, grows=True),
+    )
+    empty = "no session is recorded here"
+
+    @dataclass
+    class Wanted(Message):
+        """The list is to be read: `panel` takes it."""
+
+        panel: "Sessions"
+
+    @dataclass
+    class OpenAsked(Message):
+        """The operator wants to look at a session."""
+
+        row: "RecordedSession"
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._sessions: Sequence[RecordedSession] = ()
+        self._running_since = 0
+
+    def take(self, sessions: "Sequence[RecordedSession]", frame: Frame) -> None:
+        """Show `sessions`, which were read anew."""
+        self._sessions = sessions
+        self.show(frame)
+
+    def action_open(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.OpenAsked(self.selected_row))
+
+    def rows(self, frame: Frame) -> "Sequence[RecordedSession]":
+        self._running_since = _started(frame.engine.snapshot)
+        return self._sessions
+
+    def row_id(self, row: "RecordedSession") -> Hashable:
+        return row.path
+
+    def note(self, frame: Frame) -> str:
+        return format.plural(len(self._sessions), "session")
+
+    def cells(self, row: "RecordedSession") -> Line:
+        runs = row.started_ts == self._running_since
+        length = format.age(row.until_ts - row.started_ts)
+        return (
+            (format.date_and_clock(row.started_ts), "text"),
+            ("runs now", "good") if runs else (length if row.mode else format.DASH, "text"),
+            (row.mode or format.DASH, "text"),
+            (row.account or format.DASH, "dim"),
+            (f"{format.number(row.size / MB, 1)} MB", "dim"),
+            (row.problem, "warn") if row.problem else (" ".join(row.symbols), "dim"),
+        )
+
+
+def _started(snapshot: Snapshot | None) -> int:
+    """When the session that runs began, 0 where that is not known."""
+    return snapshot.health.started_wall_ts if snapshot and snapshot.health else 0

@@ -1,0 +1,98 @@
+"""The switches panel: what stops or would stop orders, and what the account still may do."""
+
+from collections.abc import Iterator, Sequence
+
+from engine.core.model import Mode
+from engine.snapshot import DeadManStatus, Snapshot
+from tui import format
+from tui.frame import DEAD_MAN_WARNS_AT, Frame, kill_story, kill_words, progress
+from tui.widgets.facts import Fact, Facts
+
+
+class Switches(Facts):
+    """Kill switch, circuit breaker and dead-man's switch, killed parts and paused symbols, day
+    trades and settled cash, and the conditions of live trading."""
+
+    def facts(self, frame: Frame) -> Sequence[Fact]:
+        snapshot = frame.snapshot
+        if snapshot is None:
+            return ()
+        return [
+            *_switches(frame, snapshot),
+            *_stopped(snapshot),
+            *_account(snapshot),
+            *_live(snapshot),
+        ]
+
+    def note(self, frame: Frame) -> str:
+        return kill_words(frame)[0]
+
+
+def _switches(frame: Frame, snapshot: Snapshot) -> Iterator[Fact]:
+    words, style = kill_words(frame)
+    would = f"would {format.words(snapshot.kill.action)}" if not snapshot.kill.tripped else ""
+    yield Fact("kill switch", words.removeprefix("kill "), kill_story(frame) or would, style)
+    breaker = snapshot.breaker
+    if breaker.tripped:
+        yield Fact("circuit breaker", "TRIPPED", f"{breaker.reason} (B resets)", "alarm")
+    else:
+        style = "warn" if breaker.failures else "good"
+        yield Fact("circuit breaker", f"{breaker.failures}/{breaker.limit}", "in a row", style)
+    yield _dead_man(snapshot.dead_man)
+    if snapshot.dry_run:
+        yield Fact("dry run", "ON", "no order is sent", "caution")
+
+
+def _dead_man(switch: DeadManStatus | None) -> Fact:
+    if switch is None:
+        return Fact("dead-man", "off", "nobody need be there", "dim")
+    near = switch.remaining <= switch.limit * DEAD_MAN_WARNS_AT
+    left = f"{format.seconds(switch.remaining)} left"
+    return Fact("dead-man", left, f"of {format.seconds(switch.limit)}", "alarm" if near else "good")
+
+
+def _stopped(snapshot: Snapshot) -> Iterator[Fact]:
+    """Parts that are killed, symbols that are paused, and alerts that wait for a person."""
+    for row in snapshot.killed_parts:
+        done = progress(row, row.killed.action)
+        yield Fact(str(row.killed.part), "KILLED", f"{done} (R re-arms)", "alarm")
+    for row in snapshot.paused:
+        until = f"until {format.clock(row.until)}" if row.until else "by hand"
+        yield Fact(f"paused {row.symbol}", until, row.reason, "warn")
+    if not snapshot.paused:
+        yield Fact("paused symbols", "none", style="good")
+    for name, text in snapshot.alerts:
+        yield Fact(f"alert {name}", "READ IT", text, "warn")
+
+
+def _account(snapshot: Snapshot) -> Iterator[Fact]:
+    trades = [row for row in snapshot.limits if row.name == "day_trades"]
+    for row in trades:
+        share = format.used_share(row.used, row.limit)
+        used = format.used_of(row.used, row.limit, row.unit)
+        name = f"day trades {row.scope}".strip()
+        yield Fact(name, used, "in five business days", format.share_style(share))
+    if not trades:
+        yield Fact("day trades", "no limit", "no rule holds now", "dim")
+    for account in snapshot.accounts:
+        settled = f"{format.money(account.settled_cash)} {account.currency}"
+        cash = f"of {format.money(account.cash)} {account.currency} cash"
+        yield Fact(f"settled {account.venue}", settled, cash)
+    if not snapshot.accounts:
+        settled = f"{format.money(snapshot.settled_cash)} {snapshot.currency}"
+        yield Fact("settled cash", settled, f"of {format.money(snapshot.cash)} cash")
+
+
+def _live(snapshot: Snapshot) -> Iterator[Fact]:
+    gate = snapshot.live_gate
+    met = sum(condition.met for condition in gate)
+    if snapshot.mode is not Mode.LIVE:
+        yield Fact("live gate", "paper", f"{met} of {len(gate)} conditions are met", "dim")
+    else:
+        done = met == len(gate)
+        yield Fact("live gate", "OPEN" if done else "SHUT", f"{met} of {len(gate)} are met", "live")
+    for condition in gate:
+        if condition.met:
+            yield Fact(condition.condition, "met", style="good")
+        else:
+            yield Fact(condition.condition, "NOT MET", condition.remedy, "warn")

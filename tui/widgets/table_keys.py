@@ -1,0 +1,170 @@
+"""The keys that every table has besides those that move: filter, sort, details, copy, export."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar, cast
+
+from msgspec import Struct
+from textual import events
+from textual.actions import SkipAction
+from textual.message import Message
+
+from engine.core.text import clean
+from tui import format
+from tui.widgets.choosing import Choice, Read
+from tui.widgets.columns import Column
+from tui.widgets.lines import Line
+from tui.widgets.panel import Panel
+
+Row = TypeVar("Row", bound=Struct)
+
+MOST_TYPED = 60
+"""Characters of a filter; a paste is cut there."""
+
+
+class TableKeys(Panel, Generic[Row]):
+    """What a table does with its rows. They are found again by their ids in every frame."""
+
+    columns: ClassVar[tuple[Column, ...]] = ()
+
+    @dataclass
+    class DetailAsked(Message):
+        """The operator wants to see all of a row: `find` gives it as it is now, None once it is
+        gone; `row` is what it was."""
+
+        title: str
+        row: Struct
+        find: Callable[[], Struct | None]
+
+    @dataclass
+    class ExportAsked(Message):
+        """The operator wants `rows` in a file."""
+
+        name: str
+        rows: Sequence[Struct]
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._choice = Choice(Read(self.row_id, self.aged, self.cells))
+        self._editing = False
+        self._all: Sequence[Row] = ()
+        """The rows before the filter."""
+        self._rows: Sequence[Row] = ()
+
+    # --- what a table says -----------------------------------------------------------------------
+
+    def row_id(self, row: Row) -> Hashable:
+        """What names `row` from one snapshot to the next."""
+        return id(row)
+
+    def aged(self, row: Row) -> str:
+        """What of a row's text changes while the row does not: its age."""
+        return ""
+
+    def cells(self, row: Row) -> Line:
+        """One cell a column."""
+        return ()
+
+    @property
+    def is_typing(self) -> bool:
+        return self._editing
+
+    @property
+    def selected_row(self) -> Row | None:
+        raise NotImplementedError
+
+    def rechoose(self) -> None:
+        """Show what the filter and the sort leave of the rows now."""
+        raise NotImplementedError
+
+    def searched(self) -> None:
+        """The operator has chosen what to look for: a table may ask for more of it."""
+
+    @property
+    def headline(self) -> str:
+        """The panel's name, its filter and its sort."""
+        choice, text = self._choice, self.id or ""
+        if choice.words or self._editing:
+            cursor = "▏" if self._editing else ""
+            text += f" /{choice.words}{cursor} {len(self._rows)} of {len(self._all)}"
+        if choice.column is not None:
+            text += f" by {self.columns[choice.column].title}"
+            text += f" {format.DOWN if choice.falling else format.UP}"
+        return text
+
+    # --- filter and sort -------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        self._edit(True, self._choice.words)
+
+    def action_clear(self) -> None:
+        if not self._choice.words:
+            raise SkipAction
+        self._edit(False, "")
+
+    def _edit(self, editing: bool, words: str) -> None:
+        self._editing, self._choice.words = editing, words[:MOST_TYPED]
+        self.rechoose()
+        if not editing:
+            self.searched()
+
+    def on_key(self, event: events.Key) -> None:
+        """While a filter is typed its keys are letters."""
+        if not self._editing:
+            return
+        words = self._choice.words
+        if event.key in ("enter", "escape"):
+            self._edit(False, words if event.key == "enter" else "")
+        elif event.key == "backspace":
+            self._edit(True, words[:-1])
+        elif event.is_printable and event.character:
+            self._edit(True, words + event.character)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self._editing:
+            self._edit(True, self._choice.words + clean(event.text, MOST_TYPED))
+
+    def on_blur(self) -> None:
+        if self._editing:
+            self._edit(False, self._choice.words)
+
+    def action_sort(self, step: int) -> None:
+        """Sort by the next column that has a title; before the first is the table's own order."""
+        titled = [number for number, column in enumerate(self.columns) if column.title]
+        order = [None, *titled]
+        self._choice.column = order[(order.index(self._choice.column) + step) % len(order)]
+        self.rechoose()
+
+    def action_reverse(self) -> None:
+        self._choice.falling = not self._choice.falling
+        self.rechoose()
+
+    # --- one row, all rows -----------------------------------------------------------------------
+
+    def action_open(self) -> None:
+        """Show all fields of the selected row."""
+        row = self.selected_row
+        if row is not None:
+            name = self.row_id(row)
+            self.post_message(self.DetailAsked(self.id or "", row, lambda: self._find(name)))
+
+    def _find(self, name: Hashable) -> Row | None:
+        return next((row for row in self._all if self.row_id(row) == name), None)
+
+    def action_copy(self) -> None:
+        """The selected row, all columns, to the terminal's clipboard (OSC 52)."""
+        row = self.selected_row
+        if row is None:
+            self.say("no row is selected", "warn")
+            return
+        text = "\t".join(clean(cell.strip()) for cell, _ in self.cells(row))
+        self.app.copy_to_clipboard(text)
+        self.say(f"copied: {' '.join(text.split())}")
+
+    def action_export(self) -> None:
+        rows = cast("Sequence[Struct]", self._rows)
+        self.post_message(self.ExportAsked(self.id or "", tuple(rows)))
