@@ -62,7 +62,7 @@ class Dialog(ModalScreen[None]):
         self.clock = clock
         self.send = send
         self._opened = clock()
-        self._closed = False
+        self._dismissed = False
         self._strip = StatusStrip()
         self._text = Lines(id="text")
         self._answer = Lines(id="answer")
@@ -126,9 +126,9 @@ class Dialog(ModalScreen[None]):
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         """Close once: a key that was on its way by then closes nothing more."""
-        if self._closed:
+        if self._dismissed:
             return AwaitComplete.nothing()
-        self._closed = True
+        self._dismissed = True
         return super().dismiss(result)
 
     def action_close(self) -> None:
