@@ -317,7 +317,7 @@ class Console(Travelling, inherit_bindings=False):
         if self.frame.engine.failure is not None:
             self.exit()
             return
-        if self._refused("quit"):
+        if self._refused("quit", stops=True):
             return
         from tui.dialogs.quit import QuitDialog
 

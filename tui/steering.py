@@ -246,7 +246,7 @@ class Steering(App[None], inherit_bindings=False):
         self.push_screen(dialog(self.frame, self.clock, self.send))
 
     def action_kill_choices(self) -> None:
-        if self._refused("kill-choices"):
+        if self._refused("kill-choices", stops=True):
             return
         from tui.dialogs.kill import KillDialog
 
