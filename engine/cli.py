@@ -79,7 +79,7 @@ for name, target, short_help in (
     ("backtest", "engine.research.command:backtest", "Run a strategy over recorded data."),
     ("selfcheck", "engine.selfcheck:selfcheck", "The yearly report: audit log and controls."),
     ("controls", "engine.controls:controls", "List every control, and when it last worked."),
-    ("data", "engine.data_command:data", "Bring market data into the local archive."),
+    ("data", "engine.data.command:data", "Bring market data into the local archive."),
     ("flatten", "engine.control.kill:flatten", "Close every position, and stop trading."),
     ("kill", "engine.control.kill:kill", "Trip the kill switch of the running engine."),
     ("logs", "engine.control.status:logs", "Print what the running engine says."),

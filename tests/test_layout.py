@@ -17,6 +17,14 @@ ARROWS = {
     "engine.brokers": ("engine.brokers", "engine.core", "engine.ops"),
     # The market data of a venue need the login of its broker.
     "engine.feeds": ("engine.feeds", "engine.brokers", "engine.core", "engine.ops"),
+    "engine.data": (
+        "engine.data",
+        "engine.calendars",
+        "engine.core",
+        "engine.feeds",
+        "engine.ops",
+        "engine.venues",
+    ),
     "engine.store": ("engine.store", "engine.core", "engine.ops", "engine.questions"),
     "engine.ops": ("engine.ops", "engine.core"),
     "engine.styles": ("engine.styles", "engine.core"),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from engine.archive import Added, Archive, Gap, archived_name
 from engine.core.model import utc
+from engine.data.archive import Added, Archive, Gap, archived_name
 
 GAPS_SHOWN = 5
 SHOWN = "%Y-%m-%d %H:%M"

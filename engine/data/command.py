@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from engine.archive import INTERVALS, Archive
 from engine.core.model import NANOS, Bar
 from engine.core.text import clean
-from engine.data_report import report
+from engine.data.archive import INTERVALS, Archive
+from engine.data.fetch_command import fetch
+from engine.data.report import report
 from engine.feeds.edge import number
-from engine.fetch_command import fetch
 from engine.ops.errors import UserError
 from engine.ops.settings import load_settings
 

@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from engine.archive import Added, Archive, archived_name, row_of
 from engine.core.model import MINUTE, Bar
 from engine.core.text import clean
+from engine.data.archive import Added, Archive, archived_name, row_of
 from engine.feeds.live import Source
 from engine.ops.errors import (
     InDoubt,

@@ -7,9 +7,9 @@ import pandas
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.archive import Archive
 from engine.cli import main
 from engine.core.model import MINUTE, NANOS
+from engine.data.archive import Archive
 from engine.feeds.recordings import SAMPLES, Recordings
 
 HEAD = "timestamp,open,high,low,close,volume\n"

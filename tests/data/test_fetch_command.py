@@ -17,10 +17,10 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 
-from engine import fetching
-from engine.archive import Archive
 from engine.cli import main
 from engine.core.model import MINUTE, AssetClass, Bar, Idempotency, Instrument, nanos
+from engine.data import fetching
+from engine.data.archive import Archive
 from engine.feeds import alpaca
 from engine.feeds.recordings import STOCK_CALENDAR
 from tests.brokers.peer_ccxt import BTC as AT_BINANCE
@@ -38,7 +38,7 @@ AAPL = Instrument(
 )  # fmt: skip
 FIRST = datetime(2023, 12, 31, 23, 0, tzinfo=UTC)
 PAGE = 100
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def row(start: datetime, price: float = 100.0) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.archive import INTERVALS, Archive
 from engine.core.model import Instrument, utc
 from engine.core.text import clean
-from engine.data_report import SHOWN, report
-from engine.fetching import Fetch, Store
+from engine.data.archive import INTERVALS, Archive
+from engine.data.fetching import Fetch, Store
+from engine.data.report import SHOWN, report
 from engine.ops.errors import InDoubt, NotSent, UserError
 from engine.ops.logging import silenced
 from engine.ops.options import first_instant, last_instant
