@@ -131,9 +131,10 @@ class WiredPeer(Peer):
     def quote(self, bid: float, ask: float, units: int = 1000) -> None:
         self.venue.quote(self.symbol, bid, ask, float(units * self.unit))
 
-    def by_hand(self) -> Placed:
+    def by_hand(self, limit: str = "99") -> Placed:
         """An order that somebody made at the venue, without a client order id."""
-        return self.venue.submit(replace(self.order(), client_order_id="", symbol=self.symbol))
+        order = self.order(limit=limit)
+        return self.venue.submit(replace(order, client_order_id="", symbol=self.symbol))
 
     @property
     def successors(self) -> Collection[int]:

@@ -30,7 +30,7 @@ from engine.core.events import (
 from engine.core.model import ZERO, OrderState, OrderTerms, OrderType, Position, Side, TimeInForce
 from engine.ops.errors import UserError
 from tests.brokers.peer_alpaca import AAPL, BTC, IN_BASE, PEERS, AlpacaPeer
-from tests.loopback.alpaca import KEY, SECRET
+from tests.loopback.alpaca import KEY, MOST_ORDERS, SECRET
 from tests.loopback.faults import Fault
 
 S = OrderState
@@ -382,6 +382,15 @@ async def test_more_executions_than_a_page_has_are_all_told(alpaca: AlpacaPeer) 
         alpaca.quote(98, 99, units=1)
     fills = await alpaca.broker.get_fills(0)
     assert len({fill.execution_id for fill in fills}) == 120
+
+
+async def test_more_open_orders_than_a_page_has_are_all_listed(alpaca: AlpacaPeer) -> None:
+    placed = [alpaca.by_hand() for _ in range(MOST_ORDERS + 10)]
+    broker = AlpacaBroker([AAPL], replace(alpaca.login, read_s=30.0), time.time_ns)
+    await broker.connect()
+    listed = await broker.get_open_orders()
+    await broker.disconnect()
+    assert len({each.order.venue_order_id for each in listed}) == len(placed)
 
 
 async def test_what_is_sold_short_is_held_less_than_nothing(alpaca: AlpacaPeer) -> None:

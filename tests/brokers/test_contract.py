@@ -207,6 +207,25 @@ async def test_open_orders_are_listed_with_what_they_filled(peer: Peer) -> None:
     assert not await peer.broker.get_open_orders()
 
 
+async def test_all_open_orders_are_listed_however_many(wired: WiredPeer) -> None:
+    placed = [wired.by_hand() for _ in range(110)]
+    listed = await wired.broker.get_open_orders()
+    assert len({each.order.venue_order_id for each in listed}) == len(placed)
+
+
+async def test_an_order_is_found_behind_many_newer_ones(wired: WiredPeer) -> None:
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    for _ in range(110):
+        wired.by_hand("98")
+    broker = wired.another()
+    await broker.connect()
+    found = await broker.get_order(order)
+    await broker.disconnect()
+    assert found is not None
+    assert found.client_order_id == order.client_order_id
+
+
 async def test_executions_since_a_time_are_those_that_were_heard(peer: Peer) -> None:
     assert not await peer.broker.get_fills(0)
     order = peer.order()

@@ -45,6 +45,8 @@ EVENTS = {
     "busted": "trade_bust",
 }
 STATUS = {OrderState.ACCEPTED: "new"}
+MOST_ORDERS = 500
+"""In one answer, the newest first."""
 MESSAGES = {
     401: (40110000, "request is not authorized"),
     403: (40300000, "forbidden."),
@@ -240,7 +242,10 @@ class AlpacaServer:
             return denied
         is_all = request.query.get("status") == "all"
         placed = [p for p in self.venue.orders.values() if p.is_open or is_all]
-        limit = int(request.query.get("limit", 50))
+        if until := request.query.get("until"):
+            before = nanos(datetime.fromisoformat(until))
+            placed = [p for p in placed if p.order.created_ts < before]
+        limit = min(int(request.query.get("limit", 50)), MOST_ORDERS)
         return web.json_response([self._row(p) for p in reversed(placed)][:limit])
 
     # --- the account ----------------------------------------------------------------------------

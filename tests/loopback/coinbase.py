@@ -185,10 +185,14 @@ class Coinbase:
         return web.json_response({"accounts": accounts, "has_next": False, "cursor": ""})
 
     async def _orders(self, request: web.Request) -> web.Response:
-        wanted = request.query.get("order_status")
+        wanted, since = request.query.get("order_status"), request.query.get("start_date", "")
         told = [order_of(placed) for placed in reversed(self.venue.orders.values())]
         listed = [order for order in told if wanted in (None, order["status"])]
-        return web.json_response({"orders": listed[:100], "has_next": False, "cursor": ""})
+        listed = [order for order in listed if order["created_time"] >= since]
+        start, size = int(request.query.get("cursor", 0)), int(request.query["limit"])
+        more = len(listed) > start + size
+        answer = {"has_next": more, "cursor": str(start + size) if more else ""}
+        return web.json_response({"orders": listed[start : start + size], **answer})
 
     async def _order(self, request: web.Request) -> web.Response:
         for placed in self.venue.orders.values():

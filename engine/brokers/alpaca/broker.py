@@ -5,6 +5,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,8 @@ PAGE = 100
 FEES_ASKED = 3
 FEES_AGAIN_S = 0.5
 ORDERS_AT_ONCE = 500
+OPEN_PAGES = 20
+MOMENT = timedelta(microseconds=1)
 
 log = logging.getLogger(__name__)
 
@@ -388,7 +391,7 @@ class AlpacaBroker(BaseBroker):
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         """All but those of several legs, which have no symbol: they are options'."""
         found: list[VenueOrder] = []
-        for order in await self._orders("open"):
+        for order in await self._orders("open", OPEN_PAGES):
             before = ZERO
             if order.replaces is not None:
                 chain = await self._chain(order.root, self._trading)
@@ -485,16 +488,25 @@ class AlpacaBroker(BaseBroker):
         if self._updates is not None:
             self._updates.heard.said.put_nowait(reason)
 
-    async def _orders(self, status: str) -> list[Order]:
-        """The newest orders with that status (open or all)."""
+    async def _orders(self, status: str, pages: int = 1) -> list[Order]:
+        """The newest orders with that status (open or all), in so many pages at most. Each has
+        those that were submitted before a time, which several may share: so it begins with the last
+        one of the page before it."""
         trading = self._trading
         asked = {"status": status, "limit": ORDERS_AT_ONCE, "direction": "desc"}
-        answer = await trading.question(trading.client.get, "/orders", asked)
-        rows = read(answer, list[dict[str, Any]])
-        orders = read([r for r in rows if r.get("order_class") != "mleg"], list[Order])
-        for order in orders:
+        found: dict[str, Order] = {}
+        for _ in range(pages):
+            answer = await trading.question(trading.client.get, "/orders", asked)
+            rows = read(answer, list[dict[str, Any]])
+            orders = read([r for r in rows if r.get("order_class") != "mleg"], list[Order])
+            found |= {order.id: order for order in orders}
+            if len(rows) < ORDERS_AT_ONCE:
+                break
+            last = read(rows[-1].get("submitted_at") or rows[-1].get("created_at"), datetime)
+            asked["until"] = (last + MOMENT).isoformat()
+        for order in found.values():
             self._learn(order)
-        return orders
+        return list(found.values())
 
     async def _activities(self, since: int) -> list[answers.Activity]:
         trading = self._trading

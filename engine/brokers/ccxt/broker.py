@@ -47,6 +47,7 @@ from engine.core.events import (
     VenueOrder,
 )
 from engine.core.model import (
+    MINUTE,
     NANOS,
     Fill,
     Instrument,
@@ -66,6 +67,8 @@ KEPT = 10_000
 """How many of the orders' two names are kept, and of the executions that were asked for; the engine
 knows those of older ones itself."""
 FILLS_AT_ONCE = 1000
+EARLIER = 10 * MINUTE
+"""How long before its creation here an order is looked for there: the clocks differ."""
 ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
 STREAM_AGAIN_S = 0.5
 STREAM_AGAIN_MOST_S = 30.0
@@ -220,7 +223,7 @@ class CcxtBroker(BaseBroker):
         key, symbol = order.client_order_id, self._symbol(order.symbol)
         for name in self._venue.looked_for_in:
             ask = getattr(self._open, name)
-            orders: list[Told] = await self._answer(ask, symbol, None, None, self._names(order))
+            orders = await self._orders(ask, symbol, order.created_ts - EARLIER, self._names(order))
             with understood():
                 found = next((one for one in orders if client_order_id_of(one) == key), None)
             if found is not None:
@@ -228,7 +231,7 @@ class CcxtBroker(BaseBroker):
         return None
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
-        orders: list[Told] = await self._answer(self._open.fetch_open_orders)
+        orders = await self._orders(self._open.fetch_open_orders, None, 0, {})
         with understood():
             return [venue_order_of(o, self._symbol_of(o)) for o in orders]
 
@@ -388,6 +391,19 @@ class CcxtBroker(BaseBroker):
             return await self._ask(call, *arguments)
         except Refused as refused:
             raise InDoubt(str(refused)) from None
+
+    async def _orders(
+        self,
+        ask: Callable[..., Awaitable[Any]],
+        symbol: str | None,
+        since: int,
+        params: Mapping[str, Any],
+    ) -> list[Told]:
+        """All that are meant. Where an exchange tells no more than a page of them at once, of those
+        that were made since then (ns UTC)."""
+        if self._venue.pages == "cursor":
+            return await self._answer(ask, symbol, since // MS, None, {**params, **ALL_PAGES})
+        return await self._answer(ask, symbol, None, None, params)
 
     async def _trades(self, symbol: str | None, since_ms: int) -> list[Told]:
         """All since then, page by page, until one brings nothing new."""
