@@ -1,6 +1,7 @@
 """The sessions of the exchanges, from exchange_calendars: holidays and early closes included."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from engine.core.model import MINUTE, Instrument, utc
@@ -27,6 +28,7 @@ def session_tables(
     return tuple(_table(name, utc(first).year - 1, utc(last).year + 1) for name in names)
 
 
+@lru_cache(maxsize=32)
 def _table(name: str, first_year: int, last_year: int) -> SessionTable:
     # Here and not above, for it imports pandas. It has no type stubs.
     import exchange_calendars  # pyright: ignore[reportMissingTypeStubs]

@@ -87,9 +87,19 @@ for name, target, short_help in (
     ("simulate", "engine.simulation.command:simulate", "Try to break the laws, seed by seed."),
     ("run", "engine.headless:run", "Run the engine without a console."),
     ("report", "engine.store.report:report", "List and export what compliance flagged."),
+    (
+        "search",
+        "engine.research.command:parameter_search",
+        "Search for parameters on recorded data.",
+    ),
     ("status", "engine.control.status:status", "Say what the running engine does."),
     ("strategy", "engine.strategy_command:strategy", "List the strategies, or write a new one."),
     ("upgrade", "engine.store.command:upgrade", "Bring the database to this version."),
+    (
+        "walk-forward",
+        "engine.research.command:walk_forwards",
+        "Search for parameters, trade them on later data.",
+    ),
     ("verify-broker", "engine.verify.command:verify_broker", "Check a broker step by step."),
 ):
     main.add_command(LazyCommand(name, target, short_help))

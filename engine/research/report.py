@@ -41,8 +41,10 @@ def print_report(console: Console, result: BacktestResult, figures: Statistics) 
     console.print(Text(f"State hash {result.state_hash}", overflow="fold"))
 
 
-def to_json(result: BacktestResult, figures: Statistics) -> bytes:
-    """The report as JSON (UTF-8, indented).
+def to_json(
+    result: BacktestResult, figures: Statistics, *, kind: str = "backtest", **more: Any
+) -> bytes:
+    """The report as JSON (UTF-8, indented): of a run of this `kind`, with what there is `more`.
 
     Statistics are numbers, exact money and prices are strings of decimals, times are ISO 8601 in
     UTC, what is not defined is null. `equity_curve` has at most 500 of the run's points, evenly
@@ -52,12 +54,13 @@ def to_json(result: BacktestResult, figures: Statistics) -> bytes:
     drawdown = _with_times(figures.drawdown)
     drawdown["longest_seconds"] = drawdown.pop("longest") / NANOS
     document = {
+        "kind": kind,
         "strategy": result.strategy,
         "parameters": result.parameters,
         "symbols": [instrument.symbol for instrument in result.instruments],
         "currency": _currency(result),
-        "start": _iso(result.start),
-        "end": _iso(result.end),
+        "start": iso(result.start),
+        "end": iso(result.end),
         "bars": result.bars,
         "interval_seconds": result.interval / NANOS,
         "starting_equity": result.starting_equity,
@@ -69,10 +72,11 @@ def to_json(result: BacktestResult, figures: Statistics) -> bytes:
         "assumptions": result.assumptions,
         "state_hash": result.state_hash,
         "equity_curve": [
-            {"time": _iso(int(result.times[at])), "equity": float(result.equity[at])}
+            {"time": iso(int(result.times[at])), "equity": float(result.equity[at])}
             for at in chosen.round().astype(int)
         ],
         "round_trips": [_with_times(trip) for trip in result.round_trips],
+        **more,
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
@@ -118,14 +122,14 @@ def _title(result: BacktestResult) -> Text:
 def _statistics(result: BacktestResult, figures: Statistics) -> Columns:
     trips, fall = figures.round_trips, figures.drawdown
     left = {
-        "Starting equity": _money(result.starting_equity),
-        "Final equity": _money(figures.final_equity),
-        "Total return": _percent(figures.total_return),
-        "CAGR": _percent(figures.cagr),
-        "Volatility, yearly": _percent(figures.volatility),
-        "Sharpe": _ratio(figures.sharpe),
-        "Sortino": _ratio(figures.sortino),
-        "Max drawdown": _percent(fall.depth),
+        "Starting equity": money(result.starting_equity),
+        "Final equity": money(figures.final_equity),
+        "Total return": percent(figures.total_return),
+        "CAGR": percent(figures.cagr),
+        "Volatility, yearly": percent(figures.volatility),
+        "Sharpe": ratio(figures.sharpe),
+        "Sortino": ratio(figures.sortino),
+        "Max drawdown": percent(fall.depth),
         "  peak": _time(fall.peak_ts),
         "  trough": _time(fall.trough_ts),
         "  recovered": _time(fall.recovered_ts),
@@ -133,24 +137,24 @@ def _statistics(result: BacktestResult, figures: Statistics) -> Columns:
     }
     right = {
         "Round trips": f"{trips.count:,}",
-        "Win rate": _percent(trips.win_rate),
-        "Profit factor": _ratio(trips.profit_factor),
-        "Expectancy": _money(trips.expectancy),
-        "Average win": _money(trips.average_win),
-        "Average loss": _money(trips.average_loss),
-        "Best, worst": f"{_money(trips.best)}, {_money(trips.worst)}",
-        "Exposure, time": _percent(figures.exposure_time),
-        "Exposure, mean": _percent(figures.exposure_mean),
+        "Win rate": percent(trips.win_rate),
+        "Profit factor": ratio(trips.profit_factor),
+        "Expectancy": money(trips.expectancy),
+        "Average win": money(trips.average_win),
+        "Average loss": money(trips.average_loss),
+        "Best, worst": f"{money(trips.best)}, {money(trips.worst)}",
+        "Exposure, time": percent(figures.exposure_time),
+        "Exposure, mean": percent(figures.exposure_mean),
         "Fills": f"{figures.fills:,}",
-        "Commission": _money(figures.commission),
-        "Slippage": _money(figures.slippage),
+        "Commission": money(figures.commission),
+        "Slippage": money(figures.slippage),
     }
     return Columns([_pairs(left, "right"), _pairs(right, "right")], padding=(0, 3))
 
 
 def _curve(result: BacktestResult, width: int, ascii_only: bool) -> Text:
     low, high = float(result.equity.min()), float(result.equity.max())
-    labels = {0: _money(high), CURVE_HEIGHT - 1: _money(low)}
+    labels = {0: money(high), CURVE_HEIGHT - 1: money(low)}
     margin = max(map(len, labels.values()))
     begin, end = _time(int(result.times[0])), _time(int(result.times[-1]))
     room = max(width - margin - 2, 1)
@@ -198,15 +202,15 @@ def _currency(result: BacktestResult) -> str:
     return result.instruments[0].currency
 
 
-def _money(amount: Any) -> str:
+def money(amount: Any) -> str:
     return UNDEFINED if amount is None else f"{amount:,.2f}"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return UNDEFINED if share is None else f"{share:,.2%}".replace("%", " %")
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:,.2f}"
 
 
@@ -224,7 +228,7 @@ def _duration(nanoseconds: int) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-def _iso(ts: int) -> str:
+def iso(ts: int) -> str:
     return utc(ts).isoformat().replace("+00:00", "Z")
 
 
@@ -234,7 +238,7 @@ def _with_times(value: Drawdown | RoundTrip) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, field in msgspec.to_builtins(value).items():
         if name.endswith("_ts"):
-            fields[name.removesuffix("_ts") + "_time"] = None if field is None else _iso(field)
+            fields[name.removesuffix("_ts") + "_time"] = None if field is None else iso(field)
         else:
             fields[name] = field
     return fields
