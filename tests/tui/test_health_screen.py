@@ -56,7 +56,7 @@ async def test_what_was_not_measured_is_a_dash() -> None:
         await it.press("0")
         assert line(it.screen, "broker", "paper", "13:30:07").count("—") == 4
         line(it.screen, "events", "—", "0 in all")
-        assert "journal" not in it.screen
+        assert "│journal" not in it.screen
 
 
 async def test_of_the_past_no_health_is_shown() -> None:

@@ -119,7 +119,12 @@ def test_no_other_byte_reaches_such_a_terminal(told: dict[str, str], tmp_path: P
     """From the first frame over dialogs and the palette to what is said after the end."""
     with Terminal(COMMAND, environment(**told), folder=tmp_path) as terminal:
         terminal.wait_for("kill ready")
-        for key, seen in (("?", "Help"), ("K", "Kill"), ("\x10", "Search for commands")):
+        dialogs = (
+            ("?", "Kill with a choice"),
+            ("K", "what is to happen"),
+            ("\x10", "Search for commands"),
+        )
+        for key, seen in dialogs:
             terminal.press(key)
             terminal.wait_for(seen)
             terminal.press("\x1b")

@@ -1,19 +1,43 @@
 """What the console looks like: every screen and dialog, in every size and state that matters."""
 
+import asyncio
+import importlib
+import pkgutil
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+from textual.app import App
+from textual.command import CommandPalette
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input
 
+import tui.dialogs
 from engine.questions import Equity
 from engine.snapshot import Snapshot
 from tests.tui import reports, scripted, whys
 from tests.tui.scripted import Clock, ScriptedClient, to
 from tui import themes
 from tui.app import Console
-from tui.commands import FIRST_SCREEN, SCREENS
+from tui.commands import SCREENS
+from tui.dialogs.backtest import BacktestDialog
+from tui.dialogs.detail import DetailDialog
+from tui.dialogs.dialog import Dialog
+from tui.dialogs.go import GoDialog
+from tui.dialogs.guide import GuideDialog
+from tui.dialogs.help import HelpDialog
+from tui.dialogs.kill import FlattenDialog, KillDialog, PartDialog
+from tui.dialogs.limits import LimitDialog, LoosenDialog
+from tui.dialogs.live import ModeDialog
+from tui.dialogs.orders import CancelDialog, DoubtDialog, MarkDialog
+from tui.dialogs.quit import QuitDialog
+from tui.dialogs.resume import ResumeDialog
+from tui.dialogs.safety import BreakerDialog, RearmDialog, RearmPartDialog, StrategyOnDialog
+from tui.dialogs.why import WhyDialog
+from tui.screens.panels import PanelScreen
 from tui.widgets.equity import POINTS
 
 SMALL, MIDDLE, LARGE = (80, 24), (120, 40), (200, 50)
@@ -24,8 +48,8 @@ Act = Callable[[Pilot[None]], Awaitable[None]]
 
 
 ASCII = "ascii"
-LOOKS = (themes.HIGH_CONTRAST, ASCII)
-"""Besides the dark theme with all signs. A terminal that has ASCII alone has 16 colours too."""
+LOOKS = (themes.DARK, themes.HIGH_CONTRAST, ASCII)
+"""A terminal that has ASCII alone has 16 colours too."""
 
 
 def console(
@@ -36,9 +60,13 @@ def console(
     client.answers |= whys.ANSWERS
     client.answers[Equity(POINTS)] = scripted.CURVE
     app = Console(client, clock=Clock())
+    wear(app, look)
+    return app
+
+
+def wear(app: Console, look: str) -> None:
     app.ascii = look == ASCII
     app.theme = themes.TERMINAL if app.ascii else look
-    return app
 
 
 def after(*keys: str, seconds: float = 1.0) -> Act:
@@ -55,52 +83,148 @@ def after(*keys: str, seconds: float = 1.0) -> Act:
         for field in app.screen.query(Input):
             field.cursor_blink = False
         app.tick()
-        # A new line at the top moves all below it, which moves what is in it.
-        drawn = ""
-        while drawn != (drawn := app.export_screenshot()):
-            await pilot.pause(0.1)
+        await settled(pilot)
 
     return act
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_desk(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(console(scripted.paper()), terminal_size=size, run_before=after())
+async def settled(pilot: Pilot[None]) -> str:
+    """The picture, once it stays: a new line at the top moves all below it, which moves what is in
+    it."""
+    drawn = ""
+    while drawn != (drawn := pilot.app.export_screenshot()):
+        await pilot.pause(0.05)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What there is to see: a screen of the class `kind`, after `keys` over a snapshot, or where
+    it takes a past to get there, opened by `opens`."""
+
+    kind: type[Screen[None]]
+    snapshot: Callable[[], Snapshot | None]
+    keys: tuple[str, ...] = ()
+    seconds: float = 0.1
+    opens: Callable[[Console], object] | None = None
+
+
+def _go(app: Console) -> None:
+    app.push_screen(GoDialog(lambda _: None, app.frame, app.clock, app.send))
+
+
+SUBJECTS: dict[str, Subject] = {
+    **{name: Subject(PanelScreen, scripted.paper, (place.key,)) for name, place in SCREENS.items()},
+    "rearm": Subject(RearmDialog, scripted.killed, ("R",)),
+    "rearm-part": Subject(RearmPartDialog, scripted.parts_killed, ("R",)),
+    "breaker": Subject(BreakerDialog, scripted.held_back, ("B",)),
+    "mode": Subject(ModeDialog, scripted.paper, ("m",)),
+    "mode-live": Subject(ModeDialog, scripted.live, ("m",)),
+    "quit": Subject(QuitDialog, scripted.paper, ("q",)),
+    "help": Subject(HelpDialog, scripted.paper, ("question_mark",)),
+    "first-steps": Subject(GuideDialog, scripted.paper, ("question_mark", "g")),
+    "palette": Subject(CommandPalette, scripted.paper, ("ctrl+p",)),
+    "backtest": Subject(BacktestDialog, scripted.paper, ("7", "n")),
+    "kill": Subject(KillDialog, scripted.paper, ("K",)),
+    "kill-part": Subject(PartDialog, scripted.paper, ("K", "p"), 0.5),
+    "kill-one": Subject(KillDialog, scripted.paper, ("K", "p", *"sma", "enter"), 0.5),
+    "flatten": Subject(FlattenDialog, scripted.live, ("K", "f"), 0.5),
+    "why": Subject(WhyDialog, scripted.paper, (*to("orders"), "end", "w")),
+    "why-blocked": Subject(WhyDialog, scripted.paper, (*to("signals"), "home", "w")),
+    "detail": Subject(DetailDialog, scripted.paper, (*to("positions"), "home", "enter")),
+    "doubt": Subject(DoubtDialog, scripted.paper, (*to("orders"), "home", "down", "enter")),
+    "mark": Subject(MarkDialog, scripted.paper, (*to("orders"), "home", "down", "enter", "b"), 0.5),
+    "cancel": Subject(
+        CancelDialog, scripted.paper, (*to("orders"), "end", "home", *["down"] * 3, "x")
+    ),
+    "limit": Subject(LimitDialog, scripted.paper, (*to("risk"), "home", *["down"] * 3, "enter")),
+    "loosen": Subject(
+        LoosenDialog,
+        scripted.paper,
+        (*to("risk"), "home", *["down"] * 3, "enter", *"1500", "enter"),
+        0.5,
+    ),
+    "resume": Subject(ResumeDialog, scripted.held_back, (*to("quotes"), "home", "down", "enter")),
+    "go": Subject(GoDialog, scripted.paper, opens=_go),
+    "strategy-on-live": Subject(StrategyOnDialog, scripted.live, ("s", "down", "space")),
+}
+LESS_SEEN = {
+    "mode-unconfirmed": (scripted.unconfirmed, "m"),
+    "why-waiting": (scripted.paper, *to("orders"), "home", "w"),
+    "quit-live": (scripted.live, "q"),
+    "quit-starting": (lambda: None, "q"),
+}
+
+
+@cache
+def pictures(subject: str, size: tuple[int, int]) -> dict[str, str]:
+    """One picture by look, all of one console."""
+    what = SUBJECTS[subject]
+    taken: dict[str, str] = {}
+
+    async def take() -> None:
+        app = console(what.snapshot())
+        async with app.run_test(size=size) as pilot:
+            if what.opens is not None:
+                what.opens(app)
+            await after(*what.keys, seconds=what.seconds)(pilot)
+            assert isinstance(app.screen, what.kind)
+            for look in LOOKS:
+                wear(app, look)
+                app.refresh_css(animate=False)
+                taken[look] = await settled(pilot)
+
+    asyncio.run(take())
+    return taken
+
+
+class Picture(App[None]):
+    """One that was taken before."""
+
+    def __init__(self, drawn: str) -> None:
+        super().__init__()
+        self._drawn = drawn
+
+    def export_screenshot(self, **_: object) -> str:
+        return self._drawn
 
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("size", SIZES)
-def test_desk_in_other_looks(snap_compare: Compare, look: str, size: tuple[int, int]) -> None:
-    app = console(scripted.paper(), look=look)
-    assert snap_compare(app, terminal_size=size, run_before=after())
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_picture(snap_compare: Compare, subject: str, size: tuple[int, int], look: str) -> None:
+    assert snap_compare(Picture(pictures(subject, size)[look]))
 
 
-@pytest.mark.parametrize("look", [themes.LIGHT, themes.COLOUR_BLIND, *LOOKS])
+def test_every_dialog_has_its_pictures() -> None:
+    for module in pkgutil.iter_modules(tui.dialogs.__path__, "tui.dialogs."):
+        importlib.import_module(module.name)
+    named = {subject.kind for subject in SUBJECTS.values()}
+    assert [each.__name__ for each in _leaves(Dialog) if each not in named] == []
+
+
+def _leaves(kind: type) -> list[type]:
+    below = [leaf for each in kind.__subclasses__() for leaf in _leaves(each)]
+    return below or [kind]
+
+
+@pytest.mark.parametrize("look", [themes.LIGHT, themes.COLOUR_BLIND, *LOOKS[1:]])
 def test_live_in_other_looks(snap_compare: Compare, look: str) -> None:
     app = console(scripted.live(), look=look)
     assert snap_compare(app, terminal_size=SMALL, run_before=after())
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", LOOKS[1:])
 def test_killed_in_other_looks(snap_compare: Compare, look: str) -> None:
     app = console(scripted.killed(), look=look)
     assert snap_compare(app, terminal_size=SMALL, run_before=after())
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("screen", [name for name in SCREENS if name != FIRST_SCREEN])
-def test_screen(snap_compare: Compare, screen: str, size: tuple[int, int]) -> None:
-    app = console(scripted.paper())
-    keys = after(SCREENS[screen].key, seconds=0.1)
-    assert snap_compare(app, terminal_size=size, run_before=keys)
-
-
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("screen", [name for name in SCREENS if name != FIRST_SCREEN])
-def test_screen_in_other_looks(snap_compare: Compare, screen: str, look: str) -> None:
-    app = console(scripted.paper(), look=look)
-    keys = after(SCREENS[screen].key, seconds=0.1)
-    assert snap_compare(app, terminal_size=SMALL, run_before=keys)
+@pytest.mark.parametrize("dialog", LESS_SEEN)
+def test_less_seen_dialog(snap_compare: Compare, dialog: str) -> None:
+    snapshot, *keys = LESS_SEEN[dialog]
+    app = console(snapshot())
+    assert snap_compare(app, terminal_size=SMALL, run_before=after(*keys, seconds=0.1))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -129,84 +253,6 @@ def test_troubled_screen(snap_compare: Compare, screen: str) -> None:
     app = console(TROUBLED[screen]())
     keys = after(SCREENS[screen].key, seconds=0.1)
     assert snap_compare(app, terminal_size=SMALL, run_before=keys)
-
-
-DIALOGS = {
-    "rearm": (scripted.killed, "R"),
-    "mode": (scripted.paper, "m"),
-    "quit": (scripted.paper, "q"),
-    "help": (scripted.paper, "question_mark"),
-    "first-steps": (scripted.paper, "question_mark", "g"),
-    "palette": (scripted.paper, "ctrl+p"),
-    "backtest": (scripted.paper, "7", "n"),
-    "kill": (scripted.paper, "K"),
-    "why": (scripted.paper, *to("orders"), "end", "w"),
-    "why-blocked": (scripted.paper, *to("signals"), "home", "w"),
-    "doubt": (scripted.paper, *to("orders"), "home", "down", "enter"),
-    "cancel": (scripted.paper, *to("orders"), "end", "home", "down", "down", "down", "x"),
-}
-LESS_SEEN = {
-    "mode-unconfirmed": (scripted.unconfirmed, "m"),
-    "breaker": (scripted.held_back, "B"),
-    "why-waiting": (scripted.paper, *to("orders"), "home", "w"),
-    "resume": (scripted.held_back, *to("quotes"), "home", "down", "enter"),
-    "limit": (scripted.paper, *to("risk"), "home", "down", "down", "down", "enter"),
-    "mode-live": (scripted.live, "m"),
-    "quit-live": (scripted.live, "q"),
-    "quit-starting": (lambda: None, "q"),
-    "rearm-part": (scripted.parts_killed, "R"),
-    "strategy-on-live": (scripted.live, "s", "down", "space"),
-}
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dialog", DIALOGS)
-def test_dialog(snap_compare: Compare, dialog: str, size: tuple[int, int]) -> None:
-    snapshot, *keys = DIALOGS[dialog]
-    app = console(snapshot())
-    assert snap_compare(app, terminal_size=size, run_before=after(*keys, seconds=0.1))
-
-
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("dialog", DIALOGS)
-def test_dialog_in_other_looks(snap_compare: Compare, dialog: str, look: str) -> None:
-    snapshot, *keys = DIALOGS[dialog]
-    app = console(snapshot(), look=look)
-    assert snap_compare(app, terminal_size=SMALL, run_before=after(*keys, seconds=0.1))
-
-
-@pytest.mark.parametrize("dialog", LESS_SEEN)
-def test_less_seen_dialog(snap_compare: Compare, dialog: str) -> None:
-    snapshot, *keys = LESS_SEEN[dialog]
-    app = console(snapshot())
-    assert snap_compare(app, terminal_size=SMALL, run_before=after(*keys, seconds=0.1))
-
-
-SECOND = {
-    "kill-part": (scripted.paper, "K", "p"),
-    "kill-one": (scripted.paper, "K", "p", *"sma", "enter"),
-    "flatten": (scripted.live, "K", "f"),
-    "mark": (scripted.paper, *to("orders"), "home", "down", "enter", "b"),
-    "loosen": (
-        scripted.paper,
-        *to("risk"),
-        "home",
-        "down",
-        "down",
-        "down",
-        "enter",
-        *"1500",
-        "enter",
-    ),
-}
-
-
-@pytest.mark.parametrize("dialog", SECOND)
-def test_second_dialog(snap_compare: Compare, dialog: str) -> None:
-    """A dialog that follows on another."""
-    snapshot, *keys = SECOND[dialog]
-    app = console(snapshot())
-    assert snap_compare(app, terminal_size=SMALL, run_before=after(*keys, seconds=0.5))
 
 
 STATES = {

@@ -71,9 +71,10 @@ async def seen(it: Desk, holds: object) -> Past:
     """The mark of the past, once it is there, at rest, and as `holds` says."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        await it.draw()
-        mark, journey = it.app.frame.past, it.app._journey
+        journey = it.app._journey
         at_rest = journey is not None and not journey._travel.is_under_way
+        await it.draw()
+        mark = it.app.frame.past
         if mark is not None and at_rest and holds(mark):  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
             return mark
         assert time.monotonic() < deadline, it.screen
