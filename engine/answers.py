@@ -1,7 +1,8 @@
 """Answers what is asked of the engine, and never makes it late.
 
 What is in memory is read on the engine's loop, no more of it than is asked for. What is in the
-database is read in a thread, by a connection of its own that cannot write, one reading at a time.
+database is read in a thread, by a connection of its own that cannot write, one reading at a time
+and none for long.
 """
 
 import asyncio
@@ -39,6 +40,8 @@ from engine.store.database import read_database
 from engine.store.place import Place
 from engine.view import View
 
+READING_S = 5.0
+"""How long the database may take for one answer; and how long a question waits for its turn."""
 MOST_WAITING = 16
 """Questions that wait for their answers; further ones are refused."""
 
@@ -118,8 +121,16 @@ class Answers:
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         loop = asyncio.get_running_loop()
-        async with self._reading:
-            return await loop.run_in_executor(None, read_database, self._place, work)
+        try:
+            async with asyncio.timeout(READING_S):
+                await self._reading.acquire()
+        except TimeoutError:
+            busy = "the database is still at the questions before this one"
+            raise UserError(busy, "ask again in a moment") from None
+        try:
+            return await loop.run_in_executor(None, read_database, self._place, work, READING_S)
+        finally:
+            self._reading.release()
 
     def _chart(self, asked: Bars) -> Chart:
         market = self._machine.market.symbols.get(asked.symbol)

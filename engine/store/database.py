@@ -54,11 +54,11 @@ async def upgrade_database(place: Place) -> None:
         raise _unopened(place, error) from error
 
 
-def read_database(place: Place, work: Callable[[Connection], T]) -> T:
+def read_database(place: Place, work: Callable[[Connection], T], within: float | None = None) -> T:
     """What `work` makes of the database as it is at this moment, beside an engine that writes it.
 
     It cannot write. Runs an event loop of its own. Raises UserError where the database cannot be
-    read, and where it is not of this schema and mode.
+    read, where it is not of this schema and mode, and where it takes longer than `within` seconds.
     """
 
     def checked(connection: Connection) -> T:
@@ -72,10 +72,15 @@ def read_database(place: Place, work: Callable[[Connection], T]) -> T:
 
     try:
         if place.is_file:
-            return sqlite.read(place, checked)
-        return asyncio.run(postgresql.read(place, checked))
+            return sqlite.read(place, checked, within)
+        return asyncio.run(postgresql.read(place, checked, within))
     except BrokenPipeError:  # who reads what is made of it has gone
         raise
+    except TimeoutError as error:
+        took = "does not answer" if within is None else f"took longer than {within:g} s to answer"
+        raise UserError(
+            f"the database {place.name} {took}", "ask for less, or again in a moment"
+        ) from error
     except (*FAULTS, ValueError) as error:
         raise UserError(
             f"cannot read the database {place.name} ({reason_of(error)})",

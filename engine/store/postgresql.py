@@ -5,11 +5,13 @@ that takes the place of a lost one gets the lock only when the lost one is gone 
 whatever it was about to commit: a commit that is still under way cannot land behind our back.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, NullPool, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
@@ -34,6 +36,7 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 _LOCK_NOT_AVAILABLE = "55P03"
+_QUERY_CANCELED = "57014"
 
 
 async def open_schema(place: Place) -> AsyncEngine:
@@ -64,13 +67,23 @@ async def upgrade(place: Place) -> None:
         await database.dispose()
 
 
-async def read(place: Place, work: Callable[[Connection], T]) -> T:
-    """What `work` makes of the schema in one snapshot; no engine that writes it is disturbed."""
+async def read(place: Place, work: Callable[[Connection], T], within: float | None = None) -> T:
+    """What `work` makes of the schema in one snapshot; no engine that writes it is disturbed.
+
+    Raises TimeoutError where it takes longer than `within` seconds: the server ends it then, and
+    a server that hangs is left.
+    """
     settings = {"default_transaction_read_only": "on"}
+    if within is not None:
+        settings["statement_timeout"] = f"{within * 1000:.0f}"
     database = _engine(place, settings, poolclass=NullPool, isolation_level="REPEATABLE READ")
     try:
-        async with database.connect() as connection:
+        async with asyncio.timeout(within), database.connect() as connection:
             return await connection.run_sync(work)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _QUERY_CANCELED:
+            raise TimeoutError from error
+        raise
     finally:
         await database.dispose()
 

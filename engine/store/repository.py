@@ -9,6 +9,7 @@ for one batch of facts at most.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from math import isfinite
@@ -75,8 +76,11 @@ class Repository:
         return cls(await open_database(place))
 
     async def close(self) -> None:
-        """End the connection; SQLite then folds its write-ahead log into the file."""
-        await self._database.dispose()
+        """End the connection; SQLite then folds its write-ahead log into the file. A server that
+        hangs is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._database.dispose()
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,6 +25,9 @@ from engine.store.schema import Stamp
 
 BUSY_SECONDS = 1.0
 """How long a call waits for its turn, and then for a lock that another program holds."""
+
+LOOK_EVERY = 100_000
+"""Instructions of SQLite's own, a millisecond or so, between two looks at the clock."""
 
 _ENGINE = "engine"  # of a pooled connection: SQLAlchemy over it, for calls in its thread
 
@@ -92,11 +96,28 @@ def _in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
-def read(place: Place, work: Callable[[Connection], T]) -> T:
-    """What `work` makes of the file in one snapshot; no engine that writes it is disturbed."""
+def read(place: Place, work: Callable[[Connection], T], within: float | None = None) -> T:
+    """What `work` makes of the file in one snapshot; no engine that writes it is disturbed.
+
+    Raises TimeoutError where it takes longer than `within` seconds.
+    """
     with _reading(place.file, "mode=ro") as connection:
-        connection.exec_driver_sql("BEGIN")
-        return work(connection)
+        if within is not None:
+            _end_after(connection, within)
+        try:
+            connection.exec_driver_sql("BEGIN")
+            return work(connection)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise TimeoutError from error
+            raise
+
+
+def _end_after(connection: Connection, seconds: float) -> None:
+    """Have what `connection` does then be interrupted."""
+    until = monotonic() + seconds
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: monotonic() > until, LOOK_EVERY)
 
 
 def _reading(path: Path, how: str) -> Connection:

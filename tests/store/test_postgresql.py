@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -264,6 +265,24 @@ async def test_a_server_that_hangs_is_told_in_time_and_is_back_when_it_answers(
     await is_back(store)
     await store.commit_intent(make_order("tb-3"))
     assert intents(database) == ["tb-3"]
+
+
+@pytest.mark.parametrize("when", ["before", "amid"])
+async def test_a_reading_from_a_server_that_hangs_ends_in_time(
+    store: Repository, proxy: Proxy, server: Place, when: str
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def amid(connection: Connection) -> None:
+        loop.call_soon_threadsafe(proxy.hold)
+        while True:
+            connection.exec_driver_sql("SELECT 1")
+
+    if when == "before":
+        proxy.hold()
+    url = store._database.url
+    with pytest.raises(UserError, match=r"took longer than 0.5 s to answer"):
+        await asyncio.to_thread(read_database, replace(server, url=url), amid, 0.5)
 
 
 async def test_a_connection_that_the_server_still_believes_in_is_no_second_engine(
