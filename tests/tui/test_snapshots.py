@@ -169,6 +169,9 @@ def pictures(subject: str, size: tuple[int, int]) -> dict[str, str]:
                 what.opens(app)
             await after(*what.keys, seconds=what.seconds)(pilot)
             assert isinstance(app.screen, what.kind)
+            if what.snapshot() is not None:
+                app.client.change()  # pyright: ignore[reportAttributeAccessIssue]
+                app.tick()
             for look in LOOKS:
                 wear(app, look)
                 app.refresh_css(animate=False)

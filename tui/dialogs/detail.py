@@ -13,7 +13,7 @@ from tui.dialogs.dialog import BLANK, TEXT_WIDTH, Dialog, Send
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
-_NAME_WIDTH = 22
+_NAME_WIDTH = 28
 _KEYS: Line = (("y", "key"), (" copies all fields, ", "text"), ("esc", "key"), (" closes", "text"))
 
 

@@ -77,7 +77,8 @@ class LoosenDialog(Dialog):
         if frame.snapshot is None:
             return []
         row = self._row
-        change = f"{row.setting.upper()} from {format.number(row.limit, 2)} to {self._value}"
+        old, new = format.number(row.limit, 2), f"{Decimal(self._value):,f}"
+        change = f"{row.setting.upper()} from {old} to {new}"
         return [
             *stake(frame.snapshot),
             BLANK,
