@@ -15,7 +15,7 @@ from engine.core.events import RatePublished, Restored
 from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
-from engine.core.model import MINUTE, NANOS, AssetClass, Instrument, OrderType, nanos
+from engine.core.model import MINUTE, NANOS, AssetClass, Instrument, OrderType, TimeInForce, nanos
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import Calendars, SessionTable
@@ -67,7 +67,7 @@ def execution_rules(settings: Settings) -> ExecutionRules:
         entry_on_timeout=settings.entry_on_timeout,
         entry_max_chases=settings.entry_max_chases,
         entry_max_chase_bps=settings.entry_max_chase_bps,
-        entry_time_in_force=settings.entry_time_in_force,
+        entry_time_in_force=TimeInForce(settings.entry_time_in_force),
         partial_remainder=settings.partial_remainder,
         exit_order_type=OrderType(settings.exit_order_type),
         on_strategy_off=settings.on_strategy_off,

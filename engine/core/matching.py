@@ -29,6 +29,8 @@ from engine.core.events import CancelRejected, ExecutionReport, ReplaceRejected,
 from engine.core.model import (
     BASIS_POINT,
     FINAL_STATES,
+    ORDER_TYPES,
+    TIMES_IN_FORCE,
     ZERO,
     Bar,
     Capabilities,
@@ -38,7 +40,6 @@ from engine.core.model import (
     Order,
     OrderState,
     OrderTerms,
-    OrderType,
     Quote,
     Side,
     TimeInForce,
@@ -63,8 +64,8 @@ class ExchangeRules(Struct, frozen=True):
 
 
 CAPABILITIES = Capabilities(
-    order_types=tuple(OrderType),
-    times_in_force=tuple(TimeInForce),
+    order_types=ORDER_TYPES,
+    times_in_force=TIMES_IN_FORCE,
     replace=True,
     oco=True,
     extended_hours=True,

@@ -73,21 +73,30 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
+    """What an order is; UNKNOWN is one of somebody else's that is none of these: it is not sent."""
+
     MARKET = "market"
     LIMIT = "limit"
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
     TRAILING_STOP = "trailing_stop"
+    UNKNOWN = "unknown"
 
 
 class TimeInForce(StrEnum):
     """How long an order works: to the end of the session, until cancelled, at once or not at all
-    (in part or whole)."""
+    (in part or whole). UNKNOWN, that of somebody else's order, is none of these."""
 
     DAY = "day"
     GTC = "gtc"
     IOC = "ioc"
     FOK = "fok"
+    UNKNOWN = "unknown"
+
+
+ORDER_TYPES = tuple(kind for kind in OrderType if kind is not OrderType.UNKNOWN)
+TIMES_IN_FORCE = tuple(kind for kind in TimeInForce if kind is not TimeInForce.UNKNOWN)
+"""What an order of ours may have, where its venue takes it."""
 
 
 class OrderState(StrEnum):

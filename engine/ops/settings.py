@@ -38,7 +38,6 @@ from engine.core.model import (
     KillAction,
     Mode,
     StopAction,
-    TimeInForce,
 )
 from engine.core.sizing import Sizing, SizingMethod
 from engine.core.text import clean
@@ -355,7 +354,7 @@ class Settings(BaseSettings):
     """how often a limit entry may follow the ask before it is given up"""
     entry_max_chase_bps: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(50)
     """basis points above the first ask up to which it may follow, and at which it is sized"""
-    entry_time_in_force: Annotated[TimeInForce, AnyCase] = TimeInForce.GTC
+    entry_time_in_force: Annotated[Literal["day", "gtc", "ioc", "fok"], AnyCase] = "gtc"
     """how long the venue keeps a limit entry: gtc, day, ioc or fok"""
     partial_remainder: Annotated[PartialRemainder, AnyCase] = PartialRemainder.CANCEL
     """the rest of an entry that was filled in part when its time is over: cancel, or keep it"""

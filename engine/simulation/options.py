@@ -9,7 +9,15 @@ from random import Random
 from msgspec import Struct
 
 from engine.core.machine import MachineConfig
-from engine.core.model import NANOS, Idempotency, Mode, OrderType, TimeInForce
+from engine.core.model import (
+    NANOS,
+    ORDER_TYPES,
+    TIMES_IN_FORCE,
+    Idempotency,
+    Mode,
+    OrderType,
+    TimeInForce,
+)
 from engine.simulation.config import (
     MIDNIGHT,
     START,
@@ -131,7 +139,7 @@ class Options(Struct, frozen=True):
     nets_off: tuple[Net, ...] = ()
 
 
-NO_TRAIL = tuple(kind for kind in OrderType if kind is not OrderType.TRAILING_STOP)
+NO_TRAIL = tuple(kind for kind in ORDER_TYPES if kind is not OrderType.TRAILING_STOP)
 NO_STOPS = (OrderType.MARKET, OrderType.LIMIT)
 
 
@@ -146,8 +154,8 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         VenueOptions(
             name,
             random.choice(list(Idempotency)),
-            random.choice((tuple(OrderType),) * 6 + (NO_TRAIL,) * 3 + (NO_STOPS,)),
-            random.choice((tuple(TimeInForce),) * 3 + ((TimeInForce.GTC,),)),
+            random.choice((ORDER_TYPES,) * 6 + (NO_TRAIL,) * 3 + (NO_STOPS,)),
+            random.choice((TIMES_IN_FORCE,) * 3 + ((TimeInForce.GTC,),)),
             random.random() < 0.7,
             random.random() < 0.7,
             (random.random() < 0.95) == (mode is Mode.LIVE),

@@ -27,7 +27,16 @@ from engine.core.events import (
     Restored,
     TradeBusted,
 )
-from engine.core.model import ZERO, OrderState, OrderTerms, OrderType, Position, Side, TimeInForce
+from engine.core.model import (
+    TIMES_IN_FORCE,
+    ZERO,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Position,
+    Side,
+    TimeInForce,
+)
 from engine.ops.errors import UserError
 from tests.brokers.peer_alpaca import AAPL, BTC, IN_BASE, PEERS, AlpacaPeer
 from tests.loopback.alpaca import KEY, MOST_ORDERS, SECRET
@@ -62,7 +71,7 @@ async def alpaca() -> AsyncGenerator[AlpacaPeer]:
         ),
     ],
 )
-@pytest.mark.parametrize("time_in_force", TimeInForce)
+@pytest.mark.parametrize("time_in_force", TIMES_IN_FORCE)
 async def test_every_order_is_sent_exactly_as_meant(
     alpaca: AlpacaPeer, terms: dict[str, Any], sent: dict[str, str], time_in_force: TimeInForce
 ) -> None:

@@ -19,7 +19,9 @@ from engine.core.model import (
     OrderPurpose,
     OrderState,
     OrderTerms,
+    OrderType,
     Side,
+    TimeInForce,
 )
 from engine.core.order_rules import in_lots, is_dust
 from tests.brokers.contract import ANSWER_S, Peer, WiredPeer, builders
@@ -205,6 +207,20 @@ async def test_open_orders_are_listed_with_what_they_filled(peer: Peer) -> None:
     assert listed.order.filled == 4 * peer.unit
     peer.quote(98, 99)
     assert not await peer.broker.get_open_orders()
+
+
+async def test_an_order_of_a_kind_that_we_do_not_know_is_listed_as_that(wired: WiredPeer) -> None:
+    placed = wired.by_hand()
+    placed.order = replace(
+        placed.order,
+        type=OrderType.UNKNOWN,
+        time_in_force=TimeInForce.UNKNOWN,
+        stop_price=Decimal(98),
+    )
+    (listed,) = await wired.broker.get_open_orders()
+    found = listed.order
+    assert (found.type, found.time_in_force) == (OrderType.UNKNOWN, TimeInForce.UNKNOWN)
+    assert (found.side, found.quantity) == (placed.order.side, placed.order.quantity)
 
 
 async def test_all_open_orders_are_listed_however_many(wired: WiredPeer) -> None:

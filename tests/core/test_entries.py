@@ -15,7 +15,15 @@ from engine.core.events import (
 )
 from engine.core.execution.rules import EntryTimeout, ExecutionRules, PartialRemainder
 from engine.core.matching import CAPABILITIES
-from engine.core.model import Order, OrderPurpose, OrderState, OrderType, Side, TimeInForce
+from engine.core.model import (
+    TIMES_IN_FORCE,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from engine.core.risk import RiskLimits
 from tests.core.rig import ACME, COIN, Rig
 
@@ -69,7 +77,7 @@ def test_an_offset_beyond_the_chase_is_counted_as_it_is() -> None:
 
 def test_the_time_in_force_is_the_settings() -> None:
     day = limited(entry_time_in_force=TimeInForce.DAY)
-    able = replace(CAPABILITIES, times_in_force=tuple(TimeInForce))
+    able = replace(CAPABILITIES, times_in_force=TIMES_IN_FORCE)
     day.send(BrokerChanged("paper", True, capabilities=able))
     assert buy(day).time_in_force is TimeInForce.DAY
 

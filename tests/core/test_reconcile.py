@@ -38,6 +38,7 @@ from engine.core.matching import CAPABILITIES, SimulatedExchange
 from engine.core.model import (
     EXTERNAL,
     NANOS,
+    ORDER_TYPES,
     Fill,
     Mode,
     Order,
@@ -50,6 +51,7 @@ from engine.core.model import (
     StopAction,
 )
 from engine.core.orders import client_order_id
+from engine.core.risk.books import measure
 from engine.core.safety import SafetyRules
 from tests.core.rig import ACME, COIN, FREE, PLENTY, START, Rig
 
@@ -522,6 +524,16 @@ def test_an_order_that_is_not_ours_is_adopted_and_its_symbol_paused() -> None:
     assert len(rig.facts(OrderAdopted)) == 1
 
 
+def test_what_somebody_made_at_the_market_counts_at_the_last_price() -> None:
+    rig = Bench()
+    at_market = {"type": OrderType.MARKET, "limit_price": None, "reference_price": Decimal(0)}
+    rig.broker.foreign.append(replace(HAND_MADE, **at_market))
+    rig.compare()
+    assert measure(rig.machine.portfolio, rig.open).held["ACME"] is None, "nobody knows"
+    rig.quote(100)
+    assert measure(rig.machine.portfolio, rig.open).entries == {"ACME": Decimal(300)}
+
+
 @pytest.mark.parametrize(("filled", "state"), [(0, S.ACCEPTED), (1, S.PARTIALLY_FILLED)])
 def test_it_is_adopted_as_far_as_it_is_filled(filled: int, state: OrderState) -> None:
     rig = Bench(Broker(ACME=filled), audited=False)  # the laws know no execution of it
@@ -661,7 +673,7 @@ def test_terms_that_were_changed_by_hand_are_asked_about() -> None:
 
 def test_where_a_trailing_stop_has_got_to_is_no_difference() -> None:
     rig = Bench()
-    can = replace(CAPABILITIES, order_types=tuple(OrderType))
+    can = replace(CAPABILITIES, order_types=ORDER_TYPES)
     rig.send(BrokerChanged("paper", True, capabilities=can))
     rig.hold_position(trail=2)
     stop = rig.last(OrderPurpose.PROTECTIVE_STOP)

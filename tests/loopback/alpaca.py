@@ -45,6 +45,8 @@ EVENTS = {
     "busted": "trade_bust",
 }
 STATUS = {OrderState.ACCEPTED: "new"}
+OTHERS = {OrderType.UNKNOWN: "pegged", TimeInForce.UNKNOWN: "opg"}
+"""What those that we have no name for are called there."""
 MOST_ORDERS = 500
 """In one answer, the newest first."""
 MESSAGES = {
@@ -423,10 +425,10 @@ class AlpacaServer:
             "filled_qty": text(order.filled),
             "filled_avg_price": text(order.avg_price),
             "order_class": "simple",
-            "order_type": str(order.type),
-            "type": str(order.type),
+            "order_type": OTHERS.get(order.type, str(order.type)),
+            "type": OTHERS.get(order.type, str(order.type)),
             "side": str(order.side),
-            "time_in_force": str(order.time_in_force),
+            "time_in_force": OTHERS.get(order.time_in_force, str(order.time_in_force)),
             "limit_price": text(order.limit_price),
             "stop_price": text(stop_price),
             "status": "replaced" if successor else STATUS.get(order.state, str(order.state)),

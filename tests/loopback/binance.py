@@ -37,6 +37,7 @@ TYPES = {
     "LIMIT": OrderType.LIMIT,
     "STOP_LOSS": OrderType.STOP,
     "STOP_LOSS_LIMIT": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT_LIMIT": OrderType.UNKNOWN,
 }
 NAMES = {type_: name for name, type_ in TYPES.items()}
 STATUS = {OrderState.ACCEPTED: "NEW", OrderState.PARTIALLY_FILLED: "PARTIALLY_FILLED"}

@@ -55,12 +55,14 @@ CONFIGURATIONS = {
     "sor_limit_ioc": (OrderType.LIMIT, TimeInForce.IOC),
     "limit_limit_fok": (OrderType.LIMIT, TimeInForce.FOK),
     "stop_limit_stop_limit_gtc": (OrderType.STOP_LIMIT, TimeInForce.GTC),
+    "trigger_bracket_gtd": (OrderType.UNKNOWN, TimeInForce.UNKNOWN),
 }
 NAMES = {meant: name for name, meant in CONFIGURATIONS.items()}
 LASTS = {
     TimeInForce.GTC: "GOOD_UNTIL_CANCELLED",
     TimeInForce.IOC: "IMMEDIATE_OR_CANCEL",
     TimeInForce.FOK: "FILL_OR_KILL",
+    TimeInForce.UNKNOWN: "GOOD_UNTIL_DATE_TIME",
 }
 STATUS = {
     OrderState.ACCEPTED: "OPEN",
@@ -461,7 +463,7 @@ def order_of(placed: Placed) -> dict[str, Any]:
         "filled_value": f"{order.filled * (order.avg_price or ZERO):f}",
         "size_in_quote": False,
         "total_fees": "0",
-        "order_type": order.type.upper(),
+        "order_type": "BRACKET" if order.type is OrderType.UNKNOWN else order.type.upper(),
         "product_type": "SPOT",
     }
 

@@ -38,6 +38,7 @@ TYPES = {
     "LMT": OrderType.LIMIT,
     "STP": OrderType.STOP,
     "STP LMT": OrderType.STOP_LIMIT,
+    "TRAIL": OrderType.UNKNOWN,
 }
 NAMES = {kind: name for name, kind in TYPES.items()}
 STATUS = {

@@ -52,6 +52,7 @@ TYPES = {
     "limit": OrderType.LIMIT,
     "stop-loss": OrderType.STOP,
     "stop-loss-limit": OrderType.STOP_LIMIT,
+    "trailing-stop-limit": OrderType.UNKNOWN,
 }
 NAMES = {type_: name for name, type_ in TYPES.items()}
 COINS = {"BTC": "XXBT", "ETH": "XETH", "USD": "ZUSD"}

@@ -13,6 +13,8 @@ from engine.brokers.base import InDoubt
 from engine.core.events import ExecutionReport, VenueOrder
 from engine.core.model import (
     EXTERNAL,
+    ORDER_TYPES,
+    TIMES_IN_FORCE,
     ZERO,
     Fill,
     Instrument,
@@ -223,7 +225,7 @@ def venue_order(order: Order, symbol: str, filled_before: Decimal) -> VenueOrder
         EXTERNAL,
         symbol,
         order.side,
-        OrderType(order.type),
+        _type_of(order),
         filled_before + (order.qty if order.qty is not None else order.filled_qty),
         OrderPurpose.EXTERNAL,
         nanos(order.created_at),
@@ -241,9 +243,13 @@ def venue_order(order: Order, symbol: str, filled_before: Decimal) -> VenueOrder
     return VenueOrder(listed, order.state)
 
 
+def _type_of(order: Order) -> OrderType:
+    return OrderType(order.type) if order.type in ORDER_TYPES else OrderType.UNKNOWN
+
+
 def _time_in_force(text: str) -> TimeInForce:
-    """Orders for an auction (opg, cls) are over by the end of the day too."""
-    return TimeInForce(text) if text in set(TimeInForce) else TimeInForce.DAY
+    """Alpaca has more of them, as those of orders for an auction (opg, cls)."""
+    return TimeInForce(text) if text in TIMES_IN_FORCE else TimeInForce.UNKNOWN
 
 
 def execution_id(order_id: str, filled: Decimal) -> str:

@@ -39,6 +39,7 @@ from engine.core.events import (
 from engine.core.model import (
     MINUTE,
     NANOS,
+    ORDER_TYPES,
     ZERO,
     AssetClass,
     Capabilities,
@@ -90,7 +91,7 @@ class AlpacaBroker(BaseBroker):
 
     name = "alpaca"
     capabilities = Capabilities(
-        order_types=tuple(OrderType),
+        order_types=ORDER_TYPES,
         times_in_force=(TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK),
         replace=True,
         extended_hours=True,

@@ -6,6 +6,7 @@ from typing import Any
 from engine.core.events import ExecutionReport, VenueOrder
 from engine.core.model import (
     EXTERNAL,
+    TIMES_IN_FORCE,
     ZERO,
     Fill,
     Order,
@@ -35,7 +36,7 @@ TYPES = {
     ("market", True): OrderType.STOP,
     ("limit", True): OrderType.STOP_LIMIT,
 }
-LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.UNKNOWN)
 
 
 def number(value: Any) -> Decimal | None:
@@ -62,9 +63,9 @@ def report_of(order: Told, client_order_id: str, now: int) -> ExecutionReport:
 
 def terms_of(order: Told) -> OrderTerms:
     """What it asks for."""
-    stop = number(order["triggerPrice"] or order["stopLossPrice"])
+    stop = number(order["triggerPrice"] or order["stopLossPrice"] or order["takeProfitPrice"])
     limit = number(order["price"]) if _type_of(order) in LIMITED else None
-    return OrderTerms(Decimal(order["amount"]), limit, stop)
+    return OrderTerms(_quantity_of(order), limit, stop)
 
 
 def venue_order_of(order: Told, symbol: str) -> VenueOrder:
@@ -148,10 +149,23 @@ def state_after(trade: Told) -> OrderState:
 
 
 def _type_of(order: Told) -> OrderType:
+    """For ccxt a take-profit is a stop, and Kraken's trailing stop may be a limit."""
+    details: Told = order["info"].get("descr") or {}
+    is_trailing = "trailing" in str(details.get("ordertype"))
+    if order["takeProfitPrice"] or is_trailing:
+        return OrderType.UNKNOWN
     stops = bool(order["triggerPrice"] or order["stopLossPrice"])
-    return TYPES.get((order["type"], stops), OrderType.LIMIT)
+    return TYPES.get((order["type"], stops), OrderType.UNKNOWN)
+
+
+def _quantity_of(order: Told) -> Decimal:
+    """Of the kinds of orders that ccxt does not know at Coinbase it leaves out for how much they
+    are; where nobody says it, it is what has filled."""
+    settings: dict[str, Told] = order["info"].get("order_configuration") or {}
+    sizes: list[str] = [one["base_size"] for one in settings.values() if "base_size" in one]
+    return Decimal(order["amount"] or (sizes or [order["filled"] or "0"])[0])
 
 
 def _time_in_force(said: str | None) -> TimeInForce:
     lower = (said or "").lower()
-    return TimeInForce(lower) if lower in set(TimeInForce) else TimeInForce.GTC
+    return TimeInForce(lower) if lower in TIMES_IN_FORCE else TimeInForce.UNKNOWN

@@ -25,6 +25,7 @@ TYPES = {
 }
 OUR_TYPES = {name: kind for kind, name in TYPES.items()}
 TIMES = (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK)
+OUR_TIMES = {kind.upper(): kind for kind in TIMES}
 UNANSWERED = frozenset({"PendingSubmit", "ApiPending"})
 ENDED = {
     "Filled": S.FILLED,
@@ -123,7 +124,7 @@ def refusal(code: int, text: str) -> NotSent:
 
 
 def terms_of(order: "ib_async.Order") -> OrderTerms:
-    kind = OUR_TYPES.get(order.orderType, OrderType.MARKET)
+    kind = OUR_TYPES.get(order.orderType, OrderType.UNKNOWN)
     limited = kind in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     stopped = kind in (OrderType.STOP, OrderType.STOP_LIMIT)
     return OrderTerms(
@@ -131,6 +132,11 @@ def terms_of(order: "ib_async.Order") -> OrderTerms:
         exact(order.lmtPrice) if limited else None,
         exact(order.auxPrice) if stopped else None,
     )
+
+
+def time_in_force_of(order: "ib_async.Order") -> TimeInForce:
+    """Where IB writes none it is for the day."""
+    return OUR_TIMES.get(order.tif or "DAY", TimeInForce.UNKNOWN)
 
 
 def exact(number: float | Decimal | None) -> Decimal:

@@ -81,17 +81,26 @@ def measure(portfolio: Portfolio, open_orders: Iterable[Order], more: Order | No
     entries: dict[str, Decimal] = {}
     for order in (*open_orders, more) if more is not None else open_orders:
         if order.purpose in RISK_TAKING or order is more:
-            worth = portfolio.worth(order.symbol)
-            if worth is None:
+            value = _worst(order, portfolio)
+            if value is None:
                 equity = held[order.symbol] = None
                 continue
-            value = order.worst_notional * worth
             entries[order.symbol] = entries.get(order.symbol, ZERO) + value
     dust = frozenset(held.keys() - opened)
     if len(portfolio.cash) == 1:
         return Books(equity, held, entries, dust)
     venues = {symbol: portfolio.venue(symbol) for symbol in held | entries}
     return Books(equity, held, entries, dust, venues, _funds(portfolio))
+
+
+def _worst(order: Order, portfolio: Portfolio) -> Decimal | None:
+    """The most that an open order may come to, in the base currency. Somebody else's that names no
+    price counts at the last one."""
+    worth, symbol = portfolio.worth(order.symbol), order.symbol
+    price = None if order.reference_price else portfolio.mark_price(symbol)
+    if worth is None or not (order.reference_price or price):
+        return None
+    return worth * (order.worst_notional if price is None else order.worst_leaves * price)
 
 
 def _funds(portfolio: Portfolio) -> dict[str, Decimal | None]:
