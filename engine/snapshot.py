@@ -144,6 +144,23 @@ class LogLine(Struct, frozen=True, gc=False):
     text: str
 
 
+class AlertRow(Struct, frozen=True, gc=False):
+    """Something went wrong: `count` times since `since_ts`, the last time at `ts` (market time).
+    `level` and `text` are those of the log's line. It `lasts` while its cause is there; live
+    trading waits for a person to have read one that `holds`. `acknowledged_by` is empty while
+    nobody has."""
+
+    name: str
+    level: str
+    text: str
+    since_ts: int
+    ts: int
+    count: int
+    lasts: bool
+    holds: bool
+    acknowledged_by: str = ""
+
+
 class AccountRow(Struct, frozen=True, gc=False):
     """The cash of the account at `venue`, in `currency`, and what of it has settled; `worth` is
     what a unit of it is counted as in the snapshot's currency, None where that is not known."""
@@ -300,8 +317,9 @@ class Snapshot(Struct, frozen=True, gc=False):
     Money is in `currency`, the base currency, but for prices and the cash of each of the
     `accounts`, of which there are rows where there are several, or one in another currency; a
     number that is not known is None. `left_open` is in the last one of a session alone: a line for
-    each order that an orderly stop left open. `alerts` are the names and texts of those that wait
-    for a person. What was `blocked` is counted from `blocked_since_ts` on, 0 before the start.
+    each order that an orderly stop left open. `alerts` are those of this session that nobody has
+    acknowledged, or whose cause lasts, the latest first. What was `blocked` is counted from
+    `blocked_since_ts` on, 0 before the start.
     """
 
     seq: int
@@ -334,10 +352,15 @@ class Snapshot(Struct, frozen=True, gc=False):
     settled_cash: Decimal | None = None
     left_open: tuple[str, ...] = ()
     accounts: tuple[AccountRow, ...] = ()
-    alerts: tuple[tuple[str, str], ...] = ()
+    alerts: tuple[AlertRow, ...] = ()
     pnl: tuple[PnlRow, ...] = ()
     blocked: tuple[BlockedRow, ...] = ()
     blocked_since_ts: int = 0
+
+    @property
+    def unread(self) -> tuple[AlertRow, ...]:
+        """The alerts that nobody has acknowledged."""
+        return tuple(row for row in self.alerts if not row.acknowledged_by)
 
     @property
     def is_past(self) -> bool:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from engine.alerting import Alerts
 from engine.core.events import (
     BrokerStatusChanged,
     Event,
@@ -72,6 +73,7 @@ class View:
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._quotes: dict[str, QuoteRow] = {}
         self.broken: dict[str, str] = {}
+        self._alerts = Alerts()
         self._blocked = Blocked()
         self._connections = Connections()
 
@@ -80,6 +82,7 @@ class View:
         line = worded(fact)
         if line is not None:
             self._lines.append(LogLine(fact.seq, fact.ts, *line))
+            self._alerts.follow(fact, line)
         self._blocked.follow(fact)
         self._connections.follow(fact)
         match fact:
@@ -160,7 +163,7 @@ class View:
             dead_man=self._dead_man(),
             paused=self._paused(),
             killed_parts=self._killed_parts(),
-            alerts=tuple(machine.safety.alerts.waiting.items()),
+            alerts=self._alerts.rows,
             settled_cash=portfolio.in_base(machine.compliance.settled_cash()),
             accounts=self._accounts(),
             pnl=pnl,

@@ -155,6 +155,7 @@ ACTIONS = (
         5,
         "log",
     ),
+    Action("alerts", "a", "Alerts: read and acknowledge them", "Safety", "alerts", 1),
     Action(
         "why", "w", "Why: what led to the selected order, position or signal", "Console", "why", 2
     ),
@@ -298,6 +299,8 @@ def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
         return f"select a row of {', '.join(ASKED_WHY)} first"
     if snapshot is not None and snapshot.is_past and action.id in _NEED_NOW:
         return NOT_LIVE
+    if action.id == "alerts" and not (snapshot is not None and snapshot.alerts):
+        return "nothing went wrong: there is no alert"
     if action.id not in _NEED_ENGINE:
         return ""
     if snapshot is None:

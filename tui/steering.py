@@ -252,6 +252,13 @@ class Steering(App[None], inherit_bindings=False):
 
         self.push_screen(KillDialog(self.frame, self.clock, self.send))
 
+    def action_alerts(self) -> None:
+        if self._refused("alerts", stops=True):
+            return
+        from tui.dialogs.alerts import AlertsDialog
+
+        self.push_screen(AlertsDialog(self.frame, self.clock, self.send))
+
     def action_breaker(self) -> None:
         if self._refused("breaker"):
             return

@@ -87,7 +87,7 @@ def told(snapshot: Snapshot, standing: Standing) -> dict[str, Any]:
             for row in snapshot.positions
             if row.position.quantity
         ],
-        "alerts": [text for _, text in snapshot.alerts],
+        "alerts": [row.text for row in snapshot.unread],
         "lateness_ms": round(snapshot.health.lateness_ms, 3) if snapshot.health else None,
         "in_command": standing.holder or None,
     }

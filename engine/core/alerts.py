@@ -7,7 +7,6 @@ from engine.core.events import (
     AcknowledgeAlerts,
     AlertRaised,
     AlertsAcknowledged,
-    CommandRefused,
     RaiseAlert,
     Restored,
 )
@@ -65,10 +64,7 @@ class Alerts:
         self.alert(clean(event.name), [clean(event.text)])
 
     def on_acknowledge(self, event: AcknowledgeAlerts) -> None:
-        names = tuple(name for name in event.names if name in self.waiting)
-        if not names:
-            self._bus.publish(CommandRefused("AcknowledgeAlerts", "no such alert waits"))
-            return
-        for name in names:
-            del self.waiting[name]
-        self._bus.publish(AlertsAcknowledged(clean(event.author), names))
+        """Those that do not wait here are among the ones that only tell (`engine.alerting`)."""
+        for name in event.names:
+            self.waiting.pop(name, None)
+        self._bus.publish(AlertsAcknowledged(clean(event.author), tuple(map(clean, event.names))))

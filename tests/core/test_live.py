@@ -231,7 +231,8 @@ def test_alerts_named_before_the_start_are_acknowledged_and_audited() -> None:
     assert rig.machine.safety.alerts.waiting == {}
 
 
-def test_only_an_alert_that_waits_is_acknowledged() -> None:
-    rig = rig_at()
-    acknowledge(rig, "kill-switch")
-    assert refused(rig) == ["no such alert waits"]
+def test_to_acknowledge_another_alert_lets_none_go() -> None:
+    rig = rig_at(restored=LEFT["paused-symbols"])
+    acknowledge(rig, "rejected ACME")
+    confirm(rig)
+    assert refused(rig) == ["live trading needs alerts acknowledged"]

@@ -39,6 +39,7 @@ from engine.core.model import (
 )
 from engine.questions import A, Bars, Chart, EquityCurve, EquityPoint, Question
 from engine.snapshot import (
+    AlertRow,
     BlockedRow,
     BreakerStatus,
     BrokerHealth,
@@ -430,6 +431,21 @@ GATE = (
 CONFIRMED = tuple(replace(row, met=True) for row in GATE)
 UNCONFIRMED = (*CONFIRMED[:-1], GATE[-1])
 
+ALERTS = (
+    AlertRow(
+        "circuit-breaker", "error", "alert circuit-breaker: it was tripped: 5 in a row",
+        TS - 90 * NANOS, TS - 90 * NANOS, 1, lasts=True, holds=True,
+    ),
+    AlertRow(
+        "rejected SPY", "warning", "limit entry rejected: buy 11 SPY: no buying power",
+        TS - 3_600 * NANOS, TS - 300 * NANOS, 12, lasts=False, holds=False,
+    ),
+    AlertRow(
+        "broker paper", "error", "broker paper not connected: no answer",
+        TS - 900 * NANOS, TS - 900 * NANOS, 1, lasts=True, holds=False, acknowledged_by="ann",
+    ),
+)  # fmt: skip
+
 ARMED = KillStatus(False, "armed", "", "", 0, 0, durable=True)
 CANCELLING = KillStatus(True, "cancelling", "console", "kill key", TS, 3, durable=True)
 KILLED = KillStatus(True, "complete", "console", "kill key", TS, 0, durable=True)
@@ -507,6 +523,11 @@ def paper() -> Snapshot:
         blocked=BLOCKED,
         blocked_since_ts=TS - 3600 * NANOS,
     )
+
+
+def alerting() -> Snapshot:
+    """Two alerts that nobody has read, and one that somebody has."""
+    return replace(paper(), alerts=ALERTS)
 
 
 def live() -> Snapshot:
@@ -637,6 +658,7 @@ def hostile() -> Snapshot:
         live_gate=(LiveGate(evil, False, evil),),
         breaker=BreakerStatus(True, evil, 5, 5),
         paused=(PausedRow(evil, evil, 0),),
+        alerts=(AlertRow(evil, evil, evil, TS, TS, 1, lasts=True, holds=True),),
         killed_parts=(
             KilledPartRow(
                 KilledPart(Part(Scope.SYMBOL, evil), evil, evil, TS, KillAction.CANCEL), 1, 0

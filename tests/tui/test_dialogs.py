@@ -170,10 +170,10 @@ async def test_live_is_confirmed_by_a_typed_word_before_all_that_is_at_stake() -
 
 
 async def test_alerts_are_read_and_acknowledged_with_a_letter() -> None:
-    alerts = (("circuit-breaker", "it was tripped: 5 in a row"),)
-    async with desk(replace(scripted.paper(), alerts=alerts)) as it:
+    async with desk(replace(scripted.paper(), alerts=scripted.ALERTS)) as it:
         await it.press("m")
         assert "circuit-breaker: it was tripped: 5 in a row" in it.screen
+        assert "limit entry rejected" not in it.screen
         await it.press("a", seconds=0.5)
         assert it.sent == [AcknowledgeAlerts(names=("circuit-breaker",), author="console")]
 

@@ -23,6 +23,7 @@ from tests.tui.scripted import Clock, ScriptedClient, to
 from tui import themes
 from tui.app import Console
 from tui.commands import SCREENS
+from tui.dialogs.alerts import AlertsDialog
 from tui.dialogs.backtest import BacktestDialog
 from tui.dialogs.detail import DetailDialog
 from tui.dialogs.dialog import Dialog
@@ -118,6 +119,7 @@ SUBJECTS: dict[str, Subject] = {
     "rearm": Subject(RearmDialog, scripted.killed, ("R",)),
     "rearm-part": Subject(RearmPartDialog, scripted.parts_killed, ("R",)),
     "breaker": Subject(BreakerDialog, scripted.held_back, ("B",)),
+    "alerts": Subject(AlertsDialog, scripted.alerting, ("a", "down")),
     "mode": Subject(ModeDialog, scripted.paper, ("m",)),
     "mode-live": Subject(ModeDialog, scripted.live, ("m",)),
     "quit": Subject(QuitDialog, scripted.paper, ("q",)),

@@ -56,11 +56,11 @@ class ModeDialog(Dialog):
         ]
 
     def action_acknowledge(self) -> None:
-        alerts = self.frame.snapshot.alerts if self.frame.snapshot else ()
-        if alerts and not self.word and self.takes_answers:
-            names = tuple(name for name, _ in alerts)
+        names = _waiting(self.frame.snapshot) if self.frame.snapshot else {}
+        if names and not self.word and self.takes_answers:
             self.dismiss()
-            self.send(AcknowledgeAlerts(names=names, author=AUTHOR), "alerts: acknowledged")
+            command = AcknowledgeAlerts(names=tuple(names), author=AUTHOR)
+            self.send(command, "alerts: acknowledged")
 
     def action_confirm(self) -> None:
         if self.frame.live and not self.word and self.takes_answers:
@@ -99,10 +99,16 @@ def _verdict(snapshot: Snapshot) -> Line:
 
 
 def _alerts(snapshot: Snapshot) -> list[Line]:
-    if not snapshot.alerts:
+    waiting = _waiting(snapshot)
+    if not waiting:
         return []
-    told = (paragraph(f"{name}: {text}", "warn") for name, text in snapshot.alerts)
+    told = (paragraph(text, "warn") for text in waiting.values())
     return [BLANK, *(line for lines in told for line in lines), letter("a", "acknowledges them")]
+
+
+def _waiting(snapshot: Snapshot) -> dict[str, str]:
+    """The texts of the alerts that hold live trading back, by their names."""
+    return {row.name: row.text for row in snapshot.unread if row.holds}
 
 
 def _condition(gate: LiveGate) -> list[Line]:

@@ -97,6 +97,7 @@ class StatusStrip(Lines):
             (0, day_pnl(frame)),
             (2, day_change(frame)),
             (0, (kill_words(frame),)),
+            (0, unread(frame)),
             (1, breaker_words(frame)),
             (3, consoles(frame)),
             (3, cash(frame)),
@@ -131,12 +132,11 @@ def place(past: Past) -> Line:
 def engine_line(engine: Frame, width: int) -> Line:
     """The engine that runs while the past is shown: its mode, its kill switch, what is wrong."""
     state = (0, ((" live engine ", "strong"), *mode_badge(engine))), (0, (kill_words(engine),))
-    waiting = len(engine.snapshot.alerts) if engine.snapshot else 0
-    asked: Line = ((f"{format.plural(waiting, 'alert')} to acknowledge", "warn"),)
+    asked = unread(engine)
     found = alerts(engine)
     if not found:
-        return fit([*state, (2, engine_light(engine)), (1, asked if waiting else ())], width)
-    more = len(found) - 1 + bool(waiting)
+        return fit([*state, (2, engine_light(engine)), (1, asked)], width)
+    more = len(found) - 1 + bool(asked)
     line = fit(state, width)
     room = width - length(line) - 2
     others = f" (+{more})" if more else ""
@@ -164,6 +164,12 @@ def consoles(frame: Frame) -> Line:
     if not standing.mine or standing.consoles < 2:
         return ()
     return ((f"in command of {standing.consoles} consoles", "dim"),)
+
+
+def unread(frame: Frame) -> Line:
+    """How many alerts nobody has acknowledged."""
+    count = len(frame.snapshot.unread) if frame.snapshot else 0
+    return ((format.plural(count, "alert"), _unless_lost(frame, "caution")),) if count else ()
 
 
 def breaker_words(frame: Frame) -> Line:

@@ -61,8 +61,9 @@ def _stopped(snapshot: Snapshot) -> Iterator[Fact]:
         yield Fact(f"paused {row.symbol}", until, row.reason, "warn")
     if not snapshot.paused:
         yield Fact("paused symbols", "none", style="good")
-    for name, text in snapshot.alerts:
-        yield Fact(f"alert {name}", "READ IT", text, "warn")
+    for alert in snapshot.unread:
+        if alert.holds:
+            yield Fact(f"alert {alert.name}", "READ IT", alert.text, "warn")
 
 
 def _account(snapshot: Snapshot) -> Iterator[Fact]:
