@@ -196,7 +196,7 @@ class Console(Travelling, inherit_bindings=False):
         with self.batch_update():
             self._say_new_trouble(frame.engine)
             for screen in self.screen_stack:
-                if isinstance(screen, ShowsFrame):
+                if isinstance(screen, ShowsFrame) and screen.is_mounted:
                     screen.show(frame)
         if (notice := self._notices.see(frame.engine)) is not None:
             self._tell(notice)

@@ -132,3 +132,16 @@ async def test_a_note_from_outside_is_no_markup() -> None:
     held = replace(scripted.POSITIONS[0], not_flat="[bold]x[/] closed")
     async with desk(replace(scripted.paper(), positions=(held,))) as it:
         assert "NOT FLAT: [bold]x[/] closed" in it.screen
+
+
+async def test_keys_and_frames_that_come_before_a_screen_is_made_break_nothing() -> None:
+    async with desk(scripted.paper()) as it:
+        for name in [*SCREENS, FIRST_SCREEN]:
+            it.app.action_screen(name)
+            it.app.tick()
+            it.app.action_help()
+            it.app.tick()
+        await it.press("escape")
+        assert "Kill: stop trading now" in it.screen
+        await it.press(*["escape"] * len(SCREENS))
+        assert "quotes" in it.screen
