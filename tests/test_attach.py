@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES
 
 from engine.control.client import RemoteEngine
 from engine.control.protocol import Hello, version
@@ -16,6 +17,9 @@ from engine.snapshot import Snapshot
 from tests.terminal import Terminal, engines_in
 from tests.test_console import start
 from tests.test_headless import engine, logged, wait_for
+from tests.tui.test_main import fill
+
+DOWN = "\x1b[B"
 
 SPIN_S = 2.0
 """Seconds over which a process is watched for spinning."""
@@ -214,6 +218,25 @@ def test_a_console_that_is_stopped_holds_nothing_up_and_comes_back(
     console.press("\x0b")
     console.wait_for("KILLED by console")
     wait_for(lambda: latest(remote).kill.tripped)
+
+
+def test_a_terminal_that_nobody_reads_holds_nothing_up_and_comes_back(
+    attach: Attach, watch: Watch
+) -> None:
+    console = attach(FPS="10")
+    console.wait_for("filled: buy")
+    remote = watch()
+    fill(console._master)
+    for _ in range(2 * MAX_QUEUED_WRITES):  # each draws something
+        console.press(DOWN)
+        time.sleep(0.02)
+    goes_on(remote)
+    console.press("\x0b")
+    wait_for(lambda: latest(remote).kill.tripped)
+    goes_on(remote)
+    console.wait_for("complete, no order open")
+    console.press("?")
+    console.wait_for("Kill: stop trading now")
 
 
 def test_an_engine_that_is_killed_is_told_within_seconds(attach: Attach, tmp_path: Path) -> None:

@@ -349,13 +349,6 @@ class Console(Travelling, inherit_bindings=False):
             self._exception_event.set()
         self._close_messages_no_wait()
 
-    def stop_reading(self) -> None:
-        """End the thread that reads the keyboard; may be called from any thread. At the end of its
-        input Textual's would read on for ever, and take a core."""
-        exit_event = getattr(self._driver, "exit_event", None)
-        if exit_event is not None:
-            exit_event.set()
-
     def panic(self, *renderables: object) -> None:
         """The input thread failed. Textual would print the traceback."""
         self._handle_exception(OSError("the keyboard cannot be read any more"))

@@ -49,6 +49,8 @@ The operator's console of tradebot: of the engine that runs with these settings,
 it starts. With --read-only it looks on, and can only stop. Its settings come from the environment
 and from .env; `tradebot settings` prints them."""
 
+WITHOUT = "`tradebot status --json` says without one how the engine is"
+
 GOES_ON = """the engine (pid {pid}) goes on without this console
 tradebot-tui attaches to it again, tradebot status shows it, tradebot kill stops its trading"""
 
@@ -82,12 +84,14 @@ def terminal_problem(environment: Mapping[str, str]) -> str:
     """Why the console cannot be drawn here, and what to do; empty where it can."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if not stream.isatty():
-            return (
-                f"{stream.name.strip('<>')} is no terminal\nrun it in one; over ssh with `ssh -t`"
-            )
+            name = stream.name.strip("<>")
+            return f"{name} is no terminal\nrun it in one; over ssh with `ssh -t`\n{WITHOUT}"
     kind = environment.get("TERM", "")
     if kind in ("", "dumb"):
-        return f"TERM='{kind}' cannot draw a console\nset TERM, for example to xterm-256color"
+        return (
+            f"TERM='{kind}' cannot draw a console\n"
+            f"set TERM, for example to xterm-256color\n{WITHOUT}"
+        )
     return ""
 
 
@@ -233,9 +237,8 @@ class Supervisor:
         return True
 
     def _let_go_of_terminal(self) -> None:
-        """Read and write nothing any more: Textual would spin on the end of input."""
+        """Read and write nothing any more."""
         restore_terminal(self._attributes)
-        self.console.stop_reading()
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in STANDARD:
             os.dup2(null, descriptor)

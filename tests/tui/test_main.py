@@ -82,6 +82,7 @@ def test_without_a_terminal_it_says_so(name: str, tmp_path: Path) -> None:
     os.close(master)
     assert process.returncode == 2
     assert f"{name} is no terminal".encode() in said
+    assert b"`tradebot status --json`" in said
     assert LEFT not in said
 
 
@@ -90,6 +91,7 @@ def test_a_terminal_that_cannot_draw_is_refused(kind: str, start: Start) -> None
     terminal = start(TERM=kind)
     assert terminal.wait() == 2
     assert "set TERM, for example to xterm-256color" in terminal.screen
+    assert "`tradebot status --json`" in terminal.screen
 
 
 @pytest.mark.parametrize(
