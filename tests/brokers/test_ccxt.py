@@ -13,7 +13,7 @@ from ccxt import OrderNotFound
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from engine.brokers.base import InDoubt, NotConnected, NotSent, RateLimited
+from engine.brokers.base import AccountStatus, InDoubt, NotConnected, NotSent, RateLimited
 from engine.brokers.ccxt import ccxt_broker
 from engine.brokers.ccxt.broker import CcxtBroker
 from engine.brokers.ccxt.client import Nonces, exchange
@@ -445,6 +445,26 @@ async def test_what_was_before_the_stream_is_not_told_as_new(at_kraken: CcxtPeer
     await at_kraken.sees(order, S.FILLED)
     told = [event.fill for event in at_kraken.events if isinstance(event, ExecutionReport)]
     assert [fill.client_order_id for fill in told if fill] == [order.client_order_id]
+
+
+async def test_a_key_that_may_make_no_orders_is_told(
+    at_kraken: CcxtPeer[Kraken], at_coinbase: CcxtPeer[Coinbase]
+) -> None:
+    brokers = at_kraken.broker, at_coinbase.broker
+    assert [await broker.get_account_status() for broker in brokers] == 2 * [AccountStatus()]
+    at_kraken.spoken.permissions, at_coinbase.spoken.can_trade = ["query-funds"], False
+    for broker in brokers:
+        status = await broker.get_account_status()
+        assert status is not None
+        assert status.objection == f"{broker.name} lets the API key make no orders"
+
+
+async def test_a_key_of_which_nothing_is_told_is_taken(at_kraken: CcxtPeer[Kraken]) -> None:
+    at_kraken.spoken.permissions = None
+    broker = at_kraken.another()
+    await broker.connect()
+    assert (broker.account_number, await broker.get_account_status()) == ("", None)
+    await broker.disconnect()
 
 
 async def test_krakens_userref_is_no_name_of_ours(at_kraken: CcxtPeer[Kraken]) -> None:

@@ -25,7 +25,9 @@ from engine.core.model import (
 )
 from engine.core.order_rules import in_lots, is_dust
 from tests.brokers.contract import ANSWER_S, Peer, WiredPeer, builders
+from tests.loopback.coinbase import PORTFOLIO
 from tests.loopback.faults import CARRIED_OUT, RETRY_AFTER_S, Fault
+from tests.loopback.kraken import ACCOUNT
 
 S = OrderState
 ALL = builders()
@@ -64,10 +66,12 @@ def has(wired: WiredPeer, *faults: Fault) -> None:
 NUMBERS = {
     "alpaca": "PA3TEST",
     "binance": "354937868",
+    "coinbase": PORTFOLIO,
     "interactive_brokers": "DU1234567",
+    "kraken": ACCOUNT,
     "questrade": "26598145",
 }
-"""What the venues call the accounts; the others do not say."""
+"""What the venues call the accounts."""
 
 
 async def test_it_says_which_account_it_has(peer: Peer) -> None:

@@ -31,6 +31,7 @@ from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed,
 ROOT = "/api/v3/brokerage"
 PAGE = 50
 """Executions in one answer, the newest first."""
+PORTFOLIO = "2ef0a5c4-9d2c-5f9a-8f0f-6b2f0a8e6f11"
 KINDS = {
     ("POST", "/orders"): "submit",
     ("POST", "/orders/batch_cancel"): "cancel",
@@ -76,7 +77,7 @@ STATUS = {
 
 class Coinbase:
     """One account in the coins of `venue`'s instruments, named as ccxt does (BTC/USD). `bodies` are
-    those of the submits that came."""
+    those of the submits that came; `can_trade` is what the API key may do."""
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
@@ -88,6 +89,7 @@ class Coinbase:
         self._last_trades: list[dict[str, Any]] = []
         self._traded: dict[str, int] = {}
         self.bodies: list[dict[str, Any]] = []
+        self.can_trade = True
         venue.listeners.append(self._tell)
 
     def app(self) -> web.Application:
@@ -103,6 +105,7 @@ class Coinbase:
                 web.get(f"{ROOT}/market/products/{{name}}/candles", self._candles),
                 web.get(f"{ROOT}/transaction_summary", self._fees),
                 web.get(f"{ROOT}/accounts", self._accounts),
+                web.get(f"{ROOT}/key_permissions", self._key),
                 web.post(f"{ROOT}/orders", self._submit),
                 web.post(f"{ROOT}/orders/batch_cancel", self._cancel),
                 web.get(f"{ROOT}/orders/historical/batch", self._orders),
@@ -166,6 +169,11 @@ class Coinbase:
     async def _fees(self, _: web.Request) -> web.Response:
         tier = {"maker_fee_rate": "0.006", "taker_fee_rate": "0.012"}
         return web.json_response({"total_volume": 0, "fee_tier": tier})
+
+    async def _key(self, _: web.Request) -> web.Response:
+        portfolio = {"portfolio_uuid": PORTFOLIO, "portfolio_type": "DEFAULT"}
+        may = {"can_view": True, "can_trade": self.can_trade, "can_transfer": False}
+        return web.json_response(may | portfolio)
 
     async def _accounts(self, _: web.Request) -> web.Response:
         held = {symbol.split("/")[0]: quantity for symbol, quantity in self.venue.positions.items()}

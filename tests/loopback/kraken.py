@@ -32,6 +32,7 @@ from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed,
 
 PAGE = 50
 """Executions in one answer, the newest first."""
+ACCOUNT = "AA88 N84G WOAK NMOI"
 KINDS = {
     "AddOrder": "submit",
     "CancelOrder": "cancel",
@@ -70,7 +71,8 @@ class KrakenError(Exception):
 class Kraken:
     """One account in the coins of `venue`'s instruments, named as ccxt does (BTC/USD).
 
-    `nonce` is the greatest that came.
+    `nonce` is the greatest that came, `permissions` are those of the API key; where they are
+    None nothing is told of it.
     """
 
     def __init__(self, venue: Venue) -> None:
@@ -80,6 +82,7 @@ class Kraken:
         self.market = Market()
         self.bodies: list[Body] = []
         self.nonce = 0
+        self.permissions: list[str] | None = ["query-funds", "modify-trades"]
         self.refusal = ""
         self.refused: asyncio.Queue[str] = asyncio.Queue()
         venue.listeners.append(self._tell)
@@ -98,6 +101,7 @@ class Kraken:
             "QueryOrders": self._query_orders,
             "TradesHistory": self._trades_history,
             "BalanceEx": self._balance,
+            "GetApiKeyInfo": self._key,
             "GetWebSocketsToken": lambda _: {"token": "of-the-stream", "expires": 900},
         }
         app.add_routes(
@@ -161,6 +165,11 @@ class Kraken:
         return {pair(symbol): rows, "last": bars[-1].start // NANOS if bars else 0}
 
     # --- the account ----------------------------------------------------------------------------
+
+    def _key(self, _: Body) -> Any:
+        if self.permissions is None:
+            raise KrakenError("EGeneral:Unknown method")
+        return {"iban": ACCOUNT, "permissions": self.permissions}
 
     def _balance(self, _: Body) -> Any:
         held = {symbol.split("/")[0]: quantity for symbol, quantity in self.venue.positions.items()}

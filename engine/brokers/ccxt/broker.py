@@ -36,7 +36,7 @@ from engine.brokers.ccxt.reading import (
     terms_of,
     venue_order_of,
 )
-from engine.brokers.ccxt.venues import VENUES, Access
+from engine.brokers.ccxt.venues import VENUES, Access, Said
 from engine.brokers.throttle import TokenBucket
 from engine.core.events import (
     BrokerChanged,
@@ -110,8 +110,8 @@ class CcxtBroker(BaseBroker):
 
     async def connect(self) -> None:
         await self.disconnect()
-        access, bucket = self._access, self._bucket
-        self._exchange = exchange(self.name, access, bucket, self._on_up, self._nonces)
+        name, access, bucket = self.name, self._access, self._bucket
+        self._exchange = exchange(name, access, bucket, self._on_up, self._nonces)
         try:
             markets: Mapping[str, Any] = await self._ask(load_markets, self._exchange, self._ours)
             held: Mapping[str, Any] = await self._ask(self._exchange.fetch_balance)
@@ -125,8 +125,10 @@ class CcxtBroker(BaseBroker):
                 f"{self.name} does not trade {', '.join(missing)}",
                 "Write symbols as the exchange does in ccxt, such as BTC/USDT.",
             )
-        with understood():  # Binance alone says it
-            self.account_number = str(held["info"].get("uid") or "")
+        said = await self._of_account(held)
+        self.account_number = clean(said.number)
+        if not said.number:
+            log.warning("%s does not say which account it is; the books may be another's", name)
 
     async def disconnect(self) -> None:
         if self._exchange is not None:
@@ -277,13 +279,24 @@ class CcxtBroker(BaseBroker):
             return quote_of(book, symbol, ts)
 
     async def get_account_status(self) -> AccountStatus | None:
-        """Binance says it with the balance."""
-        held: Mapping[str, Any] = await self._answer(self._open.fetch_balance)
-        with understood():
-            may_trade = held["info"].get("canTrade")
-        if may_trade is None:
+        said = await self._of_account(await self._answer(self._open.fetch_balance))
+        if said.may_trade is None:
             return None
-        return AccountStatus("" if may_trade else f"{self.name} lets the account make no orders")
+        objection = f"{self.name} lets the API key make no orders"
+        return AccountStatus("" if said.may_trade else objection)
+
+    async def _of_account(self, held: Mapping[str, Any]) -> Said:
+        """What the exchange says of the account: with what it holds, or when it is asked about the
+        API key."""
+        info = held["info"]
+        if self._venue.key_call:
+            try:
+                info = await self._ask(getattr(self._open, self._venue.key_call))
+            except Refused as refused:
+                log.warning("%s does not tell of the API key: %s", self.name, refused)
+                return Said()
+        with understood():
+            return self._venue.said(info)
 
     async def get_time(self) -> int:
         """Where whole seconds are told, the middle of one is as near as can be."""

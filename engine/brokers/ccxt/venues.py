@@ -22,6 +22,14 @@ class Access(Struct, frozen=True):
     timeout_s: float = 5.0
 
 
+class Said(Struct, frozen=True):
+    """What an exchange says of an account: the `number` that it has there, and whether the API key
+    may make orders; None where it does not say."""
+
+    number: str = ""
+    may_trade: bool | None = None
+
+
 class Venue(Struct, frozen=True):
     """One exchange.
 
@@ -34,11 +42,13 @@ class Venue(Struct, frozen=True):
     market order of an amount. Where an exchange does not stream executions (`streams_fills`), they
     are asked for when it tells that an order has filled. `counts_seconds` says that its clock is
     told in whole seconds. `data_rate` and `data_burst` are those of the market data, beside the
-    account's; `market_params_of` symbols asks for the markets of these alone. With
+    account's; `market_params_of` symbols asks for the markets of these alone. `said` reads what is
+    answered about the API key by `key_call`, or with what the account holds. With
     `commission_in_base` the commission of a buy is taken from what is bought.
     """
 
     capabilities: Capabilities
+    said: Callable[[Mapping[str, Any]], Said]
     rate: float
     burst: float
     reserved: float
@@ -56,6 +66,7 @@ class Venue(Struct, frozen=True):
     data_rate: float = 1
     data_burst: float = 10
     market_params_of: Callable[[Iterable[str]], Mapping[str, Any]] = lambda _: {}
+    key_call: str = ""
 
 
 def _listed(symbols: Iterable[str]) -> Mapping[str, Any]:
@@ -63,6 +74,12 @@ def _listed(symbols: Iterable[str]) -> Mapping[str, Any]:
     none: https://developers.binance.com/docs/binance-spot-api-docs/rest-api (exchangeInfo)."""
     names = sorted(symbol.replace("/", "") for symbol in symbols)
     return {"symbols": json.dumps(names, separators=(",", ":"))} if names else {}
+
+
+def _said_by_kraken(answer: Mapping[str, Any]) -> Said:
+    """https://docs.kraken.com/api-reference/account-data/get-api-key-info"""
+    key = answer["result"]
+    return Said(str(key.get("iban") or ""), "modify-trades" in key["permissions"])
 
 
 def _spot(*order_types: OrderType, replace: bool = False) -> Capabilities:
@@ -89,6 +106,7 @@ VENUES = {
     # data have a fifth; 100 orders in 10 s.
     "binance": Venue(
         _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
+        said=lambda held: Said(str(held.get("uid") or ""), held.get("canTrade")),
         rate=14,
         burst=80,
         reserved=20,
@@ -114,6 +132,8 @@ VENUES = {
         _spot(
             OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT, replace=True
         ),
+        said=_said_by_kraken,
+        key_call="privatePostGetApiKeyInfo",
         rate=1,
         burst=45,
         reserved=3,
@@ -128,6 +148,8 @@ VENUES = {
     # would turn the amount of a market order to buy into money to spend.
     "coinbase": Venue(
         _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT),
+        said=lambda key: Said(str(key.get("portfolio_uuid") or ""), key.get("can_trade")),
+        key_call="v3PrivateGetBrokerageKeyPermissions",
         rate=29,
         burst=30,
         reserved=10,
