@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from engine.brokers.alpaca.answers import Refused
 from engine.brokers.alpaca.login import Login
 from engine.core.events import HaltChanged
-from engine.core.model import DAY, MINUTE, AssetClass, Bar, Instrument, Quote, utc
+from engine.core.model import DAY, MINUTE, ZERO, AssetClass, Bar, Instrument, Quote, utc
 from engine.core.text import clean
 from engine.feeds.edge import nanos_of, number
 from engine.feeds.live import Datum
@@ -96,12 +97,18 @@ def _instrument(name: str, asset: dict[str, Any]) -> Instrument:
         venue="alpaca",
         min_notional=CRYPTO_MIN_NOTIONAL,
         commission_in_base=True,  # https://docs.alpaca.markets/docs/crypto-fees
+        min_quantity=_number(asset.get("min_order_size")),
     )
 
 
 def _step(text: Any) -> Decimal:
-    step = Decimal(str(text)) if number(text) > 0 else SMALLEST_STEP
-    return step.normalize()
+    return _number(text) or SMALLEST_STEP
+
+
+def _number(text: Any) -> Decimal:
+    """Zero where it says none."""
+    said = Decimal(str(text)) if 0 < number(text) < inf else ZERO
+    return said.normalize()
 
 
 class AlpacaSource:

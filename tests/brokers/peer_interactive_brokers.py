@@ -26,11 +26,15 @@ class InteractiveBrokersPeer(WiredPeer):
         super().__init__(self.another(), AAPL, Decimal(1), time.time_ns())
 
     def another(
-        self, *instruments: Instrument, account: str = "", client_id: int = CLIENT_ID
+        self,
+        *instruments: Instrument,
+        account: str = "",
+        client_id: int = CLIENT_ID,
+        timeout_s: float = TIMEOUT_S,
     ) -> InteractiveBrokers:
         """A broker that knows nothing, as after a restart."""
         gateway = Gateway(
-            port=self.server.port, client_id=client_id, account=account, timeout_s=TIMEOUT_S
+            port=self.server.port, client_id=client_id, account=account, timeout_s=timeout_s
         )
         return InteractiveBrokers(instruments or [AAPL], time.time_ns, gateway)
 

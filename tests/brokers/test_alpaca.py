@@ -37,6 +37,7 @@ from engine.core.model import (
     Side,
     TimeInForce,
 )
+from engine.feeds.alpaca import instruments
 from engine.ops.errors import UserError
 from tests.brokers.peer_alpaca import AAPL, BTC, IN_BASE, PEERS, AlpacaPeer
 from tests.loopback.alpaca import KEY, MOST_ORDERS, SECRET
@@ -108,6 +109,14 @@ async def test_a_pair_has_its_own_name_at_the_venue_and_ours_here() -> None:
         peer.quote(98, 99)
         await peer.sees(order, S.FILLED)
         assert list(await peer.broker.get_positions()) == [BTC.symbol]
+
+
+async def test_a_pair_trades_in_the_steps_that_alpaca_tells(alpaca: AlpacaPeer) -> None:
+    least = replace(BTC, symbol="BTC/USD", min_quantity=Decimal("0.0005"))
+    alpaca.venue.instruments["BTC/USD"] = least
+    (pair,) = await asyncio.to_thread(instruments, alpaca.login, ["BTC/USD"])
+    assert (pair.tick, pair.lot) == (least.tick, least.lot)
+    assert (pair.min_quantity, pair.min_notional) == (least.min_quantity, 10)
 
 
 async def test_a_limit_order_of_the_day_works_in_extended_hours_where_asked(

@@ -278,6 +278,7 @@ class AlpacaServer:
         if is_crypto:
             asset["price_increment"] = text(instrument.tick)
             asset["min_trade_increment"] = text(instrument.lot)
+            asset["min_order_size"] = text(instrument.min_quantity)
         return web.json_response(asset)
 
     async def _account(self, request: web.Request) -> web.Response:

@@ -63,7 +63,7 @@ class Records:
             Side.BUY if done.side == "BOT" else Side.SELL,
             wire.exact(done.shares),
             wire.exact(done.price),
-            wire.exact(fill.commissionReport.commission),
+            wire.amount(str(fill.commissionReport.commission)) or ZERO,
             nanos(done.time),
             venue_order_id=str(done.permId),
         )
