@@ -111,9 +111,11 @@ def _times(column: Any, path: Path, zone: str) -> list[int]:
             size = abs(int(found.iloc[0])) if len(found) else 0
             unit = next(unit for least, unit in UNITS if size >= least)
             return [int(value) * unit for value in found]
+        unread = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True).isna()
+        if unread.any():
+            row = int(unread.argmax())
+            raise ValueError(f"row {row + 1}: {column.iloc[row] or 'it is empty'}")
         moments = pd.to_datetime(column, format="ISO8601")
-        if moments.isna().any():
-            raise ValueError("it is empty")
         if moments.dt.tz is None:
             moments = moments.dt.tz_localize(ZoneInfo(zone))
         return [moment.value for moment in moments]

@@ -147,7 +147,7 @@ def test_a_parquet_file_that_is_damaged_or_lacks_a_time_is_told() -> None:
     path.write_bytes(path.read_bytes()[:-100])
     damaged = CliRunner().invoke(main, ["data", "import", "ACME.parquet"])
     assert (lacking.exit_code, damaged.exit_code) == (2, 2)
-    assert "ACME.parquet has a time that cannot be read (it is empty)" in lacking.stderr
+    assert "ACME.parquet has a time that cannot be read (row 2: NaT)" in lacking.stderr
     assert "ACME.parquet cannot be read (ArrowInvalid)" in damaged.stderr
     assert not Path("var/archive").exists()
 
@@ -156,11 +156,11 @@ def test_a_parquet_file_that_is_damaged_or_lacks_a_time_is_told() -> None:
     ("text", "options", "said"),
     [
         ("time,open\n1,2\n", (), "has no column high, low, close, volume"),
-        (HEAD + "yesterday,1,1,1,1,1\n", (), "has a time that cannot be read"),
+        (HEAD + "yesterday,1,1,1,1,1\n", (), "has a time that cannot be read (row 1: yesterday)"),
         (
             HEAD + "2024-06-17T14:11:00Z,1,1,1,1,1\n,1,1,1,1,1\n",
             (),
-            "has a time that cannot be read",
+            "has a time that cannot be read (row 2: it is empty)",
         ),
         (HEAD + "2024-06-17T10:11:00,1,1,1,1,1\n", ("--zone", "Nowhere"), "has a time"),
         ("", (), "cannot be read (EmptyDataError)"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -60,6 +61,8 @@ def told(error: Exception) -> Exception:
             return RateLimited(reason, WAIT_S)
         case ccxt.InvalidNonce():
             return NotSent(reason)
+        case ccxt.NetworkError() if isinstance(error.__cause__, ssl.CertificateError):
+            return NotConnected("the certificate is not valid")
         case ccxt.NetworkError() if isinstance(error.__cause__, NEVER_LEFT):
             return NotConnected("there is no connection")
         case ccxt.ExchangeError() if not isinstance(error.__cause__, aiohttp.ClientError):

@@ -21,6 +21,12 @@ LOOK_AGAIN_S = 0.05
 LOCK_WAIT_S = 15.0
 
 
+def reason_of(error: httpx.HTTPError) -> str:
+    """Why there is no answer, without the error's own text: it may hold the address."""
+    is_untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return "its certificate is not valid" if is_untrusted else type(error).__name__
+
+
 class Granted(Struct, frozen=True):
     """The login server's answer; `expires_in` is in seconds."""
 
@@ -138,7 +144,7 @@ class Access:
         try:
             response = await self._http().post(f"{self._login_url}/oauth2/token", data=form)
         except httpx.HTTPError as error:
-            reason = f"no answer from Questrade's login server ({type(error).__name__})"
+            reason = f"no answer from Questrade's login server ({reason_of(error)})"
             raise NotConnected(reason) from error
         if response.status_code in (400, 401, 403):
             self._dead = tokens.refresh_token

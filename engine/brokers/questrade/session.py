@@ -20,7 +20,7 @@ from engine.brokers.base import (
     RateLimited,
     Room,
 )
-from engine.brokers.questrade.access import Access
+from engine.brokers.questrade.access import Access, reason_of
 from engine.brokers.questrade.login import Login
 from engine.brokers.questrade.symbols import Symbols
 from engine.brokers.questrade.tokens import Tokens, TokenStore
@@ -146,7 +146,7 @@ class Session:
                 headers=headers,
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotConnected(f"Questrade is out of reach ({type(error).__name__})") from error
+            raise NotConnected(f"Questrade is out of reach ({reason_of(error)})") from error
         except httpx.HTTPError as error:
             raise InDoubt(f"no answer from Questrade ({type(error).__name__})") from error
 
