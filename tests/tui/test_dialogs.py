@@ -12,6 +12,7 @@ from engine.core.events import (
     RearmKillSwitch,
     RequestMode,
     ToggleStrategy,
+    TripKillSwitch,
 )
 from engine.core.model import Mode
 from tests.tui import scripted
@@ -339,3 +340,25 @@ async def test_a_position_without_a_price_makes_the_worth_unknown() -> None:
     async with desk(flat) as it:
         await it.press("q")
         assert "positions  none" in it.screen
+
+
+async def test_keys_in_one_go_over_the_first_steps_do_what_they_do_on_the_desk() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("question_mark", "g")
+        assert "First steps" in it.screen
+        it.app.simulate_key("s")
+        it.app.simulate_key("s")
+        await it.pilot.pause(0.1)
+        assert "First steps" not in await it.draw()
+        assert it.app.base.panel == "strategies"
+        await it.press("K")
+        assert "what is to happen" in it.screen
+
+
+async def test_what_stops_is_offered_to_a_console_that_is_not_in_command() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = Standing(holder="another", consoles=2)
+        await it.draw()
+        await it.press("K")
+        await it.press("k", seconds=0.5)
+        assert [type(each) for each in it.sent_but_life] == [TripKillSwitch]
