@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from engine.brokers.base import BaseBroker, InDoubt, NotSent
+from engine.brokers.wanted import GONE, while_wanted
 from engine.core.clock_offset import TELLS
 from engine.core.events import (
     AccountStatement,
@@ -190,10 +192,11 @@ class BrokerLink:
         key = order.client_order_id
         await self.tried.wait()
         if not is_wanted(key, OrderState.SUBMITTED):
-            self._publish(SubmitFailed(key, False, "cancelled before it left", ts=self._now()))
+            self._publish(SubmitFailed(key, False, GONE, ts=self._now()))
             return
         try:
-            answer = await self._timed(self.broker.submit_order, order)
+            with while_wanted(partial(is_wanted, key, OrderState.SUBMITTED)):
+                answer = await self._timed(self.broker.submit_order, order)
         except NotSent as error:
             answer = SubmitFailed(key, False, str(error), ts=self._now())
         except Exception as error:
@@ -215,10 +218,11 @@ class BrokerLink:
         key = order.client_order_id
         await self.tried.wait()
         if not is_wanted(key, OrderState.PENDING_REPLACE):
-            self._publish(ReplaceRejected(key, "cancelled before it left", ts=self._now()))
+            self._publish(ReplaceRejected(key, GONE, ts=self._now()))
             return
         try:
-            answer = await self._timed(self.broker.replace_order, order, terms)
+            with while_wanted(partial(is_wanted, key, OrderState.PENDING_REPLACE)):
+                answer = await self._timed(self.broker.replace_order, order, terms)
         except NotSent as error:
             answer = ReplaceRejected(key, str(error), ts=self._now())
         except Exception as error:

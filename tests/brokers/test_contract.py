@@ -10,7 +10,13 @@ from msgspec.structs import replace
 
 from engine.brokers.base import InDoubt, NotAuthenticated, NotConnected, NotPermitted, RateLimited
 from engine.core.comparison import key_of
-from engine.core.events import BrokerChanged, CancelRejected, ExecutionReport, ReplaceRejected
+from engine.core.events import (
+    BrokerChanged,
+    CancelRejected,
+    ExecutionReport,
+    ReplaceRejected,
+    SubmitFailed,
+)
 from engine.core.model import (
     FINAL_STATES,
     MINUTE,
@@ -397,6 +403,29 @@ async def test_a_submit_that_is_not_looked_at_says_why(wired: WiredPeer, fault: 
     if isinstance(refused.value, RateLimited):
         known = fault is Fault.RATE_LIMITED
         assert refused.value.wait_s == RETRY_AFTER_S if known else refused.value.wait_s > 0
+
+
+async def test_what_is_not_wanted_any_more_when_its_turn_comes_does_not_leave(
+    wired: WiredPeer,
+) -> None:
+    """As where a kill comes while it waits for a thread, a token, or the limit of requests."""
+    answers = [False, True]  # the first is asked before the adapter has it
+    await wired.link.submit(wired.order(), lambda *_: bool(answers) and answers.pop())
+    failed = await wired.hears(SubmitFailed)
+    assert (failed.in_doubt, failed.reason) == (False, "cancelled before it left")
+    assert not wired.faults.requests["submit"]
+    if not wired.broker.capabilities.replace:
+        return
+    order = wired.order()
+    await wired.link.submit(order, lambda *_: True)
+    accepted = await wired.sees(order, S.ACCEPTED)
+    order = replace(order, venue_order_id=accepted.venue_order_id)
+    answers = [False, True]
+    less = OrderTerms(8 * wired.unit, order.limit_price)
+    await wired.link.replace(order, less, lambda *_: bool(answers) and answers.pop())
+    refused = await wired.hears(ReplaceRejected)
+    assert (refused.in_doubt, refused.reason) == (False, "cancelled before it left")
+    assert not wired.faults.requests["replace"]
 
 
 async def test_a_submit_that_finds_no_port_was_not_sent(wired: WiredPeer) -> None:

@@ -26,6 +26,7 @@ from engine.brokers.base import (
     NotSent,
     Room,
 )
+from engine.brokers.wanted import if_wanted
 from engine.core.events import (
     BrokerChanged,
     CancelRejected,
@@ -248,7 +249,9 @@ class AlpacaBroker(BaseBroker):
             raise NotPermitted(self._objection)
         trading = self._trading
         try:
-            answer = await trading.ask(trading.client.post, "/orders", self._fields(order))
+            answer = await trading.ask(
+                if_wanted(trading.client.post), "/orders", self._fields(order)
+            )
         except Refused as error:
             if "client_order_id" in str(error):
                 raise InDoubt("alpaca has this client order id: it was accepted earlier") from None
@@ -304,7 +307,7 @@ class AlpacaBroker(BaseBroker):
         fields = {"client_order_id": former.next_id} | _changes(former, terms)
         try:
             path = f"/orders/{former.id}"
-            answer = read(await trading.ask(trading.client.patch, path, fields), Order)
+            answer = read(await trading.ask(if_wanted(trading.client.patch), path, fields), Order)
         except Refused as error:
             return ReplaceRejected(key, str(error), ts=self._now())
         self._learn(answer)

@@ -23,6 +23,7 @@ from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, RateLim
 from engine.brokers.ccxt.errors import WAIT_S
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.wanted import check_wanted
 from engine.ops.errors import UserError
 
 PATIENCE_S = 1.0
@@ -56,6 +57,7 @@ class Tuned:
             if time.monotonic() + wait_s > patience:
                 break
             await asyncio.sleep(wait_s)
+        check_wanted()
         self.bucket.take(cost, cancel=cancel)
         return await exchange.fetch2(path, api, method, params, config)
 

@@ -13,6 +13,7 @@ from engine.brokers.interactive_brokers import wire
 from engine.brokers.interactive_brokers.connection import Connection
 from engine.brokers.interactive_brokers.login import Gateway
 from engine.brokers.interactive_brokers.records import Records, order_of
+from engine.brokers.wanted import check_wanted
 from engine.core.events import (
     BrokerChanged,
     CancelRejected,
@@ -161,6 +162,7 @@ class InteractiveBrokers(BaseBroker):
         line = self._line
         contract = await self._contract(order.symbol)
         asked, ib = order_of(order, order.terms, self.account_number), line.ib
+        check_wanted()
         line.bucket.take()
         trade = ib.placeOrder(contract, asked)
         _, text = await line.answer(ib, trade, lambda: wire.is_answered(trade))
@@ -183,6 +185,7 @@ class InteractiveBrokers(BaseBroker):
             trade.order.permId,
             trade.order.clientId,
         )
+        check_wanted()
         line.bucket.take()
         ib.placeOrder(trade.contract, asked)
         code, reason = await line.answer(ib, trade, lambda: wire.terms_of(trade.order) == terms)

@@ -26,6 +26,7 @@ from engine.brokers.questrade.symbols import Symbols
 from engine.brokers.questrade.tokens import Tokens, TokenStore
 from engine.brokers.questrade.wire import Greeting, Refused, Request, StreamPort
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.wanted import check_wanted
 from engine.core.model import NANOS
 from engine.core.text import clean
 
@@ -137,6 +138,8 @@ class Session:
         if request.body is not None:
             content = _encode(request.body)
             headers["Content-Type"] = "application/json"
+        if request.method == "POST":
+            check_wanted()
         try:
             return await self._http.request(
                 request.method,
