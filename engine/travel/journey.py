@@ -27,9 +27,12 @@ from engine.travel.past import Past
 FIRST = 1
 """What a session begins with is its first input; before it there is nothing true to show."""
 SPREAD = 32
-"""Copies that are kept over the whole length of a journal."""
+"""Copies that are kept over the whole length of a journal, where there is memory for them."""
+SPREAD_BYTES = 512 * 1024**2
+"""The memory for them, which is given out evenly over the way: each copy has what of the machine
+has changed since the one before, and with 500 symbols that is soon most of it."""
 MOST = 64
-"""Copies that are kept at most: each has what of the machine has changed since the one before."""
+"""Copies that are kept at most: to those that are spread come some near a target."""
 NEAREST = 64
 """Inputs; to take in fewer again takes no longer than making a copy."""
 ASK_EVERY = 256
@@ -114,17 +117,23 @@ class Journey:
 
     def _next_copy(self) -> int:
         """The next number at which a copy is made: as the way is long, and where it is to be fine
-        as far from the target as a power of two, so the denser the nearer."""
+        as far from the target as a power of four, so the denser the nearer."""
         here, ahead = self._past.number, self._course.target - self._past.number
         spread = (here // self._spacing + 1) * self._spacing
         if ahead <= NEAREST or not self._is_fine:
             return spread
-        return min(spread, here + ahead - (1 << (ahead - 1).bit_length() - 1))
+        exponent = (ahead - 1).bit_length() - 1
+        return min(spread, here + ahead - (1 << exponent - exponent % 2))
 
     def _is_copied(self) -> bool:
         here, ahead = self._past.number, self._course.target - self._past.number
-        is_near = ahead >= NEAREST and not ahead & (ahead - 1)
-        return here % self._spacing == 0 or (is_near and self._is_fine)
+        is_near = ahead >= NEAREST and ahead == 1 << ahead.bit_length() - 1
+        if is_near and ahead.bit_length() % 2 and self._is_fine:
+            return True
+        return here % self._spacing == 0 and self._checkpoints.bytes <= self._memory_until(here)
+
+    def _memory_until(self, number: int) -> int:
+        return SPREAD_BYTES * number // self._total
 
     @property
     def _is_fine(self) -> bool:

@@ -1,6 +1,8 @@
 """Any moment of a session again: as it was then, forwards and backwards, while the engine runs."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -343,6 +345,26 @@ def test_one_that_is_killed_is_told_and_leaves_nothing(
         os.kill(processes(journal)[-1], 9)
         assert "has ended" in refusal(there)
         assert gone(journal)
+
+
+TWO_COPIES = """
+import os
+from engine.travel.checkpoints import Checkpoints
+
+checkpoints, much = Checkpoints(), bytearray(32 * 1024**2)
+checkpoints.keep(lambda: True)
+before = checkpoints.bytes
+much[::4096] = bytes(len(much) // 4096)
+checkpoints.keep(lambda: True)
+grown = (checkpoints.bytes - before) / len(much)
+os._exit(0 if checkpoints.kept == 2 and 1 <= grown < 2 else 1)
+"""
+
+
+def test_the_memory_of_the_copies_is_known() -> None:
+    """By which no more of them are made than there is memory for."""
+    done = subprocess.run([sys.executable, "-c", TWO_COPIES], timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0
 
 
 def test_a_journal_without_inputs_shows_nothing(session: Session, settings: Settings) -> None:
