@@ -1,7 +1,8 @@
-"""A question that the console asks again and again while somebody looks at the answer."""
+"""How the console asks the engine: nothing waits for an answer, it is looked for once a frame."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import inf
 from typing import Generic
 
 from engine.core.text import clean
@@ -9,16 +10,20 @@ from engine.ops.errors import UserError
 from engine.questions import A, Question
 
 EVERY = 2.0
-"""Seconds between two times that the same is asked."""
+"""Seconds between two times that the same is asked, where nothing else is said."""
+ONCE = inf
+"""Nothing is asked twice."""
 
 Ask = Callable[[Question[A]], "Future[A]"]
 
 
 class Asking(Generic[A]):
-    """The newest answer to one question. It is looked at once a frame: nothing waits for it."""
+    """The newest answer to one question, which is asked `every` so many seconds while somebody
+    looks."""
 
-    def __init__(self, ask: Ask[A]) -> None:
+    def __init__(self, ask: Ask[A], every: float = EVERY) -> None:
         self._ask = ask
+        self._every = every
         self._question: Question[A] | None = None
         self._asked = 0.0
         self._coming: Future[A] | None = None
@@ -35,7 +40,7 @@ class Asking(Generic[A]):
         if self._coming is not None and self._coming.done():
             self._take(self._coming)
             self._coming = None
-        elif self._coming is None and now - self._asked >= EVERY:
+        if self._coming is None and now - self._asked >= self._every:
             self._send(question, now)
 
     def waited(self, now: float) -> float | None:

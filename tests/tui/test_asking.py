@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 from engine.ops.errors import UserError
 from engine.questions import A, Bars, Chart, Question
-from tui.asking import EVERY, Asking
+from tui.asking import EVERY, ONCE, Asking
 
 AAPL, SPY = Bars("AAPL", 5), Bars("SPY", 5)
 CHART = Chart("AAPL", (), (), ())
@@ -40,11 +40,10 @@ def test_it_is_asked_again_in_time_and_never_twice_at_once() -> None:
     assert len(it.asked) == 1
     it.asked[0].set_result(CHART)
     it.asking.look(AAPL, 10 * EVERY)
-    it.asking.look(AAPL, 10 * EVERY + 0.1)
     assert len(it.asked) == 2
     it.asked[1].set_result(CHART)
     it.asking.look(AAPL, 10 * EVERY + 0.2)
-    it.asking.look(AAPL, 11 * EVERY)
+    it.asking.look(AAPL, 11 * EVERY - 0.1)
     assert len(it.asked) == 2
 
 
@@ -87,3 +86,12 @@ def test_no_failure_escapes() -> None:
         it.asking.look(AAPL, 0.1)
         assert it.asking.failure.startswith("no answer: ")
         assert "secret" not in it.asking.failure
+
+
+def test_what_is_wanted_once_is_asked_once() -> None:
+    it = Engine()
+    once = Asking[Chart](it.ask, ONCE)
+    once.look(AAPL, 0.0)
+    it.asked[0].set_result(CHART)
+    once.look(AAPL, 1e9)
+    assert (once.answer, len(it.asked)) == (CHART, 1)

@@ -9,6 +9,7 @@ from engine.core.model import Order, OrderState, OrderType, Side, TimeInForce
 from engine.questions import OrderPage
 from engine.questions import Orders as Question
 from tui import format
+from tui.asking import ONCE, Asking
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.lines import Line
@@ -69,31 +70,40 @@ class Blotter(Orders):
         self._now = 0
         self._next: Question | None = None
         """What brings the orders before those that are known."""
-        self._asking = False
+        self._coming: Asking[OrderPage] | None = None
         self._asked = False
 
     # --- the history -----------------------------------------------------------------------------
 
     def searched(self) -> None:
         """Ask for the newest orders that are looked for."""
-        self._next, self._asking = question_of(self._choice.words, PARTS[self._part]), False
+        self._next, self._coming = question_of(self._choice.words, PARTS[self._part]), None
         self.more()
 
     def more(self) -> None:
         """Ask for older ones, if there are any."""
-        if self._next is not None and not self._asking:
-            self._asking = True
-            self.ask(self._next, self._told)
+        if self._next is not None and self._coming is None:
+            self._coming = Asking(self.ask, ONCE)
+            self._coming.look(self._next, 0.0)
             self.redraw()
 
-    def _told(self, page: OrderPage | None) -> None:
-        self._asking = False
-        if page is not None and self._next is not None:
-            self._next = replace(self._next, before=page.before) if page.before else None
+    def _look(self) -> None:
+        """Take the page that was asked for, once it is there."""
+        coming, asked = self._coming, self._next
+        if coming is None or asked is None:
+            return
+        coming.look(asked, 0.0)
+        if (page := coming.answer) is not None:
+            self._coming = None
+            self._next = replace(asked, before=page.before) if page.before else None
             self._keep(page.orders)
-        self.redraw()
-        if page is not None and len(self._rows) < self._page:
-            self.more()
+            self.redraw()
+            if len(self._rows) < self._page:
+                self.more()
+        elif coming.failure:
+            self._coming = None
+            self.say(coming.failure, "warn")
+            self.redraw()
 
     def _keep(self, orders: Iterable[Order]) -> None:
         if len(self._kept) > MOST_KEPT:
@@ -105,8 +115,7 @@ class Blotter(Orders):
 
     def forget(self) -> None:
         self._kept, self._seen, self._next = {}, (), None
-        self._asking = self._asked = False
-        self.workers.cancel_node(self)
+        self._coming, self._asked = None, False
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -115,6 +124,7 @@ class Blotter(Orders):
         if frame.snapshot is not None and not self._asked:
             self._asked = True
             self.searched()
+        self._look()
 
     def orders(self, frame: Frame) -> Iterable[Order]:
         if frame.snapshot is None:
@@ -142,7 +152,7 @@ class Blotter(Orders):
         )
 
     def note(self, frame: Frame) -> str:
-        history = "asking" if self._asking else "older ones at the end" if self._next else "whole"
+        history = "asking" if self._coming else "older ones at the end" if self._next else "whole"
         return f"{super().note(frame)} · history: {history}"
 
     # --- the end of the table --------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 from textual.message import Message
@@ -19,7 +19,7 @@ from tui.widgets.lines import Line, Lines
 from tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from tui.steering import Steering
+    pass
 
 MOST_BARS = 500
 """Bars that are asked for: as many as the engine keeps by default."""
@@ -49,7 +49,7 @@ class ChartPanel(Panel, Lines):
         self.symbol = ""
         self._zoom = 1
         self._frame: Frame | None = None
-        self._bars: Asking[Chart] | None = None
+        self._bars = Asking[Chart](self.ask)
         self._forming = Forming()
 
     def show(self, frame: Frame) -> None:
@@ -59,13 +59,11 @@ class ChartPanel(Panel, Lines):
             self.entitle("chart", "")
             self.update([((_why_empty(frame), "dim"),)])
             return
-        if self._bars is None:
-            self._bars = Asking(cast("Steering", self.app).ask)
         self._bars.look(Bars(self.symbol, MOST_BARS), frame.now)
-        self._draw(frame, row, self._bars)
+        self._draw(frame, row)
 
     def forget(self) -> None:
-        self._bars, self._forming = None, Forming()
+        self._bars, self._forming = Asking[Chart](self.ask), Forming()
 
     def about(self) -> str:
         return self.symbol
@@ -90,7 +88,8 @@ class ChartPanel(Panel, Lines):
 
     # --- what is drawn ---------------------------------------------------------------------------
 
-    def _draw(self, frame: Frame, row: QuoteRow, bars: Asking[Chart]) -> None:
+    def _draw(self, frame: Frame, row: QuoteRow) -> None:
+        bars = self._bars
         answer, name = bars.answer, frame.names[self.symbol]
         width, height = self.size
         if answer is None or not answer.bars:

@@ -1,11 +1,10 @@
 """The equity panel: the curve that the engine saved, as a chart."""
 
-from math import inf
-
 from textual.strip import Strip
 
 from engine.questions import Equity, EquityCurve, EquityPoint
 from tui import format
+from tui.asking import Asking
 from tui.frame import Frame
 from tui.widgets.curve import curve
 from tui.widgets.lines import Cell, Line, draw, spread
@@ -22,18 +21,13 @@ class EquityChart(Panel):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._curve: EquityCurve | None = None
-        self._waiting = "no answer yet"
-        self._asked = -inf
+        self._curve = Asking[EquityCurve](self.ask, ASK_EVERY)
         self._drawn: object = None
         self._lines: list[Line] = []
 
     def show(self, frame: Frame) -> None:
-        if frame.now - self._asked >= ASK_EVERY:
-            self._asked = frame.now
-            self._waiting = "asking for the equity curve …"
-            self.ask(Equity(POINTS), self._told)
-        wanted = self._curve, self._waiting, self.size, frame.lost
+        self._curve.look(Equity(POINTS), frame.now)
+        wanted = self._curve.answer, self._curve.failure, self.size, frame.lost
         if wanted != self._drawn:
             self._drawn = wanted
             self._lines = self._chart(frame.lost)
@@ -41,31 +35,30 @@ class EquityChart(Panel):
         self.entitle(self.id or "", self._note())
 
     def forget(self) -> None:
-        self._curve, self._asked = None, -inf
-        self.workers.cancel_node(self)
-
-    def _told(self, answer: EquityCurve | None) -> None:
-        self._curve = answer or self._curve
-        self._waiting = "" if answer else "no answer"
+        self._curve = Asking[EquityCurve](self.ask, ASK_EVERY)
 
     def render_line(self, y: int) -> Strip:
         cells = self._lines[y] if y < len(self._lines) else ()
         return draw(cells, self.size.width, self.app.theme)
 
     def _chart(self, lost: bool) -> list[Line]:
-        if self._curve is None:
-            return [((self._waiting, "dim"),)]
-        if not self._curve.points:
+        answer, failure = self._curve.answer, self._curve.failure
+        if answer is None and failure:
+            return [((f"no equity curve: {failure}", "warn"),)]
+        if answer is None:
+            return [(("asking for the equity curve …", "dim"),)]
+        if not answer.points:
             return [(("no point saved yet: one is saved every minute", "dim"),)]
-        return chart(self._curve, *self.size, "stale" if lost else "info")
+        return chart(answer, *self.size, "stale" if lost else "info")
 
     def _note(self) -> str:
-        if self._curve is None or not self._curve.points:
+        answer, failure = self._curve.answer, self._curve.failure
+        if answer is None or not answer.points:
             return ""
-        last = self._curve.points[-1]
-        old = " (OLD: no answer)" if self._waiting == "no answer" else ""
+        last = answer.points[-1]
+        old = f" (OLD: {failure})" if failure else ""
         when = format.clock(last.ts)
-        return f"last {format.money(last.equity)} {self._curve.currency} at {when}{old}"
+        return f"last {format.money(last.equity)} {answer.currency} at {when}{old}"
 
 
 def chart(answer: EquityCurve, width: int, height: int, style: str) -> list[Line]:

@@ -1,7 +1,5 @@
 """What every panel has in common: a frame with a title above and a note below."""
 
-from asyncio import wrap_future
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -11,7 +9,6 @@ from textual.message import Message
 from textual.widget import Widget
 
 from engine.core.text import clean
-from engine.ops.errors import UserError
 from engine.questions import A, Question
 from tui.frame import Frame
 
@@ -52,19 +49,9 @@ class Panel(Widget, can_focus=True):
         """Tell the operator what was done, or why not."""
         self.post_message(self.Said(text, style))
 
-    def ask(self, question: Question[A], told: Callable[[A | None], None]) -> None:
-        """Ask the engine. `told` gets the answer, or None where there is none, which the operator
-        is told why; it gets nothing where the panel has asked anew by then."""
-        answer = cast("Steering", self.app).ask(question)
-        self.run_worker(self._answer(answer, told), group="ask", exclusive=True)
-
-    async def _answer(self, answer: Future[A], told: Callable[[A | None], None]) -> None:
-        found = None
-        try:
-            found = await wrap_future(answer)
-        except UserError as error:
-            self.say(str(error), "warn")
-        self.call_next(told, found)
+    def ask(self, question: Question[A]) -> Future[A]:
+        """What the engine answers; `tui.asking` looks whether it has come."""
+        return cast("Steering", self.app).ask(question)
 
     def about(self) -> str:
         """The symbol of what is selected here, empty where there is none."""
