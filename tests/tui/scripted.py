@@ -8,6 +8,7 @@ from math import nan, sin
 from pathlib import Path
 from typing import Any
 
+from msgspec import Raw
 from msgspec.structs import replace
 from textual.pilot import Pilot
 
@@ -62,6 +63,8 @@ from engine.snapshot import (
     StoreStatus,
     StrategyRow,
 )
+from engine.travel.client import Moment
+from engine.travel.messages import Place
 from tui.app import Console
 from tui.widgets.chart import MOST_BARS
 
@@ -82,6 +85,29 @@ def to(panel: str) -> tuple[str, ...]:
     """The keys that go to a panel of the desk from wherever one is on it."""
     steps = PANELS.index(panel) - PANELS.index("strategies")
     return ("s", *["right" if steps > 0 else "left"] * abs(steps))
+
+
+class ScriptedTravel:
+    """A session of the past, at a moment of which `snapshot` is the picture."""
+
+    inputs_read = 901
+    is_under_way = False
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        place = Place(1, 412, 901, snapshot.ts + NANOS, False, "", Raw())
+        self._moment = Moment(place, snapshot)
+
+    def latest(self) -> Moment:
+        return self._moment
+
+    def failure(self) -> None:
+        return None
+
+    def go_to(self, number: int) -> None: ...
+    def go_to_time(self, ts: int) -> None: ...
+    def stay(self) -> None: ...
+    def step(self, count: int, level: int) -> None: ...
+    def close(self) -> None: ...
 
 
 class ScriptedClient:

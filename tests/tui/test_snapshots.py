@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from textual.app import App
 from textual.command import CommandPalette
 from textual.pilot import Pilot
@@ -16,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 import tui.dialogs
+from engine.core.model import DAY
 from engine.questions import Equity
 from engine.snapshot import Snapshot
 from tests.tui import reports, scripted, whys
@@ -38,6 +40,7 @@ from tui.dialogs.quit import QuitDialog
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.safety import BreakerDialog, RearmDialog, RearmPartDialog, StrategyOnDialog
 from tui.dialogs.why import WhyDialog
+from tui.journey import Journey
 from tui.screens.panels import PanelScreen
 from tui.widgets.equity import POINTS
 
@@ -114,8 +117,17 @@ def _go(app: Console) -> None:
     app.push_screen(GoDialog(lambda _: None, app.frame, app.clock, app.send))
 
 
+def _travel(app: Console) -> None:
+    """To a session of the day before yesterday, while a live engine runs."""
+    then = replace(scripted.paper(), ts=scripted.TS - 2 * DAY)
+    travel = scripted.ScriptedTravel(then)
+    app._journey = Journey("paper 2022-01-29 09:30", travel, app.clock)
+
+
 SUBJECTS: dict[str, Subject] = {
     **{name: Subject(PanelScreen, scripted.paper, (place.key,)) for name, place in SCREENS.items()},
+    "past": Subject(PanelScreen, scripted.live, ("1",), opens=_travel),
+    "past-journal": Subject(PanelScreen, scripted.live, ("1", "8"), opens=_travel),
     "rearm": Subject(RearmDialog, scripted.killed, ("R",)),
     "rearm-part": Subject(RearmPartDialog, scripted.parts_killed, ("R",)),
     "breaker": Subject(BreakerDialog, scripted.held_back, ("B",)),

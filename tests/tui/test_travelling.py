@@ -160,8 +160,9 @@ async def test_the_panels_show_what_was_then(settings: Settings) -> None:
     async with past(settings) as it:
         assert "ACME" in it.screen
         assert "AAPL" not in it.screen
+        await it.press("4")
         assert "zigzag" in it.screen
-        await it.press("escape")
+        await it.press("1", "escape")
         assert "ACME" not in it.screen
         assert "AAPL" in it.screen
 
