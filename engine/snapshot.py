@@ -161,6 +161,18 @@ class AlertRow(Struct, frozen=True, gc=False):
     acknowledged_by: str = ""
 
 
+class SessionTotals(Struct, frozen=True, gc=False):
+    """What this session of the engine did so far: `orders` that were made, `executions` of them,
+    and how many were `rejected`. By currency the P&L of positions that were `closed`, after
+    commissions, and the `fees`."""
+
+    orders: int = 0
+    executions: int = 0
+    rejected: int = 0
+    closed: tuple[tuple[str, Decimal], ...] = ()
+    fees: tuple[tuple[str, Decimal], ...] = ()
+
+
 class AccountRow(Struct, frozen=True, gc=False):
     """The cash of the account at `venue`, in `currency`, and what of it has settled; `worth` is
     what a unit of it is counted as in the snapshot's currency, None where that is not known."""
@@ -356,6 +368,7 @@ class Snapshot(Struct, frozen=True, gc=False):
     pnl: tuple[PnlRow, ...] = ()
     blocked: tuple[BlockedRow, ...] = ()
     blocked_since_ts: int = 0
+    session: SessionTotals = SessionTotals()
 
     @property
     def unread(self) -> tuple[AlertRow, ...]:

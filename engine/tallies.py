@@ -1,5 +1,9 @@
-"""What the view counts of the facts: signals that were blocked, connections that were lost."""
+"""What the view counts of the facts: signals that were blocked, connections that were lost, and
+what the session did."""
 
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import NamedTuple
 
 from engine.core.events import (
@@ -7,10 +11,16 @@ from engine.core.events import (
     ConfigUsed,
     Event,
     FeedStatusChanged,
+    OrderIntended,
+    OrderRejected,
+    PositionChanged,
+    PositionClosed,
     SignalBlocked,
+    TradeReversed,
     TradingDayStarted,
 )
-from engine.snapshot import BlockedRow
+from engine.core.model import Fill, Instrument
+from engine.snapshot import BlockedRow, SessionTotals
 
 
 class Blocked:
@@ -72,3 +82,47 @@ def _after(before: Standing, status: str, ts: int) -> Standing:
         return before
     lost = bool(before.status) and status == "disconnected"
     return Standing(status, ts, before.losses + lost)
+
+
+class Session:
+    """What the session did so far, in the currencies of the `instruments`."""
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._currencies = {each.symbol: each.currency for each in instruments}
+        self._orders = self._executions = self._rejected = 0
+        self._closed: defaultdict[str, Decimal] = defaultdict(Decimal)
+        self._fees: defaultdict[str, Decimal] = defaultdict(Decimal)
+
+    def follow(self, fact: Event) -> None:
+        match fact:
+            case OrderIntended():
+                self._orders += 1
+            case OrderRejected():
+                self._rejected += 1
+            case PositionChanged(fill=fill) if not fill.is_opening:
+                self._count(fill, 1)
+            case TradeReversed(fill=fill, correction=correction):
+                self._count(fill, -1)
+                if correction is not None:
+                    self._count(correction, 1)
+            case PositionClosed(round_trip=trip):
+                self._closed[self._currency(trip.symbol)] += trip.pnl
+            case _:
+                pass
+
+    @property
+    def totals(self) -> SessionTotals:
+        return SessionTotals(
+            self._orders,
+            self._executions,
+            self._rejected,
+            tuple(self._closed.items()),
+            tuple(self._fees.items()),
+        )
+
+    def _count(self, fill: Fill, sign: int) -> None:
+        self._executions += sign
+        self._fees[self._currency(fill.symbol)] += sign * fill.total_commission
+
+    def _currency(self, symbol: str) -> str:
+        return self._currencies.get(symbol, symbol)

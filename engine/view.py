@@ -52,7 +52,7 @@ from engine.snapshot import (
     StoreStatus,
     StrategyRow,
 )
-from engine.tallies import Blocked, Connections, Standing
+from engine.tallies import Blocked, Connections, Session, Standing
 from engine.wording import worded
 
 SIGNALS_KEPT = 200
@@ -76,6 +76,7 @@ class View:
         self._alerts = Alerts()
         self._blocked = Blocked()
         self._connections = Connections()
+        self._session = Session(machine.config.instruments)
 
     def follow(self, fact: Event) -> bool:
         """Take a fact in; True where it makes a line of the log."""
@@ -85,6 +86,7 @@ class View:
             self._alerts.follow(fact, line)
         self._blocked.follow(fact)
         self._connections.follow(fact)
+        self._session.follow(fact)
         match fact:
             case SignalGenerated(signal=signal):
                 self.signals.append(SignalRow(fact.seq, signal, "", ""))
@@ -169,6 +171,7 @@ class View:
             pnl=pnl,
             blocked=self._blocked.rows,
             blocked_since_ts=self._blocked.since_ts,
+            session=self._session.totals,
         )
 
     def _broker(self, status: BrokerStatusChanged) -> BrokerStatus:

@@ -85,6 +85,9 @@ def test_d_detaches_and_the_next_console_attaches(
     said = bytes(console.received).decode()
     (pid,) = engines_in(tmp_path)
     assert f"the engine (pid {pid}) goes on without this console" in said
+    summed_up = said.partition("session ")[2]
+    assert "PAPER, account" in summed_up
+    assert str((tmp_path / "var").resolve()) in summed_up
     goes_on(watch())
     again = attach()
     again.wait_for("filled: buy")

@@ -654,3 +654,22 @@ def test_a_line_of_the_host_stands_at_the_machines_time() -> None:
     line = picture.take().log[0]
     assert (line.level, line.text) == ("warning", "strategy file x.py is broken")
     assert line.ts == picture.rig.machine.bus.now
+
+
+def test_what_the_session_did_is_counted_in_the_currencies_of_its_symbols() -> None:
+    shop = replace(ACME, symbol="SHOP", currency="CAD", venue="maple")
+    picture = Picture(instruments=(ACME, shop))
+    picture.rig.send(RatePublished("USD", Decimal("1.25"), "test", picture.rig.now))
+    before = picture.take().session
+    assert (before.orders, before.executions, before.fees, before.closed) == (0, 0, (), ())
+    picture.rig.hold_position(100, symbol="SHOP")
+    picture.rig.signal(Side.SELL, symbol="SHOP")
+    picture.rig.quote(110, "SHOP")
+    snapshot = picture.take()
+    done = snapshot.session
+    assert (done.executions, done.rejected) == (2, 0)
+    assert done.orders == len(snapshot.orders)
+    ((currency, made),) = done.closed
+    assert currency == "CAD"
+    assert made > 0
+    assert snapshot.day_pnl == made * Decimal("0.8")

@@ -23,6 +23,7 @@ from engine import __version__
 from engine.core.events import TripKillSwitch
 from engine.core.text import clean
 from engine.ops import signals
+from engine.snapshot import Snapshot
 from tui.attached import AttachedEngine
 
 if TYPE_CHECKING:
@@ -252,8 +253,8 @@ class Supervisor:
             self._console_ended.wait(0.1)
 
     def _tell(self) -> None:
-        """Say on the terminal, which is ours again, what goes on, what is still open, and what went
-        wrong."""
+        """Say on the terminal, which is ours again, what was done, what goes on, what is still
+        open, and what went wrong."""
         last, failure = self.engine.latest(), self.engine.failure()
         if crash := self.console.crash:
             _say(
@@ -262,6 +263,8 @@ class Supervisor:
                 sys.stderr,
             )
             self._status = self._status or CRASHED
+        if last is not None:
+            self._sum_up(last)
         if self._left_running and failure is None and last is not None:
             pid = last.health.pid if last.health else "?"
             _say(GOES_ON.format(pid=pid), sys.stdout)
@@ -270,6 +273,14 @@ class Supervisor:
         if failure is not None and not self.engine.stopped():
             _say(f"tradebot-tui: {failure}", sys.stderr)
             self._status = self._status or (CRASHED if last is not None else CANNOT_START)
+
+    def _sum_up(self, last: Snapshot) -> None:
+        from tui.signs import to_ascii
+        from tui.summary import summary
+
+        settings = self.engine.settings
+        text = "\n".join(summary(last, settings.data_dir.resolve() if settings else None))
+        _say(to_ascii(text) if self.console.ascii else text, sys.stdout)
 
     def _log_crash(self, crash: Exception) -> Path:
         settings = self.engine.settings
