@@ -27,7 +27,9 @@ SCREENS = {
     ),
     "risk": Place("5", "every limit, what blocked what, switches", "tui.screens.risk.RiskScreen"),
     "market": Place("6", "one symbol: bars, quote, orders", "tui.screens.market.Market"),
-    "research": Place("7", "backtests and their reports", "tui.screens.research.Research"),
+    "research": Place(
+        "7", "backtests, searches, walk-forwards, reports", "tui.screens.research.Research"
+    ),
     "journal": Place("8", "sessions of the past, to go through", "tui.screens.journal.Journal"),
     "logs": Place("9", "all lines of the log", "tui.screens.logs.Logs"),
     "health": Place("0", "brokers, feed, engine, database", "tui.screens.health.HealthScreen"),
@@ -171,9 +173,16 @@ ACTIONS = (
         3,
         "market",
     ),
-    Action("backtest", "n", "Start a backtest", "Research", "new", 1, "research"),
+    *(
+        Action(id, key, title, "Research", label, 1, "research", f"run('{id}')")
+        for id, key, title, label in (
+            ("backtest", "n", "Start a backtest", "new"),
+            ("search", "S", "Start a search for parameters", "search"),
+            ("walk-forward", "W", "Start a walk-forward", "walk-forward"),
+        )
+    ),
     Action("compare", "v", "Compare others with this report", "Research", "compare", 2, "research"),
-    Action("stop-run", "x", "Cancel the backtest", "Research", "cancel", 2, "research", "stop_run"),
+    Action("stop-run", "x", "Cancel the run", "Research", "cancel", 2, "research", "stop_run"),
     Action(
         "travel",
         "enter",

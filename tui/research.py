@@ -1,6 +1,7 @@
-"""Backtests in a process of their own, at a low priority, and the reports that are kept.
+"""Backtests, searches and walk-forwards in a process of their own, at a low priority.
 
-The engine that trades knows nothing of them: they are `tradebot backtest`, as one would type it.
+The engine that trades knows nothing of them: they are `tradebot backtest`, `search` and
+`walk-forward`, as one would type them.
 """
 
 import asyncio
@@ -8,16 +9,21 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple, cast
-
-import msgspec
-from msgspec import Struct
 
 from engine.core.text import clean
 
-MOST_REPORTS = 100
-"""The newest are shown."""
+_RANGE = ("strategy", "symbols", "start", "end")
+_SEARCHED = (*_RANGE, "grid", "parameters", "by")
+FIELDS = {
+    "backtest": (*_RANGE, "parameters", "cash"),
+    "search": (*_SEARCHED, "cash"),
+    "walk-forward": (*_SEARCHED, "windows", "in_sample", "cash"),
+}
+"""What can be run, and what is asked for each."""
 
 _COMMAND = "import os; os.nice(15); from engine.__main__ import main; main()"
 _LINES_KEPT = 20
@@ -26,7 +32,7 @@ _GRACE = 2.0
 
 
 class Request(NamedTuple):
-    """What was typed into the form; empty is the command's default."""
+    """What was typed into the form of its `kind`; empty is the command's default."""
 
     strategy: str = ""
     symbols: str = ""
@@ -34,31 +40,43 @@ class Request(NamedTuple):
     end: str = ""
     parameters: str = ""
     cash: str = ""
+    grid: str = ""
+    by: str = ""
+    windows: str = ""
+    in_sample: str = ""
+    kind: str = "backtest"
 
     @property
     def arguments(self) -> list[str]:
-        """The options of `tradebot backtest`, each with its value in one word, so that no text is
-        taken for an option."""
-        named = {
-            "strategy": self.strategy,
-            "symbol": self.symbols,
-            "start": self.start,
-            "end": self.end,
-            "cash": self.cash,
-        }
-        given = [f"--{name}={value.strip()}" for name, value in named.items() if value.strip()]
-        return [*given, *(f"--param={pair}" for pair in self.parameters.replace(",", " ").split())]
+        """The command and its options, each with its value in one word, so that no text is taken
+        for an option."""
+        typed = {name: getattr(self, name).strip() for name in FIELDS[self.kind]}
+        parameters = typed.pop("parameters").replace(",", " ").split()
+        grid = typed.pop("grid", "").replace(", ", ",").split()
+        return [
+            self.kind,
+            *(f"--{_OPTIONS.get(name, name)}={text}" for name, text in typed.items() if text),
+            *(f"--param={pair}" for pair in parameters),
+            *(f"--grid={pair}" for pair in grid),
+        ]
 
     def __str__(self) -> str:
-        return clean(" ".join(part for part in self if part))
+        typed = (getattr(self, name) for name in FIELDS[self.kind])
+        return clean(" ".join((self.kind, *filter(None, typed))))
+
+
+_OPTIONS = {"symbols": "symbol", "in_sample": "in-sample"}
+"""The options that are not named as their fields."""
 
 
 class Run:
-    """One backtest. `state` is starting, running, done, failed or cancelled; `why` says why it
-    failed; `kept` is the name of its report's file."""
+    """One run; `clock` gives monotonic seconds. `state` is starting, running, done, failed or
+    cancelled; `why` says why it failed; `kept` is the name of its report's file."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, clock: Callable[[], float] = monotonic) -> None:
         self.request = request
+        self._clock = clock
+        self._began = 0.0
         self.state = "starting"
         self.done, self.total = 0, 0
         self.why = ""
@@ -75,12 +93,18 @@ class Run:
         """Its process, once that is there."""
         return self._process.pid if self._process is not None else None
 
+    def remaining(self, now: float) -> float | None:
+        """Seconds until it is done, at the pace so far; None where nothing is done yet."""
+        if not self.done:
+            return None
+        return (now - self._began) * (self.total - self.done) / self.done
+
     async def carry_out(self) -> None:
         """Run it to its end, whatever that is."""
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", _COMMAND, "backtest", "--keep", "--progress", "--json"),
-                *self.request.arguments,
+                *(sys.executable, "-c", _COMMAND),
+                *(*self.request.arguments, "--keep", "--progress", "--json"),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
@@ -125,7 +149,7 @@ class Run:
             case ["progress", done, total] if done.isdecimal() and total.isdecimal():
                 self.done, self.total = int(done), int(total)
                 if self.state == "starting":
-                    self.state = "running"
+                    self.state, self._began = "running", self._clock()
             case ["kept", *_]:
                 self.kept = Path(line.removeprefix("kept ").strip()).name
             case _:
@@ -154,80 +178,3 @@ def _signal(code: int) -> str:
         name = f"signal {-code}"
     reason = ": the machine may be out of memory" if name == "SIGKILL" else ""
     return f"it was ended from outside by {name}{reason}"
-
-
-# --- reports -------------------------------------------------------------------------------------
-
-
-class Drawdown(Struct, frozen=True):
-    depth: float
-
-
-class Trips(Struct, frozen=True):
-    count: int
-    win_rate: float | None
-    profit_factor: float | None
-    expectancy: float | None
-
-
-class Figures(Struct, frozen=True):
-    final_equity: float
-    total_return: float
-    cagr: float | None
-    volatility: float | None
-    sharpe: float | None
-    sortino: float | None
-    drawdown: Drawdown
-    exposure_time: float
-    fills: int
-    round_trips: Trips
-    commission: str
-    slippage: str
-
-
-class Point(Struct, frozen=True):
-    time: str
-    equity: float
-
-
-class Document(Struct, frozen=True):
-    """The part of a report (`engine.research.report.to_json`) that is shown."""
-
-    strategy: str
-    parameters: dict[str, object]
-    symbols: list[str]
-    currency: str
-    start: str
-    end: str
-    bars: int
-    starting_equity: float
-    statistics: Figures
-    stops: list[str]
-    equity_curve: list[Point]
-
-
-class Report(Struct, frozen=True):
-    """A report that is kept: `name` is that of its file. Without a `document`, `fault` says why it
-    cannot be read."""
-
-    name: str
-    document: Document | None
-    fault: str = ""
-
-
-def load(folder: Path) -> tuple[Report, ...]:
-    """The reports in `folder`, the newest first."""
-    try:
-        names = sorted((file.name for file in folder.glob("*.json")), reverse=True)
-    except OSError:
-        return ()
-    return tuple(_report(folder / name) for name in names[:MOST_REPORTS])
-
-
-def _report(path: Path) -> Report:
-    try:
-        return Report(path.name, msgspec.json.decode(path.read_bytes(), type=Document))
-    except OSError as error:
-        return Report(path.name, None, f"cannot be read: {error.strerror}")
-    except msgspec.MsgspecError:
-        return Report(path.name, None, "not a report")

@@ -6,13 +6,17 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.widgets import Input
 
 from tests.tui import reports, scripted
 from tests.tui.scripted import Desk, desk
-from tui.research import Request, Run, load
+from tui.reports import Trial, load, load_tried
+from tui.research import Request, Run
+from tui.screens.research import Research
+from tui.widgets.reports import percent
 
 RUN = {"strategy": "sma_crossover", "symbols": "ETH-USD", "start": "2018-04-04"}
 DAY = RUN | {"end": "2018-04-04"}
@@ -25,9 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @asynccontextmanager
-async def research(folder: Path) -> AsyncIterator[Desk]:
+async def research(folder: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Desk]:
     """The screen, with what is in `folder`."""
-    async with desk(scripted.paper()) as it:
+    async with desk(scripted.paper(), size=size) as it:
         it.app.reports = folder
         await it.press("7")
         await settled(it)
@@ -41,6 +45,10 @@ async def settled(it: Desk) -> str:
     return await it.draw()
 
 
+def pairs(trial: Trial) -> str:
+    return " ".join(f"{name}={value}" for name, value in trial.parameters.items())
+
+
 async def pid_of(run: Run) -> int:
     for _ in range(100_000):
         if run.pid is not None:
@@ -49,8 +57,8 @@ async def pid_of(run: Run) -> int:
     raise TimeoutError
 
 
-async def fill_in(it: Desk, **values: str) -> None:
-    await it.press("n", seconds=1.0)
+async def fill_in(it: Desk, key: str = "n", **values: str) -> None:
+    await it.press(key, seconds=1.0)
     it.client.change()
     await it.draw(1.0)
     for name, value in values.items():
@@ -59,7 +67,7 @@ async def fill_in(it: Desk, **values: str) -> None:
 
 async def test_a_real_backtest_is_run_and_its_report_is_shown(folder: Path) -> None:
     async with research(folder) as it:
-        assert "no report yet: n starts a backtest" in it.screen
+        assert "no report yet: n starts a backtest, S a search" in it.screen
         await fill_in(it, **DAY, parameters="fast=5 slow=20")
         await it.press("enter")
         assert "checking …" in it.screen
@@ -72,6 +80,95 @@ async def test_a_real_backtest_is_run_and_its_report_is_shown(folder: Path) -> N
         assert report.document.parameters == {"fast": 5, "slow": 20}
         assert f"{report.document.statistics.final_equity:,.2f}" in screen
         assert it.sent_but_life == []
+
+
+async def test_a_real_search_is_run_and_what_it_tried_is_shown(folder: Path) -> None:
+    async with research(folder) as it:
+        await fill_in(it, "S", **DAY, grid="fast=5, 10 slow=10:30:20")
+        await it.press("enter")
+        screen = await settled(it)
+        (report,) = load(folder)
+        assert report.document is not None
+        tried = load_tried(folder / report.name)
+        assert (report.document.kind, len(tried.trials)) == ("search", 3)
+        assert report.document.parameters == tried.trials[0].parameters
+        assert "3 trials, all figures in sample" in screen
+        for number, trial in enumerate(tried.trials, 1):
+            row = f"{number}  {pairs(trial)}"
+            shown = next(line for line in screen.splitlines() if row in line)
+            assert percent(trial.outcome.total_return, signed=True) in shown
+
+
+async def test_a_real_walk_forward_is_run_and_its_windows_are_shown(folder: Path) -> None:
+    async with research(folder) as it:
+        await fill_in(it, "W", strategy="sma_crossover", symbols="ETH-USD", windows="2")
+        await it.press("enter")
+        screen = await settled(it)
+        (report,) = load(folder)
+        windows = load_tried(folder / report.name).windows
+        assert "2 windows, figures of what was traded" in screen
+        assert len(windows) == 2
+        assert "out of sample" in screen
+        for window in windows:
+            assert percent(window.out_of_sample.total_return, signed=True) in screen
+            assert percent(window.in_sample.total_return, signed=True) in screen
+
+
+async def test_a_run_says_how_much_is_done_and_when_it_will_end(folder: Path) -> None:
+    async with research(folder) as it:
+        run = Run(Request(**DAY), it.clock)
+        await run.carry_out()
+        run.state, run.done, run.total = "running", 250, 1_000
+        cast("Research", it.app.base)._run = run
+        assert " 25%, 30s left: 250 of 1,000 bars" in await it.draw(10.0)
+
+
+async def test_a_search_and_a_backtest_stand_side_by_side(folder: Path) -> None:
+    reports.write_two(folder)
+    reports.write_search(folder)
+    reports.write_walk_forward(folder)
+    async with research(folder) as it:
+        await it.press("end", "v", "home", "down")
+        await settled(it)
+        assert "in sample, best" in it.screen
+        assert "of all bars" in it.screen
+        assert "fast=20 slow=60" in it.screen
+        await it.press("up")
+        screen = await settled(it)
+        assert "by window" in screen
+        assert "fast=20 slow=60" not in screen
+        assert [screen.count(f"{traded}%") for traded in ("-0.20", "+0.40", "+1.60")] == [1, 1, 1]
+        assert "62.00%" in next(line for line in screen.splitlines() if "efficiency" in line)
+
+
+async def test_the_trials_take_turns_with_the_report_where_there_is_no_room(folder: Path) -> None:
+    reports.write_search(folder)
+    async with research(folder, size=(80, 24)) as it:
+        assert "final equity" not in it.screen or "in sample" not in it.screen
+        await it.press("tab", "tab")
+        screen = await settled(it)
+        assert "fast=20 slow=60" in screen
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "words"),
+    [
+        ("S", {"grid": "fast=9:1:1"}, "nor first, last and step such as fast=5:20:5"),
+        ("S", {"by": "luck"}, "'luck' is not one of 'return', 'sharpe', 'sortino'"),
+        ("W", {"windows": "0"}, "0 is not in the range 1<=x<=50"),
+        ("W", {"end": "2018-04-04T00:30"}, "too few for 7 parts of 10 or more"),
+    ],
+)
+async def test_what_is_wrong_with_a_search_is_said_in_the_form(
+    key: str, values: dict[str, str], words: str, folder: Path
+) -> None:
+    async with research(folder) as it:
+        await fill_in(it, key, **(DAY | values))
+        await it.press("enter")
+        screen = await settled(it)
+        inside = [line.split("┃")[1].strip() for line in screen.splitlines() if "┃" in line]
+        assert words in " ".join(inside)
+        assert load(folder) == ()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +201,7 @@ async def test_what_is_missing_is_said_at_once(name: str, folder: Path) -> None:
         assert f"┃  {name}: " in it.screen
         assert it.app.focused is it.app.screen.query_one(f"#{name}")
         await it.press("escape")
-        assert "no backtest is running" in it.screen
+        assert "nothing is running" in it.screen
 
 
 async def test_a_run_is_cancelled_and_leaves_no_report(folder: Path) -> None:
@@ -116,7 +213,7 @@ async def test_a_run_is_cancelled_and_leaves_no_report(folder: Path) -> None:
         await it.press("x")
         assert "CANCELLED no report" in await settled(it)
         await it.press("x")
-        assert "no backtest is running" in it.screen
+        assert "nothing is running" in it.screen
         assert load(folder) == ()
 
 
@@ -165,9 +262,23 @@ async def test_what_is_no_report_says_so(folder: Path) -> None:
         assert "select a report to compare with" in it.screen
 
 
+def test_what_a_form_does_not_ask_is_not_sent() -> None:
+    request = Request("sma", "A", grid="a=1, 2 b=1:3:1", by="sharpe", windows="3", in_sample="2")
+    assert request.arguments == ["backtest", "--strategy=sma", "--symbol=A"]
+    searched = [*request.arguments[1:], "--by=sharpe"]
+    assert request._replace(kind="search").arguments == [
+        *("search", *searched, "--grid=a=1,2", "--grid=b=1:3:1")
+    ]
+    assert request._replace(kind="walk-forward").arguments == [
+        *("walk-forward", *searched, "--windows=3", "--in-sample=2"),
+        *("--grid=a=1,2", "--grid=b=1:3:1"),
+    ]
+
+
 def test_no_text_of_the_form_is_taken_for_another_option() -> None:
     request = Request("--json", "A,B", "", " ", "fast=5, --data=/etc", "10")
     assert request.arguments == [
+        "backtest",
         "--strategy=--json",
         "--symbol=A,B",
         "--cash=10",

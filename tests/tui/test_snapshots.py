@@ -26,7 +26,6 @@ from tui import themes
 from tui.app import Console
 from tui.commands import SCREENS
 from tui.dialogs.alerts import AlertsDialog
-from tui.dialogs.backtest import BacktestDialog
 from tui.dialogs.detail import DetailDialog
 from tui.dialogs.dialog import Dialog
 from tui.dialogs.go import GoDialog
@@ -37,6 +36,7 @@ from tui.dialogs.limits import LimitDialog, LoosenDialog
 from tui.dialogs.live import ModeDialog
 from tui.dialogs.orders import CancelDialog, DoubtDialog, MarkDialog
 from tui.dialogs.quit import QuitDialog
+from tui.dialogs.research import ResearchDialog
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.safety import BreakerDialog, RearmDialog, RearmPartDialog, StrategyOnDialog
 from tui.dialogs.why import WhyDialog
@@ -138,7 +138,8 @@ SUBJECTS: dict[str, Subject] = {
     "help": Subject(HelpDialog, scripted.paper, ("question_mark",)),
     "first-steps": Subject(GuideDialog, scripted.paper, ("question_mark", "g")),
     "palette": Subject(CommandPalette, scripted.paper, ("ctrl+p",)),
-    "backtest": Subject(BacktestDialog, scripted.paper, ("7", "n")),
+    "backtest": Subject(ResearchDialog, scripted.paper, ("7", "n")),
+    "walk-forward": Subject(ResearchDialog, scripted.paper, ("7", "W")),
     "kill": Subject(KillDialog, scripted.paper, ("K",)),
     "kill-part": Subject(PartDialog, scripted.paper, ("K", "p"), 0.5),
     "kill-one": Subject(KillDialog, scripted.paper, ("K", "p", *"sma", "enter"), 0.5),
@@ -250,6 +251,17 @@ def test_two_reports(snap_compare: Compare, size: tuple[int, int], tmp_path: Pat
     app = console(scripted.paper())
     app.reports = tmp_path
     keys = after("7", "end", "v", "home", seconds=0.1)
+    assert snap_compare(app, terminal_size=size, run_before=keys)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["search", "walk-forward"])
+def test_tried(snap_compare: Compare, size: tuple[int, int], kind: str, tmp_path: Path) -> None:
+    reports.write_two(tmp_path)
+    (reports.write_search if kind == "search" else reports.write_walk_forward)(tmp_path)
+    app = console(scripted.paper())
+    app.reports = tmp_path
+    keys = after("7", "end", "v", "home", "tab", "tab", "home", seconds=0.1)
     assert snap_compare(app, terminal_size=size, run_before=keys)
 
 

@@ -1,12 +1,16 @@
-"""Research: backtests that are started here, and the reports of all that are kept."""
+"""Research: backtests, searches and walk-forwards that are started here, and their reports."""
 
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from tui.frame import Frame
-from tui.research import Document, Report, Request, Run, load
+from tui.reports import Document, Report, Tried, load, load_tried
+from tui.research import Request, Run
 from tui.screens.panels import PanelScreen
-from tui.widgets.reports import ReportPanel, Reports, RunPanel
+from tui.widgets.line_table import LineTable
+from tui.widgets.reports import ReportPanel, Reports
+from tui.widgets.run import RunPanel
+from tui.widgets.tried import TriedPanel
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -16,7 +20,13 @@ class Research(PanelScreen):
     """A run goes on whatever screen one is on, and ends with the console."""
 
     CSS_PATH = "research.tcss"
-    PANELS: ClassVar = {"research": Reports, "report": ReportPanel, "run": RunPanel}
+    PANELS: ClassVar = {
+        "research": Reports,
+        "report": ReportPanel,
+        "tried": TriedPanel,
+        "run": RunPanel,
+    }
+    IN_TURN = ("report", "tried")
     _run: Run | None = None
     _request = Request()
 
@@ -45,6 +55,7 @@ class Research(PanelScreen):
         self._table.reports = await asyncio.to_thread(load, folder)
         self._table.selected = select or self._table.selected
         self.show(self._take())
+        self._look()
 
     def _compare(self) -> None:
         """The selected report, and beside it the one that was marked, if that is another."""
@@ -55,12 +66,31 @@ class Research(PanelScreen):
         other = compared != self._table.selected
         panel.second = self._document(found, compared) if other else None
 
+    def _look(self) -> None:
+        """Read what the selected search or walk-forward tried, which is read of no other."""
+        panel, row = cast("TriedPanel", self._panels["tried"]), self._table.selected_row
+        document = row.document if row is not None else None
+        panel.tried, panel.kind = Tried(), document.kind if document is not None else ""
+        if row is not None and panel.kind not in ("", "backtest"):
+            self.run_worker(self._read(row.name), group="tried", exclusive=True)
+
+    async def _read(self, name: str) -> None:
+        folder = self._owner.reports
+        if folder is None:
+            return
+        tried = await asyncio.to_thread(load_tried, folder / name)
+        if self._table.selected == name:
+            cast("TriedPanel", self._panels["tried"]).tried = tried
+            self.show(self._take())
+
     @staticmethod
     def _document(found: dict[str, Report], name: str) -> Document | None:
         return found[name].document if name in found else None
 
-    def on_line_table_selected(self) -> None:
-        self.show(self._take())
+    def on_line_table_selected(self, message: LineTable.Selected) -> None:
+        if message.table is self._table:
+            self._look()
+            self.show(self._take())
 
     def on_reports_compare_asked(self) -> None:
         row = self._table.selected_row
@@ -74,27 +104,28 @@ class Research(PanelScreen):
 
     # --- runs ------------------------------------------------------------------------------------
 
-    def on_reports_new_asked(self) -> None:
-        from tui.dialogs.backtest import BacktestDialog
+    def on_reports_new_asked(self, message: Reports.NewAsked) -> None:
+        from tui.dialogs.research import ResearchDialog
 
         if self._run is not None and not self._run.is_over:
-            self.say("a backtest is running: x cancels it", "warn")
+            self.say(f"a {self._run.request.kind} is running: x cancels it", "warn")
             return
         app, request = self._owner, self._request
         if not request.strategy and self._frame.snapshot is not None:
             request = _proposed(self._frame)
-        app.push_screen(BacktestDialog(request, self._start, self._frame, app.clock, app.send))
+        request = request._replace(kind=message.kind)
+        app.push_screen(ResearchDialog(request, self._start, self._frame, app.clock, app.send))
 
     def on_reports_stop_asked(self) -> None:
         if self._run is None or self._run.is_over:
-            self.say("no backtest is running", "warn")
+            self.say("nothing is running", "warn")
             return
         self._run.cancel()
         self.show(self._take())
 
     def _start(self, request: Request) -> Run:
         self._request = request
-        self._run = run = Run(request)
+        self._run = run = Run(request, self._owner.clock)
         self.run_worker(self._carry_out(run), group="run")
         return run
 

@@ -1,7 +1,7 @@
-"""The panels of the research screen: reports that are kept, the run under way, two reports side by
-side."""
+"""The panels of reports: those that are kept, and two of them side by side."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
@@ -10,15 +10,13 @@ from textual.message import Message
 
 from tui import commands, format
 from tui.frame import Frame
-from tui.research import Document, Report, Run
+from tui.reports import Document, Report
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
-from tui.widgets.lines import Line, Lines
-from tui.widgets.panel import Panel
+from tui.widgets.lines import Line
 
 _SPARK = "▁▂▃▄▅▆▇█"
 _SPARK_CELLS = 16
-_BAR_CELLS = 24
 
 
 class Reports(LineTable[Report]):
@@ -28,21 +26,25 @@ class Reports(LineTable[Report]):
     keeps_cursor = True
     columns = (
         Column("made, UTC", 14),
+        Column("kind", 8, rank=1, most=12),
         Column("strategy", 8, most=16),
         Column("return", 8, "."),
-        Column("sharpe", 6, ".", rank=1),
+        Column("sharpe", 6, ".", rank=2),
         Column("drawdown", 8, ".", rank=2),
         Column("trips", 5, ">", rank=3),
         Column("symbols", 7, rank=4, most=24),
         Column("parameters", 10, rank=5, most=40, grows=True),
     )
-    empty = "no report yet: n starts a backtest"
+    empty = "no report yet: n starts a backtest, S a search, W a walk-forward"
     reports: tuple[Report, ...] = ()
     compared = ""
     """The name of the report that the selected one is compared with."""
 
+    @dataclass
     class NewAsked(Message):
-        """The operator wants to start a backtest."""
+        """The operator wants to start a run of the `kind`."""
+
+        kind: str
 
     class CompareAsked(Message):
         """The operator wants other reports to be compared with the selected one, or no more."""
@@ -50,8 +52,8 @@ class Reports(LineTable[Report]):
     class StopAsked(Message):
         """The operator wants the run under way to end."""
 
-    def action_backtest(self) -> None:
-        self.post_message(self.NewAsked())
+    def action_run(self, kind: str) -> None:
+        self.post_message(self.NewAsked(kind))
 
     def action_compare(self) -> None:
         self.post_message(self.CompareAsked())
@@ -72,19 +74,20 @@ class Reports(LineTable[Report]):
         made = (f"{_made(row.name)}{' =' if self.aged(row) else ''}", "dim")
         document = row.document
         if document is None:
-            return made, (row.fault, "warn"), *((("", "dim"),) * (len(self.columns) - 2))
+            fault = (row.fault, "warn")
+            return made, ("", "dim"), fault, *((("", "dim"),) * (len(self.columns) - 3))
         figures = document.statistics
-        gain = _percent(figures.total_return, signed=True)
-        values = " ".join(f"{name}={value}" for name, value in document.parameters.items())
+        gain = percent(figures.total_return, signed=True)
         return (
             made,
+            (document.kind, "dim"),
             (document.strategy, "strong"),
             (gain, format.direction(gain)),
             (format.number(figures.sharpe, 2), "text"),
-            (_percent(figures.drawdown.depth), "text"),
+            (percent(figures.drawdown.depth), "text"),
             (f"{figures.round_trips.count:,}", "text"),
             (", ".join(document.symbols), "text"),
-            (values, "dim"),
+            (_parameters(document), "dim"),
         )
 
     def note(self, frame: Frame) -> str:
@@ -98,38 +101,6 @@ def _made(name: str) -> str:
     except ValueError:
         return format.DASH
     return f"{made:%y-%m-%d %H:%M}"
-
-
-class RunPanel(Panel, Lines):
-    """The run that is under way, or how the last one ended."""
-
-    run: Run | None = None
-
-    def show(self, frame: Frame) -> None:
-        run = self.run
-        if run is None:
-            self.entitle("run", "")
-            self.update([(("no backtest is running: n starts one", "dim"),)])
-            return
-        self.entitle("run", "" if run.is_over else f"process {run.pid or format.DASH}, x cancels")
-        self.update([((str(run.request), "text"),), *_progress(run)])
-
-
-def _progress(run: Run) -> list[Line]:
-    match run.state:
-        case "failed":
-            first, *rest = run.why.splitlines()
-            return [(("FAILED ", "down"), (first, "text")), *(((line, "text"),) for line in rest)]
-        case "cancelled":
-            return [(("CANCELLED", "warn"), (" no report of a run that is not over", "text"))]
-        case "done":
-            return [(("DONE", "good"), (f" {run.done:,} bars, kept as {run.kept}", "text"))]
-        case "starting":
-            return [(("starting …", "dim"),)]
-        case _:
-            share = run.done / run.total if run.total else None
-            told = f" {format.share(share)}  {run.done:,} of {run.total:,} bars"
-            return [((format.bar(share, _BAR_CELLS), "info"), (told, "text"))]
 
 
 # --- two reports side by side --------------------------------------------------------------------
@@ -193,16 +164,33 @@ def _figures(first: Document, second: Document | None) -> list[Figure]:
 
 
 def _words(document: Document) -> list[tuple[str, str]]:
-    given = " ".join(f"{name}={value}" for name, value in document.parameters.items())
     return [
+        ("kind", document.kind),
+        ("figures are", _FIGURES_ARE.get(document.kind, format.DASH)),
         ("strategy", document.strategy),
-        ("parameters", given),
+        ("parameters", _parameters(document)),
         ("symbols", ", ".join(document.symbols)),
         ("from", document.start[:16].replace("T", " ")),
         ("to", document.end[:16].replace("T", " ")),
         ("equity", spark([point.equity for point in document.equity_curve])),
         ("stopped", format.plural(len(document.stops), "time")),
     ]
+
+
+_FIGURES_ARE = {
+    "backtest": "of all bars",
+    "search": "in sample, best",
+    "walk-forward": "out of sample",
+}
+
+
+def _parameters(document: Document) -> str:
+    chosen = "by window " if document.kind == "walk-forward" else ""
+    return f"{chosen}{pairs(document.parameters)}"
+
+
+def pairs(parameters: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def _numbers(document: Document) -> list[tuple[str, float | None, str]]:
@@ -224,12 +212,13 @@ def _numbers(document: Document) -> list[tuple[str, float | None, str]]:
         ("commission", float(figures.commission), "amount"),
         ("slippage", float(figures.slippage), "amount"),
         ("bars", document.bars, "count"),
+        ("efficiency", document.efficiency, "share"),
     ]
 
 
 def _told(value: float | None, kind: str, *, signed: bool = False) -> str:
     if kind == "share":
-        return _percent(value, signed=signed)
+        return percent(value, signed=signed)
     return format.number(value, 0 if kind == "count" else 2, signed=signed)
 
 
@@ -239,7 +228,8 @@ def _change(value: float | None, other: float | None, kind: str) -> str:
     return _told(value - other, kind, signed=True)
 
 
-def _percent(share: float | None, *, signed: bool = False) -> str:
+def percent(share: float | None, *, signed: bool = False) -> str:
+    """A share, such as 0.05, in per cent."""
     return format.percent(None if share is None else share * 100, signed=signed)
 
 

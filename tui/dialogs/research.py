@@ -1,4 +1,4 @@
-"""The form of a new backtest."""
+"""The form of a new backtest, search or walk-forward."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,24 @@ from textual.widgets import Input, Label
 
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
 from tui.frame import Frame
-from tui.research import Request, Run
+from tui.research import FIELDS, Request, Run
 from tui.widgets.lines import Line
 
-_FIELDS = {
+_TITLES = {
+    "backtest": "Backtest: on recorded data, beside the engine",
+    "search": "Search for parameters: on recorded data, beside the engine",
+    "walk-forward": "Walk-forward: search for parameters, trade them on later data",
+}
+_HINTS = {
     "strategy": "its name, such as sma_crossover",
     "symbols": "with commas between them",
     "start": "2022-01-01; empty: all there is",
     "end": "2022-01-31; empty: all there is",
+    "grid": "fast=5,10,20 slow=20:60:10; empty: around the defaults",
     "parameters": "fast=5 slow=20; empty: the defaults",
+    "by": "return, sharpe or sortino; empty: return",
+    "windows": "stretches that are traded; empty: 4",
+    "in_sample": "how many times as long is searched before each; empty: 3",
     "cash": "100000; empty: as set",
 }
 _KEYS: Line = (
@@ -29,10 +38,9 @@ _KEYS: Line = (
 )
 
 
-class BacktestDialog(Dialog):
+class ResearchDialog(Dialog):
     """Stays open until the run has begun: what is wrong with what was typed is said in it."""
 
-    TITLE = "Backtest: on recorded data, beside the engine"
     asks = True
     expires = False
 
@@ -46,6 +54,7 @@ class BacktestDialog(Dialog):
     ) -> None:
         super().__init__(frame, clock, send)
         self._request = request
+        self.title = _TITLES[request.kind]
         self._start = start
         self._run: Run | None = None
 
@@ -53,9 +62,10 @@ class BacktestDialog(Dialog):
         yield self._strip
         with VerticalScroll(can_focus=False) as box:
             box.border_title = self.title
-            for name, hint in _FIELDS.items():
+            for name in FIELDS[self._request.kind]:
+                hint = _HINTS[name]
                 with Horizontal(classes="field"):
-                    yield Label(name, classes="name")
+                    yield Label(name.replace("_", "-"), classes="name")
                     value = getattr(self._request, name)
                     yield Input(value, placeholder=hint, id=name, compact=True, max_length=200)
             yield self._text
@@ -79,14 +89,15 @@ class BacktestDialog(Dialog):
         event.prevent_default()  # a dialog with one field has an answer of its own
         if not self.takes_answers or self._run is not None:
             return
-        values = {name: self.query_one(f"#{name}", Input).value for name in _FIELDS}
+        kind = self._request.kind
+        values = {name: self.query_one(f"#{name}", Input).value for name in FIELDS[kind]}
         for name in ("strategy", "symbols"):
             if not values[name].strip():
-                self.say(f"{name}: {_FIELDS[name]}")
+                self.say(f"{name}: {_HINTS[name]}")
                 self.query_one(f"#{name}", Input).focus()
                 return
         self.say("checking …", "dim")
-        self._run = self._start(Request(**values))
+        self._run = self._start(self._request._replace(**values))
 
     @staticmethod
     def _told(why: str) -> list[Line]:
