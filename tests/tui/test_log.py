@@ -53,3 +53,12 @@ async def test_f_stops_the_lines_and_follows_them_again() -> None:
         await it.press("f")
         assert lines(it)[-1] == NEW.text
         assert "STOPPED" not in it.screen
+
+
+async def test_after_fewer_lines_as_in_the_past_it_is_at_the_end_again() -> None:
+    many = tuple(LogLine(n, scripted.TS + n, "info", f"line {n}") for n in range(40))
+    async with desk(scripted.paper()) as it:
+        for log in (many[:3], many):
+            it.client.change(log=log)
+            await it.draw()
+        assert many[-1].text in it.screen

@@ -119,15 +119,16 @@ def _go(app: Console) -> None:
 
 def _travel(app: Console) -> None:
     """To a session of the day before yesterday, while a live engine runs."""
-    then = replace(scripted.paper(), ts=scripted.TS - 2 * DAY)
+    then = replace(scripted.paper(), ts=scripted.TS - 2 * DAY, wall_ts=0, health=None)
     travel = scripted.ScriptedTravel(then)
     app._journey = Journey("paper 2022-01-29 09:30", travel, app.clock)
+    app.tick()
 
 
 SUBJECTS: dict[str, Subject] = {
     **{name: Subject(PanelScreen, scripted.paper, (place.key,)) for name, place in SCREENS.items()},
     "past": Subject(PanelScreen, scripted.live, ("1",), opens=_travel),
-    "past-journal": Subject(PanelScreen, scripted.live, ("1", "8"), opens=_travel),
+    "past-journal": Subject(PanelScreen, scripted.live, ("8",), opens=_travel),
     "rearm": Subject(RearmDialog, scripted.killed, ("R",)),
     "rearm-part": Subject(RearmPartDialog, scripted.parts_killed, ("R",)),
     "breaker": Subject(BreakerDialog, scripted.held_back, ("B",)),

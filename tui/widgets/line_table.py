@@ -246,7 +246,8 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
 
     def _follow(self) -> None:
         if self.follows and self._at_end:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
+            # By force: the bar of rows that just came is not there yet, without which none scrolls.
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
 
     # --- selection -------------------------------------------------------------------------------
 
