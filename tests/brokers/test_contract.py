@@ -39,7 +39,7 @@ S = OrderState
 ALL = builders()
 IN_BASE = builders("IN_BASE")
 WIRED = [name for name in ALL if name != "paper"]
-DOUBTFUL = [Fault.HANG, Fault.RESET, Fault.SERVER_ERROR, *sorted(CARRIED_OUT)]
+DOUBTFUL = [Fault.HANG, Fault.RESET, Fault.SERVER_ERROR, Fault.REDIRECT, *sorted(CARRIED_OUT)]
 REFUSING = {
     Fault.UNAUTHORIZED: NotAuthenticated,
     Fault.FORBIDDEN: NotPermitted,

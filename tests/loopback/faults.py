@@ -35,6 +35,8 @@ class Fault(StrEnum):
     RATE_LIMITED_BARE = "429 without Retry-After"
     SERVER_ERROR = "500"
     """Not carried out; the body is HTML."""
+    REDIRECT = "307"
+    """To itself: whoever follows sends everything once more."""
     LOST = "answer lost"
     MUTE = "answer never comes"
     SERVER_ERROR_AFTER = "500 after acceptance"
@@ -114,6 +116,8 @@ def middleware(
             await faults.closing.wait()
         if fault in (Fault.MUTE, Fault.RESET, Fault.LOST):
             return _gone(request)
+        if fault is Fault.REDIRECT:
+            return web.Response(status=307, headers={"Location": str(request.url)})
         if fault in STATUS:
             return _status(fault, refusal)
         assert isinstance(answer, web.Response)
