@@ -244,7 +244,7 @@ async def test_a_fee_is_told_in_what_it_was_paid(
 async def test_executions_come_page_by_page(
     peer: CcxtPeer[Binance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.brokers.ccxt.broker.FILLS_AT_ONCE", 2)
+    monkeypatch.setattr("engine.brokers.ccxt.broker.AT_ONCE", 2)
     for _ in range(5):
         order = peer.order()
         await peer.broker.submit_order(order)

@@ -66,7 +66,7 @@ S = OrderState
 KEPT = 10_000
 """How many of the orders' two names are kept, and of the executions that were asked for; the engine
 knows those of older ones itself."""
-FILLS_AT_ONCE = 1000
+AT_ONCE = 1000
 EARLIER = 10 * MINUTE
 """How long before its creation here an order is looked for there: the clocks differ."""
 ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
@@ -233,7 +233,7 @@ class CcxtBroker(BaseBroker):
         return None
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
-        orders = await self._orders(self._open.fetch_open_orders, None, 0, {})
+        orders = await self._orders(self._open.fetch_open_orders, None, None, {})
         with understood():
             return [venue_order_of(o, self._symbol_of(o)) for o in orders]
 
@@ -409,14 +409,15 @@ class CcxtBroker(BaseBroker):
         self,
         ask: Callable[..., Awaitable[Any]],
         symbol: str | None,
-        since: int,
+        since: int | None,
         params: Mapping[str, Any],
     ) -> list[Told]:
-        """All that are meant. Where an exchange tells no more than a page of them at once, of those
-        that were made since then (ns UTC)."""
-        if self._venue.pages == "cursor":
+        """All that are meant. Where an exchange tells them page by page, all that were made since
+        then (ns UTC), or as many as a page can have."""
+        by_page = self._venue.pages == "cursor"
+        if by_page and since is not None:
             return await self._answer(ask, symbol, since // MS, None, {**params, **ALL_PAGES})
-        return await self._answer(ask, symbol, None, None, params)
+        return await self._answer(ask, symbol, None, AT_ONCE if by_page else None, params)
 
     async def _trades(self, symbol: str | None, since_ms: int) -> list[Told]:
         """All since then, page by page, until one brings nothing new."""
@@ -426,7 +427,7 @@ class CcxtBroker(BaseBroker):
         found: dict[tuple[str, str], Told] = {}
         while True:
             params = {"ofs": len(found)} if pages == "offset" else {}
-            page: list[Told] = await self._answer(ask, symbol, since_ms, FILLS_AT_ONCE, params)
+            page: list[Told] = await self._answer(ask, symbol, since_ms, AT_ONCE, params)
             with understood():
                 new = {(trade["order"], trade["id"]): trade for trade in page}
                 if new.keys() <= found.keys():
