@@ -152,6 +152,7 @@ class Runtime:
         self._pulse = Pulse()
         self._throughput = Throughput()
         self._host = clean(socket.gethostname())
+        self._config = ""
         self._watchdog = self._parts.watchdog()
         self._started_wall_ts = self._parts.wall()
 
@@ -437,11 +438,11 @@ class Runtime:
             async with asyncio.timeout(2 * self._settings.submit_timeout_s):
                 await self._in_flight.idle.wait()
         await self._warm_up()
-        config = await asyncio.to_thread(config_version, self._settings)
-        self.publish(EngineStarted(config, ts=self._now()))
+        self._config = await asyncio.to_thread(config_version, self._settings)
+        self.publish(EngineStarted(self._config, ts=self._now()))
         log.info(
             "started: config %s, %d symbols, state %s",
-            config,
+            self._config,
             len(self.machine.config.instruments),
             self.machine.state_hash(),
         )
@@ -670,6 +671,7 @@ class Runtime:
             clock_offset_ms=None if self._feed.recorded else offset / 1e6,
             journal=self._journal.status,
             brokers=self._requests.health,
+            config=self._config,
         )
         wall_ts = self._parts.wall()
         return self._view.take(self._now(), wall_ts, feed, self._latching.durable, health)

@@ -297,7 +297,8 @@ class Health(Struct, frozen=True, gc=False):
     `worst_ms` the longest. In the `queue` are intents and requests under way, and the `unwritten`
     facts, which are not on disk yet. `conflated` quotes were left out for newer ones. Of the
     `events` so far `events_per_s` came in each of the last seconds, None in the first. The
-    computer's clock is `clock_offset_ms` ahead of market time; None in a replay."""
+    computer's clock is `clock_offset_ms` ahead of market time; None in a replay. `config` is the
+    version of what it runs with (`engine.config_version`), empty before it is known."""
 
     lateness_ms: float
     queue: int
@@ -312,6 +313,7 @@ class Health(Struct, frozen=True, gc=False):
     clock_offset_ms: float | None = None
     journal: JournalStatus | None = None
     brokers: tuple[BrokerHealth, ...] = ()
+    config: str = ""
 
 
 class LiveGate(Struct, frozen=True, gc=False):

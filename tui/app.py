@@ -23,6 +23,7 @@ from tui.frame import Frame, Heartbeat, ShowsFrame
 from tui.journey import RecordedJournals
 from tui.notices import Notice, Notices, desktop_sequence
 from tui.screens.panels import PanelScreen
+from tui.still import Still
 from tui.travelling import Travelling
 from tui.widgets.footer import key_names
 from tui.widgets.log import LEVELS
@@ -86,6 +87,7 @@ class Console(Travelling, inherit_bindings=False):
         """The folder in which reports of backtests are kept, once it is known."""
         self._heartbeat = Heartbeat(clock())
         self._dropped = 0
+        self._still = Still()
         self._notices = Notices()
         self._notify_bell, self._notify_desktop = False, "off"
         self.preferences: Preferences | None = None
@@ -230,6 +232,7 @@ class Console(Travelling, inherit_bindings=False):
             owned=self.client.owned(),
             standing=self.client.standing(),
         )
+        engine = engine._replace(frozen=self._still.age(engine))
         self.frame = self.look(engine)
         return self.frame
 
@@ -262,6 +265,7 @@ class Console(Travelling, inherit_bindings=False):
     def action_screen(self, name: str) -> None:
         """Go to the screen `name`."""
         if not self.base.too_small:
+            self._still.end()
             symbol = self.base.about()
             self.switch_mode(name)
             self.base.look_at(symbol)
@@ -322,6 +326,35 @@ class Console(Travelling, inherit_bindings=False):
         from tui.dialogs.quit import QuitDialog
 
         self.push_screen(QuitDialog(self.frame, self.clock, self.send))
+
+    def action_freeze(self) -> None:
+        """Let the panels stand still, or go on."""
+        if self._refused("freeze", stops=True):
+            return
+        if self._still.toggle(self.frame):
+            self.base.say("the panels stand still; the engine, the top and the keys do not")
+        else:
+            self.base.say("the panels go on")
+        self.tick()
+
+    def action_picture(self) -> None:
+        """Save what is on the screen."""
+        if self.exports is None:
+            self.base.say("not saved: the engine is still starting", "warn")
+            return
+        self.run_worker(self._save_picture(self.exports, self.export_screenshot()))
+
+    async def _save_picture(self, folder: Path, drawn: str) -> None:
+        from tui.export import write_picture
+
+        snapshot = self.frame.engine.snapshot
+        wall_ts = snapshot.wall_ts if snapshot else 0
+        try:
+            path = await to_thread(write_picture, folder, self.base.name or "", wall_ts, drawn)
+        except OSError as error:
+            self.base.say(f"not saved: {error.strerror}: {clean(str(error.filename))}", "alarm")
+        else:
+            self.base.say(f"the screen is saved as {clean(str(path))}")
 
     def action_say_quit(self) -> None:
         self.base.say(f"ctrl+c does not quit: {self.keys['quit'][0]} does, after asking")

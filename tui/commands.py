@@ -267,6 +267,8 @@ ACTIONS = (
         )
     ),
     Action("palette", "ctrl+p", "All commands", "Console", "commands", 3, call="command_palette"),
+    Action("freeze", "F", "Freeze the panels for a minute, to read them; or go on", "Console"),
+    Action("picture", "P", "Save a picture of the screen (SVG)", "Console"),
     Action("theme", "T", "Change the colours", "Console"),
     Action("help", "question_mark,f1", "Help: keys and signs", "Console", "help", 2),
     Action("command", "c", "Take the command; keep it where another console asks", "Console"),
@@ -345,7 +347,7 @@ _NEED_ENGINE = {
 }
 
 
-_NEED_NOW = {*_NEED_ENGINE, "kill-choices", "quit"}
+_NEED_NOW = {*_NEED_ENGINE, "kill-choices", "quit", "freeze"}
 
 
 def label(action: Action, snapshot: Snapshot | None) -> str:

@@ -1,9 +1,10 @@
-"""Tables as CSV files."""
+"""Tables as CSV files, and screens as pictures."""
 
 import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from msgspec import Struct
 
@@ -18,15 +19,29 @@ _FORMULA = ("=", "+", "-", "@")
 def write_csv(folder: Path, name: str, wall_ts: int, rows: Sequence[Struct]) -> Path:
     """Write all fields of `rows` into a new file in `folder`, readable by its owner alone; the
     file's path. Its name tells the table and `wall_ts` (ns UTC). Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{name}-{utc(wall_ts):%Y%m%dT%H%M%S.%f}Z.csv"
     names, texts = details.table(rows)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
+    with _new(folder, name, wall_ts, "csv") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows({name: _cell(text) for name, text in row.items()} for row in texts)
-    return path
+    return Path(file.name)
+
+
+def write_picture(folder: Path, name: str, wall_ts: int, svg: str) -> Path:
+    """Write a picture of the screen `name` likewise, as SVG. Raises OSError."""
+    with _new(folder, name, wall_ts, "svg") as file:
+        file.write(svg)
+    return Path(file.name)
+
+
+def _new(folder: Path, name: str, wall_ts: int, suffix: str) -> TextIO:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{name}-{utc(wall_ts):%Y%m%dT%H%M%S.%f}Z.{suffix}"
+
+    def for_its_owner_alone(path: str, flags: int) -> int:
+        return os.open(path, flags, 0o600)
+
+    return open(path, "x", newline="", encoding="utf-8", opener=for_its_owner_alone)
 
 
 def _cell(text: str) -> str:

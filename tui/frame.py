@@ -89,7 +89,8 @@ class Frame(NamedTuple):
     asked for and not yet acknowledged; `kill_delay` how long its acknowledgement took; `dropped`
     frames were skipped because the terminal did not keep up. The engine is `owned` where this
     console started it; `standing` says who commands it. One with a
-    `past` shows a session of then: nothing of it is now."""
+    `past` shows a session of then: nothing of it is now. `frozen` seconds ago the panels were made
+    to stand still, None where they are not."""
 
     snapshot: Snapshot | None
     now: float
@@ -101,6 +102,7 @@ class Frame(NamedTuple):
     owned: bool = True
     standing: Standing = Standing(mine=True)
     past: Past | None = None
+    frozen: float | None = None
 
     @property
     def engine(self) -> "Frame":

@@ -515,6 +515,7 @@ HEALTH = Health(
     None,
     JournalStatus("20220131T122902.000000-4242.journal", 12.3, 1024, ""),
     (BrokerHealth("paper", 41, 0.2, 1.9),),
+    "5e1f00c0ffee",
 )
 
 

@@ -183,6 +183,17 @@ async def test_e_saves_the_filtered_rows_and_says_where(tmp_path: Path) -> None:
         assert "not exported: File exists" in await it.draw()
 
 
+async def test_a_picture_of_the_screen_is_saved(tmp_path: Path) -> None:
+    async with desk(scripted.paper(), exports=tmp_path) as it:
+        await it.press("P")
+        await it.app.workers.wait_for_complete()
+        (path,) = files(tmp_path)
+        assert path.name == "desk-20220131T143007.000000Z.svg"
+        assert "BTC-USD" in path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert "the screen is saved as" in await it.draw()
+
+
 async def test_before_the_engine_is_there_nothing_is_saved() -> None:
     async with desk(None) as it:
         await it.press("e")

@@ -81,8 +81,9 @@ class PanelScreen(Screen[None]):
         self.set_class(frame.lost, "-lost")
         self.set_class(frame.past is not None, "-past")
         self._strip.show(frame)
-        for panel in self._panels.values():
-            panel.show(frame)
+        if frame.frozen is None:
+            for panel in self._panels.values():
+                panel.show(frame)
         self._too_small.show(frame)
         self._footer.show(frame, self.panel)
 

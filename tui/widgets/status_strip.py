@@ -84,9 +84,11 @@ class StatusStrip(Lines):
             (0, mode_badge(frame)),
             (0, dry_run_badge(snapshot)),
             (0, read_only_badge(frame)),
+            (0, frozen_badge(frame)),
             (2, here),
             (3, ((snapshot.account, "text"),)),
             *([(1, _DARK)] if frame.lost else lights),
+            (4, engine_named(snapshot)),
         ]
         return spread(fit(parts, room), right, width)
 
@@ -164,6 +166,21 @@ def consoles(frame: Frame) -> Line:
     if not standing.mine or standing.consoles < 2:
         return ()
     return ((f"in command of {standing.consoles} consoles", "dim"),)
+
+
+def frozen_badge(frame: Frame) -> Line:
+    if frame.frozen is None:
+        return ()
+    return ((f" FROZEN {format.seconds(frame.frozen)}, F goes on ", "caution"),)
+
+
+def engine_named(snapshot: Snapshot) -> Line:
+    """Which engine it is: its host, its process, and the version of what it runs with."""
+    health = snapshot.health
+    if health is None:
+        return ()
+    config = f"  config {health.config}" if health.config else ""
+    return ((f"{health.host}:{health.pid}{config}", "dim"),)
 
 
 def unread(frame: Frame) -> Line:
