@@ -22,6 +22,7 @@ from tui.driver import ConsoleDriver
 from tui.frame import Frame, Heartbeat, ShowsFrame
 from tui.journey import RecordedJournals
 from tui.notices import Notice, Notices, desktop_sequence
+from tui.preferences import Arrangement
 from tui.screens.panels import PanelScreen
 from tui.still import Still
 from tui.travelling import Travelling
@@ -31,7 +32,7 @@ from tui.widgets.table_keys import TableKeys
 
 if TYPE_CHECKING:
     from engine.ops.settings import Settings
-    from tui.preferences import Preferences
+    from tui.preferences import Choices, Preferences
 
 FPS = 4.0
 
@@ -130,8 +131,29 @@ class Console(Travelling, inherit_bindings=False):
         if settings.signs != "auto":
             self.ascii = settings.signs == "ascii"
             self.refresh_css(animate=False)
+        self._put_back(preferences.chosen)
         if not settings.model_fields_set and not preferences.chosen.guided:
             self._guide()
+
+    def _put_back(self, left: "Choices") -> None:
+        """Be on the screen on which it was left, and that one as it was."""
+        if len(self.screen_stack) > 1 or self.base.too_small:
+            return
+        self.base.put_back(left)
+        if left.screen in commands.SCREENS and left.screen != self.base.name:
+            self.action_screen(left.screen)
+
+    def on_panel_arranged(self) -> None:
+        """A filter, a sort or a zoom is there at the next start too."""
+        if self.preferences is None:
+            return
+        chosen, base = self.preferences.chosen, self.base
+        zoomed = {**chosen.zoomed, base.name or "": base.zoomed}
+        tables = {**chosen.tables, **base.arrangements}
+        self.remember(
+            zoomed={name: panel for name, panel in zoomed.items() if panel},
+            tables={name: left for name, left in tables.items() if left != Arrangement()},
+        )
 
     def remember(self, **choices: object) -> None:
         """Have `choices`, by the names of `tui.preferences.Choices`, at the next start too."""
@@ -260,7 +282,10 @@ class Console(Travelling, inherit_bindings=False):
     def _make(self, name: str) -> PanelScreen:
         """The screen `name`; its module is imported now."""
         module, _, kind = commands.SCREENS[name].kind.rpartition(".")
-        return getattr(import_module(module), kind)(name, self._take, self.size)
+        screen: PanelScreen = getattr(import_module(module), kind)(name, self._take, self.size)
+        if self.preferences is not None:
+            screen.put_back(self.preferences.chosen)
+        return screen
 
     def action_screen(self, name: str) -> None:
         """Go to the screen `name`."""
@@ -269,6 +294,7 @@ class Console(Travelling, inherit_bindings=False):
             symbol = self.base.about()
             self.switch_mode(name)
             self.base.look_at(symbol)
+            self.remember(screen=name)
 
     def action_panel(self, name: str) -> None:
         """Go to the panel `name`: of this screen, else of the first, which has all."""

@@ -18,12 +18,26 @@ LONGEST = 1_000_000
 """Bytes of a file that is read at all."""
 
 
-class Choices(Struct, frozen=True):
-    """What was chosen; `theme` is empty before any was, `guided` says that the first steps were
-    shown."""
+class Arrangement(Struct, frozen=True, omit_defaults=True):
+    """How a table was left: the `words` of its filter, the title of the `column` that it is sorted
+    by, empty for its own order, and the part of its rows that is shown `alone`, empty for all."""
+
+    words: str = ""
+    column: str = ""
+    falling: bool = False
+    alone: str = ""
+
+
+class Choices(Struct, frozen=True, omit_defaults=True):
+    """What was chosen; `theme` and `screen` are empty before any was, `guided` says that the first
+    steps were shown. `zoomed` names the panel that is the whole of a screen, by the screen's name;
+    `tables` are by the names of screen and panel with a point between them."""
 
     theme: str = ""
     guided: bool = False
+    screen: str = ""
+    zoomed: dict[str, str] = {}
+    tables: dict[str, Arrangement] = {}
 
 
 class Preferences:

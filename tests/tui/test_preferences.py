@@ -11,9 +11,9 @@ import pytest
 
 from engine.ops.settings import load_settings
 from tests.tui import scripted
-from tests.tui.scripted import Desk, desk
+from tests.tui.scripted import Desk, desk, to
 from tui import themes
-from tui.preferences import NAME, Choices, Preferences
+from tui.preferences import NAME, Arrangement, Choices, Preferences
 
 
 def written() -> None:
@@ -107,6 +107,41 @@ async def test_what_is_wrong_with_the_file_is_said(path: Path) -> None:
     async with desk(scripted.paper()) as it:
         it.app.configure(load_settings(fps=4), Preferences(path, Choices(), problem))
         assert problem in await it.draw()
+
+
+async def test_screen_filter_sort_part_and_zoom_are_as_they_were_left(path: Path) -> None:
+    async with left_as(path, Choices(guided=True)) as it:
+        await it.press(*to("quotes"), "greater_than_sign", "r")
+        await it.press("2", "slash", *"spy", "enter", "f", "9", "l", "z")
+        written()
+    left = Preferences.load(path)
+    assert left.problem == ""
+    async with left_as(path, left.chosen) as it:
+        assert it.app.base.name == "logs"
+        assert it.app.base.zoomed == "log"
+        assert "log · warnings and errors alone" in it.screen
+        assert "session started" not in it.screen
+        await it.press("2")
+        assert "orders /spy 1 of 4 · open alone" in it.screen
+        assert "BTC-USD" not in it.screen
+        await it.press("escape", "f", "f", "f", "f", "1")
+        assert "quotes by symbol ▼" in it.screen
+        written()
+    assert "desk.quotes" in Preferences.load(path).chosen.tables
+    assert "orders.orders" not in Preferences.load(path).chosen.tables
+
+
+async def test_what_is_no_more_of_what_was_left_is_no_trouble(path: Path) -> None:
+    tables = {
+        "desk.orders": Arrangement("\x1b[2Jspy", "mauve", alone="mauve"),
+        "x.y": Arrangement(),
+    }
+    choices = Choices(guided=True, screen="attic", zoomed={"desk": "attic"}, tables=tables)
+    async with left_as(path, choices) as it:
+        assert it.app.base.name == "desk"
+        assert it.app.base.zoomed == ""
+        await it.press(*to("orders"))
+        assert "0 of 8" in it.screen
 
 
 # --- the first steps -----------------------------------------------------------------------------

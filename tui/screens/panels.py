@@ -11,10 +11,12 @@ from textual.screen import Screen
 from engine.questions import Chain, Question
 from tui import commands
 from tui.frame import Frame
+from tui.preferences import Arrangement, Choices
 from tui.widgets.footer import Footer
 from tui.widgets.line_table import LineTable
 from tui.widgets.panel import Panel
 from tui.widgets.status_strip import StatusStrip
+from tui.widgets.table_keys import TableKeys
 from tui.widgets.too_small import LEAST_HEIGHT, LEAST_WIDTH, TooSmall
 
 _WIDTHS = [(0, "-small"), (LEAST_WIDTH, "-narrow"), (120, "-wide")]
@@ -53,6 +55,7 @@ class PanelScreen(Screen[None]):
         self._too_small = TooSmall()
         self._footer = Footer()
         self._zoomed = False
+        self._first = next(iter(self._panels))
 
     def compose(self) -> ComposeResult:
         yield self._strip
@@ -63,7 +66,7 @@ class PanelScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.show(self._frame)
-        self.go_to(next(iter(self._panels)))
+        self.go_to(self._first)
 
     def on_screen_resume(self) -> None:
         layout = _layout(self.app.size).split()
@@ -96,6 +99,34 @@ class PanelScreen(Screen[None]):
 
     def on_panel_said(self, message: Panel.Said) -> None:
         self.say(message.text, message.style)
+
+    # --- how it is left --------------------------------------------------------------------------
+
+    @property
+    def zoomed(self) -> str:
+        """The panel that is the whole screen, empty where none is."""
+        return self.panel if self._zoomed else ""
+
+    @property
+    def arrangements(self) -> dict[str, Arrangement]:
+        """How the tables are left, by the names of screen and panel."""
+        tables = {f"{self.name}.{id}": panel for id, panel in self._panels.items()}
+        return {name: p.arrangement for name, p in tables.items() if isinstance(p, TableKeys)}
+
+    def put_back(self, left: Choices) -> None:
+        """Be as it was left."""
+        for id, panel in self._panels.items():
+            if isinstance(panel, TableKeys) and (found := left.tables.get(f"{self.name}.{id}")):
+                panel.put_back(found)
+                if panel.is_mounted:
+                    panel.searched()
+        zoomed = left.zoomed.get(self.name or "", "")
+        if zoomed in self._panels:
+            self._first, self._zoomed = zoomed, True
+            if self.is_mounted:
+                self.go_to(zoomed)
+        if self.is_mounted:
+            self.show(self._frame)
 
     # --- where one is ----------------------------------------------------------------------------
 
@@ -150,6 +181,7 @@ class PanelScreen(Screen[None]):
         if self.panel and not self.too_small:
             self._zoomed = not self._zoomed
             self._place(self.panel)
+            self.post_message(Panel.Arranged())
 
     async def action_back(self) -> None:
         """From a panel that is the whole screen to all, and from there to the first screen."""

@@ -77,7 +77,7 @@ class Blotter(Orders):
 
     def searched(self) -> None:
         """Ask for the newest orders that are looked for."""
-        self._next, self._coming = question_of(self._choice.words, PARTS[self._part]), None
+        self._next, self._coming = question_of(self._choice.words, PARTS[self.alone]), None
         self.more()
 
     def more(self) -> None:

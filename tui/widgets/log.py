@@ -27,16 +27,16 @@ class Log(LineTable[LogLine]):
 
     BINDINGS: ClassVar = commands.bindings("log")
     columns = (Column("time", 8), Column("level", 5), Column("what", 20, grows=True))
+    parts = SHOWN
     header = False
     follows = True
     empty = "nothing yet"
-    _least = 0
     _lines: tuple[LogLine, ...] = ()
     _stopped: tuple[LogLine, ...] | None = None
 
     def action_level(self) -> None:
         """Show lines of the next level and above alone, or all again."""
-        self._least = (self._least + 1) % len(SHOWN)
+        self.next_part()
         self.redraw()
 
     def action_follow(self) -> None:
@@ -46,15 +46,11 @@ class Log(LineTable[LogLine]):
         if self._stopped is None:
             self.action_last_row()
 
-    @property
-    def headline(self) -> str:
-        chosen = SHOWN[self._least]
-        return super().headline + (f" · {chosen} alone" if chosen else "")
-
     def rows(self, frame: Frame) -> Sequence[LogLine]:
         self._lines = frame.snapshot.log if frame.snapshot else ()
         lines = self._lines if self._stopped is None else self._stopped
-        return [line for line in lines if _rank(line) >= self._least] if self._least else lines
+        least = SHOWN.index(self.alone)
+        return [line for line in lines if _rank(line) >= least] if least else lines
 
     def note(self, frame: Frame) -> str:
         if self._stopped is None:

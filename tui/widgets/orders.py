@@ -28,7 +28,7 @@ STATE_STYLES = {
 
 
 PARTS: dict[str, tuple[OrderState, ...]] = {
-    "all": (),
+    "": (),
     "open": tuple(state for state in OrderState if state not in FINAL_STATES),
     "in doubt": (OrderState.IN_DOUBT,),
     "filled": (OrderState.FILLED, OrderState.PARTIALLY_FILLED),
@@ -56,8 +56,8 @@ class Orders(LineTable[Order]):
         Column("id", 8, rank=7, most=18),
         Column("reason", 6, rank=5, grows=True),
     )
+    parts = tuple(PARTS)
     empty = "no order yet"
-    _part = "all"
 
     @dataclass
     class CancelAsked(Message):
@@ -84,14 +84,9 @@ class Orders(LineTable[Order]):
 
     def action_part(self) -> None:
         """Show the next part of the orders alone."""
-        names = list(PARTS)
-        self._part = names[(names.index(self._part) + 1) % len(names)]
+        self.next_part()
         self.redraw()
         self.searched()
-
-    @property
-    def headline(self) -> str:
-        return super().headline + (f" · {self._part} alone" if self._part != "all" else "")
 
     def orders(self, frame: Frame) -> Iterable[Order]:
         """The orders of which those are shown that are of the chosen part."""
@@ -102,7 +97,7 @@ class Orders(LineTable[Order]):
 
     def rows(self, frame: Frame) -> Sequence[Order]:
         self._instruments, self._names = frame.instruments, frame.names
-        states = PARTS[self._part]
+        states = PARTS[self.alone]
         chosen = [order for order in self.orders(frame) if not states or order.state in states]
         return sorted(chosen, key=lambda order: (order.is_final, -order.created_ts))
 

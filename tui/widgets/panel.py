@@ -28,6 +28,9 @@ class Panel(Widget, can_focus=True):
         text: str
         style: str
 
+    class Arranged(Message):
+        """The operator chose how it is shown, which is remembered."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._titles = "", ""

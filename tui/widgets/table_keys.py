@@ -11,6 +11,7 @@ from textual.message import Message
 
 from engine.core.text import clean
 from tui import format
+from tui.preferences import Arrangement
 from tui.widgets.choosing import Choice, Read
 from tui.widgets.columns import Column
 from tui.widgets.lines import Line
@@ -26,6 +27,8 @@ class TableKeys(Panel, Generic[Row]):
     """What a table does with its rows. They are found again by their ids in every frame."""
 
     columns: ClassVar[tuple[Column, ...]] = ()
+    parts: ClassVar[tuple[str, ...]] = ("",)
+    """What can be shown alone, by its name; all comes first."""
 
     @dataclass
     class DetailAsked(Message):
@@ -47,6 +50,8 @@ class TableKeys(Panel, Generic[Row]):
         super().__init__(id=id)
         self._choice = Choice(Read(self.row_id, self.aged, self.cells))
         self._editing = False
+        self.alone = self.parts[0]
+        """The part of the rows that is shown alone."""
         self._all: Sequence[Row] = ()
         """The rows before the filter."""
         self._rows: Sequence[Row] = ()
@@ -90,7 +95,30 @@ class TableKeys(Panel, Generic[Row]):
         if choice.column is not None:
             text += f" by {self.columns[choice.column].title}"
             text += f" {format.DOWN if choice.falling else format.UP}"
-        return text
+        return text + (f" · {self.alone} alone" if self.alone else "")
+
+    # --- how it is left --------------------------------------------------------------------------
+
+    @property
+    def arrangement(self) -> Arrangement:
+        choice = self._choice
+        column = "" if choice.column is None else self.columns[choice.column].title
+        return Arrangement(choice.words, column, choice.falling, self.alone)
+
+    def put_back(self, left: Arrangement) -> None:
+        """Be as it was left, as far as there still is such a column and such a part."""
+        titles = [column.title for column in self.columns]
+        choice = self._choice
+        choice.words, choice.falling = clean(left.words, MOST_TYPED), left.falling
+        choice.column = titles.index(left.column) if left.column in filter(None, titles) else None
+        if left.alone in self.parts:
+            self.alone = left.alone
+
+    def next_part(self) -> None:
+        """Show the next part alone, or all again."""
+        following = (self.parts.index(self.alone) + 1) % len(self.parts)
+        self.alone = self.parts[following]
+        self.post_message(self.Arranged())
 
     # --- filter and sort -------------------------------------------------------------------------
 
@@ -107,6 +135,7 @@ class TableKeys(Panel, Generic[Row]):
         self.rechoose()
         if not editing:
             self.searched()
+            self.post_message(self.Arranged())
 
     def on_key(self, event: events.Key) -> None:
         """While a filter is typed its keys are letters."""
@@ -138,10 +167,12 @@ class TableKeys(Panel, Generic[Row]):
         order = [None, *titled]
         self._choice.column = order[(order.index(self._choice.column) + step) % len(order)]
         self.rechoose()
+        self.post_message(self.Arranged())
 
     def action_reverse(self) -> None:
         self._choice.falling = not self._choice.falling
         self.rechoose()
+        self.post_message(self.Arranged())
 
     # --- one row, all rows -----------------------------------------------------------------------
 
