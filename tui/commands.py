@@ -137,6 +137,15 @@ ACTIONS = (
         call="switch",
     ),
     Action(
+        "reload",
+        "l",
+        "Load the selected strategy anew from its file, switched off",
+        "Strategies",
+        "reload",
+        3,
+        scope="strategies",
+    ),
+    Action(
         "strategies",
         "s",
         "Go to the strategies",
@@ -336,6 +345,7 @@ _NEED_ENGINE = {
     "breaker",
     "mode",
     "toggle",
+    "reload",
     "cancel",
     "doubt",
     "limit",

@@ -137,6 +137,17 @@ class Steering(App[None], inherit_bindings=False):
         if not self._refused("toggle", stops=not enabled):
             self.toggle(row.name, enabled)
 
+    def on_strategies_reload_asked(self, message: Strategies.ReloadAsked) -> None:
+        row = message.row
+        if self._refused("reload"):
+            return
+        if row.state == "broken":
+            self.base.say(f"mend {row.name} first: it makes no strategy ({row.note})", "warn")
+            return
+        from tui.dialogs.reload import ReloadDialog
+
+        self.push_screen(ReloadDialog(row.name, self.frame, self.clock, self.send))
+
     def on_orders_cancel_asked(self, message: Orders.CancelAsked) -> None:
         order = message.order
         if self._refused("cancel"):

@@ -427,6 +427,12 @@ class ToggleStrategy(Command, frozen=True):
     enabled: bool
 
 
+class ReloadStrategy(Command, frozen=True):
+    """Make the strategy anew from its file, as it was read last, and leave it switched off."""
+
+    strategy: str
+
+
 class RequestMode(Command, frozen=True):
     mode: Mode
 
@@ -1072,6 +1078,7 @@ Input = (
     | KillPart
     | RearmPart
     | ToggleStrategy
+    | ReloadStrategy
     | RequestMode
     | RequestCancel
     | RequestReplace

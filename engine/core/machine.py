@@ -78,6 +78,7 @@ from engine.core.events import (
     RearmPart,
     Reconciled,
     Record,
+    ReloadStrategy,
     ReplaceRejected,
     RequestCancel,
     RequestMode,
@@ -474,6 +475,7 @@ class Machine:
 
         bus.subscribe(StrategyFileChanged, self._on_strategy_file)
         bus.subscribe(ToggleStrategy, runner.on_toggle)
+        bus.subscribe(ReloadStrategy, runner.on_reload)
         bus.subscribe(StrategyToggled, risk.strategy.on_toggled)
         bus.subscribe(StrategyToggled, desk.on_toggled)
         bus.subscribe(StrategyFailed, desk.on_failed)

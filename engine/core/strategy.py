@@ -19,6 +19,7 @@ from engine.core.events import (
     EngineStopping,
     PositionChanged,
     QuoteUpdate,
+    ReloadStrategy,
     Restored,
     SignalGenerated,
     StrategyFailed,
@@ -36,6 +37,7 @@ from engine.core.sizing import Sizing
 from engine.core.text import clean
 
 CHANGED = "its file changed: switch it on to let it trade"
+RELOADED = "loaded anew: switch it on to let it trade"
 NOT_CONFIRMED = "the strategy does not confirm the entry"
 
 
@@ -272,14 +274,34 @@ class StrategyRunner:
         run = self.runs[name]
         changed = before is not None
         self._bus.publish(StrategyLoaded(name, fingerprint, changed))
+        if changed:
+            self._leave_off(run, CHANGED, "a change of its file")
+        elif run.broken:
+            self._bus.publish(StrategyFailed(name, run.note))
+
+    def on_reload(self, event: ReloadStrategy) -> None:
+        """As after a change of its file: what it kept in memory is gone, its book is not."""
+        name = event.strategy
+        if name not in self.runs:
+            self._refuse("ReloadStrategy", name)
+            return
+        self._replace(self.runs[name], self.runs[name].kind)
+        run = self.runs[name]
+        self._bus.publish(StrategyLoaded(name, self.files.get(name, ""), changed=False))
+        self._leave_off(run, RELOADED, clean(event.author))
+
+    def _leave_off(self, run: Run, note: str, author: str) -> None:
+        """A strategy that took the place of another is off until a person switches it on."""
         if run.broken:
             run.enabled = False
-            self._bus.publish(StrategyFailed(name, run.note))
-        if changed:
-            run.note = run.note if run.failed else CHANGED
-            if run.enabled:
-                run.enabled = False
-                self._bus.publish(StrategyToggled(name, False, "a change of its file"))
+            self._bus.publish(StrategyFailed(run.name, run.note))
+        run.note = run.note if run.failed else note
+        if run.enabled:
+            run.enabled = False
+            self._bus.publish(StrategyToggled(run.name, False, author))
+
+    def _refuse(self, command: str, strategy: str) -> None:
+        self._bus.publish(CommandRefused(command, f"no strategy {clean(strategy)}"))
 
     def _replace(self, run: Run, kind: type[Strategy]) -> None:
         sides = {symbol: slot.last_side for symbol, slot in run.slots.items()}
@@ -398,8 +420,7 @@ class StrategyRunner:
     def on_toggle(self, event: ToggleStrategy) -> None:
         run = self.runs.get(event.strategy)
         if run is None:
-            name = clean(event.strategy)
-            self._bus.publish(CommandRefused("ToggleStrategy", f"no strategy {name}"))
+            self._refuse("ToggleStrategy", event.strategy)
             return
         if event.enabled and run.broken:
             self._bus.publish(CommandRefused("ToggleStrategy", run.note))

@@ -15,6 +15,7 @@ from engine.core.events import (
     KillPart,
     OrderSized,
     PartKilled,
+    ReloadStrategy,
     Restored,
     SignalBlocked,
     SignalGenerated,
@@ -40,7 +41,13 @@ from engine.core.model import (
 from engine.core.risk import RiskLimits
 from engine.core.sessions import SessionTable
 from engine.core.sizing import Sizing, SizingRules
-from engine.core.strategy import NOT_CONFIRMED, Strategy, StrategyParameters, make_parameters
+from engine.core.strategy import (
+    NOT_CONFIRMED,
+    RELOADED,
+    Strategy,
+    StrategyParameters,
+    make_parameters,
+)
 from tests.core.rig import ACME, COIN, START, Rig
 
 CASH = Decimal(100_000)
@@ -559,6 +566,62 @@ def test_a_changed_strategy_does_not_say_again_what_it_said_before() -> None:
     rig.toggle("other")
     rig.bar(102)
     assert len(said(rig, "other")) == before
+
+
+def test_a_reloaded_strategy_has_forgotten_what_it_kept_and_is_off() -> None:
+    class Counting(Alternating):
+        def initialize(self) -> None:
+            self.seen_by_itself = 0
+
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            self.seen_by_itself += 1
+            side = Side.BUY if bar.close > 100 else Side.SELL
+            return self.signal(side, bar, {"seen": self.seen_by_itself})
+
+    rig = Rig(kinds={"other": Counting})
+    rig.send(StrategyFileChanged("other", "a" * 64))
+    for price in (100, 100, 100, 101):
+        rig.bar(price)
+    rig.send(ReloadStrategy(strategy="other", author="me"))
+    toggled = rig.facts(StrategyToggled)[-1]
+    assert (toggled.strategy, toggled.enabled, toggled.author) == ("other", False, "me")
+    assert rig.machine.runner.runs["other"].note == RELOADED
+    before = len(said(rig, "other"))
+    rig.bar(99)
+    assert len(said(rig, "other")) == before
+    rig.toggle("other")
+    rig.bar(102)  # it bought last: it does not say so again
+    assert len(said(rig, "other")) == before
+    rig.bar(99)
+    assert said(rig, "other")[before:] == [Side.SELL]
+    assert rig.facts(SignalGenerated)[-1].signal.indicators == {"seen": 7}
+
+
+def test_a_strategy_that_failed_can_be_reloaded_and_switched_on() -> None:
+    class Once(Alternating):
+        def initialize(self) -> None:
+            self.bars = 0
+
+        def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+            self.bars += 1
+            if self.live and bar.close == 13:
+                raise RuntimeError("boom")
+            return None
+
+    rig = Rig(kinds={"other": Once})
+    rig.bar(13)
+    assert rig.machine.runner.runs["other"].failed
+    rig.send(ReloadStrategy(strategy="other", author="me"))
+    assert not rig.machine.runner.runs["other"].failed
+    rig.toggle("other")
+    assert rig.machine.runner.is_on("other")
+
+
+def test_a_strategy_that_is_not_there_is_not_reloaded() -> None:
+    rig = Rig("puppet")
+    rig.send(ReloadStrategy(strategy="nope", author="me"))
+    refused = rig.facts(CommandRefused)[-1]
+    assert (refused.command, refused.reason) == ("ReloadStrategy", "no strategy nope")
 
 
 def test_a_new_strategy_is_off_and_can_be_killed_by_itself() -> None:

@@ -36,6 +36,7 @@ from tui.dialogs.limits import LimitDialog, LoosenDialog
 from tui.dialogs.live import ModeDialog
 from tui.dialogs.orders import CancelDialog, DoubtDialog, MarkDialog
 from tui.dialogs.quit import QuitDialog
+from tui.dialogs.reload import ReloadDialog
 from tui.dialogs.research import ResearchDialog
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.safety import BreakerDialog, RearmDialog, RearmPartDialog, StrategyOnDialog
@@ -141,6 +142,7 @@ SUBJECTS: dict[str, Subject] = {
     "palette": Subject(CommandPalette, scripted.paper, ("ctrl+p",)),
     "backtest": Subject(ResearchDialog, scripted.paper, ("7", "n")),
     "walk-forward": Subject(ResearchDialog, scripted.paper, ("7", "W")),
+    "reload": Subject(ReloadDialog, scripted.paper, ("4", "l")),
     "kill": Subject(KillDialog, scripted.paper, ("K",)),
     "kill-part": Subject(PartDialog, scripted.paper, ("K", "p"), 0.5),
     "kill-one": Subject(KillDialog, scripted.paper, ("K", "p", *"sma", "enter"), 0.5),

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from engine.core.events import ToggleStrategy
+from engine.core.events import ReloadStrategy, ToggleStrategy
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
 from tui.widgets.signals import Signals
@@ -45,3 +45,23 @@ async def test_space_switches_here_too() -> None:
         await it.press("4", "space")
         off = ToggleStrategy(strategy="sma_crossover", enabled=False, author="console")
         assert it.sent == [off]
+
+
+async def test_l_loads_a_strategy_anew_after_it_said_what_that_does() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("4", "l")
+        for text in ("sma_crossover is made anew", "fast=10 slow=30: kept", "switched OFF"):
+            assert text in it.screen
+        await it.press("enter", "space", seconds=1.0)
+        assert it.sent_but_life == []
+        await it.press("y")
+        assert it.sent_but_life == [ReloadStrategy(strategy="sma_crossover", author="console")]
+
+
+async def test_a_file_that_makes_no_strategy_is_not_reloaded_and_says_why() -> None:
+    rows = scripted.paper().strategies
+    broken = replace(rows[0], name="mine.py", state="broken", note="SyntaxError: line 3")
+    async with desk(replace(scripted.paper(), strategies=(broken,))) as it:
+        await it.press("4", "l")
+        assert "mend mine.py first: it makes no strategy (SyntaxError: line 3)" in it.screen
+        assert it.sent_but_life == []

@@ -46,6 +46,16 @@ class Strategies(LineTable[StrategyRow]):
 
         row: StrategyRow
 
+    @dataclass
+    class ReloadAsked(Message):
+        """The operator wants the strategy made anew from its file."""
+
+        row: StrategyRow
+
+    def action_reload(self) -> None:
+        if self.selected_row is not None:
+            self.post_message(self.ReloadAsked(self.selected_row))
+
     def action_switch(self) -> None:
         if self.selected_row is not None:
             self.post_message(self.Switched(self.selected_row))
