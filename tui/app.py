@@ -85,7 +85,9 @@ class Console(Travelling, inherit_bindings=False):
         self.exports: Path | None = None
         """The folder for tables that are saved, once it is known."""
         self.reports: Path | None = None
-        """The folder in which reports of backtests are kept, once it is known."""
+        """The folder in which reports of research are kept, once it is known."""
+        self.log_file: Path | None = None
+        """The log file of the engine, once it is known."""
         self._heartbeat = Heartbeat(clock())
         self._dropped = 0
         self._still = Still()
@@ -118,6 +120,7 @@ class Console(Travelling, inherit_bindings=False):
         """Be as the settings say, and else as it was left: both are known after the first frame."""
         self.exports = settings.data_dir / "exports"
         self.reports = settings.research_dir
+        self.log_file = settings.log_path
         self.journals = RecordedJournals(settings)
         self.set_fps(float(settings.fps))
         self._notify_bell = settings.notify_bell

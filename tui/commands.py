@@ -31,7 +31,7 @@ SCREENS = {
         "7", "backtests, searches, walk-forwards, reports", "tui.screens.research.Research"
     ),
     "journal": Place("8", "sessions of the past, to go through", "tui.screens.journal.Journal"),
-    "logs": Place("9", "all lines of the log", "tui.screens.logs.Logs"),
+    "logs": Place("9", "the log, and its file with all that is kept", "tui.screens.logs.Logs"),
     "health": Place("0", "brokers, feed, engine, database", "tui.screens.health.HealthScreen"),
 }
 """The screens by name, in the order of their keys."""
