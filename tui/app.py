@@ -21,7 +21,7 @@ from tui.client import Client
 from tui.driver import ConsoleDriver
 from tui.frame import Frame, Heartbeat, ShowsFrame
 from tui.journey import RecordedJournals
-from tui.notices import Notice, Notices, desktop_sequence
+from tui.notices import Notice, Notices, desktop_sequence, through_tmux
 from tui.preferences import Arrangement
 from tui.screens.panels import PanelScreen
 from tui.still import Still
@@ -237,7 +237,8 @@ class Console(Travelling, inherit_bindings=False):
         sequence = "\a" if self._notify_bell else ""
         if self._notify_desktop != "off":
             text = signs.to_ascii(notice.text) if self.ascii else notice.text
-            sequence += desktop_sequence(self._notify_desktop, text)
+            shown = desktop_sequence(self._notify_desktop, text)
+            sequence += through_tmux(shown) if "TMUX" in os.environ else shown
         if sequence and self._driver is not None:
             self._driver.write(sequence)
 

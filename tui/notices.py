@@ -109,3 +109,9 @@ def desktop_sequence(kind: str, text: str) -> str:
     body = re.sub(r"[^\w .,:+%$()@#/<>=~-]", " ", clean(text, 200))
     head = "9;tradebot: " if kind == "osc9" else "777;notify;tradebot;"
     return f"\x1b]{head}{body}\a"
+
+
+def through_tmux(sequence: str) -> str:
+    """`sequence` as tmux hands it on to its own terminal, where its allow-passthrough is on. It
+    keeps to itself what it does not know."""
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

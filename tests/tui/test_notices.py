@@ -130,12 +130,13 @@ async def test_a_toast_says_it_on_the_desk_and_none_lies_over_a_dialog() -> None
 
 
 def test_the_terminal_is_told_too_where_that_is_wanted(tmp_path: Path) -> None:
-    """A real fill of a real session: one bell and one notification."""
+    """A real fill of a real session: one bell and one notification, which tmux hands on."""
     settings = {"REPLAY_SPEED": "600", "NOTIFY_BELL": "true", "NOTIFY_DESKTOP": "osc777"}
+    settings["TMUX"] = "/tmp/tmux-0/default,1,0"
     with Terminal(COMMAND, environment(**settings), folder=tmp_path) as terminal:
-        begin = b"\x1b]777;notify;tradebot;FILLED BUY "
+        begin = b"\x1bPtmux;\x1b\x1b]777;notify;tradebot;FILLED BUY "
         terminal.wait_for(lambda _: begin in terminal.received)
-        body, _, _ = bytes(terminal.received).partition(begin)[2].partition(b"\a")
+        body, _, _ = bytes(terminal.received).partition(begin)[2].partition(b"\a\x1b\\")
         assert body.decode().isprintable()
 
 
@@ -143,6 +144,7 @@ async def test_by_default_the_terminal_is_left_alone(monkeypatch: pytest.MonkeyP
     client, clock = ScriptedClient(scripted.paper()), Clock()
     app = Console(client, clock=clock)
     written: list[str] = []
+    monkeypatch.delenv("TMUX", raising=False)
     async with app.run_test(size=(80, 24)) as pilot:
         monkeypatch.setattr(app._driver, "write", written.append)
         for settings in (

@@ -30,6 +30,9 @@ ROOT = Path(__file__).parents[2]
         ({"TERM": "xterm", "LC_ALL": "POSIX", "LANG": "de_DE.UTF-8"}, True),
         ({"TERM": "xterm", "LC_ALL": "", "LANG": "de_DE.UTF-8"}, False),
         ({"TERM": "xterm"}, False),
+        ({"TERM": "xterm", "LANG": "C.UTF-8", "SIGNS": "ASCII"}, True),
+        ({"TERM": "linux", "LANG": "C", "SIGNS": "unicode"}, False),
+        ({"TERM": "linux", "SIGNS": "auto"}, True),
     ],
 )
 def test_the_terminal_says_what_it_can_show(environment: dict[str, str], expected: bool) -> None:
