@@ -11,7 +11,8 @@ from time import monotonic
 from engine.core.events import ChangeCommander, Command, TripKillSwitch
 from engine.store.journal import JournalReader
 from tests.terminal import Terminal
-from tests.test_console import KILL, start
+from tests.test_console import KILL, PROGRAM, environment, start
+from tui.driver import ASK
 
 MB = 1_000_000
 SIZES = ((20, 5), (1, 1), (200, 60), (2, 40), (80, 24), (40, 10), (300, 2), (120, 40))
@@ -109,3 +110,47 @@ def test_a_storm_of_sizes_leaves_the_screen_right(tmp_path: Path) -> None:
         console.process.send_signal(signal.SIGTERM)
         assert console.wait() == 128 + signal.SIGTERM
     assert commands(tmp_path) == []
+
+
+class AnsweringTerminal(Terminal):
+    """Says where the cursor is, as terminals do once they have drawn what came before; while
+    `is_slow` it has not."""
+
+    is_slow = False
+    questions = 0
+
+    def take(self, data: bytes) -> None:
+        super().take(data)
+        self.questions += data.count(ASK.encode())
+        self.answer()
+
+    def answer(self) -> None:
+        while self.questions and not self.is_slow:
+            self.questions -= 1
+            self.press("\x1b[1;1R")
+
+
+def test_a_terminal_that_is_slow_gets_no_more_than_it_draws_and_then_what_is_true(
+    tmp_path: Path,
+) -> None:
+    argv, variables = [str(PROGRAM)], environment(FEED="synthetic", FPS="10")
+    with AnsweringTerminal(argv, variables, folder=tmp_path) as console:
+        console.wait_for("kill ready")
+        console.wait_for(lambda _: len(console.received) > 40_000)
+        console.is_slow = True
+        while console.read(0.5):
+            pass
+        known = len(console.received)
+        for key in ("\x1b[B", "?"):
+            console.press(key)
+            while console.read(0.5):
+                pass
+        assert len(console.received) - known < 4_000
+        assert "Kill: stop trading now" not in console.screen
+        console.press(KILL)
+        console.is_slow = False
+        console.answer()
+        console.wait_for("Kill: stop trading now")
+        console.press("\x1b")
+        console.wait_for("KILLED by console")
+        console.wait_for(is_whole)

@@ -39,10 +39,6 @@ FPS = 4.0
 Ending = Literal["", "detach", "stop"]
 """What the operator said that becomes of the engine; without a word it stops if it is owned."""
 
-PENDING_WRITES = 1
-"""Writes that may wait for the terminal; with more the next frame is left out. Textual blocks its
-loop for good once thirty wait, which a terminal that nobody reads brings about in seconds."""
-
 TOAST_S = 6.0
 """Seconds that a toast is on the screen."""
 
@@ -91,6 +87,7 @@ class Console(Travelling, inherit_bindings=False):
         self._heartbeat = Heartbeat(clock())
         self._dropped = 0
         self._still = Still()
+        self._holds_back, self._missed = False, False
         self._notices = Notices()
         self._notify_bell, self._notify_desktop = False, "off"
         self.preferences: Preferences | None = None
@@ -211,9 +208,10 @@ class Console(Travelling, inherit_bindings=False):
         """Draw the newest snapshot, unless the terminal has not taken the last frame yet."""
         if not self.is_running:
             return
-        if self._terminal_is_behind():
+        if getattr(self._driver, "is_behind", False):
             self._dropped += 1
             return
+        self.catch_up()
         frame = self._take()
         if frame.engine.failure is not None and frame.engine.snapshot is None:
             self.exit()
@@ -276,10 +274,28 @@ class Console(Travelling, inherit_bindings=False):
                 self.base.say(line.text, style)
                 return
 
-    def _terminal_is_behind(self) -> bool:
-        """Do writes wait for the terminal? Read from Textual's writer thread, which is private."""
-        writer = getattr(self._driver, "_writer_thread", None)
-        return writer is not None and writer._queue.qsize() > PENDING_WRITES
+    def post_display_hook(self) -> None:
+        """Something was sent to the terminal. What comes before it has drawn that is sent too, for
+        the sake of keys; then all waits, or a key that is held would fill a slow line."""
+        if not isinstance(self._driver, ConsoleDriver):
+            return
+        if self._holds_back:
+            self._missed = True
+        elif self._driver.is_drawing:
+            self._holds_back = True
+            self._begin_batch()
+        else:
+            self._driver.ask()
+
+    def catch_up(self) -> None:
+        """The terminal has drawn what it got: send what was held back."""
+        if not self._holds_back:
+            return
+        missed, self._missed, self._holds_back = self._missed, False, False
+        self._end_batch()
+        if missed:
+            self.screen.refresh()
+        self.screen.check_idle()
 
     # --- screens ---------------------------------------------------------------------------------
 

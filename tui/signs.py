@@ -94,8 +94,8 @@ def to_ascii(text: str) -> str:
 
 
 def is_ascii_only(environment: Mapping[str, str]) -> bool:
-    """Does the terminal, as far as the environment tells, show ASCII alone? The setting SIGNS counts
-    before all else; where `.env` has it, it is known after the first frame."""
+    """Does the terminal, as far as the environment tells, show ASCII alone? The setting SIGNS is
+    asked first; where `.env` has it, it is known after the first frame."""
     if (wanted := environment.get("SIGNS", "").lower()) in ("ascii", "unicode"):
         return wanted == "ascii"
     if environment.get("TERM") == "linux":

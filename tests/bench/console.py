@@ -180,7 +180,9 @@ def stall_figures() -> Iterator[Figure]:
 
 
 @contextmanager
-def started(load: Load) -> Iterator[tuple[TimedTerminal, Readings]]:
+def started(
+    load: Load, kind: type[TimedTerminal] = TimedTerminal
+) -> Iterator[tuple[TimedTerminal, Readings]]:
     """A program in a terminal, under a load, with its probe."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -189,7 +191,7 @@ def started(load: Load) -> Iterator[tuple[TimedTerminal, Readings]]:
         argv = (sys.executable, "-m", "tests.bench.probed", name, load.target)
         with (
             nullcontext() if load.target else served(folder, **settings),
-            TimedTerminal(argv if load.target else CONSOLE, folder, load.size, **settings) as shown,
+            kind(argv if load.target else CONSOLE, folder, load.size, **settings) as shown,
         ):
             yield shown, readings
         readings.close()
@@ -210,14 +212,14 @@ def watch(load: Load, keys: int) -> Seen:
     return Seen(late, key_delays(terminal, presses), painting, socket, sent)
 
 
-def press_keys(terminal: TimedTerminal, count: int) -> list[float]:
+def press_keys(terminal: TimedTerminal, count: int, pause: float = 0.5) -> list[float]:
     """Move the cursor down and up, at odd moments; the times of the presses."""
     moments = random.Random(7)
     presses: list[float] = []
     for key in (DOWN, *(DOWN, UP) * (count // 2)):
         presses.append(time.perf_counter())
         terminal.press(key)
-        terminal.read_for(0.5 + moments.random() / 5)
+        terminal.read_for(pause + moments.random() / 5)
     return presses[1:]  # the first one may only show the cursor
 
 

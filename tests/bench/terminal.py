@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 # What the script `tradebot-tui` of an installation does.
 CONSOLE = (sys.executable, "-c", "import sys; from tui.main import main; sys.exit(main())")
 
+WHERE_IS_THE_CURSOR = b"\x1b[6n"
+THERE = "\x1b[1;1R"
 IS_SYNCHRONISED = b"\x1b[?2026$p"
 SYNCHRONISED = "\x1b[?2026;2$y"
 
@@ -64,6 +66,8 @@ class TimedTerminal(Terminal):
         self.pieces.append((time.perf_counter(), data))
         if IS_SYNCHRONISED in data:
             self.press(SYNCHRONISED)
+        if WHERE_IS_THE_CURSOR in data:
+            self.press(THERE)
 
     @property
     def cpu_s(self) -> float:

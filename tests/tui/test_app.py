@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
+from textual.events import CursorPosition
 from textual.widgets import Input
 
 from engine.core.events import ControlFeed, RequestCancel, ToggleStrategy, TripKillSwitch
@@ -15,7 +16,8 @@ from engine.core.model import NANOS
 from engine.snapshot import BrokerStatus, LogLine, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import CANCELLING, KILLED, PANELS, Clock, Desk, ScriptedClient, desk, to
-from tui.app import PENDING_WRITES, Console
+from tui.app import Console
+from tui.driver import ASK, PENDING_WRITES, ConsoleDriver
 
 KILL = TripKillSwitch(source="console", reason="kill key", author="console")
 
@@ -464,21 +466,33 @@ async def test_a_resize_under_a_dialog_reaches_the_desk() -> None:
 
 async def test_a_frame_is_left_out_while_the_terminal_is_behind() -> None:
     async with desk(scripted.paper()) as it:
-        writer = WriterThread(None)  # pyright: ignore[reportArgumentType]
-        it.app._driver._writer_thread = writer  # pyright: ignore
-        for _ in range(PENDING_WRITES):
-            writer.write("a frame")
+        driver: Any = it.app._driver
+        driver.is_behind = True
         it.client.change(equity=None)
-        assert "equity —" in await it.draw()
-        writer.write("one too many")
-        it.client.change(equity=scripted.paper().equity)
-        assert "equity —" in await it.draw()
-        while not writer._queue.empty():
-            writer._queue.get()
+        assert "equity 100,412.55" in await it.draw()
+        driver.is_behind = False
         screen = await it.draw()
-        assert "equity 100,412.55" in screen
+        assert "equity —" in screen
         assert "drop 1" in screen
-        del it.app._driver._writer_thread  # pyright: ignore
+
+
+async def test_a_terminal_is_behind_while_writes_wait_or_it_has_not_answered() -> None:
+    async with desk(scripted.paper()) as it:
+        driver = ConsoleDriver(it.app)
+        driver._writer_thread = WriterThread(None)  # pyright: ignore[reportArgumentType]
+        queue = driver._writer_thread._queue
+        driver.ask()
+        assert not driver.is_behind, "it may be one that never answers"
+        driver.process_message(CursorPosition(0, 0))
+        driver.ask()
+        assert driver.is_behind
+        assert queue.get() == queue.get() == ASK
+        driver.process_message(CursorPosition(0, 0))
+        assert not driver.is_behind
+        for _ in range(PENDING_WRITES + 1):
+            driver.write("a frame")
+        assert driver.is_behind
+        await it.draw()
 
 
 def test_textual_still_has_the_queue_that_is_watched() -> None:
