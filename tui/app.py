@@ -21,6 +21,7 @@ from tui.client import Client
 from tui.driver import ConsoleDriver
 from tui.frame import Frame, Heartbeat, ShowsFrame
 from tui.journey import RecordedJournals
+from tui.keys import keymap
 from tui.notices import Notice, Notices, desktop_sequence, through_tmux
 from tui.preferences import Arrangement
 from tui.screens.panels import PanelScreen
@@ -123,8 +124,10 @@ class Console(Travelling, inherit_bindings=False):
         self._notify_bell = settings.notify_bell
         self._notify_desktop = settings.notify_desktop
         self.preferences = preferences
-        if preferences.problem:
-            self.base.say(preferences.problem, "warn")
+        chosen, problems = keymap(settings.keys)
+        self.set_keymap(chosen)
+        if told := "; ".join(filter(None, (*problems, preferences.problem))):
+            self.base.say(clean(told), "warn")
         few_colours = self.theme == themes.TERMINAL
         remembered = "" if few_colours else preferences.chosen.theme
         self.theme = settings.theme or (remembered if remembered in themes.NAMES else self.theme)

@@ -471,6 +471,8 @@ class Settings(BaseSettings):
     """colours of the console: dark, light, high_contrast, colour_blind or terminal (its own 16)"""
     signs: Annotated[Literal["auto", "unicode", "ascii"], AnyCase] = "auto"
     """what lines and signs are drawn with: unicode, ascii, or auto, as the terminal can"""
+    keys: Names = ()
+    """keys of your own for actions of the console, with commas, such as detach=D,help=f3"""
     notify_bell: bool = False
     """true rings the terminal's bell at fills, rejects and alarms, once a second at the most"""
     notify_desktop: Annotated[Literal["off", "osc9", "osc777"], AnyCase] = "off"
