@@ -39,6 +39,15 @@ async def test_a_filter_shows_the_rows_that_have_its_words_while_it_is_typed() -
         assert "quotes /" not in it.screen
 
 
+async def test_keys_that_come_in_one_go_are_letters_of_the_filter_from_the_first_on() -> None:
+    async with desk(scripted.paper()) as it:
+        for key in ("slash", *"eth", "enter"):
+            it.app.simulate_key(key)
+        await it.pilot.pause(0.1)
+        assert "quotes /eth 1 of 4" in await it.draw()
+        assert it.app.base.name == "desk"
+
+
 async def test_letters_of_a_filter_are_no_commands_and_the_kill_key_is_none_of_them() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("slash", *"qpKRs9")

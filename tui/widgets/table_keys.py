@@ -138,8 +138,14 @@ class TableKeys(Panel, Generic[Row]):
             self.post_message(self.Arranged())
 
     def on_key(self, event: events.Key) -> None:
-        """While a filter is typed its keys are letters."""
+        """While a filter is typed its keys are letters. The key that begins it is taken here: its
+        binding is found after the key has bubbled up, when letters typed in one go are past."""
         if not self._editing:
+            active = self.screen.active_bindings.get(event.key)
+            if active is not None and active.node is self and active.binding.action == "filter":
+                self.action_filter()
+                event.stop()
+                event.prevent_default()
             return
         words = self._choice.words
         if event.key in ("enter", "escape"):
