@@ -1,5 +1,6 @@
 """Any moment of a session again: as it was then, forwards and backwards, while the engine runs."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from zlib import crc32
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import URL
 
 from engine.build import plugins
 from engine.core.events import KillPart, QuoteUpdate, TripKillSwitch
@@ -21,6 +23,7 @@ from engine.store.journal import JournalReader
 from engine.travel.client import Moment, TimeTravel
 from engine.travel.messages import END, SHOWN, TOLD
 from engine.travel.past import Past
+from tests.postgresql import done, run_on
 from tests.session import CLOSES, OPEN, Session, journals, running, zigzag
 
 PATIENCE_S = 60.0
@@ -34,7 +37,11 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def session(settings: Settings) -> Session:
-    """One that traded, was killed, and ended in order."""
+    return await recorded(settings)
+
+
+async def recorded(settings: Settings) -> Session:
+    """A session that traded, was killed, and ended in order."""
     async with running(settings) as session:
         await session.until(lambda s: len(s.orders) > 4)
         session.command(KillPart(part=Part(Scope.SYMBOL, "ACME"), source="key", author="me"))
@@ -101,6 +108,23 @@ def as_recorded(snapshot: Snapshot, lines: set[str]) -> str:
 
 
 def test_every_moment_is_as_the_engine_showed_it_then(session: Session, settings: Settings) -> None:
+    check_every_moment(session, settings)
+
+
+@pytest.fixture
+def on_server(tmp_path: Path, postgresql: URL) -> Iterator[Settings]:
+    address = postgresql.render_as_string(hide_password=False)
+    yield zigzag(tmp_path, SMALL, database_url=address)
+    drop = "DROP SCHEMA IF EXISTS paper CASCADE"
+    done(run_on(postgresql, "SET client_min_messages TO error", drop))
+
+
+async def test_so_it_is_where_the_database_is_on_a_server(on_server: Settings) -> None:
+    session = await recorded(on_server)
+    await asyncio.to_thread(check_every_moment, session, on_server)
+
+
+def check_every_moment(session: Session, settings: Settings) -> None:
     shown = {snapshot.seq: snapshot for snapshot in session.snapshots}
     found = 0
     with travel(settings) as there:
