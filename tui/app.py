@@ -3,6 +3,7 @@
 import os
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
+from datetime import tzinfo
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -79,6 +80,8 @@ class Console(Travelling, inherit_bindings=False):
         self._fps = fps
         self._ticker: Timer | None = None
         self._started = ready
+        self.operator_zone: tzinfo | None = None
+        """In which details tell times besides UTC; the computer's where it is None."""
         self.exports: Path | None = None
         """The folder for tables that are saved, once it is known."""
         self.reports: Path | None = None
@@ -120,6 +123,7 @@ class Console(Travelling, inherit_bindings=False):
         self.reports = settings.research_dir
         self.log_file = settings.log_path
         self.journals = RecordedJournals(settings)
+        self.operator_zone = settings.time_zone
         self.set_fps(float(settings.fps))
         self._notify_bell = settings.notify_bell
         self._notify_desktop = settings.notify_desktop

@@ -54,7 +54,7 @@ def plain(name: str, value: object) -> str:
 
 def told(name: str, value: object, zone: tzinfo | None = None) -> str:
     """A value as a person reads it, in its full precision; times in UTC and in `zone`, the
-    operator's own where it is None."""
+    computer's where it is None."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if is_time(name) and value:
@@ -70,11 +70,13 @@ def told(name: str, value: object, zone: tzinfo | None = None) -> str:
 
 
 def moment(ts: int, zone: tzinfo | None = None) -> str:
-    """A time to the microsecond, in UTC and, where that is another, in `zone`."""
+    """A time to the microsecond, in UTC and, where that is another, in `zone`, with the date where
+    that is another there."""
     there = utc(ts).astimezone(zone)
+    date = f"{there:%Y-%m-%d} " if there.date() != utc(ts).date() else ""
     first = f"{utc(ts):%Y-%m-%d %H:%M:%S.%f} UTC"
     same = there.utcoffset() == utc(ts).astimezone(UTC).utcoffset()
-    return first if same else f"{first}, {there:%H:%M:%S %Z}"
+    return first if same else f"{first}, {date}{there:%H:%M:%S %Z}"
 
 
 def table(rows: Sequence[Struct]) -> tuple[list[str], list[dict[str, str]]]:

@@ -471,6 +471,8 @@ class Settings(BaseSettings):
     """colours of the console: dark, light, high_contrast, colour_blind or terminal (its own 16)"""
     signs: Annotated[Literal["auto", "unicode", "ascii"], AnyCase] = "auto"
     """what lines and signs are drawn with: unicode, ascii, or auto, as the terminal can"""
+    time_zone: Annotated[ZoneInfo | None, BeforeValidator(_absent_if_empty)] = None
+    """IANA time zone in which details tell times besides UTC; empty means the computer's"""
     keys: Names = ()
     """keys of your own for actions of the console, with commas, such as detach=D,help=f3"""
     notify_bell: bool = False

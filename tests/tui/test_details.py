@@ -2,11 +2,16 @@
 
 from datetime import timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
+from engine.core.model import NANOS
+from engine.ops.settings import load_settings
 from tests.tui import scripted
-from tests.tui.scripted import TS
+from tests.tui.scripted import TS, desk, to
 from tui import details
+from tui.preferences import Choices, Preferences
 
+HOUR = 3_600 * NANOS
 EST = timezone(timedelta(hours=-5), "EST")
 
 
@@ -20,6 +25,9 @@ def test_a_row_is_told_with_all_that_is_in_it() -> None:
 
 def test_times_are_in_utc_and_in_the_zone_of_the_operator() -> None:
     assert details.moment(TS + 123_456_789, EST) == ("2022-01-31 14:30:07.123456 UTC, 09:30:07 EST")
+    assert details.moment(TS + 12 * HOUR, EST) == (
+        "2022-02-01 02:30:07.000000 UTC, 2022-01-31 21:30:07 EST"
+    )
     assert details.moment(TS, timezone.utc) == "2022-01-31 14:30:07.000000 UTC"  # noqa: UP017
     assert details.told("created_ts", TS, EST).endswith("09:30:07 EST")
     assert details.told("until", 0) == "—"
@@ -53,3 +61,12 @@ def test_another_program_reads_plain_values() -> None:
     assert rows[0]["ts"] == "2022-01-31T14:30:07+00:00"
     assert details.plain("mark", None) == ""
     assert details.plain("tick", Decimal("1E-8")) == "0.00000001"
+
+
+async def test_the_zone_of_the_operator_is_a_setting() -> None:
+    preferences = Preferences(Path("console.json"), Choices(guided=True))
+    async with desk(scripted.paper()) as it:
+        it.app.configure(load_settings(time_zone="Asia/Tokyo"), preferences)
+        await it.press(*to("orders"), "home", "enter")
+        assert " UTC, 23:1" in it.screen
+        assert " JST" in it.screen
