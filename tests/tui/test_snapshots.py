@@ -193,8 +193,7 @@ def pictures(subject: str, size: tuple[int, int]) -> dict[str, str]:
             for look in LOOKS:
                 wear(app, look)
                 app.refresh_css(animate=False)
-                if app.frame.past is not None:
-                    app.tick()  # what is past is drawn at every tick: it may come amid this one
+                app.tick()  # or whether the footer is in this look already is chance
                 taken[look] = await settled(pilot)
 
     asyncio.run(take())
