@@ -280,7 +280,14 @@ ACTIONS = (
     Action("picture", "P", "Save a picture of the screen (SVG)", "Console"),
     Action("theme", "T", "Change the colours", "Console"),
     Action("help", "question_mark,f1", "Help: keys and signs", "Console", "help", 2),
-    Action("command", "c", "Take the command; keep it where another console asks", "Console"),
+    Action(
+        "command",
+        "c",
+        "Take the command; keep it where another console asks",
+        "Console",
+        "command",
+        1,
+    ),
     Action("detach", "d", "Detach: the engine goes on without a console", "Console"),
     Action("quit", "q,ctrl+q", "Quit", "Console", "quit", 2, call="ask_quit"),
     Action("no-quit", "ctrl+c", "Say how to quit", "Console", call="say_quit"),
@@ -355,6 +362,10 @@ _NEED_ENGINE = {
     "slower",
     "faster",
 }
+
+
+NEED_COMMAND = {"rearm", "breaker", "mode", "cancel", "pause", "slower", "faster"}
+"""What a console that is not in command cannot do at all."""
 
 
 _NEED_NOW = {*_NEED_ENGINE, "kill-choices", "quit", "freeze"}

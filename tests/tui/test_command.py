@@ -6,6 +6,7 @@ from engine.control.standing import Standing
 from engine.core.events import ToggleStrategy, TripKillSwitch
 from tests.tui import scripted
 from tests.tui.scripted import desk
+from tui.widgets.footer import Footer
 
 OTHER = "console of ann on pts/1 (pid 42)"
 READ_ONLY = Standing(holder=OTHER, consoles=2)
@@ -41,6 +42,21 @@ async def test_it_is_told_why_it_cannot_do_what_it_may_not() -> None:
             assert "is in command (c asks for it)" in it.screen.splitlines()[-1]
         await it.press("s", "home", "down", "space")
         assert it.sent == []
+
+
+async def test_the_footer_greys_what_it_may_not_and_names_the_key_of_the_command() -> None:
+    async with desk(scripted.killed(), (80, 24)) as it:
+
+        def styles() -> dict[str, str]:
+            (line,) = it.app.base.query_one(Footer)._lines
+            return {text.strip(): style for text, style in line if text.strip()}
+
+        assert styles()["mode"] == styles()["re-arm"] == "text"
+        assert "command" not in styles()
+        it.client.stands = READ_ONLY
+        await it.draw()
+        assert styles()["mode"] == styles()["re-arm"] == "dim"
+        assert styles()["KILL"] == styles()["command"] == "text"
 
 
 async def test_it_can_stop_without_the_command() -> None:

@@ -43,14 +43,23 @@ class Footer(Lines):
             self.update([self._message])
             return
         parts = [
-            (action.rank, ((keys, "key"), (f" {commands.label(action, frame.snapshot)}", "text")))
-            for action, keys in self._valid(frame, panel)
+            (action.rank, self._part(frame, action, key))
+            for action, key in self._valid(frame, panel)
         ]
         self.update([((" ", "text"), *fit(parts, (self.size or self.app.size).width - 2))])
+
+    def _part(self, frame: Frame, action: commands.Action, key: str) -> Line:
+        """The key and what it does; greyed where this console may not, which the key says too."""
+        label = f" {commands.label(action, frame.snapshot)}"
+        if frame.read_only and action.id in commands.NEED_COMMAND:
+            return ((key, "dim"), (label, "dim"))
+        return ((key, "key"), (label, "text"))
 
     def _valid(self, frame: Frame, panel: str) -> list[tuple[commands.Action, str]]:
         """The actions of the footer that can be done now, each with its key."""
         keys = key_names(self.screen)
+        if not (frame.read_only or frame.standing.asks):
+            keys.pop("command", None)
         return [
             (action, keys[action.id][0])
             for action in commands.ACTIONS
