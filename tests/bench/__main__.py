@@ -21,7 +21,7 @@ from engine.ops.settings import Settings
 from tests.bench.measure import Figure, as_json
 
 TOPICS = ("first_frame", "quotes", "bars", "order_path", "kill", "restart", "console", "stream")
-LONG = ("soak", "slow_line")
+LONG = ("soak", "day", "slow_line")
 """Topics that take minutes, and are measured only where they are named."""
 
 

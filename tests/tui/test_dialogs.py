@@ -1,8 +1,11 @@
 """The dialogs: what they say, what confirms them, and all that must not."""
 
+import gc
+
 import pytest
 from msgspec.structs import replace
 from textual import events
+from textual._styles_cache import StylesCache
 from textual.widgets import Input
 
 from engine.control.standing import Standing
@@ -362,3 +365,15 @@ async def test_what_stops_is_offered_to_a_console_that_is_not_in_command() -> No
         await it.press("K")
         await it.press("k", seconds=0.5)
         assert [type(each) for each in it.sent_but_life] == [TripKillSwitch]
+
+
+async def test_of_dialogs_that_closed_nothing_is_kept() -> None:
+    def drawn() -> int:
+        gc.collect()
+        return sum(isinstance(each, StylesCache) for each in gc.get_objects())
+
+    async with desk(scripted.paper()) as it:
+        await it.press("question_mark", "escape", "K", "escape")
+        known = drawn()
+        await it.press(*("question_mark", "escape", "K", "escape") * 4)
+        assert drawn() <= known

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
+from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding
@@ -110,6 +111,11 @@ class Dialog(ModalScreen[None]):
         self._text.update(self.lines(frame))
         if self.expires and self.clock() - self._opened >= EXPIRES_AFTER:
             self.dismiss()
+
+    def on_unmount(self) -> None:
+        """Textual keeps the last thousand keys of this, and with them all that closed widgets drew:
+        some twenty megabytes after a few hundred dialogs."""
+        StylesCache.get_inner_outer.cache_clear()
 
     def say(self, text: str, style: str = "warn") -> None:
         """Answer inside the dialog."""
