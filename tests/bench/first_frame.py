@@ -21,7 +21,7 @@ RUNS = 7
 WATCH_S = 3.0
 LIMIT = 1.3
 EMPTY = (sys.executable, empty_app.__file__)
-PANEL = re.compile(r"─ \d quotes ─")
+PANEL = re.compile(r"─ quotes ─")
 QUOTE = re.compile(r"│(AAPL|SPY|BTC-USD|ETH-USD|BTC-PERP) +[\d,]+\.\d")
 
 Seen = Callable[[Screen], bool]
