@@ -201,11 +201,12 @@ class _Street:
         ]
 
 
-def _moves(order: Order) -> bool:
-    """Whether an answer about `order` is waited for. One that is not ours may be one that nobody
-    but its maker can cancel, as at Interactive Brokers."""
-    if order.purpose is OrderPurpose.EXTERNAL and order.state is OrderState.PENDING_CANCEL:
-        return False
+def _moves(order: Order, broker: str) -> bool:
+    """Whether an answer about `order` is waited for. At Interactive Brokers nobody but its maker
+    can cancel one that is not ours."""
+    is_external = order.purpose is OrderPurpose.EXTERNAL
+    if broker == "interactive_brokers" and is_external:
+        return order.state in MOVING - {OrderState.PENDING_CANCEL}
     return order.state in MOVING
 
 
@@ -400,7 +401,8 @@ class _Life:
         if snapshot is None or not all(b.connected for b in snapshot.brokers):
             return [f"no connection: {snapshot and snapshot.brokers}"]
         orders = self._runtime.machine.orders.open.values()
-        moving = [f"{o.client_order_id} {o.state}" for o in orders if _moves(o)]
+        venue = street.peer.broker.name
+        moving = [f"{o.client_order_id} {o.state}" for o in orders if _moves(o, venue)]
         there = Counter(_terms(p.order) for p in street.peer.venue.open)
         here = Counter(map(_terms, orders))
         held = sum((row.position.quantity for row in snapshot.positions), ZERO)
