@@ -8,6 +8,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from engine.brokers.base import BaseBroker, InDoubt, NotSent
+from engine.brokers.turns import Patience, patience, with_patience
 from engine.brokers.wanted import GONE, while_wanted
 from engine.core.clock_offset import TELLS
 from engine.core.events import (
@@ -35,6 +36,9 @@ IsWanted = Callable[[str, OrderState], bool]
 CONNECT_AGAIN_S = 1.0
 CONNECT_AGAIN_MOST_S = 30.0
 DISCONNECT_S = 1.0
+PATIENCE_S = 20.0
+"""How long the requests of a statement wait for their turn in all: less than the core's
+`LOST_AFTER`."""
 CLOCK_S, CLOCK_AGAIN_S = 300.0, 30.0
 """How often a venue's time is asked for: more often while it is another one, or not told."""
 
@@ -73,6 +77,7 @@ class BrokerLink:
         self._reason = "connecting"
         self._mute = False
         self._answers = AnswerTimes()
+        self._patience = Patience(0)
         self.clock_offset: int | None = None
         """How far market time is ahead of the venue's (ns), as it was when that was asked; None
         where it did not tell."""
@@ -230,9 +235,12 @@ class BrokerLink:
         self._publish(answer)
 
     async def query(self, order: Order) -> None:
-        """Ask where the order is; no answer is asked again by the machine."""
+        """Ask where the order is; no answer is asked again by the machine. A statement that waits
+        for its turn tells of every order: nothing takes the turn from it."""
         await self.tried.wait()
         key = order.client_order_id
+        if self._patience.is_tried:
+            return
         try:
             report = await self._ask(self.broker.get_order, order)
         except Exception as error:
@@ -244,18 +252,20 @@ class BrokerLink:
         """Ask for the whole account. Executions come last, so that none which the positions have
         counted is missing among them."""
         await self.tried.wait()
+        self._patience = Patience(PATIENCE_S)
         try:
-            answer = await self._ask(self._statement, asked_ts, since)
+            with with_patience(self._patience):
+                answer = await self._statement(asked_ts, since)
         except Exception as error:
             answer = StatementFailed(self.name, asked_ts, _reason_of(error), ts=self._now())
         self._publish(answer)
 
     async def _statement(self, asked_ts: int, since: int) -> AccountStatement:
         broker = self.broker
-        orders = await broker.get_open_orders()
-        positions = await broker.get_positions()
-        balance = await broker.get_account_balance()
-        fills = await broker.get_fills(since)
+        orders = await self._ask(broker.get_open_orders)
+        positions = await self._ask(broker.get_positions)
+        balance = await self._ask(broker.get_account_balance)
+        fills = await self._ask(broker.get_fills, since)
         return AccountStatement(
             self.name,
             asked_ts,
@@ -302,7 +312,8 @@ async def _deadline(seconds: float) -> AsyncGenerator[None]:
     """Raises TimeoutError after so long, and InDoubt where the broker's library gives its own work
     up: that is a CancelledError too, and none that was meant for this task."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as deadline:
+            patience().deadline = deadline
             yield
     except asyncio.CancelledError as error:
         task = asyncio.current_task()

@@ -16,20 +16,26 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.broker_link import BrokerLink
-from engine.brokers.base import BaseBroker, InDoubt, NotConnected, NotSent
+from engine.broker_link import PATIENCE_S, BrokerLink
+from engine.brokers.base import Balance, BaseBroker, InDoubt, NotConnected, NotSent
 from engine.brokers.paper import PaperBroker
+from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import wait_for_turn
 from engine.build import exchange_rules
 from engine.core.events import (
+    AccountStatement,
     BrokerChanged,
     CancelRejected,
     Event,
     ExecutionReport,
     ReplaceRejected,
     Restored,
+    StatementFailed,
     TripKillSwitch,
+    VenueOrder,
 )
 from engine.core.model import (
+    Fill,
     Instrument,
     Order,
     OrderPurpose,
@@ -451,3 +457,68 @@ async def test_a_replace_that_a_kill_overtakes_does_not_leave(settings: Settings
     await request
     assert venue.replaces == []
     assert inputs == [ReplaceRejected("tb-1", "cancelled before it left", ts=7)]
+
+
+class Scarce(Venue):
+    """It takes a request of six tokens now, and every six seconds; `asked` are those it took."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("north", [], settings, lambda: 7)
+        loop = asyncio.get_running_loop()
+        self.bucket = TokenBucket(1, 6, 0, loop.time)
+        self.asked: list[str] = []
+
+    async def _counted(self, what: str) -> None:
+        await wait_for_turn(self.bucket, 6)
+        self.bucket.take(6)
+        self.asked.append(what)
+
+    async def get_open_orders(self) -> Sequence[VenueOrder]:
+        await self._counted("orders")
+        return ()
+
+    async def get_positions(self) -> Mapping[str, Decimal]:
+        await self._counted("positions")
+        return {}
+
+    async def get_account_balance(self) -> Balance:
+        await self._counted("balance")
+        return Balance()
+
+    async def get_fills(self, since: int) -> Sequence[Fill]:
+        await self._counted("fills")
+        return ()
+
+    async def get_order(self, order: Order) -> ExecutionReport | None:
+        await self._counted("order")
+        return None
+
+
+async def test_a_statement_waits_for_its_turns_and_no_question_takes_them(
+    settings: Settings,
+) -> None:
+    venue = Scarce(settings)
+    inputs: list[Event] = []
+    link = BrokerLink("north", venue, inputs.append, lambda: 7, 0.05)
+    link.tried.set()
+    statement = asyncio.create_task(link.statement(7, 0))
+    await asyncio.sleep(3)
+    await link.query(ORDER)
+    assert venue.asked == ["orders"]
+    await statement
+    assert venue.asked == ["orders", "positions", "balance", "fills"]
+    assert [type(event) for event in inputs] == [AccountStatement]
+    await link.query(ORDER)
+    assert len(venue.asked) == 4  # it waits shortly, and is asked again by the machine
+    assert len(inputs) == 1
+
+
+async def test_a_statement_that_would_wait_too_long_fails(settings: Settings) -> None:
+    venue = Scarce(settings)
+    venue.bucket.shut(PATIENCE_S + 1)
+    inputs: list[Event] = []
+    link = BrokerLink("north", venue, inputs.append, lambda: 7, 0.05)
+    link.tried.set()
+    await link.statement(7, 0)
+    assert venue.asked == []
+    assert [type(event) for event in inputs] == [StatementFailed]

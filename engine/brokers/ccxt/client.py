@@ -1,6 +1,5 @@
 """An exchange of ccxt as the engine needs it: exact, at its rate, and never silently deaf."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,11 +22,10 @@ from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, RateLim
 from engine.brokers.ccxt.errors import WAIT_S
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import wait_for_turn
 from engine.brokers.wanted import check_wanted
 from engine.ops.errors import UserError
 
-PATIENCE_S = 1.0
-"""The longest that a request waits for its turn; one that would wait longer is refused."""
 CONNECT_S = 5
 """How long the connection of a stream of market data may take."""
 KEEP_ALIVE_S = 5
@@ -52,11 +50,7 @@ class Tuned:
         exchange: Any = super()
         cost = float(exchange.calculate_rate_limiter_cost(api, method, path, params, config))
         cancel = method == "DELETE" or "cancel" in path.lower()
-        patience = time.monotonic() + PATIENCE_S
-        while wait_s := self.bucket.wait_s(cost, cancel=cancel):
-            if time.monotonic() + wait_s > patience:
-                break
-            await asyncio.sleep(wait_s)
+        await wait_for_turn(self.bucket, cost, cancel=cancel)
         check_wanted()
         self.bucket.take(cost, cancel=cancel)
         return await exchange.fetch2(path, api, method, params, config)
