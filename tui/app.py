@@ -90,6 +90,8 @@ class Console(Travelling, inherit_bindings=False):
         """The log file of the engine, once it is known."""
         self._heartbeat = Heartbeat(clock())
         self._dropped = 0
+        self.on_terminal_lost = "detach"
+        """What becomes of the engine then; its setting once it is known."""
         self._still = Still()
         self._holds_back, self._missed = False, False
         self._notices = Notices()
@@ -125,6 +127,7 @@ class Console(Travelling, inherit_bindings=False):
         self.journals = RecordedJournals(settings)
         self.operator_zone = settings.time_zone
         self.set_fps(float(settings.fps))
+        self.on_terminal_lost = settings.on_terminal_lost
         self._notify_bell = settings.notify_bell
         self._notify_desktop = settings.notify_desktop
         self.preferences = preferences
@@ -376,8 +379,12 @@ class Console(Travelling, inherit_bindings=False):
             return
         if self._refused("quit", stops=True):
             return
-        from tui.dialogs.quit import QuitDialog
+        from tui.dialogs.quit import QuitDialog, is_at_stake
 
+        snapshot = self.frame.snapshot
+        if snapshot is not None and self.frame.owned and not is_at_stake(snapshot):
+            self.exit()
+            return
         self.push_screen(QuitDialog(self.frame, self.clock, self.send))
 
     def action_freeze(self) -> None:

@@ -275,7 +275,9 @@ ACTIONS = (
             ("reverse", "r", "Sort the other way round", "", ""),
         )
     ),
-    Action("palette", "ctrl+p", "All commands", "Console", "commands", 3, call="command_palette"),
+    Action(
+        "palette", "ctrl+p,f2", "All commands", "Console", "commands", 3, call="command_palette"
+    ),
     Action("freeze", "F", "Freeze the panels for a minute, to read them; or go on", "Console"),
     Action("picture", "P", "Save a picture of the screen (SVG)", "Console"),
     Action("theme", "T", "Change the colours", "Console"),
@@ -288,7 +290,7 @@ ACTIONS = (
         "command",
         1,
     ),
-    Action("detach", "d", "Detach: the engine goes on without a console", "Console"),
+    Action("detach", "d", "Detach: the engine goes on without a console", "Console", "detach", 9),
     Action("quit", "q,ctrl+q", "Quit", "Console", "quit", 2, call="ask_quit"),
     Action("no-quit", "ctrl+c", "Say how to quit", "Console", call="say_quit"),
 )

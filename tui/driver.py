@@ -11,6 +11,7 @@ from textual.events import CursorPosition, Key
 from textual.message import Message
 
 from tui.keyboard import KILL_KEYS, Keyboard
+from tui.styling import frugal
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -61,6 +62,9 @@ class ConsoleDriver(LinuxDriver):
     @property
     def _is_late(self) -> bool:
         return monotonic() - self._asked >= PATIENCE_S
+
+    def write(self, data: str) -> None:
+        super().write(frugal(data))
 
     def ask(self) -> None:
         """Something was drawn: have the terminal say when it has."""

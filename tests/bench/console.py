@@ -34,6 +34,9 @@ NOTHING = "tests.bench.tables:nothing"
 
 NARROW, WIDE, FIFTY_ROWS = (120, 40), (200, 50), (120, 51)
 START_S, WATCH_S = 4.0, 6.0
+WARM_UP_S = 60.0
+FRESH = b" 0s "
+"""The age of a quote that has just come."""
 KEYS = 24
 STALL_S = 10.0
 DOWN, UP = "\x1b[B", "\x1b[A"
@@ -200,7 +203,7 @@ def started(
 def watch(load: Load, keys: int) -> Seen:
     """Let it run, then press `keys` keys."""
     with started(load) as (terminal, readings):
-        terminal.read_for(START_S)
+        until_quotes_flow(terminal, load)
         start, before = time.perf_counter(), terminal.cpu_s
         terminal.read_for(WATCH_S)
         end, after = time.perf_counter(), terminal.cpu_s
@@ -210,6 +213,17 @@ def watch(load: Load, keys: int) -> Seen:
     painting = cpu if load.target else (after - before) / (end - start) * 100
     sent = terminal.bytes_between(start, end) / (end - start) / 1000
     return Seen(late, key_delays(terminal, presses), painting, socket, sent)
+
+
+def until_quotes_flow(terminal: TimedTerminal, load: Load) -> None:
+    """Past the warm-up, in which a day of bars changes every row at once: then quotes are new."""
+    end = time.perf_counter() + WARM_UP_S
+    terminal.read_for(START_S)
+    while load.target != NOTHING and time.perf_counter() < end:
+        if any(FRESH in data for _, data in terminal.pieces[-10:]):
+            break
+        terminal.read_for(0.5)
+    terminal.read_for(START_S)
 
 
 def press_keys(terminal: TimedTerminal, count: int, pause: float = 0.5) -> list[float]:

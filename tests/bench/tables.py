@@ -12,11 +12,13 @@ from time import monotonic
 from typing import Any
 
 from textual.app import App, ComposeResult
+from textual.driver import Driver
 from textual.widgets import DataTable
 
 from engine.host import EngineHost
 from engine.ops.settings import load_settings
 from tui import themes
+from tui.driver import ConsoleDriver
 from tui.frame import Frame
 from tui.main import prepare_environment
 from tui.widgets.quotes import Quotes
@@ -27,8 +29,11 @@ STOP_S = 10.0
 class LineTableApp(App[None]):
     CSS = "Quotes { height: 1fr; }"
 
+    DRIVER: type[Driver] | None = ConsoleDriver
+    """What writes: the console's own. The peer has Textual's."""
+
     def __init__(self, host: EngineHost, fps: int) -> None:
-        super().__init__()
+        super().__init__(driver_class=self.DRIVER)
         self._host = host
         self._fps = fps
         self._quotes = Quotes(id="quotes")
@@ -51,6 +56,8 @@ class LineTableApp(App[None]):
 
 
 class DataTableApp(LineTableApp):
+    DRIVER = None
+
     def compose(self) -> ComposeResult:
         yield DataTable(cursor_type="row")
 

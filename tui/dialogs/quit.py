@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding
 
+from engine.snapshot import Snapshot
 from tui.dialogs.dialog import BLANK, Dialog, paragraph
 from tui.dialogs.safety import CONFIRM, letter, stake
 from tui.frame import Frame
@@ -20,6 +21,23 @@ _LIVE = (
     "Open orders STAY ALIVE at the broker and can fill while nothing watches them.",
     "Positions stay; only stops that rest at the broker protect them.",
 )
+
+
+_LOST = {
+    "detach": "Were the terminal lost instead, the engine would go on.",
+    "stop": "Were the terminal lost instead, the engine would stop as well.",
+    "kill": "Were the terminal lost instead, the engine would be killed, and stop.",
+}
+"""By ON_TERMINAL_LOST."""
+
+
+def is_at_stake(snapshot: Snapshot) -> bool:
+    """Whether anything is open, or may be: then it is asked before the engine stops."""
+    return (
+        any(order.is_open for order in snapshot.orders)
+        or bool(snapshot.positions)
+        or any(row.state != "off" for row in snapshot.strategies)
+    )
 
 
 _STOPS: Line = (("s", "key"), (" stops the engine in order, and quits", "text"))
@@ -61,6 +79,7 @@ class QuitDialog(Dialog):
             *paragraph(f"At the next start these strategies are on: {', '.join(on) or 'none'}."),
             *paragraph(orders, style),
             *paragraph(positions, style),
+            *paragraph(_LOST[cast("Console", self.app).on_terminal_lost]),
             BLANK,
             (("ctrl+k", "key"), (" first, to cancel every order before leaving", "text")),
             (("d", "key"), (" detaches: the engine goes on without a console", "text")),
