@@ -1,5 +1,7 @@
 """The dialogs that choose: how to kill, how an order in doubt ended, what a limit is to be."""
 
+from decimal import Decimal
+
 import pytest
 from textual import events
 
@@ -210,7 +212,9 @@ async def test_a_looser_one_asks_for_a_word(value: str) -> None:
     async with desk(scripted.paper()) as it:
         await change(it, value)
         assert it.sent == []
-        assert f"MAX_DAILY_LOSS from 1,000.00 to {value}: more may be lost." in it.screen
+        assert (
+            f"MAX_DAILY_LOSS from 1,000.00 to {Decimal(value):,f}: more may be lost." in it.screen
+        )
         await it.press("y", "enter", "ctrl+u", *"LOOSEN", "enter", seconds=0.5)
         assert it.sent == [limit_of(value, "LOOSEN")]
 

@@ -377,3 +377,24 @@ async def test_of_dialogs_that_closed_nothing_is_kept() -> None:
         known = drawn()
         await it.press(*("question_mark", "escape", "K", "escape") * 4)
         assert drawn() <= known
+
+
+async def test_quit_asks_nothing_where_nothing_is_at_stake() -> None:
+    idle = tuple(replace(row, state="off") for row in scripted.paper().strategies)
+    async with desk(replace(scripted.paper(), orders=(), positions=(), strategies=idle)) as it:
+        await it.press("q")
+        assert not it.app.is_running
+
+
+@pytest.mark.parametrize(("lost", "says"), [("detach", "go on"), ("stop", "stop as well")])
+async def test_quit_says_what_a_lost_terminal_would_do(lost: str, says: str) -> None:
+    async with desk(scripted.paper()) as it:
+        it.app.on_terminal_lost = lost
+        await it.press("q")
+        assert f"Were the terminal lost instead, the engine would {says}." in it.screen
+
+
+async def test_f2_opens_the_palette_where_tmux_takes_the_key() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("f2")
+        assert "Search for commands" in it.screen
