@@ -4,6 +4,11 @@ The fee of a buy is taken of what is bought, and that of a sale of the money
 (https://docs.alpaca.markets/docs/crypto-fees). It is posted as an activity at the end of the day,
 and no message of an execution has it; but what the account holds is smaller at once: what is
 missing there is the fee.
+
+A gap: where the account does not answer for long, as after a 429 that shuts it for a minute, an
+execution is told without its fee, so that its stop is not late. The books then hold more by that
+fee than the account. It is told as a difference, and the symbol is paused until a person has
+looked.
 """
 
 import logging
