@@ -80,7 +80,7 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def wait_for(self, seen: str | Callable[[str], bool], timeout: float = 30) -> str:
+    def wait_for(self, seen: str | Callable[[str], bool], timeout: float = 60) -> str:
         """Read until the screen holds `seen`, or fulfils it; the screen then.
 
         Raises AssertionError with the screen where that does not come in `timeout` seconds.
@@ -111,7 +111,7 @@ class Terminal:
         self.received += data
         self._stream.feed(data)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = 60) -> int:
         """Read until the program has ended and closed the terminal; its exit status."""
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
