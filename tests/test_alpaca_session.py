@@ -44,13 +44,18 @@ def is_up(snapshot: Snapshot) -> bool:
     return brokers == [True] and snapshot.feed.status == "connected"
 
 
+def is_reconciled(snapshot: Snapshot) -> bool:
+    """Before that no order leaves."""
+    return is_up(snapshot) and any("reconciled with" in line.text for line in snapshot.log)
+
+
 def held(snapshot: Snapshot) -> Decimal:
     return sum((row.position.quantity for row in snapshot.positions), Decimal(0))
 
 
 async def buys(street: Street, session: Session) -> Snapshot:
     """The third bar buys; then the position and its stop are there, and both sides agree."""
-    await session.until(is_up, PATIENCE_S)
+    await session.until(is_reconciled, PATIENCE_S)
     await street.data.streams.has_joined()
     for _ in range(3):
         street.bar()
