@@ -53,7 +53,7 @@ async def server() -> AsyncIterator[QuestradeServer]:
 
 @pytest_asyncio.fixture
 async def session(server: QuestradeServer, tmp_path: Path, clock: Clock) -> AsyncIterator[Session]:
-    login = Login(SecretStr(FIRST_TOKEN), tmp_path / "t.json", url=server.login_url, timeout_s=10.0)
+    login = Login(SecretStr(FIRST_TOKEN), tmp_path / "t.json", url=server.login_url, timeout_s=4.0)
     made = open_session(login, clock)
     made.join()
     yield made
