@@ -154,15 +154,3 @@ class Blotter(Orders):
     def note(self, frame: Frame) -> str:
         history = "asking" if self._coming else "older ones at the end" if self._next else "whole"
         return f"{super().note(frame)} · history: {history}"
-
-    # --- the end of the table --------------------------------------------------------------------
-
-    def select(self, index: int) -> None:
-        super().select(index)
-        if index >= len(self._rows) - 1:
-            self.more()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if new_value > old_value and new_value >= self.max_scroll_y:
-            self.more()

@@ -91,6 +91,9 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         """What asks the engine why there is this row."""
         return None
 
+    def more(self) -> None:
+        """The end of the rows is in sight: a table that has not all may bring further ones."""
+
     # --- frames in -------------------------------------------------------------------------------
 
     def show(self, frame: Frame) -> None:
@@ -243,6 +246,8 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         super().watch_scroll_y(old_value, new_value)
         self._at_end = new_value >= self.max_scroll_y
         self._repaint()
+        if self._at_end and new_value > old_value:
+            self.more()
 
     def _follow(self) -> None:
         if self.follows and self._at_end:
@@ -253,9 +258,12 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
 
     def select(self, index: int) -> None:
         """Select the row at `index`, or the nearest there is, and bring it into view."""
-        if not self._rows:
-            return
-        index = min(max(index, 0), len(self._rows) - 1)
+        if self._rows:
+            self._go_to_row(min(max(index, 0), len(self._rows) - 1))
+        if index >= len(self._rows) - 1:
+            self.more()
+
+    def _go_to_row(self, index: int) -> None:
         self.selected = self._ids[index]
         self.post_message(self.Selected(self))
         first = self.scroll_offset.y

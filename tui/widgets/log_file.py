@@ -113,15 +113,3 @@ class LogFilePanel(LineTable[FileLine]):
         else:
             rest = "older ones at the end"
         return f"{format.plural(len(self._lines), 'line')}, newest first · {rest}"
-
-    # --- the end of the table --------------------------------------------------------------------
-
-    def select(self, index: int) -> None:
-        super().select(index)
-        if index >= len(self._rows) - 1:
-            self.more()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if new_value > old_value and new_value >= self.max_scroll_y:
-            self.more()
