@@ -351,22 +351,25 @@ class Console(Travelling, inherit_bindings=False):
             )
         )
 
-    async def on_table_keys_export_asked(self, message: TableKeys.ExportAsked) -> None:
+    def on_table_keys_export_asked(self, asked: TableKeys.ExportAsked) -> None:
+        from tui.export import write_csv
+
         folder, snapshot = self.exports, self.frame.engine.snapshot
         if folder is None or snapshot is None:
             self.base.say("not exported: the engine is still starting", "warn")
             return
-        self.run_worker(self._export(folder, message, snapshot.wall_ts))
+        write = partial(write_csv, folder, asked.name, snapshot.wall_ts, asked.rows)
+        said = f"{format.plural(len(asked.rows), 'row')} written to"
+        self.run_worker(self._save(write, said, "not exported"))
 
-    async def _export(self, folder: Path, asked: TableKeys.ExportAsked, wall_ts: int) -> None:
-        from tui.export import write_csv
-
+    async def _save(self, write: Callable[[], Path], said: str, refused: str) -> None:
+        """Have `write` make a file in a thread, and say where it is, or why there is none."""
         try:
-            path = await to_thread(write_csv, folder, asked.name, wall_ts, asked.rows)
+            path = await to_thread(write)
         except OSError as error:
-            self.base.say(f"not exported: {error.strerror}: {clean(str(error.filename))}", "alarm")
+            self.base.say(f"{refused}: {error.strerror}: {clean(str(error.filename))}", "alarm")
         else:
-            self.base.say(f"{format.plural(len(asked.rows), 'row')} written to {clean(str(path))}")
+            self.base.say(f"{said} {clean(str(path))}")
 
     def action_help(self) -> None:
         from tui.dialogs.help import HelpDialog
@@ -402,19 +405,12 @@ class Console(Travelling, inherit_bindings=False):
         if self.exports is None:
             self.base.say("not saved: the engine is still starting", "warn")
             return
-        self.run_worker(self._save_picture(self.exports, self.export_screenshot()))
-
-    async def _save_picture(self, folder: Path, drawn: str) -> None:
         from tui.export import write_picture
 
-        snapshot = self.frame.engine.snapshot
+        snapshot, drawn = self.frame.engine.snapshot, self.export_screenshot()
         wall_ts = snapshot.wall_ts if snapshot else 0
-        try:
-            path = await to_thread(write_picture, folder, self.base.name or "", wall_ts, drawn)
-        except OSError as error:
-            self.base.say(f"not saved: {error.strerror}: {clean(str(error.filename))}", "alarm")
-        else:
-            self.base.say(f"the screen is saved as {clean(str(path))}")
+        write = partial(write_picture, self.exports, self.base.name or "", wall_ts, drawn)
+        self.run_worker(self._save(write, "the screen is saved as", "not saved"))
 
     def action_say_quit(self) -> None:
         self.base.say(f"ctrl+c does not quit: {self.keys['quit'][0]} does, after asking")
