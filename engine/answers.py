@@ -28,6 +28,7 @@ from engine.questions import (
     Chain,
     Chart,
     Equity,
+    Fills,
     Orders,
     Question,
     WhyFill,
@@ -108,6 +109,8 @@ class Answers:
                 return await self._read(partial(history.equity, asked=question))
             case Orders():
                 return await self._read(partial(history.orders, asked=question))
+            case Fills():
+                return await self._read(partial(history.executions, asked=question))
             case WhySignal():
                 return self._why_signal(question)
             case WhyOrder():

@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from engine.core.model import Bar, Fill, Order, OrderState
-from engine.snapshot import SignalRow
+from engine.snapshot import FillRow, SignalRow
 
+MOST_FILLS = 500
 MOST_ORDERS = 500
 MOST_POINTS = 2_000
 
@@ -93,6 +94,27 @@ class Orders(Question[OrderPage], frozen=True):
     count: int = 100
 
 
+FillKey = tuple[int, str, str]
+"""`ts`, execution id and symbol: the place of a fill in the history."""
+
+
+class FillPage(Answer, frozen=True):
+    """`fills` of the history, newest first. `before` asks for the page after this one; None where
+    this is the last."""
+
+    fills: tuple[FillRow, ...]
+    before: FillKey | None
+
+
+class Fills(Question[FillPage], frozen=True):
+    """The `count` newest executions of all that the database holds, older than `before`; of those
+    alone whose ids, strategy, symbol or venue contain `text`, whatever its case."""
+
+    text: str = ""
+    before: FillKey | None = None
+    count: int = 100
+
+
 class Number(Struct, frozen=True, gc=False):
     """A number that a step rests on. `value` is None where it is not known. Where it was checked,
     `passed` says how that went, and `limit` what it has to be (at least, below or at most, as
@@ -154,5 +176,5 @@ class WhySignal(Question[Chain], frozen=True):
     seq: int
 
 
-AnyQuestion = Bars | Equity | Orders | WhyOrder | WhyFill | WhyPosition | WhySignal
-AnyAnswer = Chart | EquityCurve | OrderPage | Chain
+AnyQuestion = Bars | Equity | Orders | Fills | WhyOrder | WhyFill | WhyPosition | WhySignal
+AnyAnswer = Chart | EquityCurve | OrderPage | FillPage | Chain

@@ -9,7 +9,17 @@ from decimal import Decimal
 from msgspec import Struct
 
 from engine.core.events import KilledPart
-from engine.core.model import Instrument, KillAction, Mode, Order, Position, Quote, Side, Signal
+from engine.core.model import (
+    Fill,
+    Instrument,
+    KillAction,
+    Mode,
+    Order,
+    Position,
+    Quote,
+    Side,
+    Signal,
+)
 
 
 class QuoteRow(Struct, frozen=True, gc=False):
@@ -34,6 +44,14 @@ class SignalRow(Struct, frozen=True, gc=False):
     signal: Signal
     outcome: str
     note: str
+
+
+class FillRow(Struct, frozen=True, gc=False):
+    """An execution. One that the venue took back `is_reversed`, and counts no more; what it put in
+    its place is a row of its own."""
+
+    fill: Fill
+    is_reversed: bool = False
 
 
 class PositionRow(Struct, frozen=True, gc=False):
@@ -333,7 +351,8 @@ class Snapshot(Struct, frozen=True, gc=False):
     number that is not known is None. `left_open` is in the last one of a session alone: a line for
     each order that an orderly stop left open. `alerts` are those of this session that nobody has
     acknowledged, or whose cause lasts, the latest first. What was `blocked` is counted from
-    `blocked_since_ts` on, 0 before the start.
+    `blocked_since_ts` on, 0 before the start. `fills` are the last that were heard of, the latest
+    at the end.
     """
 
     seq: int
@@ -371,6 +390,7 @@ class Snapshot(Struct, frozen=True, gc=False):
     blocked: tuple[BlockedRow, ...] = ()
     blocked_since_ts: int = 0
     session: SessionTotals = SessionTotals()
+    fills: tuple[FillRow, ...] = ()
 
     @property
     def unread(self) -> tuple[AlertRow, ...]:

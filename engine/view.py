@@ -38,6 +38,7 @@ from engine.snapshot import (
     BrokerStatus,
     DeadManStatus,
     FeedStatus,
+    FillRow,
     Health,
     KilledPartRow,
     KillStatus,
@@ -58,6 +59,7 @@ from engine.wording import worded
 SIGNALS_KEPT = 200
 LINES_KEPT = 500
 FILLS_KEPT = 1_000
+FILLS_SHOWN = 200
 ORDERS_SHOWN = 300
 
 
@@ -67,8 +69,9 @@ class View:
     def __init__(self, machine: Machine, fills: Iterable[Fill] = ()) -> None:
         """`fills` are the executions of the last days, oldest first."""
         self._machine = machine
-        executions = (fill for fill in fills if not fill.is_opening)
-        self.fills: deque[Fill] = deque(executions, maxlen=FILLS_KEPT)
+        executions = (FillRow(fill) for fill in fills if not fill.is_opening)
+        self.executions: deque[FillRow] = deque(executions, maxlen=FILLS_KEPT)
+        """The last that were heard of, those that the venue took back among them."""
         self.signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
         self._quotes: dict[str, QuoteRow] = {}
@@ -98,12 +101,17 @@ class View:
                     self._settle(*key, "order", order.client_order_id)
             case PositionChanged(fill=fill):
                 if not fill.is_opening:
-                    self.fills.append(fill)
+                    self.executions.append(FillRow(fill))
             case TradeReversed(fill=fill, correction=correction):
                 self._correct(fill, correction)
             case _:
                 pass
         return line is not None
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """The executions that stand, oldest first."""
+        return tuple(row.fill for row in self.executions if not row.is_reversed)
 
     def line(self, level: str, text: str) -> None:
         """A line of the host itself; `text` is clean."""
@@ -172,6 +180,7 @@ class View:
             blocked=self._blocked.rows,
             blocked_since_ts=self._blocked.since_ts,
             session=self._session.totals,
+            fills=tuple(self.executions)[-FILLS_SHOWN:],
         )
 
     def _broker(self, status: BrokerStatusChanged) -> BrokerStatus:
@@ -218,10 +227,10 @@ class View:
 
     def _correct(self, fill: Fill, correction: Fill | None) -> None:
         """The venue took `fill` back, and may have put another in its place."""
-        kept = (
-            f for f in self.fills if (f.symbol, f.execution_id) != (fill.symbol, fill.execution_id)
-        )
-        self.fills = deque((*kept, *([correction] if correction else [])), maxlen=FILLS_KEPT)
+        key = fill.symbol, fill.execution_id
+        others = (r for r in self.executions if (r.fill.symbol, r.fill.execution_id) != key)
+        heard = [FillRow(fill, is_reversed=True), *([FillRow(correction)] if correction else [])]
+        self.executions = deque((*others, *heard), maxlen=FILLS_KEPT)
 
     def _settle(self, strategy: str, symbol: str, side: str, outcome: str, note: str) -> None:
         """Say what became of the newest signal that this is about."""

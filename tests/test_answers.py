@@ -13,7 +13,18 @@ from engine.core.model import NANOS, Side
 from engine.host import EngineHost
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.questions import A, AnyAnswer, AnyQuestion, Bars, Chart, Equity, Orders, Question
+from engine.questions import (
+    A,
+    AnyAnswer,
+    AnyQuestion,
+    Bars,
+    Chart,
+    Equity,
+    FillPage,
+    Fills,
+    Orders,
+    Question,
+)
 from engine.snapshot import Snapshot
 from tests.session import Session, running, zigzag
 
@@ -77,6 +88,11 @@ async def test_the_history_is_the_databases(settings: Settings) -> None:
         page = await asked(session, Orders(count=3))
         assert len(page.orders) == 3
         assert page.before is not None
+        await session.until(lambda _: session.rows("select ts from trades"))
+        told = await asked(session, Fills())
+        snapshot = await session.until(lambda _: True)
+        assert told.fills
+        assert set(told.fills) <= set(snapshot.fills)
         await session.until(lambda _: session.rows("select ts from equity_curve"))
         curve = await asked(session, Equity(points=100))
         assert curve.points
@@ -131,8 +147,11 @@ def test_nobody_waits_for_an_engine_that_is_not_there(settings: Settings) -> Non
 
 def test_questions_and_answers_travel_as_they_are() -> None:
     questions: list[AnyQuestion] = [Bars("A", 3), Equity(7, 5 * NANOS), Orders(before=(1, "a"))]
+    questions.append(Fills("x", (1, "a", "A")))
     for question in questions:
         sent = msgspec.msgpack.encode(question)
         assert msgspec.msgpack.decode(sent, type=AnyQuestion) == question
+    page = FillPage((), (1, "x", "A"))
+    assert msgspec.json.decode(msgspec.json.encode(page), type=AnyAnswer) == page
     answer = Chart("A", (), (), ())
     assert msgspec.json.decode(msgspec.json.encode(answer), type=AnyAnswer) == answer

@@ -57,7 +57,7 @@ BOUNDS = {
     "history": HISTORY * SYMBOLS,
     "orders": FINAL_ORDERS_KEPT + 1_000,
     "strategy.recent[]": RECENT_KEPT * POSITIONS,
-    "view.fills": SHOWN_FILLS,
+    "view.executions": SHOWN_FILLS,
     "view.signals": SIGNALS_KEPT,
 }
 """What may still grow after the first hour, by the end of its name, and how far."""

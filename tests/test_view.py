@@ -30,6 +30,7 @@ from engine.core.events import (
     StoreChanged,
     StrategyState,
     SubmitOrder,
+    TradeBusted,
     TripKillSwitch,
 )
 from engine.core.matching import CAPABILITIES, ExchangeRules
@@ -38,6 +39,7 @@ from engine.core.model import (
     AccountType,
     Bar,
     DayTradeRule,
+    Fill,
     KillAction,
     Mode,
     Order,
@@ -57,6 +59,7 @@ from engine.snapshot import (
     BreakerStatus,
     DeadManStatus,
     FeedStatus,
+    FillRow,
     Health,
     LimitRow,
     PausedRow,
@@ -64,7 +67,7 @@ from engine.snapshot import (
     Snapshot,
     StrategyRow,
 )
-from engine.view import LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
+from engine.view import FILLS_SHOWN, LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
 from tests.core.rig import ACME, AT_MARKET, COIN, Rig
 
 CASH = Decimal(100_000)
@@ -635,6 +638,41 @@ def test_a_restored_strategy_shows_its_last_signal_and_its_losses() -> None:
 
 
 # --- the picture ---------------------------------------------------------------------------------
+
+
+def test_fills_are_shown_the_latest_at_the_end() -> None:
+    picture = Picture()
+    assert picture.take().fills == ()
+    picture.rig.hold_position(100)
+    picture.rig.signal(Side.SELL)
+    picture.rig.quote(110)
+    bought, sold = picture.take().fills
+    assert [row.fill.side for row in (bought, sold)] == [Side.BUY, Side.SELL]
+    assert (bought.fill.price, sold.fill.price) == (100, 110)
+    assert not bought.is_reversed
+
+
+def test_a_fill_that_the_venue_took_back_stays_and_says_so() -> None:
+    picture = Picture()
+    picture.rig.hold_position(100)
+    (row,) = picture.take().fills
+    fill = row.fill
+    instead = replace(fill, quantity=Decimal(1))
+    picture.rig.send(TradeBusted(fill.execution_id, fill.symbol, instead, "error"))
+    back, correction = picture.take().fills
+    assert back == FillRow(fill, is_reversed=True)
+    assert (correction.fill.quantity, correction.is_reversed) == (1, False)
+    assert picture.view.fills == (correction.fill,)
+
+
+def test_of_many_fills_the_last_are_shown() -> None:
+    fills = [
+        Fill(f"x{n}", "o", "ACME", Side.BUY, Decimal(1), Decimal(100), Decimal(0), n)
+        for n in range(FILLS_SHOWN + 5)
+    ]
+    view = View(Rig().machine, fills)
+    shown = view.take(1, 7, FEED, True, HEALTH).fills
+    assert [row.fill for row in shown] == fills[5:]
 
 
 def test_a_snapshot_does_not_change_after_it_was_taken() -> None:

@@ -3,23 +3,30 @@
 from typing import Any
 
 from sqlalchemy import Connection, Double, Select, cast, func, or_, select, tuple_
+from sqlalchemy.orm import aliased
 
-from engine.core.model import Fill, Order, Position
+from engine.core.average_cost import REVERSED
+from engine.core.model import OPENING, Fill, Order, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.questions import (
+    MOST_FILLS,
     MOST_ORDERS,
     MOST_POINTS,
     Equity,
     EquityCurve,
     EquityPoint,
+    FillPage,
+    Fills,
     OrderPage,
     Orders,
 )
+from engine.snapshot import FillRow
 from engine.store import models
 from engine.store.statements import values_of
 
-MOST_FILLS = 200
+MOST_OF_A_TRIP = 200
+"""Executions of one round trip that are told."""
 
 
 def orders(connection: Connection, asked: Orders) -> OrderPage:
@@ -52,6 +59,33 @@ def _chosen(asked: Orders) -> Select[Any]:
     return query
 
 
+def executions(connection: Connection, asked: Fills) -> FillPage:
+    """Without what stands for an account's opening. An entry that reverses an execution is told by
+    that one."""
+    table, entry = models.Trade, aliased(models.Trade)
+    told = (entry.symbol == table.symbol) & (entry.execution_id == table.execution_id + REVERSED)
+    query = select(*table.__table__.columns, select(entry).where(told).exists().label("reversed"))
+    for end in (OPENING, REVERSED):
+        query = query.where(~table.execution_id.endswith(end, autoescape=True))
+    if asked.text:
+        ids = (table.execution_id, table.client_order_id, table.venue_order_id)
+        texts = (*ids, table.strategy, table.symbol, table.venue)
+        query = query.where(or_(*(t.icontains(asked.text, autoescape=True) for t in texts)))
+    key = (table.ts, table.execution_id, table.symbol)
+    if asked.before is not None:
+        query = query.where(tuple_(*key) < asked.before)
+    count = max(1, min(asked.count, MOST_FILLS))
+    newest = query.order_by(*(column.desc() for column in key)).limit(count + 1)
+    found = [_fill_row(**row) for row in connection.execute(newest).mappings()]
+    page = tuple(found[:count])
+    last = page[-1].fill if len(found) > count else None
+    return FillPage(page, None if last is None else (last.ts, last.execution_id, last.symbol))
+
+
+def _fill_row(*, reversed: bool, **fields: Any) -> FillRow:
+    return FillRow(Fill(**fields), is_reversed=bool(reversed))
+
+
 def fill(connection: Connection, execution_id: str, symbol: str) -> Fill:
     """Raises UserError where no such execution is recorded."""
     table = models.Trade
@@ -68,7 +102,7 @@ def fills(connection: Connection, position: Position) -> list[Fill]:
     table = models.Trade
     of_it = (table.strategy == position.strategy) & (table.symbol == position.symbol)
     since = of_it & (table.ts >= position.opened_ts)
-    query = select(*table.__table__.columns).where(since).order_by(table.ts).limit(MOST_FILLS)
+    query = select(*table.__table__.columns).where(since).order_by(table.ts).limit(MOST_OF_A_TRIP)
     return values_of(connection, query, Fill)
 
 
