@@ -170,6 +170,7 @@ class BrokerLink:
                 reason,
                 self.broker.live,
                 self.broker.capabilities,
+                self.broker.account_name,
                 ts=self._now(),
             )
         )

@@ -228,7 +228,6 @@ def machine_config(
     sessions of `calendars`."""
     symbols = tuple(instrument.symbol for instrument in instruments)
     return MachineConfig(
-        account=str(settings.mode),
         mode=settings.mode,
         instruments=tuple(instruments),
         strategies=tuple(StrategySetup(name, symbols) for name in sorted(strategies)),

@@ -348,11 +348,12 @@ class Snapshot(Struct, frozen=True, gc=False):
 
     Money is in `currency`, the base currency, but for prices and the cash of each of the
     `accounts`, of which there are rows where there are several, or one in another currency; a
-    number that is not known is None. `left_open` is in the last one of a session alone: a line for
-    each order that an orderly stop left open. `alerts` are those of this session that nobody has
-    acknowledged, or whose cause lasts, the latest first. What was `blocked` is counted from
-    `blocked_since_ts` on, 0 before the start. `fills` are the last that were heard of, the latest
-    at the end.
+    number that is not known is None. `account` is what people call the account, or each of them
+    after its venue, empty where the brokers did not say it yet. `left_open` is in the last one of a
+    session alone: a line for each order that an orderly stop left open. `alerts` are those of this
+    session that nobody has acknowledged, or whose cause lasts, the latest first. What was `blocked`
+    is counted from `blocked_since_ts` on, 0 before the start. `fills` are the last that were heard
+    of, the latest at the end.
     """
 
     seq: int

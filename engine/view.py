@@ -145,7 +145,7 @@ class View:
             ts=max(market_ts, machine.bus.now),
             wall_ts=wall_ts,
             mode=machine.config.mode,
-            account=machine.config.account,
+            account=self._account(),
             currency=machine.config.currency,
             equity=equity,
             cash=portfolio.in_base(portfolio.cash),
@@ -182,6 +182,14 @@ class View:
             session=self._session.totals,
             fills=tuple(self.executions)[-FILLS_SHOWN:],
         )
+
+    def _account(self) -> str:
+        """Which account it is; of several each after its venue."""
+        brokers = self._machine.safety.brokers.values()
+        told = {status.broker: status.account for status in brokers if status.account}
+        if len(brokers) == 1:
+            return "".join(told.values())
+        return ", ".join(f"{venue} {account}" for venue, account in told.items())
 
     def _broker(self, status: BrokerStatusChanged) -> BrokerStatus:
         standing = self._connections.brokers.get(status.broker, Standing())

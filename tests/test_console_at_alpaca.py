@@ -73,7 +73,7 @@ async def test_a_day_of_troubles(tmp_path: Path) -> None:
 async def live_through(desk: Desk) -> None:
     street, data = desk.street, desk.street.data.streams
     up = "alpaca ● up  feed alpaca ● up"
-    await desk.shows(up, "no position: flat")
+    await desk.shows(up, "no position: flat", "account PA3TEST")
     await data.has_joined()
     await desk.bars(desk.has_position_and_stop)
 

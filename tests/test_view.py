@@ -120,6 +120,16 @@ def test_money_is_exact_and_what_is_not_known_is_none() -> None:
     assert strategy(snapshot).pnl == Decimal("4.9")
 
 
+def test_the_account_is_what_its_broker_calls_it_and_of_several_each_after_its_venue() -> None:
+    picture = Picture()
+    picture.rig.send(BrokerChanged("paper", True, account="PA3\x07TEST"))
+    assert picture.take().account == "PA3 TEST"
+    picture.rig.send(BrokerChanged("maple", False))
+    assert picture.take().account == "paper PA3 TEST"
+    picture.rig.send(BrokerChanged("maple", True, account="51"))
+    assert picture.take().account == "paper PA3 TEST, maple 51"
+
+
 def test_accounts_are_shown_in_their_currencies_and_sums_in_the_base() -> None:
     shop = replace(ACME, symbol="SHOP", currency="CAD", venue="maple")
     picture = Picture(instruments=(ACME, shop))

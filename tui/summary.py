@@ -19,7 +19,7 @@ def summary(snapshot: Snapshot, records: Path | None) -> list[str]:
     session, health = snapshot.session, snapshot.health
     seconds = (snapshot.wall_ts - health.started_wall_ts) // NANOS if health is not None else None
     lasted = format.DASH if seconds is None else str(timedelta(seconds=seconds))
-    where = f"{snapshot.mode.upper()}, account {snapshot.account}"
+    where = f"{snapshot.mode.upper()}, account {snapshot.account or format.DASH}"
     told = {
         "session": f"{lasted} until {format.date_and_clock(snapshot.wall_ts)}, {where}",
         "orders": f"{session.orders}, {format.plural(session.executions, 'execution')}, "

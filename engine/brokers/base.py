@@ -81,6 +81,11 @@ class BaseBroker(ABC):
     account_number: str = ""
     """What the venue calls the account, from `connect` on; empty where it does not say."""
 
+    @property
+    def account_name(self) -> str:
+        """What people call the account: its number, or that it is simulated."""
+        return self.account_number
+
     def restore(self, restored: Restored) -> None:  # noqa: B027 - most need nothing of it
         """What the engine knew at the end of its last session; it comes before `connect`."""
 

@@ -63,6 +63,10 @@ class PaperBroker(BaseBroker):
         self._positions: dict[str, Decimal] = {}
         self._cash = ZERO
 
+    @property
+    def account_name(self) -> str:
+        return "simulated"
+
     def restore(self, restored: Restored) -> None:
         """Go on with the orders that are open, what is held, and the cash."""
         orders = [o for o in restored.orders if o.is_open and o.symbol in self._symbols]

@@ -274,13 +274,14 @@ class StrategyFileChanged(Event, frozen=True):
 
 class BrokerChanged(Event, frozen=True):
     """A broker came or went. `live` says that its account is a real one; `capabilities`, where it
-    is set, what it can do."""
+    is set, what it can do; `account` is what people call the account, empty until it is known."""
 
     broker: str
     connected: bool
     reason: str = ""
     live: bool = False
     capabilities: Capabilities | None = None
+    account: str = ""
 
 
 class ExecutionReport(Event, frozen=True):
@@ -990,6 +991,7 @@ class BrokerStatusChanged(Event, frozen=True):
     connected: bool
     reason: str = ""
     live: bool = False
+    account: str = ""
 
 
 # --- effects -------------------------------------------------------------------------------------

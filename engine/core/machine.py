@@ -143,7 +143,6 @@ class MachineConfig(Struct, frozen=True):
     the brokers'; `calendars` are the sessions of the exchanges that the instruments name.
     """
 
-    account: str
     instruments: tuple[Instrument, ...]
     strategies: tuple[StrategySetup, ...] = ()
     mode: Mode = Mode.PAPER

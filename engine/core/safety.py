@@ -230,8 +230,8 @@ class Safety:
         self._bus.publish(StoreStatusChanged(event.available, self.store_reason))
 
     def on_broker(self, event: BrokerChanged) -> None:
-        name, reason = clean(event.broker), clean(event.reason)
-        status = BrokerStatusChanged(name, event.connected, reason, event.live)
+        name, reason, account = clean(event.broker), clean(event.reason), clean(event.account)
+        status = BrokerStatusChanged(name, event.connected, reason, event.live, account)
         self.brokers[name] = status
         self._bus.publish(status)
 

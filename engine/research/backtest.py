@@ -168,7 +168,6 @@ def _config(request: BacktestRequest, recordings: Recordings) -> MachineConfig:
     (currency,) = set(currencies_of(instruments).values())  # recordings are of one venue
     return msgspec.structs.replace(
         config,
-        account="backtest",
         currency=currency,
         mode=Mode.PAPER,
         strategies=(setup,),

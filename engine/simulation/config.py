@@ -1,5 +1,4 @@
-"""The settings of the machine that a seed draws: each that there is, but for `account`, which only
-labels."""
+"""The settings of the machine that a seed draws: each that there is."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -93,7 +92,6 @@ def draw_config(
     every = random.choice((10, 30)) * NANOS
     compliance = _compliance(random)
     return MachineConfig(
-        "simulation",
         instruments,
         tuple(
             StrategySetup(

@@ -22,7 +22,6 @@ class RecordedSession(Struct, frozen=True):
     until_ts: int
     size: int
     mode: Mode | None = None
-    account: str = ""
     symbols: tuple[str, ...] = ()
     problem: str = ""
 
@@ -56,6 +55,5 @@ def _session(path: Path) -> RecordedSession | None:
         until,
         stat.st_size,
         config.mode,
-        clean(config.account),
         tuple(clean(instrument.symbol) for instrument in config.instruments),
     )

@@ -91,9 +91,7 @@ def machine(held: int) -> Machine:
     instruments = tuple(
         Instrument(symbol, AssetClass.STOCK, Decimal("0.01"), Decimal(1)) for symbol in SYMBOLS
     )
-    config = MachineConfig(
-        "bench", instruments, (StrategySetup("sma_crossover", SYMBOLS),), limits=limits
-    )
+    config = MachineConfig(instruments, (StrategySetup("sma_crossover", SYMBOLS),), limits=limits)
     machine = Machine(config, {"sma_crossover": SmaCrossover})
     positions = tuple(
         Position("sma_crossover", symbol, Decimal(10), Decimal(1000)) for symbol in SYMBOLS[:held]

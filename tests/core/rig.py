@@ -128,7 +128,7 @@ class Rig:
             self.kinds = {"puppet": puppet}
         setups = tuple(StrategySetup(name, symbols) for name in self.kinds)
         config.setdefault("execution", AT_MARKET)
-        self.config = MachineConfig("test", instruments, setups, **config)
+        self.config = MachineConfig(instruments, setups, **config)
         self.machine = Machine(self.config, self.kinds)
         self.exchange = exchange or SimulatedExchange(instruments, rules, self.machine.calendars)
         self.audit = Laws(self.config) if audited else None

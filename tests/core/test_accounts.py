@@ -119,7 +119,7 @@ def test_a_stablecoin_counts_as_the_currency_that_it_stands_for() -> None:
 
 
 def test_an_account_has_one_currency() -> None:
-    config = MachineConfig("test", (ACME, replace(SHOP, venue="paper")))
+    config = MachineConfig((ACME, replace(SHOP, venue="paper")))
     with pytest.raises(ValueError, match=r"paper has one currency, not USD and CAD \(SHOP\)"):
         Machine(config, {})
 

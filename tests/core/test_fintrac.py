@@ -66,7 +66,7 @@ class Account:
     """A machine that is told of executions, and the reports as its facts left them."""
 
     def __init__(self, rules: ComplianceRules = RULES) -> None:
-        self.machine = Machine(MachineConfig("test", INSTRUMENTS, compliance=rules), {})
+        self.machine = Machine(MachineConfig(INSTRUMENTS, compliance=rules), {})
         self.facts: list[Event] = []
         self.count = 0
         self.rows: dict[str, FintracReport] = {}

@@ -84,9 +84,7 @@ def restored(*fills: Fill, opening: Decimal = START, **what: Any) -> Restored:
 def machine(
     rules: ComplianceRules = CASH_ACCOUNT, instruments: tuple[Instrument, ...] = INSTRUMENTS
 ) -> Machine:
-    config = MachineConfig(
-        "test", instruments, starting_cash=START, calendars=TABLES, compliance=rules
-    )
+    config = MachineConfig(instruments, starting_cash=START, calendars=TABLES, compliance=rules)
     return Machine(config, {})
 
 

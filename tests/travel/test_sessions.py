@@ -24,7 +24,7 @@ async def test_the_sessions_are_listed_newest_first_each_with_what_is_known_of_i
     assert last.started_ts == started
     assert last.until_ts >= last.started_ts - NANOS
     assert last.size == new.stat().st_size
-    assert (last.mode, last.account, last.symbols) == (Mode.PAPER, "paper", ("ACME",))
+    assert (last.mode, last.symbols) == (Mode.PAPER, ("ACME",))
     assert last.problem == ""
 
 

@@ -102,7 +102,7 @@ async def test_the_phases_of_a_kill_are_seen_over_a_dialog_too() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("q", "ctrl+k")
         it.client.change(kill=CANCELLING)
-        assert "KILLED by console" in (await it.draw()).splitlines()[2]
+        assert "KILLED by console" in (await it.draw()).splitlines()[3]
 
 
 # --- strategies ----------------------------------------------------------------------------------

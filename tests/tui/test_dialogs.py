@@ -165,6 +165,7 @@ async def test_live_is_confirmed_by_a_typed_word_before_all_that_is_at_stake() -
     async with desk(scripted.unconfirmed()) as it:
         assert "LIVE IS NOT CONFIRMED: no order leaves" in it.screen
         await it.press("m")
+        assert it.screen.count("LIVE IS NOT CONFIRMED: no order leaves") == 1
         for text in ("U1234567, LIVE", "100,412.55 USD", "4 open, worth", "daily loss $212/$1,000"):
             assert text in it.screen
         await it.press("enter", "y", "p", "enter", seconds=0.5)

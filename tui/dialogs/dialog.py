@@ -102,6 +102,8 @@ class Dialog(ModalScreen[None]):
             yield self._answer
 
     def on_mount(self) -> None:
+        below = [screen.name for screen in self.app.screen_stack if not screen.is_modal]
+        self._strip.here = below[-1] or ""  # the same lines as there: nothing moves, nothing twice
         self.show(self.frame)
 
     def show(self, frame: Frame) -> None:

@@ -32,7 +32,7 @@ def stake(snapshot: Snapshot) -> list[Line]:
     return [
         (
             ("account    ", "dim"),
-            (f"{snapshot.account}, {snapshot.mode.upper()}", "strong"),
+            (f"{snapshot.account or format.DASH}, {snapshot.mode.upper()}", "strong"),
             ("   equity ", "dim"),
             (f"{format.money(snapshot.equity)} {snapshot.currency}", "strong"),
         ),

@@ -27,9 +27,8 @@ class Sessions(LineTable["RecordedSession"]):
         Column("began", 23),
         Column("length", 8, ">"),
         Column("mode", 5),
-        Column("account", 7, rank=2),
         Column("size", 8, ">", rank=1),
-        Column("symbols", 12, rank=3, most=60, grows=True),
+        Column("symbols", 12, rank=2, most=60, grows=True),
     )
     empty = "no session is recorded here"
 
@@ -76,7 +75,6 @@ class Sessions(LineTable["RecordedSession"]):
             (format.date_and_clock(row.started_ts), "text"),
             ("runs now", "good") if runs else (length if row.mode else format.DASH, "text"),
             (row.mode or format.DASH, "text"),
-            (row.account or format.DASH, "dim"),
             (f"{format.number(row.size / MB, 1)} MB", "dim"),
             (row.problem, "warn") if row.problem else (" ".join(row.symbols), "dim"),
         )

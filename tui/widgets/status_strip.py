@@ -30,7 +30,7 @@ class StatusStrip(Lines):
 
     def __init__(self, here: str = "") -> None:
         super().__init__()
-        self._here = here
+        self.here = here
 
     def show(self, frame: Frame) -> None:
         width = (self.size or self.app.size).width
@@ -39,7 +39,7 @@ class StatusStrip(Lines):
             return
         lines = [self._first(frame, width), self._second(frame, width)]
         if self._has_tabs:
-            lines.append(tabs(self._here, width))
+            lines.append(tabs(self.here, width))
         if found := alerts(frame):
             text, style = found[0]
             more = f"  (+{len(found) - 1})" if len(found) > 1 else ""
@@ -51,14 +51,14 @@ class StatusStrip(Lines):
         time: Line = (
             (f"{format.date_and_clock(frame.snapshot.ts if frame.snapshot else 0)} ", "strong"),
         )
-        here: Line = () if self._has_tabs else ((self._here, "head"),)
+        here: Line = () if self._has_tabs else ((self.here, "head"),)
         parts = [(0, NOT_LIVE), (2, here), (1, ((f"session {past.session}", "text"),))]
         lines = [
             spread(fit(parts, width - length(time) - 2), time, width),
             self._second(frame, width),
         ]
         if self._has_tabs:
-            lines.append(tabs(self._here, width))
+            lines.append(tabs(self.here, width))
         lines.append(engine_line(past.engine, width))
         if past.note:
             lines.append(banner(f"■ {past.note}", "caution", width))
@@ -66,7 +66,7 @@ class StatusStrip(Lines):
 
     @property
     def _has_tabs(self) -> bool:
-        return bool(self._here) and self.app.size.height >= TABS_FROM
+        return bool(self.here) and self.app.size.height >= TABS_FROM
 
     def _first(self, frame: Frame, width: int) -> Line:
         snapshot = frame.snapshot
@@ -79,14 +79,14 @@ class StatusStrip(Lines):
         lights = [(1, light) for light in broker_lights(snapshot, named)]
         is_lossy = snapshot.feed.status in _LOSSES
         lights.append((0 if is_lossy else 2, feed_light(snapshot.feed, named)))
-        here: Line = () if self._has_tabs else ((self._here, "head"),)
+        here: Line = () if self._has_tabs else ((self.here, "head"),)
         parts = [
             (0, mode_badge(frame)),
             (0, dry_run_badge(snapshot)),
             (0, read_only_badge(frame)),
             (0, frozen_badge(frame)),
             (2, here),
-            (3, ((snapshot.account, "text"),)),
+            (3, account_named(snapshot)),
             *([(1, _DARK)] if frame.lost else lights),
             (4, engine_named(snapshot)),
         ]
@@ -239,6 +239,10 @@ def equity(frame: Frame) -> Line:
 def cash(frame: Frame) -> Line:
     value = frame.snapshot.cash if frame.snapshot else None
     return ("cash ", "dim"), (format.money(value), _unless_lost(frame, "text"))
+
+
+def account_named(snapshot: Snapshot) -> Line:
+    return (("account ", "dim"), (snapshot.account, "text")) if snapshot.account else ()
 
 
 def accounts(frame: Frame) -> list[Line]:
