@@ -69,18 +69,18 @@ class Research(PanelScreen):
     def _look(self) -> None:
         """Read what the selected search or walk-forward tried, which is read of no other."""
         panel, row = cast("TriedPanel", self._panels["tried"]), self._table.selected_row
-        document = row.document if row is not None else None
-        panel.tried, panel.kind = Tried(), document.kind if document is not None else ""
-        if row is not None and panel.kind not in ("", "backtest"):
-            self.run_worker(self._read(row.name), group="tried", exclusive=True)
+        kind = row.document.kind if row is not None and row.document is not None else ""
+        panel.take(kind, Tried())
+        if row is not None and kind not in ("", "backtest"):
+            self.run_worker(self._read(row.name, kind), group="tried", exclusive=True)
 
-    async def _read(self, name: str) -> None:
+    async def _read(self, name: str, kind: str) -> None:
         folder = self._owner.reports
         if folder is None:
             return
         tried = await asyncio.to_thread(load_tried, folder / name)
         if self._table.selected == name:
-            cast("TriedPanel", self._panels["tried"]).tried = tried
+            cast("TriedPanel", self._panels["tried"]).take(kind, tried)
             self.show(self._take())
 
     @staticmethod

@@ -45,12 +45,18 @@ class TriedPanel(LineTable[Row]):
         Column("traded from", 16, rank=2),
     )
     empty = "a search lists here what it tried, a walk-forward its windows"
-    tried = Tried()
-    kind = ""
-    """The kind of the selected report."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._kind = ""
+        self._tried: list[Row] = []
+
+    def take(self, kind: str, tried: Tried) -> None:
+        """Show what a report of `kind` tried, from the next frame on."""
+        self._kind, self._tried = kind, _rows(tried)
 
     def rows(self, frame: Frame) -> Sequence[Row]:
-        return _rows(self.tried)
+        return self._tried
 
     def row_id(self, row: Row) -> Hashable:
         return row.number
@@ -71,10 +77,11 @@ class TriedPanel(LineTable[Row]):
         )
 
     def note(self, frame: Frame) -> str:
-        if self.kind == "walk-forward":
-            return f"{format.plural(len(self.tried.windows), 'window')}, figures of what was traded"
-        if self.kind == "search":
-            return f"{format.plural(len(self.tried.trials), 'trial')}, all figures in sample"
+        count = len(self._tried)
+        if self._kind == "walk-forward":
+            return f"{format.plural(count, 'window')}, figures of what was traded"
+        if self._kind == "search":
+            return f"{format.plural(count, 'trial')}, all figures in sample"
         return ""
 
 
