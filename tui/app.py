@@ -22,7 +22,7 @@ from tui.client import Client
 from tui.driver import ConsoleDriver
 from tui.frame import Frame, Heartbeat, ShowsFrame
 from tui.journey import RecordedJournals
-from tui.keys import keymap
+from tui.keys import OWN, keymap, named
 from tui.notices import Notice, Notices, desktop_sequence, through_tmux
 from tui.preferences import Arrangement
 from tui.screens.panels import PanelScreen
@@ -92,6 +92,7 @@ class Console(Travelling, inherit_bindings=False):
         self._dropped = 0
         self.on_terminal_lost = "detach"
         """What becomes of the engine then; its setting once it is known."""
+        self._key_names = OWN
         self._still = Still()
         self._holds_back, self._missed = False, False
         self._notices = Notices()
@@ -133,6 +134,7 @@ class Console(Travelling, inherit_bindings=False):
         self.preferences = preferences
         chosen, problems = keymap(settings.keys)
         self.set_keymap(chosen)
+        self._key_names = named(chosen)
         if told := "; ".join(filter(None, (*problems, preferences.problem))):
             self.base.say(clean(told), "warn")
         few_colours = self.theme == themes.TERMINAL
@@ -179,7 +181,7 @@ class Console(Travelling, inherit_bindings=False):
             return
         from tui.dialogs.guide import GuideDialog
 
-        self.push_screen(GuideDialog(self.keys, self.frame, self.clock, self.send))
+        self.push_screen(GuideDialog(self.frame, self.clock, self.send))
         self.remember(guided=True)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -265,6 +267,7 @@ class Console(Travelling, inherit_bindings=False):
             kill_delay=self._kill.delay,
             owned=self.client.owned(),
             standing=self.client.standing(),
+            keys=self._key_names,
         )
         engine = engine._replace(frozen=self._still.age(engine))
         self.frame = self.look(engine)
@@ -334,7 +337,7 @@ class Console(Travelling, inherit_bindings=False):
 
     async def perform(self, action: commands.Action) -> None:
         """Do what the key of `action` would do where one is, or say why not."""
-        if reason := commands.refusal(action, self.frame.snapshot, self.base.panel):
+        if reason := self._refusal(action):
             self.base.say(reason, "warn")
             return
         places = {"app": self, "always": self, "screen": self.base}
@@ -413,7 +416,8 @@ class Console(Travelling, inherit_bindings=False):
         self.run_worker(self._save(write, "the screen is saved as", "not saved"))
 
     def action_say_quit(self) -> None:
-        self.base.say(f"ctrl+c does not quit: {self.keys['quit'][0]} does, after asking")
+        keys = self.frame.keys
+        self.base.say(f"{keys['no-quit']} does not quit: {keys['quit']} does, after asking")
 
     # --- the end ---------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Every action of the console, once: key bindings, footer, palette and help are made from it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
@@ -40,8 +41,6 @@ FIRST_SCREEN = "desk"
 
 ASKED_WHY = ("signals", "orders", "positions")
 """The panels whose rows have a chain of causes."""
-
-NOT_LIVE = "this is the past, nothing can be sent from here: esc goes back to live"
 
 AUTHOR = "console"
 """Who the engine is told that a command is from."""
@@ -319,15 +318,22 @@ def is_of_panel(action: Action) -> bool:
     return action.scope not in ("app", "screen", "past", "always", "table")
 
 
-def refusal(action: Action, snapshot: Snapshot | None, panel: str) -> str:
-    """Why `action` can do nothing now, `panel` being the one in focus; empty where it can."""
+def not_live(keys: Mapping[str, str]) -> str:
+    """Why nothing is sent while the past is shown."""
+    leave = f"{keys['past-leave']} goes back to live"
+    return f"this is the past, nothing can be sent from here: {leave}"
+
+
+def refusal(action: Action, snapshot: Snapshot | None, panel: str, keys: Mapping[str, str]) -> str:
+    """Why `action` can do nothing now, `panel` being the one in focus and `keys` the names of the
+    keys; empty where it can."""
     if is_of_panel(action) and action.scope != panel:
-        place = SCREENS.get(action.scope, SCREENS[FIRST_SCREEN])
-        return f"first go to the {action.scope} panel ({place.key})"
+        screen = action.scope if action.scope in SCREENS else FIRST_SCREEN
+        return f"first go to the {action.scope} panel ({keys[f'screen-{screen}']})"
     if action.id == "why" and panel not in ASKED_WHY:
         return f"select a row of {', '.join(ASKED_WHY)} first"
     if snapshot is not None and snapshot.is_past and action.id in _NEED_NOW:
-        return NOT_LIVE
+        return not_live(keys)
     if action.id == "alerts" and not (snapshot is not None and snapshot.alerts):
         return "nothing went wrong: there is no alert"
     if action.id not in _NEED_ENGINE:

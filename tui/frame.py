@@ -3,12 +3,14 @@
 Everything here is pure; `now` is a monotonic clock in seconds that the app is given.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from engine.control.standing import Standing
 from engine.core.model import Instrument, KillAction, Mode
 from engine.snapshot import KilledPartRow, KillStatus, Snapshot
 from tui import format
+from tui.keys import OWN
 
 LOST_AFTER = 1.0
 """Seconds without a new snapshot after which the engine counts as lost. It makes ten a second; at
@@ -90,7 +92,7 @@ class Frame(NamedTuple):
     frames were skipped because the terminal did not keep up. The engine is `owned` where this
     console started it; `standing` says who commands it. One with a
     `past` shows a session of then: nothing of it is now. `frozen` seconds ago the panels were made
-    to stand still, None where they are not."""
+    to stand still, None where they are not. `keys` are the names of the keys by their actions."""
 
     snapshot: Snapshot | None
     now: float
@@ -103,6 +105,7 @@ class Frame(NamedTuple):
     standing: Standing = Standing(mine=True)
     past: Past | None = None
     frozen: float | None = None
+    keys: Mapping[str, str] = OWN
 
     @property
     def engine(self) -> "Frame":
@@ -215,28 +218,30 @@ def progress(kill: KillStatus | KilledPartRow, action: KillAction) -> str:
     return _DONE[action]
 
 
-def _part_story(row: KilledPartRow) -> str:
+def _part_story(row: KilledPartRow, frame: Frame) -> str:
     killed = row.killed
     because = f": {killed.reason}" if killed.reason else ""
-    done = progress(row, killed.action)
-    return f"KILLED {killed.part} by {killed.source}{because} · {done} (R re-arms)"
+    told = f"{progress(row, killed.action)} ({frame.keys['rearm']} re-arms)"
+    return f"KILLED {killed.part} by {killed.source}{because} · {told}"
 
 
-def read_only_words(standing: Standing) -> str:
+def read_only_words(frame: Frame) -> str:
     """Who is in command instead of this console, and what to press."""
-    if not standing.holder:
-        return "READ-ONLY: no console is in command (c takes it)"
-    return f"READ-ONLY: {standing.holder} is in command (c asks for it)"
+    holder, key = frame.standing.holder, frame.keys["command"]
+    if not holder:
+        return f"READ-ONLY: no console is in command ({key} takes it)"
+    return f"READ-ONLY: {holder} is in command ({key} asks for it)"
 
 
 def _command_words(frame: Frame) -> list[tuple[str, str]]:
     """What there is to do about the command."""
     standing = frame.standing
     if frame.read_only:
-        return [(read_only_words(standing), "caution")]
+        return [(read_only_words(frame), "caution")]
     if standing.mine and standing.asks:
         passes = format.seconds(standing.passes_in)
-        return [(f"{standing.asks} gets the command in {passes} (c keeps it)", "caution")]
+        keeps = f"{frame.keys['command']} keeps it"
+        return [(f"{standing.asks} gets the command in {passes} ({keeps})", "caution")]
     return []
 
 
@@ -258,7 +263,7 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     if frame.standing.mine:  # who asks waits for an answer; that one only looks on is no news
         found += _command_words(frame)
     found += _switches(frame, snapshot)
-    found += [(_part_story(row), "alarm") for row in snapshot.killed_parts]
+    found += [(_part_story(row, frame), "alarm") for row in snapshot.killed_parts]
     if not snapshot.store.available:
         found.append((f"DATABASE OUT OF REACH: {snapshot.store.note}", "alarm"))
     found += [
@@ -291,9 +296,9 @@ def _switches(frame: Frame, snapshot: Snapshot) -> list[tuple[str, str]]:
         left = format.seconds(dead_man.remaining)
         found.append((f"DEAD-MAN'S SWITCH trips in {left}: press any key", "alarm"))
     if snapshot.breaker.tripped:
-        found.append(
-            (f"CIRCUIT BREAKER, no entry leaves: {snapshot.breaker.reason} (B resets)", "alarm")
-        )
+        told = f"{snapshot.breaker.reason} ({frame.keys['breaker']} resets)"
+        found.append((f"CIRCUIT BREAKER, no entry leaves: {told}", "alarm"))
     if frame.live and not frame.live_confirmed:
-        found.append(("LIVE IS NOT CONFIRMED: no order leaves (m confirms)", "caution"))
+        told = f"no order leaves ({frame.keys['mode']} confirms)"
+        found.append((f"LIVE IS NOT CONFIRMED: {told}", "caution"))
     return found

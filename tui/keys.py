@@ -1,15 +1,35 @@
 """Keys of the operator's own choice: the setting KEYS against the table of actions. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from textual.keys import Keys, _character_to_key  # pyright: ignore[reportPrivateUsage]
+from textual.keys import (
+    Keys,
+    _character_to_key,  # pyright: ignore[reportPrivateUsage]
+    format_key,
+)
 
 from tui.commands import ACTIONS, BY_ID
 
 _KNOWN = {key.value for key in Keys}
 _NAMED = re.compile(r"f([1-9]|1\d|2[0-4])|ctrl\+[a-z]")
+
+
+def named(chosen: Mapping[str, str]) -> dict[str, str]:
+    """How a text names the first key of each action, by the action's id, where those of `chosen`
+    are other keys than their own."""
+    keys = {action.id: chosen.get(action.id, action.keys) for action in ACTIONS}
+    return {id: _name(each.partition(",")[0]) for id, each in keys.items()}
+
+
+def _name(key: str) -> str:
+    *modifiers, last = key.split("+")
+    return "+".join([*modifiers, last if last == "enter" else format_key(last)])
+
+
+OWN = named({})
+"""The names where none is chosen."""
 
 
 def keymap(texts: Iterable[str]) -> tuple[dict[str, str], list[str]]:

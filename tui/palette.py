@@ -42,7 +42,7 @@ class Commands(Provider):
         for action in commands.ACTIONS:
             if action.id in _LEFT_OUT:
                 continue
-            reason = commands.refusal(action, snapshot, console.base.panel)
+            reason = commands.refusal(action, snapshot, console.base.panel, console.frame.keys)
             help = f"not now: {reason}" if reason else f"key {' '.join(keys.get(action.id, ()))}"
             run = partial(console.perform, action)
             yield _Entry(action.title, help, run)

@@ -226,12 +226,17 @@ class Steering(App[None], inherit_bindings=False):
         only `stops` needs no command."""
         if self.base.too_small:
             return True
-        reason = commands.refusal(commands.BY_ID[id], self.frame.snapshot, self.base.panel)
+        reason = self._refusal(commands.BY_ID[id])
         if not reason and not stops and self.frame.read_only:
-            reason = read_only_words(self.frame.standing)
+            reason = read_only_words(self.frame)
         if reason:
             self.base.say(reason, "warn")
         return bool(reason)
+
+    def _refusal(self, action: commands.Action) -> str:
+        """Why `action` can do nothing where one is; empty where it can."""
+        frame = self.frame
+        return commands.refusal(action, frame.snapshot, self.base.panel, frame.keys)
 
     def action_command(self) -> None:
         """Ask for the command, or keep it."""

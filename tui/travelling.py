@@ -28,7 +28,7 @@ class Travelling(Steering, inherit_bindings=False):
     def send(self, command: Command, said: str) -> None:
         """As `Steering.send`; of the past only a kill leaves."""
         if self.frame.past is not None and not isinstance(command, TripKillSwitch):
-            self.base.say(commands.NOT_LIVE, "warn")
+            self.base.say(commands.not_live(self.frame.keys), "warn")
             return
         super().send(command, said)
 
@@ -37,7 +37,8 @@ class Travelling(Steering, inherit_bindings=False):
         if self.frame.past is None:
             return super().ask(question)
         answer: Future[A] = Future()
-        answer.set_exception(UserError("this is the past", "esc goes back to live, then ask"))
+        key = self.frame.keys["past-leave"]
+        answer.set_exception(UserError("this is the past", f"{key} goes back to live, then ask"))
         return answer
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

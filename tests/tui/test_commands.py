@@ -7,6 +7,7 @@ from engine.snapshot import Snapshot
 from tests.tui import scripted
 from tui import commands
 from tui.commands import ACTIONS, BY_ID, SPEEDS, next_speed, refusal
+from tui.keys import OWN
 
 
 def test_every_action_has_an_id_of_its_own_under_which_it_can_be_remapped() -> None:
@@ -34,7 +35,7 @@ def test_only_the_kill_key_goes_before_everything_else() -> None:
 @pytest.mark.parametrize("snapshot", [None, scripted.paper(), scripted.killed()])
 @pytest.mark.parametrize("id", ["kill", "quit", "help", "palette", "screen-desk"])
 def test_what_is_never_refused(id: str, snapshot: Snapshot | None) -> None:
-    assert refusal(BY_ID[id], snapshot, "quotes") == ""
+    assert refusal(BY_ID[id], snapshot, "quotes", OWN) == ""
 
 
 FEED = scripted.paper().feed
@@ -61,7 +62,7 @@ SLOWEST = replace(scripted.paper(), feed=replace(FEED, speed=1.0))
     ],
 )
 def test_refusals_say_why(id: str, snapshot: Snapshot | None, panel: str, reason: str) -> None:
-    assert refusal(BY_ID[id], snapshot, panel) == reason
+    assert refusal(BY_ID[id], snapshot, panel, OWN) == reason
 
 
 def test_the_steps_of_the_replay() -> None:

@@ -1,13 +1,20 @@
 """Keys of one's own: they work in place of the old ones, and what makes no sense is told."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from engine.control.standing import Standing
 from engine.ops.settings import load_settings
+from engine.snapshot import Snapshot
 from tests.tui import scripted
-from tests.tui.scripted import desk
-from tui.keys import keymap
+from tests.tui.scripted import Desk, desk
+from tui.commands import ACTIONS
+from tui.journey import Journey
+from tui.keys import OWN, keymap
 from tui.preferences import Choices, Preferences
 
 
@@ -52,3 +59,87 @@ async def test_the_new_key_works_and_the_old_one_does_not() -> None:
         assert it.app.theme == before
         await it.press("f9")
         assert it.app.theme != before
+
+
+# --- how texts name them --------------------------------------------------------------------------
+
+CHOSEN = {
+    action.id: chr(ord("\u0400") + number)
+    for number, action in enumerate(ACTIONS)
+    if action.scope != "always"
+}
+"""A letter for every action that is no letter of a text."""
+
+STOPPED = replace(scripted.breaker_tripped(), killed_parts=scripted.parts_killed().killed_parts)
+
+
+@asynccontextmanager
+async def remapped(snapshot: Snapshot, size: tuple[int, int], folder: Path) -> AsyncIterator[Desk]:
+    """A console in which every action has another key."""
+    keys = ",".join(f"{id}={key}" for id, key in CHOSEN.items())
+    async with desk(snapshot, size) as it:
+        preferences = Preferences(folder / "console.json", Choices(guided=True))
+        it.app.configure(load_settings(keys=keys), preferences)
+        it.client.change()
+        await it.draw()
+        yield it
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "ids", "texts"),
+    [
+        (STOPPED, (), ["({breaker} resets)", "{screen-orders} orders", "{screen-health} health"]),
+        (STOPPED, ("screen-risk",), ["({breaker} resets)", "({rearm} re-arms)"]),
+        (scripted.parts_killed(), (), ["({rearm} re-arms)"]),
+        (scripted.unconfirmed(), (), ["({mode} confirms)"]),
+        (scripted.paper(), ("freeze",), ["{freeze} goes on"]),
+        (scripted.paper(), ("no-quit",), ["{no-quit} does not quit: {quit} does"]),
+        (scripted.paper(), ("palette",), ["first go to the orders panel ({screen-orders})"]),
+        (scripted.paper(), ("strategies", "reload"), ["switch it on with {toggle}."]),
+        (
+            scripted.paper(),
+            ("screen-research", "stop-run"),
+            ["no report yet: {backtest} starts", "{backtest}, {search} and"],
+        ),
+        (scripted.paper(), ("filter", "x", "y", "z"), ["{clear} shows all"]),
+    ],
+)
+async def test_texts_name_the_keys_that_were_chosen(
+    snapshot: Snapshot, ids: tuple[str, ...], texts: list[str], tmp_path: Path
+) -> None:
+    async with remapped(snapshot, (240, 45), tmp_path) as it:
+        await it.press(*(CHOSEN.get(id, id) for id in ids))
+        for text in texts:
+            assert text.format_map(CHOSEN) in it.screen
+            assert text.format_map(OWN) not in it.screen
+
+
+async def test_the_guide_and_the_help_name_the_keys_that_were_chosen(tmp_path: Path) -> None:
+    async with remapped(scripted.paper(), (120, 60), tmp_path) as it:
+        await it.press(CHOSEN["help"])
+        await it.press("g")
+        for id in ("strategies", "palette", "help"):
+            assert CHOSEN[id] in it.screen
+        assert f"{CHOSEN['toggle']} there switches" in it.screen
+        assert "space there" not in it.screen
+
+
+async def test_a_console_without_the_command_names_the_key_that_was_chosen(tmp_path: Path) -> None:
+    async with remapped(scripted.paper(), (160, 45), tmp_path) as it:
+        it.client.stands = Standing(holder="ann", consoles=2)
+        assert f"ann is in command ({CHOSEN['command']} asks for it)" in await it.draw()
+        it.client.stands = Standing(mine=True, consoles=2, asks="ann", passes_in=9.0)
+        assert f"({CHOSEN['command']} keeps it)" in await it.draw()
+
+
+async def test_the_past_names_the_keys_that_were_chosen(tmp_path: Path) -> None:
+    async with remapped(scripted.paper(), (160, 45), tmp_path) as it:
+        travel = scripted.ScriptedTravel(replace(scripted.paper(), wall_ts=0, health=None))
+        it.app._journey = Journey("paper", travel, it.app.clock)
+        await it.draw()
+        await it.press(CHOSEN["mode"])
+        assert f"sent from here: {CHOSEN['past-leave']} goes back to live" in it.screen
+        await it.pilot.resize_terminal(50, 12)
+        screen = await it.draw()
+        assert f"{CHOSEN['past-leave']}: back to live" in screen
+        assert f"{CHOSEN['quit']} quits" in screen

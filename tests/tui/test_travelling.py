@@ -15,9 +15,10 @@ from engine.snapshot import BrokerStatus, DeadManStatus, LogLine, Snapshot
 from tests.session import CLOSES, journals, running, zigzag
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
-from tui.commands import NOT_LIVE, SCREENS
+from tui.commands import SCREENS, not_live
 from tui.frame import Past
 from tui.journey import Destination, RecordedJournals, destination
+from tui.keys import OWN
 
 PATIENCE_S = 60.0
 DAY = utc(1_709_562_600 * NANOS)
@@ -233,7 +234,7 @@ async def test_nothing_else_can_be_sent_from_the_past(settings: Settings) -> Non
             await it.press(*scripted.to(panel), "home", key)
             await it.press("escape") if it.app.screen is not it.app.base else None
         it.app.toggle("zigzag", True)
-        assert NOT_LIVE[:30] in await it.draw()
+        assert not_live(OWN)[:30] in await it.draw()
         assert it.sent == []
 
 

@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from engine.core.events import AcknowledgeAlerts
 from engine.snapshot import AlertRow
 from tui import format
-from tui.commands import AUTHOR, NOT_LIVE
+from tui.commands import AUTHOR, not_live
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
 from tui.frame import Frame, read_only_words
 from tui.widgets.alerts import Alerts
@@ -89,7 +89,7 @@ class AlertsDialog(Dialog):
             return
         if self.frame.past is not None or self.frame.read_only:
             past = self.frame.past is not None
-            self.say(NOT_LIVE if past else read_only_words(self.frame.standing))
+            self.say(not_live(self.frame.keys) if past else read_only_words(self.frame))
             return
         self._opened = self.clock()
         self.send(AcknowledgeAlerts(names=names, author=AUTHOR), f"{said}: sent to the engine")

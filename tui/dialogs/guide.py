@@ -1,17 +1,16 @@
 """What a stranger needs to know first: shown once, at a start where nothing is configured."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
 
-from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
+from tui.dialogs.dialog import BLANK, Dialog, paragraph
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
 _KEYS = (
     ("kill", "stops trading and cancels every order, at once, unasked."),
-    ("strategies", "goes to the strategies; space there switches one on or off."),
+    ("strategies", "goes to the strategies; {toggle} there switches one on or off."),
     ("next-panel", "goes to the next panel; the arrows move in it."),
     ("palette", "has every command, by name."),
     ("help", "says which keys work where you are, and what the signs mean."),
@@ -29,16 +28,6 @@ class GuideDialog(Dialog):
     TITLE = "First steps"
     expires: ClassVar = False
 
-    def __init__(
-        self,
-        keys: dict[str, list[str]],
-        frame: Frame,
-        clock: Callable[[], float],
-        send: Send,
-    ) -> None:
-        super().__init__(frame, clock, send)
-        self._keys = keys
-
     def lines(self, frame: Frame) -> list[Line]:
         return [
             *paragraph("The engine trades by strategies; here you watch and steer it."),
@@ -46,9 +35,8 @@ class GuideDialog(Dialog):
             *_now(frame),
             BLANK,
             *(
-                ((self._keys[id][0].ljust(_KEY_WIDTH), "key"), (does, "text"))
+                ((frame.keys[id].ljust(_KEY_WIDTH), "key"), (does.format_map(frame.keys), "text"))
                 for id, does in _KEYS
-                if id in self._keys
             ),
             BLANK,
             *paragraph(
@@ -57,12 +45,11 @@ class GuideDialog(Dialog):
                 "`tradebot verify-broker` tries them."
             ),
             BLANK,
-            (("Any key goes on. ", "text"), *self._back()),
+            (
+                *(("Any key goes on. ", "text"), (frame.keys["help"], "key")),
+                *((" and then ", "text"), ("g", "key"), (" shows this again.", "text")),
+            ),
         ]
-
-    def _back(self) -> Line:
-        help = self._keys.get("help", ["?"])[0]
-        return (help, "key"), (" and then ", "text"), ("g", "key"), (" shows this again.", "text")
 
     def on_key(self, event: events.Key) -> None:
         if event.key in _SCROLLS:

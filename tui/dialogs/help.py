@@ -88,7 +88,7 @@ class HelpDialog(Dialog):
         return [*text, _GUIDE, BLANK, (("Signs", "head"),), *_SIGNS]
 
     def action_guide(self) -> None:
-        self.go_on(GuideDialog(self._keys, self.frame, self.clock, self.send))
+        self.go_on(GuideDialog(self.frame, self.clock, self.send))
 
     def _key(self, action: commands.Action) -> Line:
         return (self._written(action).ljust(_KEY_WIDTH), "key"), (action.title, "text")

@@ -46,8 +46,8 @@ class ReloadDialog(Dialog):
             ),
             BLANK,
             *paragraph(
-                "It is switched OFF until you switch it on with space. What becomes of its open "
-                "orders then is set by ON_STRATEGY_OFF.",
+                f"It is switched OFF until you switch it on with {frame.keys['toggle']}. What "
+                "becomes of its open orders then is set by ON_STRATEGY_OFF.",
                 "warn",
             ),
         ]

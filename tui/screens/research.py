@@ -108,7 +108,8 @@ class Research(PanelScreen):
         from tui.dialogs.research import ResearchDialog
 
         if self._run is not None and not self._run.is_over:
-            self.say(f"a {self._run.request.kind} is running: x cancels it", "warn")
+            cancels = f"{self._frame.keys['stop-run']} cancels it"
+            self.say(f"a {self._run.request.kind} is running: {cancels}", "warn")
             return
         app, request = self._owner, self._request
         if not request.strategy and self._frame.snapshot is not None:

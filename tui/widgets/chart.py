@@ -102,7 +102,8 @@ class ChartPanel(Panel, Lines):
         title = f"{name} · {_length(interval)}"
         if width < chart.LEAST_WIDTH or height < chart.LEAST_HEIGHT:
             self.entitle(title, "")
-            self.update([(("no room for a chart here: z makes it the whole screen", "dim"),)])
+            remedy = f"{frame.keys['zoom']} makes it the whole screen"
+            self.update([((f"no room for a chart here: {remedy}", "dim"),)])
             return
         view = View(
             with_gaps(candles(answer.bars, factor)),

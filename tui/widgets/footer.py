@@ -65,5 +65,5 @@ class Footer(Lines):
             for action in commands.ACTIONS
             if action.label
             and action.id in keys
-            and not commands.refusal(action, frame.snapshot, panel)
+            and not commands.refusal(action, frame.snapshot, panel, frame.keys)
         ]

@@ -57,6 +57,7 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
 
     header: ClassVar[bool] = True
     empty: ClassVar[str] = "nothing yet"
+    """Told where there is no row; the key of an action is named by its id in braces."""
     follows: ClassVar[bool] = False
     """Does the panel stay at its end while rows are added there?"""
     keeps_cursor: ClassVar[bool] = False
@@ -71,10 +72,8 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         self._entries: dict[Hashable, _Entry[Row]] = {}
         self._painted: dict[int, Strip] = {}
         self._prepared: tuple[int, Size] | None = None
-        self._old = False
         self._note = ""
         self._frame: Frame | None = None
-        self._known = False
         self._at_end = True
 
     # --- what a subclass says --------------------------------------------------------------------
@@ -100,11 +99,10 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         """Draw `frame`, painting only the lines that read otherwise than before."""
         if frame.snapshot is None:
             return
-        self._frame = frame
+        before, self._frame = self._frame, frame
         self._all = self.rows(frame)
         self._note = self.note(frame)
-        if frame.lost != self._old or not self._known:
-            self._old, self._known = frame.lost, True
+        if before is None or (before.lost, before.keys) != (frame.lost, frame.keys):
             self._forget_strips()
             self.refresh()
         self.rechoose()
@@ -214,7 +212,7 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
 
     def _draw(self, cells: Line, selected: bool = False) -> Strip:
         placed = self._columns.place(cells)
-        if self._old:
+        if self._frame is not None and self._frame.lost:
             placed = [(text, "stale") for text, _ in placed]
         return draw(placed, self._room.width, self.app.theme, selected)
 
@@ -228,11 +226,14 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
             strip = self._painted[y] = self._strip(index)
             return strip
         self._painted.pop(y, None)
-        empty = "waiting for the engine"
-        if self._known:
-            empty = "no row has all these words: esc shows all" if self._all else self.empty
-        note = empty if index == 0 else ""
+        note = self._told_empty() if index == 0 else ""
         return draw(((note, "dim"),), self._room.width, self.app.theme)
+
+    def _told_empty(self) -> str:
+        if self._frame is None:
+            return "waiting for the engine"
+        told = "no row has all these words: {clear} shows all" if self._all else self.empty
+        return told.format_map(self._frame.keys)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

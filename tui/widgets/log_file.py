@@ -107,7 +107,7 @@ class LogFilePanel(LineTable[FileLine]):
         if self._problem:
             return self._problem
         if len(self._lines) >= MOST_KEPT:
-            rest = "more are not kept: / looks for words in all"
+            rest = f"more are not kept: {frame.keys['filter']} looks for words in all"
         elif self._file is not None and self._file.is_whole:
             rest = "whole"
         else:

@@ -35,7 +35,10 @@ class Reports(LineTable[Report]):
         Column("symbols", 7, rank=4, most=24),
         Column("parameters", 10, rank=5, most=40, grows=True),
     )
-    empty = "no report yet: n starts a backtest, S a search, W a walk-forward"
+    empty = (
+        "no report yet: {backtest} starts a backtest, {search} a search, "
+        "{walk-forward} a walk-forward"
+    )
     reports: tuple[Report, ...] = ()
     compared = ""
     """The name of the report that the selected one is compared with."""

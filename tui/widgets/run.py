@@ -19,9 +19,11 @@ class RunPanel(Panel, Lines):
         run = self.run
         if run is None:
             self.entitle("run", "")
-            self.update([(("nothing is running: n, S and W start a run", "dim"),)])
+            starts = "{backtest}, {search} and {walk-forward} start a run".format_map(frame.keys)
+            self.update([((f"nothing is running: {starts}", "dim"),)])
             return
-        self.entitle("run", "" if run.is_over else f"process {run.pid or format.DASH}, x cancels")
+        cancels = f"{frame.keys['stop-run']} cancels"
+        self.entitle("run", "" if run.is_over else f"process {run.pid or format.DASH}, {cancels}")
         self.update([((str(run.request), "text"),), *_progress(run, frame.now)])
 
 

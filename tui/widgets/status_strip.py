@@ -39,7 +39,7 @@ class StatusStrip(Lines):
             return
         lines = [self._first(frame, width), self._second(frame, width)]
         if self._has_tabs:
-            lines.append(tabs(self.here, width))
+            lines.append(tabs(self.here, frame, width))
         if found := alerts(frame):
             text, style = found[0]
             more = f"  (+{len(found) - 1})" if len(found) > 1 else ""
@@ -58,7 +58,7 @@ class StatusStrip(Lines):
             self._second(frame, width),
         ]
         if self._has_tabs:
-            lines.append(tabs(self.here, width))
+            lines.append(tabs(self.here, frame, width))
         lines.append(engine_line(past.engine, width))
         if past.note:
             lines.append(banner(f"■ {past.note}", "caution", width))
@@ -110,14 +110,14 @@ class StatusStrip(Lines):
         return spread(((" ", "text"), *fit(parts, room - 1)), (*right, (" ", "text")), width)
 
 
-def tabs(here: str, width: int) -> Line:
+def tabs(here: str, frame: Frame, width: int) -> Line:
     """All screens with their keys, the one that one is on marked; without room its name alone."""
     for named in (commands.SCREENS, (here,)):
         cells: list[Cell] = [(" ", "text")]
-        for name, place in commands.SCREENS.items():
+        for name in commands.SCREENS:
             style = "tab" if name == here else "dim"
-            key = style if name == here else "key"
-            cells += [(f" {place.key}", key), (f" {name} " if name in named else " ", style)]
+            key = (f" {frame.keys[f'screen-{name}']}", style if name == here else "key")
+            cells += [key, (f" {name} " if name in named else " ", style)]
         if length(cells) <= width:
             break
     return tuple(cells)
@@ -171,7 +171,8 @@ def consoles(frame: Frame) -> Line:
 def frozen_badge(frame: Frame) -> Line:
     if frame.frozen is None:
         return ()
-    return ((f" FROZEN {format.seconds(frame.frozen)}, F goes on ", "caution"),)
+    key = frame.keys["freeze"]
+    return ((f" FROZEN {format.seconds(frame.frozen)}, {key} goes on ", "caution"),)
 
 
 def engine_named(snapshot: Snapshot) -> Line:

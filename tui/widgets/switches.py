@@ -19,7 +19,7 @@ class Switches(Facts):
             return ()
         return [
             *_switches(frame, snapshot),
-            *_stopped(snapshot),
+            *_stopped(frame, snapshot),
             *_account(snapshot),
             *_live(snapshot),
         ]
@@ -34,7 +34,8 @@ def _switches(frame: Frame, snapshot: Snapshot) -> Iterator[Fact]:
     yield Fact("kill switch", words.removeprefix("kill "), kill_story(frame) or would, style)
     breaker = snapshot.breaker
     if breaker.tripped:
-        yield Fact("circuit breaker", "TRIPPED", f"{breaker.reason} (B resets)", "alarm")
+        told = f"{breaker.reason} ({frame.keys['breaker']} resets)"
+        yield Fact("circuit breaker", "TRIPPED", told, "alarm")
     else:
         style = "warn" if breaker.failures else "good"
         yield Fact("circuit breaker", f"{breaker.failures}/{breaker.limit}", "in a row", style)
@@ -51,11 +52,11 @@ def _dead_man(switch: DeadManStatus | None) -> Fact:
     return Fact("dead-man", left, f"of {format.seconds(switch.limit)}", "alarm" if near else "good")
 
 
-def _stopped(snapshot: Snapshot) -> Iterator[Fact]:
+def _stopped(frame: Frame, snapshot: Snapshot) -> Iterator[Fact]:
     """Parts that are killed, symbols that are paused, and alerts that wait for a person."""
     for row in snapshot.killed_parts:
-        done = progress(row, row.killed.action)
-        yield Fact(str(row.killed.part), "KILLED", f"{done} (R re-arms)", "alarm")
+        told = f"{progress(row, row.killed.action)} ({frame.keys['rearm']} re-arms)"
+        yield Fact(str(row.killed.part), "KILLED", told, "alarm")
     for row in snapshot.paused:
         until = f"until {format.clock(row.until)}" if row.until else "by hand"
         yield Fact(f"paused {row.symbol}", until, row.reason, "warn")

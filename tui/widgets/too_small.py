@@ -24,8 +24,10 @@ class TooSmall(Lines):
         width, height = self.app.size
         past: list[Line] = []
         if frame.past is not None:
-            past = [(*NOT_LIVE, (" esc: back to live", "text")), place(frame.past)]
+            leave = f" {frame.keys['past-leave']}: back to live"
+            past = [(*NOT_LIVE, (leave, "text")), place(frame.past)]
         frame = frame.engine
+        quits = frame.keys["quit"], "key"
         trouble, style = next(iter(alerts(frame)), ("", ""))
         lines = [
             *past,
@@ -34,7 +36,7 @@ class TooSmall(Lines):
             equity(frame),
             engine_light(frame),
             *(((line, style),) for line in textwrap.wrap(trouble, max(width, 10))),
-            (("ctrl+k", "key"), (" kills, ", "text"), ("q", "key"), (" quits", "text")),
+            (("ctrl+k", "key"), (" kills, ", "text"), quits, (" quits", "text")),
             ((f"needs {LEAST_WIDTH}x{LEAST_HEIGHT}, has {width}x{height}", "warn"),),
         ]
         self.update(lines)
