@@ -84,7 +84,7 @@ ACTIONS = (
     ),
     Action("rearm", "R", "Re-arm the kill switch, or a part", "Safety", "re-arm", 1),
     Action("breaker", "B", "Reset the circuit breaker", "Safety"),
-    Action("mode", "m", "Paper or live; confirm live", "Safety", "mode", 4),
+    Action("mode", "m", "Paper or live; confirm live", "Safety", "mode", 5),
     Action("cancel", "x", "Cancel the selected order", "Safety", "cancel", 1, scope="orders"),
     Action(
         "doubt",
@@ -150,7 +150,7 @@ ACTIONS = (
         "Go to the strategies",
         "Strategies",
         "strategies",
-        5,
+        4,
         call="panel('strategies')",
     ),
     Action(
@@ -189,8 +189,8 @@ ACTIONS = (
             ("walk-forward", "W", "Start a walk-forward", "walk-forward"),
         )
     ),
-    Action("compare", "v", "Compare others with this report", "Research", "compare", 2, "research"),
-    Action("stop-run", "x", "Cancel the run", "Research", "cancel", 2, "research", "stop_run"),
+    Action("compare", "v", "Compare others with this report", "Research", "compare", 3, "research"),
+    Action("stop-run", "x", "Cancel the run", "Research", "cancel", 3, "research", "stop_run"),
     Action(
         "travel",
         "enter",
@@ -238,6 +238,8 @@ ACTIONS = (
             place.key,
             f"Go to the {name} screen: {place.title}",
             "Screens",
+            "screens" if name == FIRST_SCREEN else "",
+            2,
             call=f"screen('{name}')",
         )
         for name, place in SCREENS.items()

@@ -45,7 +45,7 @@ async def test_it_is_told_why_it_cannot_do_what_it_may_not() -> None:
 
 
 async def test_the_footer_greys_what_it_may_not_and_names_the_key_of_the_command() -> None:
-    async with desk(scripted.killed(), (80, 24)) as it:
+    async with desk(scripted.killed(), (140, 24)) as it:
 
         def styles() -> dict[str, str]:
             (line,) = it.app.base.query_one(Footer)._lines

@@ -330,6 +330,14 @@ async def test_help_shows_the_keys_of_where_one_is(panel: str, here: str, not_he
         assert "^k f12" in it.screen
 
 
+async def test_help_has_each_heading_once_and_cuts_no_text() -> None:
+    async with desk(scripted.paper(), size=(120, 120)) as it:
+        await it.press(*to("quotes"), "question_mark")
+        for heading in ("Safety", "Console", "Replay"):
+            assert it.screen.count(f"  {heading}  ") == 1
+        assert "else all fields" in it.screen
+
+
 async def test_help_scrolls_where_there_is_no_room() -> None:
     async with desk(scripted.paper(), size=(80, 24)) as it:
         await it.press("question_mark")

@@ -80,6 +80,17 @@ async def test_where_one_is_is_seen(
         assert all(text in it.screen.splitlines()[line] for text in shown)
 
 
+@pytest.mark.parametrize("name", SCREENS)
+async def test_the_smallest_terminal_says_that_digits_go_to_screens(name: str) -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        await it.press(SCREENS[name].key)
+        footer = it.screen.splitlines()[-1]
+        assert "1-0 screens" in footer
+        assert "? help" in footer
+        await it.press("question_mark")
+        assert all(f"{place.key} {screen}" in it.screen for screen, place in SCREENS.items())
+
+
 async def test_s_goes_to_the_strategies_from_a_screen_without_them() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("9", "s")

@@ -1,13 +1,14 @@
 """The keys of where one is, then all keys, and what the signs mean."""
 
-from collections.abc import Callable
-from itertools import groupby
+import textwrap
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import ClassVar
 
 from textual.binding import Binding
 
 from tui import commands
-from tui.dialogs.dialog import BLANK, Dialog, Send
+from tui.dialogs.dialog import BLANK, TEXT_WIDTH, Dialog, Send
 from tui.dialogs.guide import GuideDialog
 from tui.frame import Frame
 from tui.widgets.lines import Line
@@ -78,20 +79,39 @@ class HelpDialog(Dialog):
         here = [action for action in commands.ACTIONS if action.scope == self._panel]
         text: list[Line] = [
             ((f"In the {self._panel or 'first'} panel", "head"),),
-            *(self._key(action) for action in here),
+            *chain.from_iterable(map(self._key, here)),
             _ROWS,
         ]
+        text += [BLANK, (("Go to a screen", "head"),), *_screens(frame)]
         everywhere = [a for a in commands.ACTIONS if not commands.is_of_panel(a)]
-        for group, actions in groupby(everywhere, key=lambda action: action.group):
-            text += [BLANK, ((group, "head"),)]
-            text += [self._key(action) for action in actions if action.id in self._keys]
-        return [*text, _GUIDE, BLANK, (("Signs", "head"),), *_SIGNS]
+        for group in dict.fromkeys(action.group for action in everywhere):
+            actions = [a for a in everywhere if a.group == group and a.id in self._keys]
+            if actions:
+                text += [BLANK, ((group, "head"),), *chain.from_iterable(map(self._key, actions))]
+        return [*text, BLANK, _GUIDE, BLANK, (("Signs", "head"),), *_SIGNS]
 
     def action_guide(self) -> None:
         self.go_on(GuideDialog(self.frame, self.clock, self.send))
 
-    def _key(self, action: commands.Action) -> Line:
-        return (self._written(action).ljust(_KEY_WIDTH), "key"), (action.title, "text")
+    def _key(self, action: commands.Action) -> list[Line]:
+        """The keys of the action on the left, what it does beside them."""
+        first, *rest = textwrap.wrap(action.title, TEXT_WIDTH - _KEY_WIDTH)
+        keys = " ".join(self._keys.get(action.id, ()))
+        indent = " " * _KEY_WIDTH
+        return [
+            ((keys.ljust(_KEY_WIDTH), "key"), (first, "text")),
+            *(((f"{indent}{line}", "text"),) for line in rest),
+        ]
 
-    def _written(self, action: commands.Action) -> str:
-        return " ".join(self._keys.get(action.id, ()))
+
+def _screens(frame: Frame) -> Iterator[Line]:
+    """The keys of the screens, in two lines: they are looked for most."""
+    names = list(commands.SCREENS)
+    half = len(names) // 2
+    for row in (names[:half], names[half:]):
+        keys = [(frame.keys[f"screen-{name}"], name) for name in row]
+        yield tuple(
+            cell
+            for key, name in keys
+            for cell in ((key, "key"), (f" {name}".ljust(_KEY_WIDTH - len(key)), "text"))
+        )

@@ -1,4 +1,5 @@
-"""The bottom line: the keys that work now, or for a moment what was just done or refused."""
+"""The bottom line: the keys that work now, or for a moment what was just done or refused. Those of
+the screens are one part, from the first to the last."""
 
 from typing import Any
 
@@ -60,6 +61,8 @@ class Footer(Lines):
         keys = key_names(self.screen)
         if not (frame.read_only or frame.standing.asks):
             keys.pop("command", None)
+        first, *_, last = (frame.keys[f"screen-{name}"] for name in commands.SCREENS)
+        keys[f"screen-{commands.FIRST_SCREEN}"] = [f"{first}-{last}"]
         return [
             (action, keys[action.id][0])
             for action in commands.ACTIONS
