@@ -9,7 +9,8 @@ from engine.ops.errors import UserError
 from engine.questions import OrderPage, Orders
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
-from tui.widgets.blotter import PAGE, Blotter, question_of
+from tui.widgets.blotter import Blotter
+from tui.widgets.history import PAGE, looked_for
 from tui.widgets.orders import PARTS
 
 FIRST = Orders(count=PAGE)
@@ -105,7 +106,7 @@ async def test_words_are_looked_for_in_the_whole_history() -> None:
     [("", ""), ("Filled SPY", "spy"), ("buy limit", ""), ("in doubt", "in"), ("reject x", "x")],
 )
 def test_of_the_words_the_database_looks_for_one_that_it_has(words: str, text: str) -> None:
-    assert question_of(words, ()).text == text
+    assert looked_for(words, Blotter.vocabulary) == text
 
 
 async def test_f_goes_through_the_parts_of_the_orders() -> None:
