@@ -156,13 +156,15 @@ class Console(Travelling, inherit_bindings=False):
             self.action_screen(left.screen)
 
     def on_panel_arranged(self) -> None:
-        """A filter, a sort or a zoom is there at the next start too."""
+        """A filter, a sort, a zoom and the panel in focus are there at the next start too."""
         if self.preferences is None:
             return
         chosen, base = self.preferences.chosen, self.base
+        panels = {**chosen.panels, base.name or "": base.panel}
         zoomed = {**chosen.zoomed, base.name or "": base.zoomed}
         tables = {**chosen.tables, **base.arrangements}
         self.remember(
+            panels={name: panel for name, panel in panels.items() if panel},
             zoomed={name: panel for name, panel in zoomed.items() if panel},
             tables={name: left for name, left in tables.items() if left != Arrangement()},
         )
@@ -330,9 +332,9 @@ class Console(Travelling, inherit_bindings=False):
             self.remember(screen=name)
 
     def action_panel(self, name: str) -> None:
-        """Go to the panel `name`: of this screen, else of the first, which has all."""
+        """Go to the panel `name`: of this screen, else of the first that has it."""
         if not self.base.has_panel(name):
-            self.action_screen(commands.FIRST_SCREEN)
+            self.action_screen(commands.ON_SCREEN.get(name, commands.FIRST_SCREEN))
         self.base.go_to(name)
 
     async def perform(self, action: commands.Action) -> None:

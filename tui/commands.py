@@ -19,7 +19,9 @@ class Place(NamedTuple):
 
 SCREENS = {
     "desk": Place("1", "all panels", "tui.screens.desk.Desk"),
-    "orders": Place("2", "all orders, and their history", "tui.screens.orders.OrdersScreen"),
+    "orders": Place(
+        "2", "all orders and fills, and their history", "tui.screens.orders.OrdersScreen"
+    ),
     "positions": Place(
         "3", "positions, equity curve, P&L by strategy", "tui.screens.positions.PositionsScreen"
     ),
@@ -39,7 +41,10 @@ SCREENS = {
 
 FIRST_SCREEN = "desk"
 
-ASKED_WHY = ("signals", "orders", "positions")
+ON_SCREEN = {"fills": "orders"}
+"""The screen of a panel that the first screen has not, and that is not its screen's namesake."""
+
+ASKED_WHY = ("signals", "orders", "fills", "positions")
 """The panels whose rows have a chain of causes."""
 
 AUTHOR = "console"
@@ -106,6 +111,26 @@ ACTIONS = (
         scope="orders",
     ),
     Action(
+        "fills",
+        "t",
+        "Go to the fills: every execution, its price and commission",
+        "Console",
+        "fills",
+        3,
+        scope="orders",
+        call="app.panel('fills')",
+    ),
+    Action(
+        "orders",
+        "t",
+        "Go back to the orders",
+        "Console",
+        "orders",
+        3,
+        scope="fills",
+        call="app.panel('orders')",
+    ),
+    Action(
         "limit",
         "enter",
         "Change the selected limit; of one that cannot be changed all fields",
@@ -167,7 +192,12 @@ ACTIONS = (
     ),
     Action("alerts", "a", "Alerts: read and acknowledge them", "Safety", "alerts", 1),
     Action(
-        "why", "w", "Why: what led to the selected order, position or signal", "Console", "why", 2
+        "why",
+        "w",
+        "Why: what led to the selected order, fill, position or signal",
+        "Console",
+        "why",
+        2,
     ),
     Action(
         "nearer", "left_curly_bracket", "Fewer bars, each larger", "Chart", "nearer", 3, "market"
@@ -330,7 +360,8 @@ def refusal(action: Action, snapshot: Snapshot | None, panel: str, keys: Mapping
     """Why `action` can do nothing now, `panel` being the one in focus and `keys` the names of the
     keys; empty where it can."""
     if is_of_panel(action) and action.scope != panel:
-        screen = action.scope if action.scope in SCREENS else FIRST_SCREEN
+        home = ON_SCREEN.get(action.scope, FIRST_SCREEN)
+        screen = action.scope if action.scope in SCREENS else home
         return f"first go to the {action.scope} panel ({keys[f'screen-{screen}']})"
     if action.id == "why" and panel not in ASKED_WHY:
         return f"select a row of {', '.join(ASKED_WHY)} first"

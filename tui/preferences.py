@@ -30,12 +30,14 @@ class Arrangement(Struct, frozen=True, omit_defaults=True):
 
 class Choices(Struct, frozen=True, omit_defaults=True):
     """What was chosen; `theme` and `screen` are empty before any was, `guided` says that the first
-    steps were shown. `zoomed` names the panel that is the whole of a screen, by the screen's name;
-    `tables` are by the names of screen and panel with a point between them."""
+    steps were shown. `panels` names the panel in focus and `zoomed` the one that is the whole of a
+    screen, by the screen's name; `tables` are by the names of screen and panel with a point between
+    them."""
 
     theme: str = ""
     guided: bool = False
     screen: str = ""
+    panels: dict[str, str] = {}
     zoomed: dict[str, str] = {}
     tables: dict[str, Arrangement] = {}
 
@@ -68,7 +70,9 @@ class Preferences:
     def choose(self, failed: Callable[[str], object], **changes: object) -> None:
         """Remember `changes`, by the names of `Choices`, without waiting for the disk. `failed` is
         called, on another thread, with why they are forgotten at the end."""
-        self.chosen = replace(self.chosen, **changes)
+        before, self.chosen = self.chosen, replace(self.chosen, **changes)
+        if self.chosen == before:
+            return
         threading.Thread(
             target=self._write, args=(failed,), name="preferences", daemon=True
         ).start()

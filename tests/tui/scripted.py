@@ -47,6 +47,7 @@ from engine.snapshot import (
     BrokerStatus,
     DeadManStatus,
     FeedStatus,
+    FillRow,
     Health,
     JournalStatus,
     KilledPartRow,
@@ -330,6 +331,32 @@ ORDERS = (
     order(8, "SPY", Side.SELL, "11", OrderState.CANCELED, "443.00", reason="by the operator"),
 )
 
+
+def fill(number: int, of: Order, quantity: str, *, is_reversed: bool = False) -> FillRow:
+    made = Fill(
+        f"x-{5511 + number}",
+        of.client_order_id,
+        of.symbol,
+        of.side,
+        Decimal(quantity),
+        of.limit_price or of.reference_price,
+        Decimal(quantity) * of.reference_price / 1000,
+        of.updated_ts - (9 - number) * NANOS // 10,
+        of.strategy,
+        f"b-7712{number:02}",
+        venue="paper",
+    )
+    return FillRow(made, is_reversed)
+
+
+FILLS = (
+    fill(1, ORDERS[0], "29"),
+    fill(2, ORDERS[2], "0.1"),
+    fill(3, ORDERS[2], "0.031"),
+    fill(4, ORDERS[4], "0.75"),
+    fill(5, ORDERS[4], "0.25", is_reversed=True),
+)
+
 POSITIONS = (
     position(AAPL, "29", "4929.42", "170.125", "166.58", "0"),
     position(BTC, "0.1310", "4925.7965", "37913.35", "36849.4", "112.48"),
@@ -549,6 +576,7 @@ def paper() -> Snapshot:
         pnl=PNL,
         blocked=BLOCKED,
         blocked_since_ts=TS - 3600 * NANOS,
+        fills=FILLS,
     )
 
 
@@ -707,6 +735,7 @@ def empty() -> Snapshot:
         quotes=(QuoteRow(AAPL, None, None, None, None, 0, stale=True),),
         signals=(),
         orders=(),
+        fills=(),
         positions=(),
         limits=tuple(replace(row, used=None) for row in LIMITS),
         strategies=(replace(STRATEGIES[0], warm=0, trades_today=0, pnl=None, last_signal=None),),

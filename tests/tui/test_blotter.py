@@ -1,5 +1,7 @@
 """The blotter: all orders, and those of the history as far as one looks."""
 
+from concurrent.futures import Future
+
 import pytest
 from msgspec.structs import replace
 
@@ -36,8 +38,13 @@ def ids(it: Desk) -> list[str]:
     return [row.client_order_id for row in it.app.base.query_one(Blotter)._rows]
 
 
+def asked(it: Desk) -> list[tuple[Orders, Future[OrderPage]]]:
+    """The questions about orders; those about fills are not the blotter's."""
+    return [(q, future) for q, future in it.client.asked if isinstance(q, Orders)]
+
+
 async def answer(it: Desk, number: int, page: OrderPage) -> None:
-    it.client.asked[number][1].set_result(page)
+    asked(it)[number][1].set_result(page)
     await it.app.workers.wait_for_complete()
     await it.draw()
 
@@ -60,7 +67,7 @@ async def test_it_has_every_column_of_an_order() -> None:
 async def test_the_history_follows_on_the_orders_of_the_snapshot() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("2")
-        assert [question for question, _ in it.client.asked] == [FIRST]
+        assert [question for question, _ in asked(it)] == [FIRST]
         assert "history: asking" in it.screen
         newer = replace(scripted.ORDERS[0], state=OrderState.ACCEPTED, updated_ts=1)
         await answer(it, 0, replace(page(1, 40), orders=(newer, *page(1, 40).orders)))
@@ -70,34 +77,34 @@ async def test_the_history_follows_on_the_orders_of_the_snapshot() -> None:
         assert "sma-aap-0001" in ids(it)[4:]
         await it.press("end")
         before = (old(40).created_ts, "old-0040")
-        assert it.client.asked[1][0] == replace(FIRST, before=before)
+        assert asked(it)[1][0] == replace(FIRST, before=before)
         await it.press("end", "down")
-        assert len(it.client.asked) == 2
+        assert len(asked(it)) == 2
         await answer(it, 1, page(41, 45, more=False))
         assert ids(it)[-1] == "old-0045"
         assert "history: whole" in it.screen
         await it.press("end")
-        assert len(it.client.asked) == 2
+        assert len(asked(it)) == 2
 
 
 async def test_a_panel_that_is_not_full_asks_on() -> None:
     async with desk(scripted.paper(), size=(80, 24)) as it:
         await it.press("2")
         await answer(it, 0, page(1, 2))
-        assert len(it.client.asked) == 2
+        assert len(asked(it)) == 2
 
 
 async def test_words_are_looked_for_in_the_whole_history() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("2", "slash", *"tsla")
-        assert len(it.client.asked) == 1
+        assert len(asked(it)) == 1
         await it.press("enter")
-        assert it.client.asked[-1][0] == Orders(text="tsla", count=PAGE)
+        assert asked(it)[-1][0] == Orders(text="tsla", count=PAGE)
         found = replace(page(1, 2, more=False), orders=(old(1, symbol="TSLA"), old(2)))
         await answer(it, 1, found)
         assert ids(it) == ["old-0001"]
         await it.press("escape")
-        assert it.client.asked[-1][0] == FIRST
+        assert asked(it)[-1][0] == FIRST
         assert len(ids(it)) == len(scripted.ORDERS) + 2
 
 
@@ -115,7 +122,7 @@ async def test_f_goes_through_the_parts_of_the_orders() -> None:
         for part in (*list(PARTS)[1:], ""):
             await it.press("f")
             states = PARTS[part]
-            assert it.client.asked[-1][0] == replace(FIRST, states=states)
+            assert asked(it)[-1][0] == replace(FIRST, states=states)
             wanted = [o for o in scripted.ORDERS if not states or o.state in states]
             assert sorted(ids(it)) == sorted(order.client_order_id for order in wanted)
             assert (f"· {part} alone" in it.screen) == bool(part)
@@ -125,12 +132,12 @@ async def test_without_an_answer_it_says_why_and_asks_again_at_the_end() -> None
     async with desk(scripted.paper()) as it:
         await it.press("2")
         error = UserError("the database is out of reach", "look at the log")
-        it.client.asked[0][1].set_exception(error)
+        asked(it)[0][1].set_exception(error)
         await it.app.workers.wait_for_complete()
         assert "the database is out of reach" in await it.draw()
-        assert len(it.client.asked) == 1
+        assert len(asked(it)) == 1
         await it.press("end")
-        assert [question for question, _ in it.client.asked] == [FIRST, FIRST]
+        assert [question for question, _ in asked(it)] == [FIRST, FIRST]
 
 
 async def test_the_snapshot_tells_more_of_an_order_than_the_history() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.ops.settings import load_settings
 from tests.tui import scripted
@@ -123,12 +124,31 @@ async def test_screen_filter_sort_part_and_zoom_are_as_they_were_left(path: Path
         assert "session started" not in it.screen
         await it.press("2")
         assert "orders /spy 1 of 4 · open alone" in it.screen
-        assert "BTC-USD" not in it.screen
+        assert "38,200.0" not in it.screen
         await it.press("escape", "f", "f", "f", "f", "1")
         assert "quotes by symbol ▼" in it.screen
         written()
     assert "desk.quotes" in Preferences.load(path).chosen.tables
     assert "orders.orders" not in Preferences.load(path).chosen.tables
+
+
+async def test_the_panel_in_focus_is_as_it_was_left_on_every_screen(path: Path) -> None:
+    async with left_as(path, Choices(guided=True)) as it:
+        await it.press("2", "t", "1", *to("signals"))
+        written()
+    left = Preferences.load(path).chosen
+    assert left.panels == {"orders": "fills", "desk": "signals"}
+    async with left_as(path, left) as it:
+        assert it.app.base.panel == "signals"
+        await it.press("2")
+        assert it.app.base.panel == "fills"
+
+
+def test_what_is_as_it_was_is_not_written_again(path: Path, problems: list[str]) -> None:
+    preferences = Preferences(path, Choices(theme="light"))
+    preferences.choose(problems.append, theme="light")
+    written()
+    assert not path.exists()
 
 
 async def test_what_is_no_more_of_what_was_left_is_no_trouble(path: Path) -> None:
@@ -137,6 +157,7 @@ async def test_what_is_no_more_of_what_was_left_is_no_trouble(path: Path) -> Non
         "x.y": Arrangement(),
     }
     choices = Choices(guided=True, screen="attic", zoomed={"desk": "attic"}, tables=tables)
+    choices = replace(choices, panels={"desk": "attic", "attic": "attic"})
     async with left_as(path, choices) as it:
         assert it.app.base.name == "desk"
         assert it.app.base.zoomed == ""

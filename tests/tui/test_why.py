@@ -4,13 +4,23 @@ import pytest
 from msgspec.structs import replace
 
 from engine.ops.errors import UserError
-from engine.questions import Chain, Number, Question, Step
+from engine.questions import (
+    Chain,
+    Number,
+    Question,
+    Step,
+    WhyFill,
+    WhyOrder,
+    WhyPosition,
+    WhySignal,
+)
 from tests.tui import scripted, whys
 from tests.tui.scripted import Desk, desk, to
 from tui.dialogs.why import WhyDialog
 from tui.frame import LOST_AFTER
 
 ORDER = (*to("orders"), "end")
+WHYS = WhyOrder, WhyFill, WhyPosition, WhySignal
 
 
 def is_open(it: Desk) -> bool:
@@ -30,6 +40,7 @@ async def answer(it: Desk, chain: Chain) -> str:
         (ORDER, whys.ASK_ENTRY),
         ((*to("positions"), "home"), whys.ASK_POSITION),
         ((*to("signals"), "home"), whys.ASK_BLOCKED),
+        (("2", "t", "end"), whys.ASK_FILL),
     ],
 )
 async def test_w_asks_why_there_is_the_selected_row(
@@ -38,7 +49,7 @@ async def test_w_asks_why_there_is_the_selected_row(
     async with desk(scripted.paper()) as it:
         await it.press(*keys, "w")
         assert is_open(it)
-        assert [asked for asked, _ in it.client.asked] == [question]
+        assert [asked for asked, _ in it.client.asked if isinstance(asked, WHYS)] == [question]
         assert it.sent == []
 
 
@@ -125,7 +136,7 @@ async def test_other_panels_say_where_why_can_be_asked(panel: str) -> None:
         await it.press(*to(panel), "w")
         assert not is_open(it)
         assert it.client.asked == []
-        assert "select a row of signals, orders, positions first" in it.screen
+        assert "select a row of signals, orders, fills, positions first" in it.screen
 
 
 async def test_a_panel_without_rows_asks_nothing() -> None:

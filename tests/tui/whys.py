@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from engine.core.model import NANOS
-from engine.questions import Chain, Number, Step, WhyOrder, WhyPosition, WhySignal
+from engine.questions import Chain, Number, Step, WhyFill, WhyOrder, WhyPosition, WhySignal
 from tests.tui.scripted import TS
 
 MS = NANOS // 1_000
@@ -147,6 +147,8 @@ BLOCKED = Chain(
 )  # fmt: skip
 
 ASK_ENTRY = WhyOrder(ENTRY)
+ASK_FILL = WhyFill("x-5512", "AAPL")
+OF_FILL = replace(FILLED, title=f"fill x-5512 of {FILLED.title}")
 ASK_BLOCKED = WhySignal(9)
 ASK_POSITION = WhyPosition("sma_crossover", "AAPL")
-ANSWERS = {ASK_ENTRY: FILLED, ASK_BLOCKED: BLOCKED, ASK_POSITION: FILLED}
+ANSWERS = {ASK_ENTRY: FILLED, ASK_FILL: OF_FILL, ASK_BLOCKED: BLOCKED, ASK_POSITION: FILLED}

@@ -1,4 +1,4 @@
-"""Why: the chain of causes of an order, a position or a signal, as the engine tells it."""
+"""Why: the chain of causes of an order, a fill, a position or a signal, as the engine tells it."""
 
 import textwrap
 from collections.abc import Callable, Iterator

@@ -93,6 +93,7 @@ class PanelScreen(Screen[None]):
     def on_descendant_focus(self) -> None:
         """The keys of the new panel are shown at once, not with the next frame."""
         self._footer.show(self._frame, self.panel)
+        self.post_message(Panel.Arranged())
 
     def say(self, text: str, style: str = "info") -> None:
         self._footer.say(text, style)
@@ -121,10 +122,10 @@ class PanelScreen(Screen[None]):
                 if panel.is_mounted:
                     panel.searched()
         zoomed = left.zoomed.get(self.name or "", "")
-        if zoomed in self._panels:
-            self._first, self._zoomed = zoomed, True
-            if self.is_mounted:
-                self.go_to(zoomed)
+        panel = zoomed or left.panels.get(self.name or "", "")
+        if panel in self._panels:
+            self._zoomed = bool(zoomed)
+            self.go_to(panel)
         if self.is_mounted:
             self.show(self._frame)
 
@@ -163,7 +164,8 @@ class PanelScreen(Screen[None]):
 
     def go_to(self, name: str) -> None:
         """Bring the panel `name` to the front and into focus."""
-        if self.too_small:
+        self._first = name
+        if self.too_small or not self.is_running:
             return
         if name in self.IN_TURN:
             front = {f"front-{other}": other == name for other in self.IN_TURN}

@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from engine.questions import OrderPage, Question
+from engine.questions import FillPage, OrderPage, Question
 from engine.snapshot import Snapshot
 from tui import format
 from tui.asking import ONCE, Asking
@@ -19,7 +19,7 @@ PAGE = 100
 
 MOST_KEPT = 5_000
 
-P = TypeVar("P", bound=OrderPage)
+P = TypeVar("P", bound=OrderPage | FillPage)
 """A page of the history."""
 
 
