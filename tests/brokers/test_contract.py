@@ -22,6 +22,7 @@ from engine.core.model import (
     MINUTE,
     NANOS,
     ZERO,
+    Order,
     OrderPurpose,
     OrderState,
     OrderTerms,
@@ -501,6 +502,34 @@ async def test_a_cancel_waits_for_no_submit(wired: WiredPeer) -> None:
         assert not any(isinstance(error, InDoubt) for error in given_up)
         ended = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(error, InDoubt | NotConnected | RateLimited) for error in ended)
+
+
+async def test_a_cancel_waits_for_no_cancel(wired: WiredPeer) -> None:
+    """40 that hang at Alpaca; as many as can be asked for at once elsewhere."""
+    has(wired, Fault.MUTE)
+    room = wired.broker.room()
+    assert room is not None
+    count = int(room.most) // 3
+    last, *others = await resting(wired, count + 1)
+    wired.faults.plan("cancel", *[Fault.HANG] * count)
+    hanging = [asyncio.create_task(wired.broker.cancel_order(order)) for order in others]
+    async with asyncio.timeout(ANSWER_S):
+        await wired.faults.has_come("cancel", count)
+        await wired.broker.cancel_order(last)
+        assert len(wired.venue.open) == count
+        assert not any(task.done() for task in hanging)
+        ended = await asyncio.gather(*hanging, return_exceptions=True)
+    assert all(isinstance(error, InDoubt) for error in ended)
+
+
+async def resting(wired: WiredPeer, count: int) -> list[Order]:
+    """So many open orders of one unit each, with the venue's ids."""
+    orders = [wired.order(units=1) for _ in range(count)]
+    placed = [await wired.broker.submit_order(order) for order in orders]
+    return [
+        replace(order, venue_order_id=report.venue_order_id)
+        for order, report in zip(orders, placed, strict=True)
+    ]
 
 
 async def test_a_cancel_without_an_answer_raises(wired: WiredPeer) -> None:

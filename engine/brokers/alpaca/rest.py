@@ -31,7 +31,6 @@ from engine.core.text import clean
 
 CONNECT_S = 3.0
 ASKED_AT_ONCE = 8
-CANCELS_AT_ONCE = 32
 DATA_AT_ONCE = 2
 RATE_WINDOW_S = 60.0
 """Alpaca counts requests by the minute: so long at most lasts a limit that comes without a time."""
@@ -40,8 +39,8 @@ REFUSED_ORDER = 40310000
 
 
 class Rest:
-    """One of alpaca-py's clients on `threads` threads: none of its requests waits for those of
-    another one. The library's own repeats are off.
+    """One of alpaca-py's clients on up to `threads` threads, named `name`, each made when it is
+    needed: none of its requests waits for those of another one. The library's own repeats are off.
 
     `bucket` is what its venue takes of requests; with `cancels` all of it is for this one.
     """
@@ -49,15 +48,16 @@ class Rest:
     def __init__(
         self,
         client: RESTClient,
-        threads: ThreadPoolExecutor,
+        name: str,
+        threads: int,
         read_s: float,
         bucket: TokenBucket,
         *,
         cancels: bool = False,
     ) -> None:
         self.client: Any = client
-        self._session = sent_once(client, read_s)
-        self._threads = threads
+        self._session = sent_once(client, read_s, threads)
+        self._threads = ThreadPoolExecutor(threads, name)
         self._bucket = bucket
         self._cancels = cancels
         self._asked: set[Future[Any]] = set()
@@ -87,13 +87,16 @@ class Rest:
         self._threads.shutdown(wait=not self._asked, cancel_futures=True)
 
 
-def sent_once(client: RESTClient, read_s: float) -> requests.Session:
+def sent_once(
+    client: RESTClient, read_s: float, connections: int = ASKED_AT_ONCE
+) -> requests.Session:
     """Takes from a client its own repeats, which would send orders again, and gives it time-outs:
-    `read_s` seconds of silence. Its session, which is to be closed."""
+    `read_s` seconds of silence. Its session, which keeps so many connections and is to be
+    closed."""
     client._retry = 0  # pyright: ignore[reportPrivateUsage]
     session = client._session  # pyright: ignore[reportPrivateUsage]
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _TimeOuts(read_s))
+        session.mount(scheme, _TimeOuts(read_s, connections))
     return session
 
 
@@ -101,8 +104,8 @@ class _TimeOuts(HTTPAdapter):
     """Gives every request its time-outs: requests has none, and a lost packet would hang a thread
     for good."""
 
-    def __init__(self, read_s: float) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=CANCELS_AT_ONCE, max_retries=0)
+    def __init__(self, read_s: float, connections: int) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
         self._timeout = (CONNECT_S, read_s)
 
     def send(self, request: Any, *arguments: Any, **named: Any) -> requests.Response:
@@ -223,10 +226,13 @@ class Access:
 
         def rest(client: RESTClient, name: str, threads: int, **named: Any) -> Rest:
             named = {"bucket": bucket} | named
-            return Rest(client, ThreadPoolExecutor(threads, name), login.read_s, **named)
+            return Rest(client, name, threads, login.read_s, **named)
 
         self.trading = rest(trading_client(login), "alpaca", ASKED_AT_ONCE)
-        self.cancels = rest(trading_client(login), "alpaca-cancel", CANCELS_AT_ONCE, cancels=True)
+        # A thread for each that the bucket lets out in a minute, which is longer than one lasts: no
+        # cancel waits for another one that hangs.
+        most = login.requests_a_minute
+        self.cancels = rest(trading_client(login), "alpaca-cancel", most, cancels=True)
         stocks = StockHistoricalDataClient(**login.to_data)
         self.stocks = rest(stocks, "alpaca-stocks", DATA_AT_ONCE, bucket=data_bucket)
         crypto = CryptoHistoricalDataClient(**login.to_data)
