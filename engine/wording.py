@@ -59,9 +59,12 @@ def worded(fact: e.Event) -> Worded | None:
             return ERROR, f"{fact.strategy} failed and is off: {fact.reason}"
         case e.TradingDayStarted():
             return INFO, f"trading day {fact.day} starts with equity {fact.equity:,.2f}"
-        case e.TradeReversed(fill=fill):
-            instead = f", instead {c.quantity} at {c.price}" if (c := fact.correction) else ""
+        case e.TradeReversed(fill=fill, correction=c):
             what = f"{fill.side} {fill.quantity} {fill.symbol} at {fill.price}"
+            if c is not None and (c.quantity, c.price) == (fill.quantity, fill.price):
+                fee = f"{c.total_commission.normalize():f}"
+                return INFO, f"the commission of {what} is {fee}: {fact.reason}"
+            instead = f", instead {c.quantity} at {c.price}" if c is not None else ""
             return ERROR, f"the venue took back {what}{instead}: {fact.reason}"
         case _:
             return (

@@ -8,11 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from engine.core.matching import ExchangeRules
 from engine.core.model import MINUTE, AssetClass, Instrument, utc
 from engine.ops.settings import Settings, env_text
 from tests.loopback.alpaca import KEY, SECRET, AlpacaServer
 from tests.loopback.alpaca_data import AlpacaData
-from tests.loopback.venue import Venue
+from tests.loopback.venue import FREE, Venue
 from tests.session import ZIGZAG
 
 BTC = Instrument("BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"))
@@ -23,8 +26,10 @@ QUOTE_S = 0.2
 class Street:
     """The account and the market data of Alpaca, and a market that moves in both."""
 
-    def __init__(self, folder: Path, key: str = KEY) -> None:
-        self.venue = Venue([BTC], cash=Decimal(100_000))
+    def __init__(self, folder: Path, key: str = KEY, rules: ExchangeRules = FREE) -> None:
+        """What trading costs by the `rules` is taken of the coins that are bought."""
+        coin = replace(BTC, commission_in_base=rules is not FREE)
+        self.venue = Venue([coin], cash=Decimal(100_000), rules=rules, posts_later=True)
         self.server = AlpacaServer(self.venue, key)
         self.data = AlpacaData(key, SECRET)
         self.key = key

@@ -13,10 +13,11 @@ from engine.core.live import LIVE_WORD
 from engine.core.model import OrderState
 from engine.ops.errors import UserError
 from engine.snapshot import Snapshot
+from tests.brokers.contract import COSTS
 from tests.loopback.alpaca import ACCOUNT_ID
 from tests.loopback.faults import Fault
 from tests.session import Session, running
-from tests.street import Street
+from tests.street import BTC, Street
 
 PATIENCE_S = 30
 
@@ -123,6 +124,37 @@ async def test_the_books_begin_with_what_the_account_has(street: Street) -> None
     async with running(street.settings()) as session:
         snapshot = await session.until(is_up, PATIENCE_S)
         assert (snapshot.cash, held(snapshot)) == (Decimal("5000.25"), Decimal("2.5"))
+
+
+async def test_a_fee_that_becomes_known_after_its_execution_is_booked_then(
+    tmp_path: Path,
+) -> None:
+    """The account answers nothing for a while after the execution: the books are right once it
+    does, and nothing is paused."""
+    street = Street(tmp_path, rules=COSTS)
+    street.server.gross = True
+    async with street.open():
+        async with running(street.settings(reconcile_s=300)) as session:
+            await session.until(is_reconciled, PATIENCE_S)
+            await street.data.streams.has_joined()
+            street.server.faults.plan("positions", Fault.RATE_LIMITED)
+            for _ in range(3):
+                street.bar()
+            snapshot = await session.until(held, PATIENCE_S)
+            bought = held(snapshot)
+            assert bought > street.venue.positions["BTC/USD"]
+            snapshot = await session.until(lambda s: has_position_and_stop(street, s), PATIENCE_S)
+            assert held(snapshot) == street.venue.positions["BTC/USD"]
+            (stop,) = [o for o in snapshot.orders if o.is_open]
+            assert 0 < held(snapshot) - stop.quantity < BTC.lot
+            assert any("its fee became known" in line.text for line in snapshot.log)
+            assert snapshot.paused == ()
+        async with running(street.settings()) as session:
+            snapshot = await session.until(is_reconciled, PATIENCE_S)
+            assert held(snapshot) == street.venue.positions["BTC/USD"]
+            assert snapshot.cash == street.venue.cash
+            assert snapshot.paused == ()
+            assert "reconciled with alpaca: all agrees" in [line.text for line in snapshot.log]
 
 
 async def test_a_real_account_is_traded_once_a_person_has_confirmed_it(real: Street) -> None:

@@ -176,6 +176,17 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "the venue took back buy 4 ACME at 100.10, instead 3 at 100.10: error",
     ),
     (
+        e.TradeReversed(
+            FILL,
+            replace(FILL, commission_quantity=Decimal("0.01")),
+            Position("puppet", "ACME"),
+            Decimal(1),
+            "its fee became known",
+        ),
+        "info",
+        "the commission of buy 4 ACME at 100.10 is 1.401: its fee became known",
+    ),
+    (
         e.CircuitBreakerTripped("5 failures in a row"),
         "error",
         "CIRCUIT BREAKER tripped, no entry leaves: 5 failures in a row",

@@ -30,6 +30,7 @@ from engine.core.events import (
 from engine.core.model import (
     TIMES_IN_FORCE,
     ZERO,
+    Fill,
     OrderState,
     OrderTerms,
     OrderType,
@@ -585,18 +586,124 @@ async def test_what_somebody_took_from_the_account_or_brought_is_no_fee(withdraw
         assert fees == [0, FEE]
 
 
-@pytest.mark.parametrize(("failures", "fee"), [(1, FEE), (FEES_ASKED, ZERO)])
-async def test_an_execution_is_told_even_where_its_fee_cannot_be_asked_for(
-    failures: int, fee: Decimal
-) -> None:
+async def test_a_fee_that_was_not_told_at_first_is_asked_for_again() -> None:
     async with IN_BASE["alpaca, told gross"]() as peer:
         order = peer.order()
         await peer.broker.submit_order(order)
-        peer.faults.plan("positions", *[Fault.SERVER_ERROR] * failures)
+        peer.faults.plan("positions", Fault.SERVER_ERROR)
         peer.quote(98, 99)
         fill = (await peer.sees(order, S.FILLED)).fill
         assert fill is not None
-        assert (fill.quantity, fill.commission_quantity) == (order.quantity, fee)
+        assert (fill.quantity, fill.commission_quantity) == (order.quantity, FEE)
+
+
+async def bought_without_fee(peer: AlpacaPeer, units: int = 10) -> Fill:
+    """A purchase that is told while the account does not answer."""
+    order = peer.order(units)
+    await peer.broker.submit_order(order)
+    peer.faults.plan("positions", *[Fault.SERVER_ERROR] * FEES_ASKED)
+    peer.quote(98, 99)
+    fill = (await peer.sees(order, S.FILLED)).fill
+    assert fill is not None
+    assert fill.commission_quantity == 0
+    return fill
+
+
+async def test_a_fee_that_becomes_known_corrects_the_execution_before_a_statement_has_it() -> None:
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        told = await bought_without_fee(peer)
+        (listed,) = await peer.broker.get_fills(0)
+        said = peer.events[-1]
+        assert isinstance(said, TradeBusted)
+        assert (said.execution_id, said.symbol) == (told.execution_id, BTC.symbol)
+        assert said.corrected is not None
+        assert said.corrected.execution_id != told.execution_id
+        assert replace(said.corrected, execution_id=told.execution_id) == listed
+        assert listed == replace(told, commission_quantity=FEE)
+        assert await peer.broker.get_fills(0) == [listed]
+        assert sum(isinstance(event, TradeBusted) for event in peer.events) == 1
+
+
+async def test_a_fee_is_found_out_without_anybody_asking_for_a_statement() -> None:
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.faults.plan("positions", Fault.RATE_LIMITED)
+        peer.quote(98, 99)
+        await peer.sees(order, S.FILLED)
+        said = await peer.hears(TradeBusted)
+        assert said.corrected is not None
+        assert said.corrected.commission_quantity == FEE
+
+
+async def test_several_fees_that_become_known_together_are_shared_by_quantity() -> None:
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        first = await bought_without_fee(peer, units=4)
+        second = await bought_without_fee(peer)
+        sale = peer.order(5, None, Side.SELL)
+        await peer.broker.submit_order(sale)
+        peer.quote(98, 99)
+        sold = (await peer.sees(sale, S.FILLED)).fill
+        assert sold is not None
+        assert sold.commission_quantity == 0
+        corrected = {
+            event.execution_id: event.corrected.commission_quantity
+            for event in peer.events
+            if isinstance(event, TradeBusted) and event.corrected is not None
+        }
+        assert corrected == {
+            first.execution_id: Decimal("0.00015"),
+            second.execution_id: FEE,
+        }
+        assert await peer.broker.get_positions() == {
+            BTC.symbol: first.quantity + second.quantity - sold.quantity - FEE - Decimal("0.00015")
+        }
+
+
+async def test_what_somebody_took_while_a_fee_was_not_known_is_no_fee() -> None:
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        await bought_without_fee(peer)
+        peer.venue.positions["BTC/USD"] -= Decimal("0.01")
+        (listed,) = await peer.broker.get_fills(0)
+        assert listed.commission_quantity == 0
+        order = peer.order()
+        await peer.broker.submit_order(order)
+        peer.quote(98, 99)
+        await peer.sees(order, S.FILLED)
+        assert [fill.commission_quantity for fill in peer.executions(order)] == [FEE]
+        assert not any(isinstance(event, TradeBusted) for event in peer.events)
+
+
+async def test_a_fee_that_was_not_known_when_the_engine_ended_is_told_by_the_next() -> None:
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        told = await bought_without_fee(peer)
+        held = Position("s", BTC.symbol, quantity=told.position_change)
+        broker = AlpacaBroker([AAPL, BTC], peer.login, time.time_ns)
+        broker.restore(
+            Restored({}, positions=(held,), execution_ids=(told.execution_id,), fills=(told,))
+        )
+        await broker.connect()
+        asked = asyncio.create_task(broker.get_fills(0))
+        said = await anext(aiter(broker.stream_fills()))
+        assert isinstance(said, TradeBusted)
+        assert (said.execution_id, said.corrected and said.corrected.commission_quantity) == (
+            told.execution_id,
+            FEE,
+        )
+        asked.cancel()
+        await broker.disconnect()
+
+
+async def test_a_venue_takes_back_what_was_corrected_by_its_fee() -> None:
+    """The books have it under the id of the correction."""
+    async with IN_BASE["alpaca, told gross"]() as peer:
+        await bought_without_fee(peer)
+        await peer.broker.get_fills(0)
+        known = (await peer.hears(TradeBusted)).corrected
+        assert known is not None
+        peer.venue.bust(peer.venue.fills[0])
+        busted = await peer.hears(TradeBusted, lambda event: event.corrected is None)
+        assert busted.execution_id == known.execution_id
 
 
 async def test_the_correction_of_a_purchase_keeps_its_fee() -> None:

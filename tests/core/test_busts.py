@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.core.events import (
     CommandRefused,
     Event,
     ExecutionReport,
     FillQuarantined,
+    PositionClosed,
     TradeBusted,
     TradeReversed,
 )
@@ -199,6 +201,58 @@ def test_what_is_held_after_a_bust_is_protected() -> None:
     stops = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
     assert [stop.leaves for stop in stops] == [20]
     assert rig.facts(Event)
+
+
+def with_fee(rig: Rig, taken: str) -> TradeReversed:
+    """The fee of the last execution becomes known."""
+    fill = [e.fill for e in rig.inputs if isinstance(e, ExecutionReport) and e.fill][-1]
+    corrected = replace(
+        fill, execution_id=f"{fill.execution_id}:with-fee", commission_quantity=Decimal(taken)
+    )
+    return bust(rig, fill, corrected)[-1]
+
+
+def test_a_fee_that_becomes_known_makes_what_is_held_smaller_and_its_stop() -> None:
+    rig = Rig()
+    before = rig.hold_position(100)
+    cash, orders = rig.cash, len(rig.submits(OrderPurpose.ENTRY))
+    fact = with_fee(rig, "2")
+    rig.quote(100)
+    after = rig.position()
+    assert fact.position == after
+    assert (after.quantity, after.commission) == (before.quantity - 2, before.commission + 200)
+    assert (after.realised_pnl, rig.cash) == (before.realised_pnl, cash)
+    (stop,) = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    assert stop.leaves == after.quantity
+    assert len(rig.submits(OrderPurpose.ENTRY)) == orders
+    assert rig.facts(PositionClosed) == []
+    assert rig.machine.compliance.accounts["paper"].day_trades.used("ACME", rig.now) == 0
+    rig.quote(90)
+    assert rig.position().quantity == 0
+
+
+def test_an_exit_sells_no_more_than_is_left_once_a_fee_is_known() -> None:
+    rig = Rig()
+    held = rig.hold_position(100).quantity
+    with_fee(rig, "2")
+    rig.signal(Side.SELL)
+    rig.quote(100)
+    assert [order.quantity for order in rig.submits(OrderPurpose.EXIT)] == [held - 2]
+    assert rig.position().quantity == 0
+    (closed,) = rig.facts(PositionClosed)
+    assert closed.round_trip.pnl == -200
+
+
+def test_a_stop_that_was_refused_for_more_than_is_held_is_asked_for_again_at_once() -> None:
+    rig = Rig()
+    held = rig.hold_position(100).quantity
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.report(stop, S.REJECTED, reason="insufficient balance")
+    rig.tick()
+    assert not [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    with_fee(rig, "2")
+    (stop,) = [o for o in rig.of(OrderPurpose.PROTECTIVE_STOP) if o.is_open]
+    assert stop.leaves == held - 2
 
 
 def test_a_position_that_a_bust_brings_back_is_under_its_stop_again() -> None:

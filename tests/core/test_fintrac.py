@@ -344,6 +344,18 @@ def test_a_correction_may_be_what_reaches_the_threshold(account: Account) -> Non
     assert account.flagged() == [(SINGLE, COMPLETE, Decimal(10_000))]
 
 
+@pytest.mark.parametrize("amount", ["6000", "12000"])
+def test_a_fee_that_becomes_known_is_no_other_transaction(account: Account, amount: str) -> None:
+    account.buy(amount)
+    fill = account.buy(amount)
+    flagged, known = account.flagged(), len(account.facts)
+    taxed = replace(fill, execution_id="x-2:with-fee", commission_quantity=Decimal("0.001"))
+    account.bust(fill, taxed)
+    assert flagged
+    assert account.flagged() == flagged
+    assert account.facts[known:] == []
+
+
 # --- over a restart ------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from engine.core.events import (
     StatementFailed,
     SubmitOrder,
     SymbolPaused,
+    TradeBusted,
     VenueOrder,
 )
 from engine.core.matching import CAPABILITIES, SimulatedExchange
@@ -827,6 +828,30 @@ def test_a_position_that_may_not_show_yet_is_no_difference(after: int, told: lis
     for _ in range(3):
         rig.send(replace(rig.broker.statement(rig.asked[-1]), positions={}))
     assert [kind for kind, *_ in kinds(rig.facts(Reconciled)[-1])] == told
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_fee_that_becomes_known_beside_a_statement_is_no_difference(when: str) -> None:
+    """Which has what is held after it; the correction comes in before it, or before the next."""
+    rig = Bench()
+    rig.hold_position(100)
+    (fill,) = rig.broker.fills
+    rig.broker.positions["ACME"] -= 2
+    rig.now += 10 * NANOS
+    taxed = replace(fill, execution_id="with-fee", commission_quantity=Decimal(2))
+    correction = TradeBusted(fill.execution_id, "ACME", taxed, "its fee became known")
+    if when == "before":
+        rig.send(correction)
+        assert rig.compare().differences == ()
+        assert rig.paused() == []
+        return
+    rig.void = {RequestStatement}
+    rig.tick(EVERY / NANOS)
+    for _ in range(2):
+        rig.send(rig.broker.statement(rig.asked[-1]))
+        rig.send(correction)
+    assert rig.facts(Reconciled)[-1].differences == ()
+    assert rig.paused() == []
 
 
 def test_an_execution_that_the_venues_clock_dates_back_is_no_difference() -> None:

@@ -57,6 +57,7 @@ from engine.simulation.laws import Violation, law
 from engine.simulation.process_account import NEVER, STRATEGIES
 from engine.simulation.process_laws import Succession, judge_rest
 from engine.snapshot import Snapshot
+from engine.store.ledger import standing
 from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.watchdog import Unwatched
@@ -190,7 +191,10 @@ class _Street:
                 Counter(_terms(p.order) for p in venue.open),
                 Counter(_terms(o) for o in orders if o.is_open),
             ),
-            "executions": (Counter(map(_traded, venue.fills)), Counter(map(_traded, trades))),
+            "executions": (
+                Counter(map(_traded, venue.fills)),
+                Counter(map(_traded, standing(trades))),
+            ),
             "position": (venue.positions.get(self.peer.symbol, ZERO), held),
             "cash": (venue.cash, spent),
         }

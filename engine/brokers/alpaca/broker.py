@@ -51,7 +51,6 @@ from engine.core.model import (
     OrderTerms,
     OrderType,
     Quote,
-    Side,
     TimeInForce,
     nanos,
     utc,
@@ -69,6 +68,10 @@ KNOWN_ORDERS = 10_000
 PAGE = 100
 FEES_ASKED = 3
 FEES_AGAIN_S = 0.5
+FEES_LATER_S = 5.0
+"""How often it is asked again while it does not tell them."""
+TOLD_S = 2.0
+"""Within it the stream has told what a statement found out."""
 ORDERS_AT_ONCE = 500
 OPEN_PAGES = 20
 MOMENT = timedelta(microseconds=1)
@@ -86,8 +89,9 @@ class AlpacaBroker(BaseBroker):
     replaced, and one that filled something meanwhile is cancelled.
 
     The fee of crypto that is bought is taken of it, and told by what the account holds then
-    (`CryptoFees`). That of crypto that is sold is taken of the money and posted a day later: it is
-    not told, so that the account has less cash than the executions make.
+    (`CryptoFees`); where that is known late, the execution is corrected. That of crypto that is
+    sold is taken of the money and posted a day later: it is not told, so that the account has less
+    cash than the executions make.
     """
 
     name = "alpaca"
@@ -125,12 +129,10 @@ class AlpacaBroker(BaseBroker):
         self._executions: OrderedDict[str, str] = OrderedDict()
         traded = self._symbols.instruments.values()
         self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
+        self._fees_told = asyncio.Event()
 
     def restore(self, restored: Restored) -> None:
-        held: dict[str, Decimal] = {}
-        for position in restored.positions:
-            held[position.symbol] = held.get(position.symbol, ZERO) + position.quantity
-        self._fees.begin(held, 0, restored.execution_ids)
+        self._fees.restore(restored)
 
     # --- the connection -------------------------------------------------------------------------
 
@@ -170,14 +172,31 @@ class AlpacaBroker(BaseBroker):
 
     async def stream_fills(self) -> AsyncIterator[Event]:
         updates = self._updates
-        while updates is not None and (said := await updates.heard.next()) is not None:
+        while updates is not None:
+            while self._fees.found:
+                yield self._with_its_fee(self._fees.found.popleft())
+            self._fees_told.set()
+            said = await updates.heard.next(self._fees_wait_s())
+            if said is None:
+                return
             if isinstance(said, NotSent):
                 raise said
             if isinstance(said, BrokerChanged):
                 yield replace(said, ts=self._now())
-                continue
-            for event in await self._heard(said):
-                yield event
+            elif said:
+                for event in await self._heard(said):
+                    yield event
+            elif self._fees.open:
+                with suppress(NotSent, InDoubt):
+                    await self._look(self._fees.open_since - MINUTE)
+
+    def _fees_wait_s(self) -> float | None:
+        """In how many seconds the account is asked for fees that it did not tell at once; None
+        where all are known."""
+        if not self._fees.open:
+            return None
+        room = self.room()
+        return room.shut_s if room is not None and room.shut_s else FEES_LATER_S
 
     async def _heard(self, message: dict[str, Any]) -> Sequence[Event]:
         """What an update means; what cannot be read is left to the polls."""
@@ -197,7 +216,8 @@ class AlpacaBroker(BaseBroker):
             return [self._taken_back(update, symbol)]
         fill = answers.fill_of(update, symbol)
         if fill is not None:
-            fill = await self._with_fee(fill, update.position_qty)
+            await self._find_fee(fill, update.position_qty)
+            fill = self._fees.with_fee(fill)
         if fill is not None and update.execution_id:
             _keep(self._executions, update.execution_id, fill.execution_id)
         if update.event in ("replaced", "order_replace_rejected") or (
@@ -211,36 +231,43 @@ class AlpacaBroker(BaseBroker):
         terms = None if is_one_of_several else answers.terms_of(order, ZERO)
         return [answers.report_of(order, ts, fill, terms)]
 
-    async def _with_fee(self, fill: Fill, held: Decimal | None) -> Fill:
-        """An execution after which the account holds `held`. Where that tells no fee, be it that
-        another execution is told later, the account is asked for all of them."""
-        if self._fees.new([fill]):
-            fee = self._fees.missing([fill], held)
-            if fee is None or (not fee and fill.side is Side.BUY):
-                await self._catch_up(fill.ts - MINUTE)
-        if self._fees.new([fill]):
-            self._fees.take([fill], held)
-        return self._fees.with_fee(fill)
-
-    async def _catch_up(self, since: int) -> None:
-        """Find out the fees of all executions since then, unless the account does not answer: the
-        execution that waits for it is told all the same."""
-        for _ in range(FEES_ASKED):
-            with suppress(NotSent, InDoubt):
-                await self.get_fills(since)
+    async def _find_fee(self, fill: Fill, held: Decimal | None) -> None:
+        """Of an execution after which the account holds `held`. Where that tells no fee, be it that
+        another execution is told later, the account is asked for all of them; where it does not
+        answer, the execution is told without."""
+        fees = self._fees
+        fees.note([fill])
+        if fees.is_open(fill):
+            fees.hear(fill, held)
+        for again in range(FEES_ASKED):
+            if not fees.is_open(fill):
                 return
-            await asyncio.sleep(FEES_AGAIN_S)
+            if again:
+                await asyncio.sleep(FEES_AGAIN_S)
+            with suppress(NotSent, InDoubt):
+                await self._look(fees.open_since - MINUTE)
+                return
+
+    def _with_its_fee(self, fill: Fill) -> TradeBusted:
+        """Of an execution that was told without it."""
+        key = fill.execution_id
+        corrected = replace(fill, execution_id=self._fees.booked(key))
+        return TradeBusted(key, fill.symbol, corrected, "its fee became known", ts=self._now())
 
     def _taken_back(self, update: answers.Update, symbol: str) -> TradeBusted:
+        """The execution that takes its place has its id: what its order had filled tells another
+        one."""
         named = update.previous_execution_id or update.execution_id or ""
+        key = self._executions.get(named, clean(named))
+        booked = self._fees.booked(key)
         corrected = None
         if update.event == "trade_correct":
             corrected = answers.fill_of(replace(update, event="fill"), symbol)
-            corrected = corrected and self._fees.with_fee(corrected)
+        if corrected is not None:
+            corrected = self._fees.with_fee(replace(corrected, execution_id=key))
+            corrected = replace(corrected, execution_id=booked)
         reason = clean(update.reason) or update.event.replace("_", " ")
-        return TradeBusted(
-            self._executions.get(named, clean(named)), symbol, corrected, reason, ts=self._now()
-        )
+        return TradeBusted(booked, symbol, corrected, reason, ts=self._now())
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -404,20 +431,30 @@ class AlpacaBroker(BaseBroker):
         return found
 
     async def get_fills(self, since: int) -> Sequence[Fill]:
-        """Executions and positions are two answers: where they do not fit, something was filled
-        between them, and both are asked for once more."""
-        fills, held = await self._executed(since)
-        new = self._fees.new(fills)
-        if any(self._fees.missing(own, held.get(s, ZERO)) is None for s, own in new.items()):
-            fills, held = await self._executed(since)
-        for symbol, own in self._fees.new(fills).items():
-            self._fees.take(own, held.get(symbol, ZERO))
+        """The fees that became known with them are told before: a statement counts on it."""
+        fills = await self._look(since)
+        if self._fees.found and self._updates is not None:
+            self._fees_told.clear()
+            await self._updates.heard.said.put({})
+            try:
+                async with asyncio.timeout(TOLD_S):
+                    await self._fees_told.wait()
+            except TimeoutError:
+                raise NotSent("alpaca: a fee that became known is not told yet") from None
         return [self._fees.with_fee(fill) for fill in fills]
 
-    async def _executed(self, since: int) -> tuple[Sequence[Fill], Mapping[str, Decimal]]:
-        """Executions, and what is held where that is to tell fees."""
-        fills = await self._fills(since)
-        return fills, await self.get_positions() if self._fees.new(fills) else {}
+    async def _look(self, since: int) -> Sequence[Fill]:
+        """Executions, and what they cost: they and the positions are two answers, so both are
+        asked for once more where they do not fit."""
+        fills: Sequence[Fill] = ()
+        for _ in range(2):
+            fills = await self._fills(since)
+            self._fees.note(fills)
+            if self._fees.open:
+                self._fees.look(await self.get_positions())
+            if not self._fees.open:
+                break
+        return fills
 
     async def _fills(self, since: int) -> Sequence[Fill]:
         activities = await self._activities(since)

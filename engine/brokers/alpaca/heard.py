@@ -11,7 +11,8 @@ KEPT = 10_000
 """Updates that wait to be heard; then the stream is not read until there is room."""
 
 Said = BrokerChanged | NotSent | dict[str, Any]
-"""An update as it came; that the stream is gone or back; why the account may not be traded."""
+"""An update as it came, empty where nothing was said; that the stream is gone or back; why the
+account may not be traded."""
 
 
 class Heard:
@@ -35,14 +36,18 @@ class Heard:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def next(self) -> Said | None:
-        """The next thing said; None once the stream has ended for good."""
+    async def next(self, within_s: float | None = None) -> Said | None:
+        """The next thing said, {} where nothing is within so long; None once the stream has ended
+        for good."""
         if self._task is None:
             return None
         heard = asyncio.ensure_future(self.said.get())
         try:
-            await asyncio.wait({heard, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            return heard.result() if heard.done() else None
+            waited = {heard, self._task}
+            await asyncio.wait(waited, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if heard.done():
+                return heard.result()
+            return None if self._task.done() else {}
         finally:
             heard.cancel()
 

@@ -120,7 +120,9 @@ class Desk:
 
     def on_reversed(self, event: TradeReversed) -> None:
         """The venue took an execution back: protect what is held then."""
-        self._tend_with_others(event.position.strategy, event.position.symbol)
+        key = (event.position.strategy, event.position.symbol)
+        self.protection.on_reversed(key)
+        self._tend_with_others(*key)
 
     def on_order_done(self, event: OrderEvent) -> None:
         order = event.order

@@ -259,6 +259,10 @@ class Protection:
         if closes:
             self._exits.force((order.strategy, order.symbol), "its stop was refused")
 
+    def on_reversed(self, key: Key) -> None:
+        """What the venue refused was for a position that is another one now."""
+        self.refused = {leg: until for leg, until in self.refused.items() if leg[:2] != key}
+
     def on_canceled(self, order: Order) -> None:
         """One that did not leave, and would be the same again, waits a little."""
         position = self._context.portfolio.position(order.strategy, order.symbol)
