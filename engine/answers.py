@@ -2,7 +2,7 @@
 
 What is in memory is read on the engine's loop, no more of it than is asked for. What is in the
 database is read in a thread, by a connection of its own that cannot write, one reading at a time
-and none for long.
+and none for long. A session of the past is asked in the same way: only up to where it is.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 from sqlalchemy import Connection
@@ -23,6 +23,7 @@ from engine.core.text import clean
 from engine.explaining import order_chain, position_chain, signal_chain
 from engine.ops.errors import UserError
 from engine.questions import (
+    MOST_WAITING,
     Answer,
     Bars,
     Chain,
@@ -37,14 +38,13 @@ from engine.questions import (
     WhySignal,
 )
 from engine.store import audited, history
+from engine.store.audited import Until
 from engine.store.database import read_database
 from engine.store.place import Place
 from engine.view import View
 
 READING_S = 5.0
 """How long the database may take for one answer; and how long a question waits for its turn."""
-MOST_WAITING = 16
-"""Questions that wait for their answers; further ones are refused."""
 
 OLD_SIGNAL = "ask of the order that was made from it, if one was"
 
@@ -55,13 +55,22 @@ log = logging.getLogger(__name__)
 
 
 class Answers:
-    """To be used on the engine's loop alone."""
+    """To be used on the engine's loop alone. Of the database nothing counts that came after `until`
+    says; without it, all that is there."""
 
-    def __init__(self, machine: Machine, view: View, causes: Causes, place: Place) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        view: View,
+        causes: Causes,
+        place: Place,
+        until: Callable[[], Until | None] = lambda: None,
+    ) -> None:
         self._machine = machine
         self._view = view
         self._causes = causes
         self._place = place
+        self._until = until
         self._reading = asyncio.Lock()
         self._under_way: set[asyncio.Task[Answer]] = set()
         self._closed = False
@@ -76,7 +85,7 @@ class Answers:
             refused = "the engine has too many questions to answer"
             answer.set_exception(UserError(refused, "ask again in a moment"))
         else:
-            task = asyncio.get_running_loop().create_task(self._find(question))
+            task = asyncio.get_running_loop().create_task(self.find(question))
             self._under_way.add(task)
             task.add_done_callback(partial(self._bring, answer))
 
@@ -93,24 +102,36 @@ class Answers:
             answer.set_exception(has_ended())
         elif (error := task.exception()) is None:
             answer.set_result(task.result())
-        elif isinstance(error, UserError):
-            answer.set_exception(error)
         else:
+            answer.set_exception(error)
+
+    async def find(self, question: Question[A]) -> A:
+        """What is asked for. Raises UserError that says why there is no answer."""
+        try:
+            return cast("A", await self._find(question))
+        except UserError:
+            raise
+        except Exception as error:
             log.error("a question found no answer", exc_info=error)
-            answer.set_exception(
-                UserError(f"no answer: {type(error).__name__}", "see the log of the engine")
-            )
+            what = f"no answer: {type(error).__name__}"
+            raise UserError(what, "see the log of the engine") from error
 
     async def _find(self, question: Question[Any]) -> Answer:
+        until = self._until()
         match question:
             case Bars():
                 return self._chart(question)
             case Equity():
-                return await self._read(partial(history.equity, asked=question))
+                return await self._read(partial(history.equity, asked=question, until=until))
             case Orders():
-                return await self._read(partial(history.orders, asked=question))
+                known = {} if until is None else self._machine.orders.orders
+                page = partial(history.orders, asked=question, until=until, known=known)
+                return await self._read(page)
             case Fills():
-                return await self._read(partial(history.executions, asked=question))
+                rows = () if until is None else self._view.executions
+                heard = {(row.fill.execution_id, row.fill.symbol): row for row in rows}
+                fills = partial(history.executions, asked=question, until=until, known=heard)
+                return await self._read(fills)
             case WhySignal():
                 return self._why_signal(question)
             case WhyOrder():
@@ -160,17 +181,17 @@ class Answers:
         story = self._causes.orders.get(client_order_id)
         if order is not None and story is not None:
             return order_chain(order, story.facts, story.dropped)
-        order, facts, dropped = await self._read(
-            partial(audited.story, client_order_id=client_order_id)
-        )
-        return order_chain(order, facts, dropped)
+        asked = partial(audited.story, client_order_id=client_order_id, until=self._until())
+        found, facts, dropped = await self._read(asked)
+        return order_chain(order or found, facts, dropped)
 
     async def _why_fill(self, asked: WhyFill) -> Chain:
         key = (asked.execution_id, asked.symbol)
         fills = self._view.fills
         fill = next((f for f in fills if (f.execution_id, f.symbol) == key), None)
         if fill is None:
-            fill = await self._read(partial(history.fill, execution_id=key[0], symbol=key[1]))
+            it = partial(history.fill, execution_id=key[0], symbol=key[1], until=self._until())
+            fill = await self._read(it)
         chain = await self._why_order(fill.client_order_id)
         return replace(chain, title=f"fill {clean(fill.execution_id)} of {chain.title}")
 
@@ -182,7 +203,8 @@ class Answers:
             raise UserError(what, "ask why of one of the positions")
         fills = [f for f in self._view.fills if _is_in(f, position)]
         if sum((f.position_change for f in fills), ZERO) != position.quantity:
-            fills = await self._read(partial(history.fills, position=position))
+            asked_for = partial(history.fills, position=position, until=self._until())
+            fills = await self._read(asked_for)
         if not fills:
             raise UserError(f"no execution of {clean(asked.symbol)} is recorded", "see the log")
         chain = await self._why_order(first := fills[0].client_order_id)

@@ -16,6 +16,8 @@ from engine.snapshot import FillRow, SignalRow
 MOST_FILLS = 500
 MOST_ORDERS = 500
 MOST_POINTS = 2_000
+MOST_WAITING = 16
+"""Questions that wait for their answers; further ones are refused."""
 
 
 class Answer(Struct, frozen=True, tag=True, gc=False):

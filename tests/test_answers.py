@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.answers import MOST_WAITING
 from engine.core.model import NANOS, Side
 from engine.host import EngineHost
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.questions import (
+    MOST_WAITING,
     A,
     AnyAnswer,
     AnyQuestion,

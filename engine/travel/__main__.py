@@ -6,7 +6,6 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from engine.build import plugins
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.logging import start_logging
@@ -23,8 +22,8 @@ def main() -> None:
     connection, path = Connection(int(sys.argv[1])), Path(sys.argv[2])
     os.nice(POLITENESS)
     try:
-        kinds = plugins(load_settings()).kinds
-        past = Past(path, kinds, lambda inputs: connection.send_bytes(encode(Reading(inputs))))
+        settings = load_settings()
+        past = Past(path, settings, lambda read: connection.send_bytes(encode(Reading(read))))
         Journey(past, connection).run()
     except UserError as error:
         connection.send_bytes(encode(Refused(str(error))))

@@ -10,13 +10,15 @@ from typing import NoReturn
 
 from msgspec import Raw
 
+from engine.control.protocol import Answered, Ask
+from engine.ops.errors import UserError
 from engine.travel.checkpoints import Checkpoints
 from engine.travel.messages import (
     TOLD,
     GoTo,
     GoToTime,
+    Move,
     Place,
-    Request,
     Stay,
     Step,
     decode_request,
@@ -79,8 +81,7 @@ class Journey:
         while True:
             moving = not self._arrive()
             self._answer(moving)
-            if not moving or self._connection.poll():
-                self._take_request()
+            self._listen(moving)
 
     def _keep(self) -> None:
         here, course = self._past.number, self._course
@@ -160,12 +161,26 @@ class Journey:
         except OSError:
             os._exit(0)
 
-    def _take_request(self) -> None:
-        """Set the course, once something is asked for; the end where nobody is there any more."""
+    def _listen(self, moving: bool) -> None:
+        """Answer questions, until there is another way to go; while it is `moving` none that come
+        later. The end where nobody is there any more."""
+        while not moving or self._connection.poll():
+            try:
+                request = decode_request(self._connection.recv_bytes())
+            except (EOFError, OSError):
+                os._exit(0)
+            if not isinstance(request, Ask):
+                self._set_course(request)
+                return
+            self._say(encode(self._answered(request)))
+
+    def _answered(self, asked: Ask) -> Answered:
         try:
-            request = decode_request(self._connection.recv_bytes())
-        except (EOFError, OSError):
-            os._exit(0)
+            return Answered(asked.number, self._past.answer(asked.question))
+        except UserError as error:
+            return Answered(asked.number, None, error.message, error.remedy)
+
+    def _set_course(self, request: Move) -> None:
         course, here = self._course, self._past.number
         course.level = course.left = 0
         course.serial, course.target = request.serial, self._target(request)
@@ -174,7 +189,7 @@ class Journey:
         if back:
             self._checkpoints.give_up()
 
-    def _target(self, request: Request) -> int:
+    def _target(self, request: Move) -> int:
         match request:
             case GoTo():
                 return max(FIRST, min(request.number, self._total))

@@ -4,6 +4,7 @@ from typing import Any, get_args, get_origin
 
 from msgspec import Raw, Struct, msgpack, structs
 
+from engine.control.protocol import Answered, Ask
 from engine.snapshot import Snapshot
 
 END = 2**62
@@ -44,7 +45,9 @@ class Stay(Struct, frozen=True, tag=True):
     serial: int
 
 
-Request = GoTo | GoToTime | Step | Stay
+Move = GoTo | GoToTime | Step | Stay
+Request = Move | Ask
+"""A question is answered of where the journey is, which is that of the Place before the answer."""
 
 
 class Reading(Struct, frozen=True, tag=True):
@@ -76,7 +79,7 @@ class Refused(Struct, frozen=True, tag=True):
     reason: str
 
 
-Answer = Reading | Place | Refused
+Answer = Reading | Place | Refused | Answered
 
 encode = msgpack.Encoder().encode
 decode_request = msgpack.Decoder(Request).decode

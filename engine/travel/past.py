@@ -1,16 +1,25 @@
 """A session's machine, fed from its journal up to any of its inputs."""
 
+import asyncio
 from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from engine import __version__
-from engine.core.events import BarClosed, FeedStatusChanged, QuoteUpdate, Record
+from engine.answers import Answers
+from engine.build import plugins
+from engine.causes import Causes
+from engine.core.events import BarClosed, FeedStatusChanged, QuoteUpdate, Record, Restored
 from engine.core.strategy import Strategy
 from engine.core.text import clean
 from engine.ops.errors import UserError
+from engine.ops.settings import Settings
+from engine.questions import AnyAnswer, AnyQuestion, Question
 from engine.replay import check_file, open_session
 from engine.snapshot import FeedStatus, Snapshot
+from engine.store.audited import Until
+from engine.store.place import Place
 from engine.travel.messages import SHOWN, TOLD
 from engine.view import View
 
@@ -23,15 +32,20 @@ class Past:
     (ns UTC, as the machine takes them: never backwards).
 
     The journal of a session that still runs is read as far as it was written when it was opened.
+    What a machine does not keep is in the database of the account, which `settings` name.
 
     Raises UserError where the journal, its strategies or its version are not what is needed.
     """
 
-    def __init__(
-        self, path: Path, kinds: Mapping[str, type[Strategy]], tell: Callable[[int], None]
-    ) -> None:
+    def __init__(self, path: Path, settings: Settings, tell: Callable[[int], None]) -> None:
+        kinds = plugins(settings).kinds
         self._reader, self.machine = open_session(path, kinds)
-        self._view = View(self.machine)
+        first = next(iter(self._reader), None)
+        self._began = 0 if first is None else first.ts
+        self._view = View(self.machine, first.fills if isinstance(first, Restored) else ())
+        self._causes = Causes(self.machine.bus)
+        place = Place.of(settings.model_copy(update={"mode": self.machine.config.mode}))
+        self._answers = Answers(self.machine, self._view, self._causes, place, self._until)
         self._feed = FeedStatus("", "connecting", "", 1.0, recorded=False)
         self.times = array("q")
         self._problem = self._look_through(kinds, tell)
@@ -68,6 +82,7 @@ class Past:
         for effect in effects:
             if isinstance(effect, Record):
                 fact = effect.fact
+                self._causes.follow(fact)
                 if self._view.follow(fact):
                     changed = TOLD
                 if isinstance(fact, FeedStatusChanged):
@@ -88,6 +103,15 @@ class Past:
             elif state and state != self.machine.state_hash():
                 notes.append("DIFFERENT: the session itself ended in another state")
         return " · ".join(notes)
+
+    def answer(self, question: AnyQuestion) -> AnyAnswer:
+        """What the engine would have answered then. Raises UserError that says why there is no
+        answer."""
+        return asyncio.run(self._answers.find(cast("Question[Any]", question)))
+
+    def _until(self) -> Until:
+        bus = self.machine.bus
+        return Until(bus.now, bus.seq, self._began)
 
     def snapshot(self) -> Snapshot:
         """The picture of then. What only the host of the engine knew is not in the journal, and not

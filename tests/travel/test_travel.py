@@ -14,7 +14,6 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import URL
 
-from engine.build import plugins
 from engine.core.events import KillPart, QuoteUpdate, TripKillSwitch
 from engine.core.model import MINUTE, Part, Scope
 from engine.ops.settings import Settings
@@ -52,7 +51,12 @@ async def recorded(settings: Settings) -> Session:
 
 @contextmanager
 def travel(settings: Settings, journal: Path | None = None) -> Iterator[TimeTravel]:
-    environment = {**os.environ, "STRATEGIES_DIR": str(settings.strategies_dir)}
+    environment = {
+        **os.environ,
+        "DATA_DIR": str(settings.data_dir),
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "STRATEGIES_DIR": str(settings.strategies_dir),
+    }
     with closing(TimeTravel(journal or journals(settings)[0], environment)) as travel:
         yield travel
 
@@ -84,7 +88,7 @@ def refusal(travel: TimeTravel) -> str:
 
 def afresh(settings: Settings, number: int) -> Snapshot:
     """What a new machine shows that took in `number` inputs."""
-    past = Past(journals(settings)[0], plugins(settings).kinds, lambda _: None)
+    past = Past(journals(settings)[0], settings, lambda _: None)
     for _ in range(number):
         past.take_in()
     return past.snapshot()
