@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from textual.binding import Binding
 from textual.command import Provider
@@ -29,6 +29,7 @@ from tui.screens.panels import PanelScreen
 from tui.still import Still
 from tui.travelling import Travelling
 from tui.widgets.footer import key_names
+from tui.widgets.line_table import LineTable
 from tui.widgets.log import LEVELS
 from tui.widgets.table_keys import TableKeys
 
@@ -156,7 +157,7 @@ class Console(Travelling, inherit_bindings=False):
             self.action_screen(left.screen)
 
     def on_panel_arranged(self) -> None:
-        """A filter, a sort, a zoom and the panel in focus are there at the next start too."""
+        """Filters, sorts, columns, zooms and the panel in focus are there at the next start too."""
         if self.preferences is None:
             return
         chosen, base = self.preferences.chosen, self.base
@@ -356,6 +357,13 @@ class Console(Travelling, inherit_bindings=False):
             )
         )
 
+    def on_table_keys_columns_asked(self, message: TableKeys.ColumnsAsked) -> None:
+        from tui.dialogs.columns import ColumnsDialog
+
+        if self.screen is self.base and isinstance(message.table, LineTable):
+            table = cast("LineTable[Any]", message.table)
+            self.push_screen(ColumnsDialog(table, self.frame, self.clock, self.send))
+
     def on_table_keys_export_asked(self, asked: TableKeys.ExportAsked) -> None:
         from tui.export import write_csv
 
@@ -364,7 +372,8 @@ class Console(Travelling, inherit_bindings=False):
             self.base.say("not exported: the engine is still starting", "warn")
             return
         write = partial(write_csv, folder, asked.name, snapshot.wall_ts, asked.rows)
-        said = f"{format.plural(len(asked.rows), 'row')} written to"
+        count = format.plural(len(asked.rows), "row")
+        said = f"{count}, hidden columns too, written to" if asked.hidden else f"{count} written to"
         self.run_worker(self._save(write, said, "not exported"))
 
     async def _save(self, write: Callable[[], Path], said: str, refused: str) -> None:

@@ -304,6 +304,7 @@ ACTIONS = (
             ("sort-next", "greater_than_sign", "Sort by the next column", "", "sort(1)"),
             ("sort-before", "less_than_sign", "Sort by the column before", "", "sort(-1)"),
             ("reverse", "r", "Sort the other way round", "", ""),
+            ("columns", "C", "Choose the columns that are shown", "", ""),
         )
     ),
     Action(

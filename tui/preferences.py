@@ -20,12 +20,14 @@ LONGEST = 1_000_000
 
 class Arrangement(Struct, frozen=True, omit_defaults=True):
     """How a table was left: the `words` of its filter, the title of the `column` that it is sorted
-    by, empty for its own order, and the part of its rows that is shown `alone`, empty for all."""
+    by, empty for its own order, the part of its rows that is shown `alone`, empty for all, and the
+    titles of its `hidden` columns."""
 
     words: str = ""
     column: str = ""
     falling: bool = False
     alone: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 class Choices(Struct, frozen=True, omit_defaults=True):

@@ -82,3 +82,20 @@ def test_titles_stand_over_their_columns() -> None:
     columns = Columns([Column("symbol", 8), Column("last", 9, ".")])
     columns.fit(30)
     assert "".join(text for text, _ in columns.place(columns.titles)) == "symbol         last"
+
+
+def test_a_hidden_column_leaves_its_room_to_the_others() -> None:
+    columns = Columns([Column("a", 4), Column("b", 4), Column("c", 4, rank=1)])
+    columns.fit(10)
+    assert columns.shown == {"a", "b"}
+    assert columns.fit(10, frozenset({"b"}))
+    assert text(columns, "aaaa", "bbbb", "cccc") == "aaaa  cccc"
+    assert columns.shown == {"a", "c"}
+    assert not columns.fit(10, frozenset({"b"}))
+    assert columns.fit(10)
+
+
+def test_without_the_one_that_grows_the_room_stays_free() -> None:
+    columns = Columns([Column("a", 2), Column("b", 3, grows=True)])
+    columns.fit(20, frozenset({"b"}))
+    assert text(columns, "aa", "bbb") == "aa"

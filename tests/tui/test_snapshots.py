@@ -26,6 +26,7 @@ from tui import themes
 from tui.app import Console
 from tui.commands import SCREENS
 from tui.dialogs.alerts import AlertsDialog
+from tui.dialogs.columns import ColumnsDialog
 from tui.dialogs.detail import DetailDialog
 from tui.dialogs.dialog import Dialog
 from tui.dialogs.go import GoDialog
@@ -147,6 +148,7 @@ SUBJECTS: dict[str, Subject] = {
     "kill-part": Subject(PartDialog, scripted.paper, ("K", "p"), 0.5),
     "kill-one": Subject(KillDialog, scripted.paper, ("K", "p", *"sma", "enter"), 0.5),
     "flatten": Subject(FlattenDialog, scripted.live, ("K", "f"), 0.5),
+    "columns": Subject(ColumnsDialog, scripted.paper, ("2", "C", "down", "space")),
     "why": Subject(WhyDialog, scripted.paper, (*to("orders"), "end", "w")),
     "why-blocked": Subject(WhyDialog, scripted.paper, (*to("signals"), "home", "w")),
     "detail": Subject(DetailDialog, scripted.paper, (*to("positions"), "home", "enter")),

@@ -17,10 +17,10 @@ class Alerts(LineTable[AlertRow]):
 
     columns: ClassVar = (
         Column("time", 14),
-        Column("level", 5, rank=2),
+        Column("level", 5, rank=2, stays=True),
         Column("times", 5, ">", rank=1),
-        Column("state", 6),
-        Column("what", 20, grows=True),
+        Column("state", 6, stays=True),
+        Column("what", 20, grows=True, stays=True),
     )
     empty = "nothing went wrong"
     keeps_cursor = True

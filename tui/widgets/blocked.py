@@ -15,8 +15,8 @@ class Blocked(LineTable[BlockedRow]):
     """How many signals each check blocked, and the latest of them; the latest first."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("by", 8, most=22),
-        Column("n", 2, ">"),
+        Column("by", 8, most=22, stays=True),
+        Column("n", 2, ">", stays=True),
         Column("last", 8),
         Column("symbol", 6, rank=2),
         Column("side", 4, rank=3),

@@ -21,14 +21,14 @@ class Blotter(History[Order, OrderPage], Orders):
     vocabulary = words_of(OrderState, OrderType, Side, TimeInForce)
     columns: ClassVar = (
         Column("time", 14),
-        Column("symbol", 7),
-        Column("side", 4),
-        Column("qty", 5, "."),
+        Column("symbol", 7, stays=True),
+        Column("side", 4, stays=True),
+        Column("qty", 5, ".", stays=True),
         Column("type", 5, rank=3, most=13),
         Column("price", 8, ".", rank=1),
         Column("filled", 6, ".", rank=2),
         Column("avg", 8, ".", rank=4),
-        Column("state", 9, most=16),
+        Column("state", 9, most=16, stays=True),
         Column("age", 3, ">", rank=6),
         Column("reason", 6, rank=5, grows=True),
         Column("strategy", 8, rank=8, most=16),

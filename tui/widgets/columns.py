@@ -11,7 +11,8 @@ class Column(NamedTuple):
     """`align` is `<`, `>`, or the sign on which the cells are lined up, as the decimal point. A
     column widens from `width` to what it shows, up to `most`. Columns of a high `rank` are left out
     first where the panel is narrow. The one that `grows` takes the room that is left; what ranks
-    behind it gives way to it before its text is cut."""
+    behind it gives way to it before its text is cut. One that `stays` cannot be hidden: it says
+    which row it is, or what is at risk."""
 
     title: str
     width: int
@@ -19,6 +20,7 @@ class Column(NamedTuple):
     rank: int = 0
     most: int = 24
     grows: bool = False
+    stays: bool = False
 
 
 class Columns:
@@ -29,7 +31,7 @@ class Columns:
         self._columns = columns
         self._whole = [0] * len(columns)
         self._fraction = [0] * len(columns)
-        self._width = -1
+        self._fitted: tuple[int, frozenset[str]] | None = None
         self._gap = 1
         self._placed: list[tuple[int, int]] = []
 
@@ -44,15 +46,21 @@ class Columns:
             if whole > self._whole[number] or fraction > self._fraction[number]:
                 self._whole[number] = max(whole, self._whole[number])
                 self._fraction[number] = max(fraction, self._fraction[number])
-                self._width = -1
+                self._fitted = None
 
-    def fit(self, width: int) -> bool:
-        """Choose and size the columns for a panel of `width`; False where they are as before."""
-        if width == self._width:
+    @property
+    def shown(self) -> frozenset[str]:
+        """The titles of the columns that have room."""
+        return frozenset(self._columns[number].title for number, _ in self._placed)
+
+    def fit(self, width: int, hidden: frozenset[str] = frozenset()) -> bool:
+        """Choose and size the columns for a panel of `width`, without those whose titles are
+        `hidden`; False where they are as before."""
+        if (width, hidden) == self._fitted:
             return False
-        self._width = width
-        kept = list(range(len(self._columns)))
-        sizes = [self._size(number) for number in kept]
+        self._fitted = width, hidden
+        kept = [n for n, column in enumerate(self._columns) if column.title not in hidden]
+        sizes = [self._size(number) for number in range(len(self._columns))]
 
         def spare(gap: int) -> int:
             return width - sum(sizes[number] for number in kept) - gap * (len(kept) - 1)

@@ -33,9 +33,9 @@ class Connections(LineTable[Connection]):
     time in which orders are answered, requests that may leave now, and the clock's offset."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("what", 6),
-        Column("name", 7, most=20),
-        Column("state", 7),
+        Column("what", 6, stays=True),
+        Column("name", 7, most=20, stays=True),
+        Column("state", 7, stays=True),
         Column("since", 8, rank=2),
         Column("lost", 4, ">", rank=3),
         Column("p50 ms", 6, ".", rank=2),

@@ -24,8 +24,8 @@ class Facts(LineTable[Fact]):
     """One fact a line."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("what", 12, most=20),
-        Column("is", 8, most=17),
+        Column("what", 12, most=20, stays=True),
+        Column("is", 8, most=17, stays=True),
         Column("more", 10, rank=1, grows=True),
     )
     header = False

@@ -23,12 +23,12 @@ class Fills(History[FillRow, FillPage]):
     vocabulary = words_of(Side)
     columns = (
         Column("time", 14),
-        Column("symbol", 7),
-        Column("side", 4),
-        Column("qty", 5, "."),
-        Column("price", 8, "."),
+        Column("symbol", 7, stays=True),
+        Column("side", 4, stays=True),
+        Column("qty", 5, ".", stays=True),
+        Column("price", 8, ".", stays=True),
         Column("commission", 6, ".", rank=1, most=12),
-        Column("state", 5, most=len(TAKEN_BACK)),
+        Column("state", 5, most=len(TAKEN_BACK), stays=True),
         Column("strategy", 8, rank=2, most=16),
         Column("client order id", 8, rank=3, most=18),
         Column("execution id", 8, rank=4, most=24),

@@ -16,16 +16,16 @@ class Holdings(Positions):
     equity each position is."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("symbol", 7),
-        Column("qty", 6, "."),
+        Column("symbol", 7, stays=True),
+        Column("qty", 6, ".", stays=True),
         Column("avg", 8, "."),
         Column("mark", 8, "."),
-        Column("unrealised", 10, "."),
-        Column("stop", 8, ".", rank=1),
+        Column("unrealised", 10, ".", stays=True),
+        Column("stop", 8, ".", rank=1, stays=True),
         Column("value", 9, ".", rank=3),
         Column("share", 6, ".", rank=2),
-        Column("source", 6, rank=1, most=12),
-        Column("bare", 4, ".", rank=5),
+        Column("source", 6, rank=1, most=12, stays=True),
+        Column("bare", 4, ".", rank=5, stays=True),
         Column("ago", 4, ">", rank=6),
         Column("realised", 8, ".", rank=7),
         Column("strategy", 8, rank=8, most=20),

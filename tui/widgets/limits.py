@@ -19,8 +19,8 @@ class Limits(Risk):
     is nearest to its limit; then the account's before others, and those of one order last."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("limit", 14, most=26),
-        Column("used/limit", 11, "/", most=26),
+        Column("limit", 14, most=26, stays=True),
+        Column("used/limit", 11, "/", most=26, stays=True),
         Column("headroom", 8, ".", most=16),
         Column("", 8),
         Column("share", 5, ">", rank=1),

@@ -140,6 +140,10 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         row = self.selected_row
         return None if row is None else self.question(row)
 
+    def has_room(self, title: str) -> bool:
+        """Whether the panel is wide enough for the column, so that it is there where not hidden."""
+        return title in self._columns.shown
+
     # --- painting --------------------------------------------------------------------------------
 
     @property
@@ -164,7 +168,7 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         """Bring the visible rows up to date; True where that moved the columns."""
         self._prepared = self.scroll_offset.y, self._room
         self._entries = {self._ids[index]: self._entry(index) for index in self._visible()}
-        moved = self._columns.fit(self._room.width)
+        moved = self._columns.fit(self._room.width, self.hidden_columns)
         if moved:
             self._forget_strips()
         return moved

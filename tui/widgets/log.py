@@ -26,7 +26,11 @@ class Log(LineTable[LogLine]):
     it."""
 
     BINDINGS: ClassVar = commands.bindings("log")
-    columns = (Column("time", 8), Column("level", 5), Column("what", 20, grows=True))
+    columns = (
+        Column("time", 8),
+        Column("level", 5, stays=True),
+        Column("what", 20, grows=True, stays=True),
+    )
     parts = SHOWN
     header = False
     follows = True

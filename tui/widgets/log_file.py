@@ -23,8 +23,8 @@ class LogFilePanel(LineTable[FileLine]):
 
     columns = (
         Column("time, UTC", 19),
-        Column("level", 5, most=8),
-        Column("what", 20, grows=True),
+        Column("level", 5, most=8, stays=True),
+        Column("what", 20, grows=True, stays=True),
         Column("source", 10, rank=2, most=24),
     )
     empty = "no line of the log file"

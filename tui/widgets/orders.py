@@ -43,14 +43,14 @@ class Orders(LineTable[Order]):
     BINDINGS: ClassVar = commands.bindings("orders")
     columns = (
         Column("time", 8),
-        Column("symbol", 7),
-        Column("side", 4),
-        Column("qty", 5, "."),
+        Column("symbol", 7, stays=True),
+        Column("side", 4, stays=True),
+        Column("qty", 5, ".", stays=True),
         Column("type", 5, rank=2, most=10),
         Column("price", 8, "."),
         Column("filled", 6, ".", rank=1),
         Column("avg", 8, ".", rank=3),
-        Column("state", 9, most=16),
+        Column("state", 9, most=16, stays=True),
         Column("purpose", 7, rank=4, most=15),
         Column("strategy", 8, rank=6, most=16),
         Column("id", 8, rank=7, most=18),

@@ -17,8 +17,8 @@ class Pnl(LineTable[PnlRow]):
     those of today."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("strategy", 8, most=18),
-        Column("P&L", 7, "."),
+        Column("strategy", 8, most=18, stays=True),
+        Column("P&L", 7, ".", stays=True),
         Column("realised", 8, ".", rank=1),
         Column("unrealised", 8, ".", rank=2),
         Column("fees", 5, ".", rank=3),

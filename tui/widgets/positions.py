@@ -16,16 +16,16 @@ class Positions(LineTable[PositionRow]):
     says that it is so little."""
 
     columns = (
-        Column("symbol", 7),
-        Column("qty", 6, "."),
+        Column("symbol", 7, stays=True),
+        Column("qty", 6, ".", stays=True),
         Column("avg", 8, "."),
         Column("mark", 8, "."),
-        Column("unrealised", 10, "."),
-        Column("stop", 8, ".", rank=1),
+        Column("unrealised", 10, ".", stays=True),
+        Column("stop", 8, ".", rank=1, stays=True),
         Column("strategy", 8, rank=2, most=16),
         Column("realised", 8, ".", rank=4),
         Column("value", 9, ".", rank=3),
-        Column("marked by", 9, rank=1, most=12),
+        Column("marked by", 9, rank=1, most=12, stays=True),
         Column("age", 4, ">", rank=5),
     )
     empty = "no position: flat"

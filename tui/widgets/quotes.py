@@ -20,10 +20,10 @@ class Quotes(LineTable[QuoteRow]):
 
     BINDINGS: ClassVar = commands.bindings("quotes")
     columns = (
-        Column("symbol", 7),
+        Column("symbol", 7, stays=True),
         Column("last", 8, "."),
         Column("day", 8, ">"),
-        Column("age", 3, ">"),
+        Column("age", 3, ">", stays=True),
         Column("bid", 8, ".", rank=2),
         Column("ask", 8, ".", rank=2),
         Column("volume", 6, ">", rank=3),

@@ -25,7 +25,7 @@ class Reports(LineTable[Report]):
     BINDINGS: ClassVar = commands.bindings("research")
     keeps_cursor = True
     columns = (
-        Column("made, UTC", 14),
+        Column("made, UTC", 14, stays=True),
         Column("kind", 8, rank=1, most=12),
         Column("strategy", 8, most=16),
         Column("return", 8, "."),
@@ -122,8 +122,8 @@ class Figure(Struct, frozen=True, gc=False):
 class ReportPanel(LineTable[Figure]):
     columns = (
         Column("", 12),
-        Column("selected", 10, ">", most=_SPARK_CELLS),
-        Column("compared", 10, ">", most=_SPARK_CELLS),
+        Column("selected", 10, ">", most=_SPARK_CELLS, stays=True),
+        Column("compared", 10, ">", most=_SPARK_CELLS, stays=True),
         Column("change", 8, ">", rank=1),
     )
     empty = "no report is selected"

@@ -22,7 +22,7 @@ class Risk(LineTable[LimitRow]):
 
     BINDINGS: ClassVar = commands.bindings("risk")
     columns = (
-        Column("limit", 13, most=34, grows=True),
+        Column("limit", 13, most=34, grows=True, stays=True),
         Column("", 9, "/"),
         Column("", BAR),
         Column("", 4, ">", rank=1),

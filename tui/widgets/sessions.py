@@ -24,9 +24,9 @@ class Sessions(LineTable["RecordedSession"]):
 
     BINDINGS: ClassVar = commands.bindings("journal")
     columns = (
-        Column("began", 23),
+        Column("began", 23, stays=True),
         Column("length", 8, ">"),
-        Column("mode", 5),
+        Column("mode", 5, stays=True),
         Column("size", 8, ">", rank=1),
         Column("symbols", 12, rank=2, most=60, grows=True),
     )

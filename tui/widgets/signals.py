@@ -20,10 +20,10 @@ class Signals(LineTable[SignalRow]):
     columns = (
         Column("time", 8),
         Column("strategy", 8, rank=3, most=16),
-        Column("symbol", 7),
-        Column("side", 4),
+        Column("symbol", 7, stays=True),
+        Column("side", 4, stays=True),
         Column("price", 8, ".", rank=2),
-        Column("outcome", 7),
+        Column("outcome", 7, stays=True),
         Column("strength", 8, ">", rank=4),
         Column("why", 10, rank=1, most=40, grows=True),
     )

@@ -28,8 +28,8 @@ class Strategies(LineTable[StrategyRow]):
 
     BINDINGS: ClassVar = commands.bindings("strategies")
     columns = (
-        Column("strategy", 10, most=20),
-        Column("state", 8),
+        Column("strategy", 10, most=20, stays=True),
+        Column("state", 8, stays=True),
         Column("P&L", 8, ".", rank=1),
         Column("trades", 6, ">", rank=2),
         Column("losses", 6, ">", rank=4),

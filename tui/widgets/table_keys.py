@@ -1,8 +1,9 @@
-"""The keys that every table has besides those that move: filter, sort, details, copy, export."""
+"""The keys that every table has besides those that move: filter, sort, columns, details, copy,
+export."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from msgspec import Struct
 from textual import events
@@ -41,10 +42,18 @@ class TableKeys(Panel, Generic[Row]):
 
     @dataclass
     class ExportAsked(Message):
-        """The operator wants `rows` in a file."""
+        """The operator wants `rows` in a file, with all fields; some of their columns are `hidden`
+        where that is True."""
 
         name: str
         rows: Sequence[Struct]
+        hidden: bool
+
+    @dataclass
+    class ColumnsAsked(Message):
+        """The operator wants to choose the columns of the table."""
+
+        table: "TableKeys[Any]"
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -52,6 +61,8 @@ class TableKeys(Panel, Generic[Row]):
         self._editing = False
         self.alone = self.parts[0]
         """The part of the rows that is shown alone."""
+        self.hidden_columns: frozenset[str] = frozenset()
+        """The titles of the columns that the operator does not want to see."""
         self._all: Sequence[Row] = ()
         """The rows before the filter."""
         self._rows: Sequence[Row] = ()
@@ -87,7 +98,7 @@ class TableKeys(Panel, Generic[Row]):
 
     @property
     def headline(self) -> str:
-        """The panel's name, its filter and its sort."""
+        """The panel's name, its filter and its sort, and that columns are hidden."""
         choice, text = self._choice, self.id or ""
         if choice.words or self._editing:
             cursor = "▏" if self._editing else ""
@@ -95,7 +106,11 @@ class TableKeys(Panel, Generic[Row]):
         if choice.column is not None:
             text += f" by {self.columns[choice.column].title}"
             text += f" {format.DOWN if choice.falling else format.UP}"
-        return text + (f" · {self.alone} alone" if self.alone else "")
+        if self.alone:
+            text += f" · {self.alone} alone"
+        if self.hidden_columns:
+            text += f" · {format.plural(len(self.hidden_columns), 'column')} hidden"
+        return text
 
     # --- how it is left --------------------------------------------------------------------------
 
@@ -103,7 +118,8 @@ class TableKeys(Panel, Generic[Row]):
     def arrangement(self) -> Arrangement:
         choice = self._choice
         column = "" if choice.column is None else self.columns[choice.column].title
-        return Arrangement(choice.words, column, choice.falling, self.alone)
+        hidden = tuple(c.title for c in self.columns if c.title in self.hidden_columns)
+        return Arrangement(choice.words, column, choice.falling, self.alone, hidden)
 
     def put_back(self, left: Arrangement) -> None:
         """Be as it was left, as far as there still is such a column and such a part."""
@@ -113,6 +129,8 @@ class TableKeys(Panel, Generic[Row]):
         choice.column = titles.index(left.column) if left.column in filter(None, titles) else None
         if left.alone in self.parts:
             self.alone = left.alone
+        hideable = frozenset(column.title for column in self.hideable)
+        self.hidden_columns = hideable.intersection(left.hidden)
 
     def next_part(self) -> None:
         """Show the next part alone, or all again."""
@@ -168,15 +186,36 @@ class TableKeys(Panel, Generic[Row]):
             self._edit(False, self._choice.words)
 
     def action_sort(self, step: int) -> None:
-        """Sort by the next column that has a title; before the first is the table's own order."""
-        titled = [number for number, column in enumerate(self.columns) if column.title]
-        order = [None, *titled]
+        """Sort by the next column that has a title and is not hidden; before the first is the
+        table's own order."""
+        hidden, here = self.hidden_columns, self._choice.column
+        titled = [(number, c.title) for number, c in enumerate(self.columns) if c.title]
+        order = [None, *(n for n, title in titled if title not in hidden or n == here)]
         self._choice.column = order[(order.index(self._choice.column) + step) % len(order)]
         self.rechoose()
         self.post_message(self.Arranged())
 
     def action_reverse(self) -> None:
         self._choice.falling = not self._choice.falling
+        self.rechoose()
+        self.post_message(self.Arranged())
+
+    # --- columns ---------------------------------------------------------------------------------
+
+    @property
+    def hideable(self) -> tuple[Column, ...]:
+        """The columns that the operator may hide."""
+        return tuple(column for column in self.columns if column.title and not column.stays)
+
+    def action_columns(self) -> None:
+        if self.hideable:
+            self.post_message(self.ColumnsAsked(self))
+        else:
+            self.say("this panel has no column that can be hidden", "warn")
+
+    def toggle_column(self, title: str) -> None:
+        """Hide the column, or show it again."""
+        self.hidden_columns ^= {title}
         self.rechoose()
         self.post_message(self.Arranged())
 
@@ -204,4 +243,4 @@ class TableKeys(Panel, Generic[Row]):
 
     def action_export(self) -> None:
         rows = cast("Sequence[Struct]", self._rows)
-        self.post_message(self.ExportAsked(self.id or "", tuple(rows)))
+        self.post_message(self.ExportAsked(self.id or "", tuple(rows), bool(self.hidden_columns)))

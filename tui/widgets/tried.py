@@ -35,7 +35,7 @@ class TriedPanel(LineTable[Row]):
 
     columns = (
         Column("", 2, ">"),
-        Column("parameters", 10, most=40, grows=True),
+        Column("parameters", 10, most=40, grows=True, stays=True),
         Column("in sample", 9, "."),
         Column("traded", 7, "."),
         Column("drawdown", 8, "."),
