@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -18,6 +18,7 @@ from engine.core.events import (
     Event,
     OrderNotFound,
     ReplaceRejected,
+    StatementDue,
     StatementFailed,
     SubmitFailed,
 )
@@ -27,6 +28,7 @@ from engine.health import AnswerTimes
 from engine.ops.errors import UserError
 from engine.snapshot import BrokerHealth
 from engine.store.identity import OtherAccount
+from engine.untold import GRACE_S, LOOK_S, untold
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -152,6 +154,28 @@ class BrokerLink:
                     self.clock_offset = (before + after) // 2 - venue_ts
                     every = CLOCK_S if abs(self.clock_offset) < TELLS else CLOCK_AGAIN_S
             await asyncio.sleep(every)
+
+    async def watch_orders(self, working: Callable[[], Sequence[Order]]) -> None:
+        """Say so where the broker has orders that work here otherwise: its stream did not tell.
+        `working` are those that are there now."""
+        if self.broker.tells_all:
+            return
+        await self.tried.wait()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            lag = self.broker.capabilities.visibility_lag
+            orders = [o for o in working() if self._now() - o.updated_ts >= lag]
+            if not orders or not self._connected or self._patience.is_tried:
+                continue
+            try:
+                suspects = untold(orders, await self._ask(self.broker.get_open_orders))
+            except Exception as error:
+                log.debug("%s does not list its open orders: %s", self.name, _reason_of(error))
+                continue
+            if suspects:
+                await asyncio.sleep(GRACE_S)
+                if any(order in suspects for order in working()):
+                    self._publish(StatementDue(self.name, ts=self._now()))
 
     async def disconnect(self) -> None:
         try:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from engine.broker_link import BrokerLink, IsWanted
+from engine.broker_link import BrokerLink
 from engine.core.events import (
     BarClosed,
     CancelOrder,
@@ -20,8 +20,10 @@ from engine.core.events import (
     SubmitOrder,
 )
 from engine.core.model import Order
+from engine.core.orders import OrderBook
 from engine.snapshot import BrokerHealth
 from engine.tasks import Tasks
+from engine.untold import WORKING
 
 
 class InFlight:
@@ -53,13 +55,13 @@ class Requests:
         self,
         links: Mapping[str, BrokerLink],
         venues: Mapping[str, str],
-        is_wanted: IsWanted,
+        orders: OrderBook,
         in_flight: InFlight,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._links = links
         self._venues = venues
-        self._is_wanted = is_wanted
+        self._orders = orders
         self._in_flight = in_flight
         self._tasks = Tasks(failed)
 
@@ -67,11 +69,11 @@ class Requests:
         """Start the request; False where the effect is none for a broker."""
         match effect:
             case SubmitOrder(order=order):
-                self._start(self._link(order).submit(order, self._is_wanted))
+                self._start(self._link(order).submit(order, self._orders.is_wanted))
             case CancelOrder(order=order):
                 self._start(self._link(order).cancel(order))
             case ReplaceOrder(order=order, terms=terms):
-                self._start(self._link(order).replace(order, terms, self._is_wanted))
+                self._start(self._link(order).replace(order, terms, self._orders.is_wanted))
             case QueryOrder(order=order):
                 self._start(self._link(order).query(order))
             case RequestStatement(broker=name, asked_ts=asked_ts, since=since):
@@ -98,7 +100,7 @@ class Requests:
     async def run(self) -> None:
         """Keep the connections to all brokers, and listen to them, until cancelled or until each
         needs a person."""
-        await asyncio.gather(*(_run(link) for link in self._links.values()))
+        await asyncio.gather(*(self._run(link) for link in self._links.values()))
 
     @property
     def clock_offset(self) -> int:
@@ -124,18 +126,26 @@ class Requests:
         await self._tasks.close()
         await asyncio.gather(*(link.disconnect() for link in self._links.values()))
 
+    async def _run(self, link: BrokerLink) -> None:
+        beside = [
+            asyncio.create_task(link.watch_clock()),
+            asyncio.create_task(link.watch_orders(lambda: self._working(link.name))),
+        ]
+        try:
+            await link.run()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def _working(self, venue: str) -> list[Order]:
+        """The orders that work at `venue`, with nothing under way."""
+        orders = self._orders.open.values()
+        return [o for o in orders if o.state in WORKING and self._venues.get(o.symbol) == venue]
+
     def _link(self, order: Order) -> BrokerLink:
         return self._links[self._venues[order.symbol]]
 
     def _start(self, request: Coroutine[Any, Any, None]) -> None:
         self._in_flight.begin()
         self._tasks.start(request).add_done_callback(lambda _: self._in_flight.end())
-
-
-async def _run(link: BrokerLink) -> None:
-    watching = asyncio.create_task(link.watch_clock())
-    try:
-        await link.run()
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)

@@ -418,7 +418,7 @@ class Runtime:
             for name, broker in brokers.items()
         }
         venues = {instrument.symbol: instrument.venue for instrument in instruments}
-        return Requests(links, venues, self.machine.orders.is_wanted, self._in_flight, self._fail)
+        return Requests(links, venues, self.machine.orders, self._in_flight, self._fail)
 
     def _hear_the_operator(self, restored: Restored) -> None:
         """What was asked for before the engine was there; also where it is to stop at once."""

@@ -104,6 +104,17 @@ async def test_the_streams_are_lost_and_come_back_by_themselves(street: Street) 
         assert held(snapshot) == street.venue.positions["BTC/USD"]
 
 
+async def test_what_a_silent_stream_does_not_tell_is_found_without_waiting_for_a_statement(
+    street: Street,
+) -> None:
+    """The stream of the account is connected and answers pings; the next statement would be due in
+    five minutes."""
+    async with running(street.settings(reconcile_s=300, entry_order_type="market")) as session:
+        await session.until(is_reconciled, PATIENCE_S)
+        street.server.streams.mute = True
+        await buys(street, session)
+
+
 async def test_the_books_begin_with_what_the_account_has(street: Street) -> None:
     """Coins that were there before are nobody's here, and counted."""
     row = {"t": "2024-06-17T14:11:00Z", "bp": 100, "bs": 1, "ap": 100.01, "as": 1}

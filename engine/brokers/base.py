@@ -81,6 +81,9 @@ class BaseBroker(ABC):
     account_number: str = ""
     """What the venue calls the account, from `connect` on; empty where it does not say."""
 
+    tells_all: bool = False
+    """Whether it is here, so that no line can lose what it says."""
+
     @property
     def account_name(self) -> str:
         """What people call the account: its number, or that it is simulated."""

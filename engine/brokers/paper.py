@@ -44,6 +44,7 @@ class PaperBroker(BaseBroker):
     """
 
     capabilities = CAPABILITIES
+    tells_all = True
 
     def __init__(
         self,

@@ -369,6 +369,12 @@ class AccountStatement(Event, frozen=True):
     day_trades: int | None = None
 
 
+class StatementDue(Event, frozen=True):
+    """The broker lists an order otherwise than it is known here: its next statement is due."""
+
+    broker: str
+
+
 class StatementFailed(Event, frozen=True):
     """The broker was asked for a statement at `asked_ts` and gave none."""
 
@@ -1070,6 +1076,7 @@ Input = (
     | ReplaceRejected
     | OrderNotFound
     | TradeBusted
+    | StatementDue
     | AccountStatement
     | StatementFailed
     | HaltChanged

@@ -87,6 +87,7 @@ from engine.core.events import (
     Restored,
     ResumeSymbol,
     SignalGenerated,
+    StatementDue,
     StatementFailed,
     SteerFeed,
     StoreChanged,
@@ -468,6 +469,8 @@ class Machine:
         bus.subscribe(ClockTick, reconciler.on_tick)
         bus.subscribe(AccountStatement, reconciler.on_statement)
         bus.subscribe(StatementFailed, reconciler.on_failed)
+        bus.subscribe(StatementDue, reconciler.on_due)
+        bus.subscribe(OrderInDoubt, reconciler.on_doubt)
         bus.subscribe(PositionChanged, reconciler.on_position)
         bus.subscribe(Reconciled, desk.on_resumed)
         bus.subscribe(FeedChanged, self._on_feed)

@@ -41,6 +41,7 @@ from engine.core.text import clean
 S = OrderState
 
 NO_ACCOUNT = "no account here trades its symbol"
+EXECUTION_MISSING = "the venue has filled it, and an execution is missing here"
 
 _SETTLED: dict[str, Any] = {
     "pending_quantity": None,
@@ -183,7 +184,7 @@ class OrderReports(OrderMoves):
         if state in AT_VENUE:
             state = working_state(order)
         elif state is S.FILLED and (order.leaves or order.may_grow):
-            state, reason = S.IN_DOUBT, "the venue has filled it, and an execution is missing here"
+            state, reason = S.IN_DOUBT, EXECUTION_MISSING
         if state is order.state or not may_go(order, state):
             return
         self._cancel_unwanted(order, self._move(order, state, reason=reason))

@@ -20,15 +20,18 @@ from engine.core.events import (
     Effect,
     EngineStopping,
     ExecutionReport,
+    OrderInDoubt,
     PositionChanged,
     Reconciled,
     ReconcileFailed,
     RequestStatement,
     Restored,
+    StatementDue,
     StatementFailed,
 )
 from engine.core.model import MINUTE, NANOS, Fill, Instrument, OrderState
 from engine.core.order_moves import is_made_here
+from engine.core.order_reports import EXECUTION_MISSING
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
 from engine.core.text import clean
@@ -36,6 +39,8 @@ from engine.core.text import clean
 LOOKS = 3
 """Statements in a row after which one is believed, though no two were the same."""
 LOOK_AGAIN = 2 * NANOS
+DUE = NANOS
+"""How soon a statement is asked for where something says that the books lack an execution."""
 FAILED_AGAIN, FAILED_AGAIN_MOST = 5 * NANOS, 40 * NANOS
 """A statement that failed is asked for again after pauses that double: one costs several requests,
 and asked for too often a venue that counts them would never answer all."""
@@ -58,7 +63,7 @@ class Account(Struct):
     counts the statements since, `suspects` is what the last one differed in, `known` what was told
     of the last one that was believed; `compared` says whether one of this session was.
     `refused` are the executions that it brought and that were missing here. `failures` counts those
-    that failed in a row.
+    that failed in a row. At `doubted_ts` something said last that the books lack an execution.
     """
 
     seen_ts: int
@@ -74,6 +79,7 @@ class Account(Struct):
     failure: str = ""
     failures: int = 0
     compared: bool = False
+    doubted_ts: int = 0
 
 
 class Reconciler:
@@ -162,6 +168,22 @@ class Reconciler:
     def on_position(self, event: PositionChanged) -> None:
         self._moved[event.fill.symbol] = (event.seq, event.fill.ts)
 
+    def on_due(self, event: StatementDue) -> None:
+        self._ask_soon(clean(event.broker))
+
+    def on_doubt(self, event: OrderInDoubt) -> None:
+        if event.order.reason == EXECUTION_MISSING:
+            self._ask_soon(self._books.venues.get(event.order.symbol, ""))
+
+    def _ask_soon(self, name: str) -> None:
+        """Not before the pause after one that failed, and once more after one that is under way."""
+        account = self.accounts.get(name)
+        if account is None or not account.connected:
+            return
+        account.doubted_ts = self._bus.now
+        if account.next_ts and not account.failures:
+            account.next_ts = min(account.next_ts, self._bus.now + DUE)
+
     def _ask(self, name: str, account: Account) -> None:
         account.asked_ts, account.asked_seq = max(self._bus.now, 1), self._bus.seq
         account.next_ts = 0
@@ -246,7 +268,8 @@ class Reconciler:
             if finding.pauses and is_new and symbol in self._books.venues:
                 self._pause(symbol, finding.difference.what)
         self._alert_of(account, name, findings.values())
-        is_settled = comparison.sure and account.suspects == account.known
+        is_newer = asked_ts > account.doubted_ts
+        is_settled = comparison.sure and is_newer and account.suspects == account.known
         account.known, account.suspects = account.suspects, {}
         account.reconciled, account.looks, account.failure = True, 0, ""
         account.seen_ts = asked_ts

@@ -163,6 +163,18 @@ async def test_an_intent_is_one_order_here_whatever_replaces_it(alpaca: AlpacaPe
     assert not alpaca.venue.open
 
 
+async def test_what_an_order_replaced_is_asked_for_once(alpaca: AlpacaPeer) -> None:
+    """The list of open orders is asked for every few seconds."""
+    order = alpaca.order()
+    await alpaca.broker.submit_order(order)
+    await alpaca.broker.replace_order(order, OrderTerms(order.quantity, Decimal("98.5")))
+    first = await alpaca.broker.get_open_orders()
+    before = dict(alpaca.faults.requests)
+    assert await alpaca.broker.get_open_orders() == first
+    asked = {k: n - before.get(k, 0) for k, n in alpaca.faults.requests.items()}
+    assert sum(asked.values()) == 1, asked
+
+
 async def test_a_cancel_finds_the_order_that_replaced_the_known_one(alpaca: AlpacaPeer) -> None:
     order = alpaca.order()
     first = await alpaca.broker.submit_order(order)

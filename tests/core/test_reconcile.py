@@ -29,6 +29,7 @@ from engine.core.events import (
     Restored,
     ResumeSymbol,
     SignalBlocked,
+    StatementDue,
     StatementFailed,
     SubmitOrder,
     SymbolPaused,
@@ -241,6 +242,61 @@ def test_a_fill_that_nobody_told_is_known_and_protected_before_the_engine_has_st
     assert rig.position().quantity == order.quantity
     assert rig.of(OrderPurpose.PROTECTIVE_STOP)
     rig.assert_same_books()
+
+
+def test_where_the_broker_lists_an_order_otherwise_the_statement_is_due_at_once() -> None:
+    rig = Bench()
+    order = rig.buy()
+    rig.fill_unheard(100)
+    rig.send(StatementDue("paper"))
+    rig.tick(1)
+    assert rig.state_of(order) is S.FILLED
+    assert rig.of(OrderPurpose.PROTECTIVE_STOP)
+    rig.assert_same_books()
+
+
+def test_a_fill_of_which_an_execution_is_missing_makes_the_statement_due_at_once() -> None:
+    rig = Bench()
+    order = rig.buy()
+    rig.fill_unheard(100)
+    rig.report(order, S.FILLED)
+    assert rig.state_of(order) is S.IN_DOUBT
+    rig.tick(1)
+    assert rig.state_of(order) is S.FILLED
+    rig.assert_same_books()
+
+
+def test_a_statement_that_is_due_comes_after_the_one_under_way_and_not_amid_failures() -> None:
+    rig = Bench(void=[RequestStatement])
+    rig.send(StatementDue("paper"))
+    rig.tick(5)
+    (asked,) = rig.asked
+    rig.void.clear()
+    rig.send(replace(rig.broker.statement(asked), ts=rig.now))
+    rig.tick(2)
+    assert len(rig.asked) == 2, "the first was asked for before it was due"
+    rig.tick(30)
+    assert len(rig.asked) == 2
+    rig.void.add(RequestStatement)
+    rig.tick(300)
+    for seconds in (5, 10, 20):
+        failed = len(rig.asked)
+        rig.send(StatementFailed("paper", rig.asked[-1].asked_ts, "closed"))
+        rig.send(StatementDue("paper"))
+        rig.tick(seconds - 1)
+        assert len(rig.asked) == failed
+        rig.tick(1)
+        assert len(rig.asked) == failed + 1
+
+
+def test_of_a_broker_that_is_away_or_unknown_no_statement_is_due() -> None:
+    rig = Bench()
+    rig.send(BrokerChanged("paper", False, "closed"))
+    before = len(rig.asked)
+    rig.send(StatementDue("paper"))
+    rig.send(StatementDue("elsewhere"))
+    rig.tick(10)
+    assert len(rig.asked) == before
 
 
 def test_a_broker_that_is_away_is_not_asked_when_the_engine_stops() -> None:

@@ -127,6 +127,7 @@ class AlpacaBroker(BaseBroker):
         self._objection = ""
         self._roots: OrderedDict[str, str] = OrderedDict()
         self._executions: OrderedDict[str, str] = OrderedDict()
+        self._before: dict[str, Decimal] = {}
         traded = self._symbols.instruments.values()
         self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
         self._fees_told = asyncio.Event()
@@ -421,14 +422,20 @@ class AlpacaBroker(BaseBroker):
 
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         """All but those of several legs, which have no symbol: they are options'."""
-        found: list[VenueOrder] = []
-        for order in await self._orders("open", OPEN_PAGES):
-            before = ZERO
-            if order.replaces is not None:
-                chain = await self._chain(order.root, self._trading)
-                before = sum((e.filled_qty for e in chain if e.id != order.id), ZERO)
-            found.append(answers.venue_order(order, self._symbols.ours(order.symbol), before))
-        return found
+        orders = await self._orders("open", OPEN_PAGES)
+        self._before = {order.id: await self._filled_before(order) for order in orders}
+        return [
+            answers.venue_order(o, self._symbols.ours(o.symbol), self._before[o.id]) for o in orders
+        ]
+
+    async def _filled_before(self, order: Order) -> Decimal:
+        """What was filled of the orders that it replaced: asked for once, for they have ended."""
+        if order.replaces is None:
+            return ZERO
+        if (before := self._before.get(order.id)) is not None:
+            return before
+        chain = await self._chain(order.root, self._trading)
+        return sum((each.filled_qty for each in chain if each.id != order.id), ZERO)
 
     async def get_fills(self, since: int) -> Sequence[Fill]:
         """The fees that became known with them are told before: a statement counts on it."""
