@@ -165,7 +165,8 @@ class BrokerLink:
             await asyncio.sleep(LOOK_S)
             lag = self.broker.capabilities.visibility_lag
             orders = [o for o in working() if self._now() - o.updated_ts >= lag]
-            if not orders or not self._connected or self._patience.is_tried:
+            is_due = orders or self._mute  # one that did not answer is asked until it does
+            if not is_due or not self._connected or self._patience.is_tried:
                 continue
             try:
                 suspects = untold(orders, await self._ask(self.broker.get_open_orders))

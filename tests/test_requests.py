@@ -30,6 +30,7 @@ from engine.core.events import (
     ExecutionReport,
     ReplaceRejected,
     Restored,
+    StatementDue,
     StatementFailed,
     TripKillSwitch,
     VenueOrder,
@@ -57,6 +58,7 @@ from engine.simulation.virtual_loop import VirtualLoop
 from engine.snapshot import Snapshot
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.untold import GRACE_S, LOOK_S
 from engine.watchdog import Unwatched
 from tests.session import CLOSES, OPEN, Session, record, rows, running, zigzag
 
@@ -457,6 +459,79 @@ async def test_a_replace_that_a_kill_overtakes_does_not_leave(settings: Settings
     await request
     assert venue.replaces == []
     assert inputs == [ReplaceRejected("tb-1", "cancelled before it left", ts=7)]
+
+
+class Silent(Venue):
+    """Its line may lose what it says; it lists as open what is in `lists`."""
+
+    tells_all = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("north", (), settings, lambda: 7)
+        self.lists: list[Order] = []
+        self.looks = 0
+        self.looked = asyncio.Event()
+
+    async def get_open_orders(self) -> Sequence[VenueOrder]:
+        self.looks += 1
+        self.looked.set()
+        await self._hear()
+        return [VenueOrder(order, order.state) for order in self.lists]
+
+
+async def test_a_broker_that_lists_an_order_otherwise_makes_its_statement_due(
+    settings: Settings,
+) -> None:
+    venue = Silent(settings)
+    inputs: list[Event] = []
+    working: list[Order] = []
+    link = BrokerLink("north", venue, inputs.append, lambda: 7, 0.05)
+    runs = [
+        asyncio.create_task(link.run()),
+        asyncio.create_task(link.watch_orders(lambda: working)),
+    ]
+    await asyncio.sleep(60)
+    assert venue.looks == 0, "nothing works there"
+    working.append(ORDER)
+    venue.lists = [ORDER]
+    await asyncio.sleep(60)
+    assert venue.looks >= 60 / LOOK_S - 1
+    assert StatementDue("north", ts=7) not in inputs
+    venue.lists = []
+    venue.looked.clear()
+    await venue.looked.wait()
+    working[0] = replace(ORDER, state=OrderState.PENDING_CANCEL)  # its news was on the way
+    await asyncio.sleep(GRACE_S)
+    assert StatementDue("north", ts=7) not in inputs
+    working[0] = ORDER
+    await asyncio.sleep(LOOK_S + GRACE_S)
+    assert inputs.count(StatementDue("north", ts=7)) == 1
+    for run in runs:
+        run.cancel()
+
+
+async def test_a_broker_that_did_not_answer_is_asked_until_it_does_though_nothing_works_there(
+    settings: Settings,
+) -> None:
+    venue = Silent(settings)
+    inputs: list[Event] = []
+    link = BrokerLink("north", venue, inputs.append, lambda: 7, 0.05)
+    runs = [
+        asyncio.create_task(link.run()),
+        asyncio.create_task(link.watch_orders(list)),
+    ]
+    await asyncio.sleep(1)
+    venue.deaf = True
+    await link.query(ORDER)
+    said = [(e.connected, e.reason) for e in inputs if isinstance(e, BrokerChanged)]
+    assert said[-1] == (False, "does not answer")
+    await asyncio.sleep(60)
+    venue.deaf = False
+    await asyncio.sleep(LOOK_S + 0.1)
+    said = [(e.connected, e.reason) for e in inputs if isinstance(e, BrokerChanged)]
+    assert said[-1] == (True, "")
+    for run in runs:
+        run.cancel()
 
 
 class Scarce(Venue):
