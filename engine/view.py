@@ -27,9 +27,9 @@ from engine.core.model import (
     OrderPurpose,
     Part,
     Scope,
+    is_cancelled_by,
 )
 from engine.core.risk import RiskLimits, Usage
-from engine.core.safety import is_cancelled_by
 from engine.core.strategy import Run
 from engine.pnl import by_strategy
 from engine.snapshot import (

@@ -445,6 +445,20 @@ class Order(Struct, frozen=True, gc=False):
         return self.state not in FINAL_STATES
 
 
+def is_cancelled_by(action: KillAction, order: Order) -> bool:
+    """Whether a kill switch that does `action` asks for the cancel of `order`. What closes a
+    position already is let be by one that closes them all."""
+    match action:
+        case KillAction.STOP:
+            return False
+        case KillAction.KEEP_STOPS:
+            return order.purpose is not OrderPurpose.PROTECTIVE_STOP
+        case KillAction.CANCEL:
+            return True
+        case KillAction.FLATTEN:
+            return order.purpose is not OrderPurpose.EXIT
+
+
 OPENING = ":opening"
 """How the id of an entry ends that stands for what an account held when it was opened here."""
 

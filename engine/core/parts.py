@@ -16,10 +16,18 @@ from engine.core.events import (
     RearmPart,
     Restored,
 )
-from engine.core.model import Instrument, KillAction, Order, OrderState, Part, Scope
+from engine.core.model import (
+    Instrument,
+    KillAction,
+    Order,
+    OrderState,
+    Part,
+    Scope,
+    is_cancelled_by,
+)
 from engine.core.orders import OrderBook
 from engine.core.portfolio import Portfolio
-from engine.core.safety import REARM_WORD, STRENGTH, is_cancelled_by, largest_first
+from engine.core.safety import REARM_WORD, STRENGTH, largest_first
 from engine.core.text import clean
 
 

@@ -31,7 +31,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.live import LiveGate
-from engine.core.model import KillAction, Mode, Order, OrderPurpose, OrderState
+from engine.core.model import KillAction, Mode, Order, OrderState, is_cancelled_by
 from engine.core.orders import OrderBook
 from engine.core.text import clean
 
@@ -234,20 +234,6 @@ class Safety:
         status = BrokerStatusChanged(name, event.connected, reason, event.live, account)
         self.brokers[name] = status
         self._bus.publish(status)
-
-
-def is_cancelled_by(action: KillAction, order: Order) -> bool:
-    """Whether a kill switch that does `action` asks for the cancel of `order`. What closes a
-    position already is let be by one that closes them all."""
-    match action:
-        case KillAction.STOP:
-            return False
-        case KillAction.KEEP_STOPS:
-            return order.purpose is not OrderPurpose.PROTECTIVE_STOP
-        case KillAction.CANCEL:
-            return True
-        case KillAction.FLATTEN:
-            return order.purpose is not OrderPurpose.EXIT
 
 
 def largest_first(orders: Iterable[Order]) -> list[Order]:
