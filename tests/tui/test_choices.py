@@ -1,8 +1,10 @@
 """The dialogs that choose: how to kill, how an order in doubt ended, what a limit is to be."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from textual import events
 
 from engine.core.events import (
@@ -22,7 +24,7 @@ from engine.core.model import (
     Part,
     Scope,
 )
-from engine.snapshot import BreakerStatus, DeadManStatus
+from engine.snapshot import BreakerStatus, DeadManStatus, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, to
 from tui.dialogs.dialog import Dialog
@@ -56,27 +58,125 @@ async def test_the_choices_say_what_each_would_do() -> None:
             assert text in it.screen
 
 
-@pytest.mark.parametrize(
-    ("key", "action"),
-    [("s", KillAction.STOP), ("k", KillAction.KEEP_STOPS), ("c", KillAction.CANCEL)],
-)
-async def test_a_letter_kills_with_a_choice(key: str, action: KillAction) -> None:
+async def test_a_letter_stops() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("K", "enter", "space", seconds=0.5)
         assert it.sent == []
-        await it.press(key, seconds=0.5)
-        assert it.sent == [trip(action)]
+        await it.press("s", seconds=0.5)
+        assert it.sent == [trip(KillAction.STOP)]
         assert not is_open(it)
         assert "KILL REQUESTED" in it.screen
 
 
-async def test_to_flatten_asks_for_a_word() -> None:
-    async with desk(scripted.paper()) as it:
-        await it.press("K", "f", "f", "y", "enter", seconds=0.5)
+STOP = "SELL 29 AAPL  protective stop, worth 4,830.82, sma-aap-0004"
+OTHERS = (
+    "BUY 1.175 ETH-USD  limit, worth 3,040.90, sma-eth-0005",
+    "BUY 11 SPY  limit, worth 4,860.90, sma-spy-0006",
+    "SELL 0.031 BTC-USD  limit, worth 1,184.20, sma-btc-0007",
+)
+HELD = "29 AAPL of sma_crossover, worth 4,933.62"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@pytest.mark.parametrize(
+    ("key", "action", "word", "says", "leaves_out"),
+    [
+        (
+            "k",
+            KillAction.KEEP_STOPS,
+            "CANCEL",
+            ("cancelled: 3 open, worth 9,086.00 USD", "Stops that stay: 1 open", *OTHERS),
+            (STOP, HELD),
+        ),
+        (
+            "c",
+            KillAction.CANCEL,
+            "CANCEL",
+            ("cancelled: 4 open, worth 13,916.82", STOP, *OTHERS, "WITHOUT A STOP-LOSS", HELD),
+            ("0.131 BTC-USD of sma_crossover",),
+        ),
+        (
+            "f",
+            KillAction.FLATTEN,
+            "FLATTEN",
+            (
+                "cancelled: 4 open, worth 13,916.82 USD",
+                STOP,
+                "closed at market: 3 open",
+                HELD,
+                "0.131 BTC-USD of sma_crossover, worth 4,966.65",
+                "0.75 ETH-USD of sma_crossover, worth \u2014",
+            ),
+            ("STOP-LOSS",),
+        ),
+    ],
+)
+async def test_what_cancels_names_each_order_and_position_and_asks_for_a_word(
+    size: tuple[int, int],
+    key: str,
+    action: KillAction,
+    word: str,
+    says: tuple[str, ...],
+    leaves_out: tuple[str, ...],
+) -> None:
+    async with desk(scripted.paper(), size=size) as it:
+        await it.press("K", key, seconds=0.5)
+        for text in ("account    main, PAPER", *says):
+            assert text in it.screen
+        assert [text for text in leaves_out if text in it.screen] == []
+        await it.press(key, "y", "enter", seconds=0.5)
         assert it.sent == []
-        assert "Held: 29 AAPL, 0.131 BTC-USD, 0.75 ETH-USD." in it.screen
-        await it.press("ctrl+u", *"FLATTEN", "enter", seconds=0.5)
-        assert it.sent == [trip(KillAction.FLATTEN)]
+        await it.press("ctrl+u", *word, "enter", seconds=0.5)
+        assert it.sent == [trip(action)]
+        assert "KILL REQUESTED" in it.screen
+
+
+async def test_orders_without_a_line_are_counted_with_their_worth() -> None:
+    many = tuple(
+        replace(scripted.ORDERS[4], client_order_id=f"many-{number:03}") for number in range(40)
+    )
+    async with desk(replace(scripted.paper(), orders=many), size=(80, 24)) as it:
+        await it.press("K", "c", seconds=0.5)
+        shown = it.screen.count("many-0")
+        assert shown >= 5
+        assert f"and {40 - shown} more, worth {(40 - shown) * Decimal('3040.90'):,}" in it.screen
+        assert "Type CANCEL and press enter" in it.screen
+        assert "account    main, PAPER" in it.screen
+
+
+async def test_the_orders_are_those_of_now() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("K", "c", seconds=0.5)
+        it.client.change(orders=scripted.ORDERS[:4])
+        screen = await it.draw()
+        assert STOP in screen
+        assert OTHERS[0] not in screen
+
+
+@pytest.mark.parametrize("snapshot", [scripted.paper, scripted.live])
+async def test_every_dialog_that_asks_names_the_account(snapshot: Callable[[], Snapshot]) -> None:
+    both = replace(
+        snapshot(),
+        paused=scripted.held_back().paused,
+        killed_parts=scripted.parts_killed().killed_parts,
+    )
+    named = f"{both.account}, {both.mode.upper()}"
+    doubt = *to("orders"), "home", "down", "enter"
+    for keys in (
+        ("K",),
+        ("K", "p", *"sma", "enter"),
+        ("R",),
+        (*to("orders"), "end", "home", *["down"] * 3, "x"),
+        doubt,
+        (*doubt, "b"),
+        (*to("quotes"), "home", "down", "enter"),
+        ("4", "l"),
+        (*to("risk"), "home", *["down"] * 3, "enter"),
+    ):
+        async with desk(both, size=(80, 40)) as it:
+            await it.press(*keys, seconds=0.5)
+            assert is_open(it)
+            assert named in it.screen, keys
 
 
 async def test_a_held_or_pasted_key_chooses_nothing() -> None:
@@ -306,7 +406,7 @@ def kill_part(part: Part, action: KillAction) -> KillPart:
     return KillPart(part=part, source="console", reason=reason, author="console", action=action)
 
 
-async def test_a_part_is_named_by_how_it_begins_and_killed_with_a_letter() -> None:
+async def test_a_part_is_named_by_how_it_begins_and_asked_about() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("K", seconds=0.5)
         await it.press("p", seconds=0.5)
@@ -315,6 +415,9 @@ async def test_a_part_is_named_by_how_it_begins_and_killed_with_a_letter() -> No
         assert "Only the strategy sma_crossover" in it.screen
         assert "(as ctrl+k does)" not in it.screen
         await it.press("enter", "k", seconds=0.5)
+        assert "Only the strategy sma_crossover" in it.screen
+        assert it.sent == []
+        await it.press(*"CANCEL", "enter", seconds=0.5)
         assert it.sent == [kill_part(STRATEGY, KillAction.KEEP_STOPS)]
         assert "KILL REQUESTED" not in it.screen
 
@@ -338,7 +441,7 @@ async def test_a_name_of_nothing_or_of_several_chooses_none() -> None:
 async def test_to_flatten_a_part_asks_for_a_word() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("K", "p", *"aapl", "enter", "f", seconds=0.5)
-        assert "Held: 29 AAPL." in it.screen
+        assert HELD in it.screen
         await it.press(*"FLATTEN", "enter", seconds=0.5)
         assert it.sent == [kill_part(Part(Scope.SYMBOL, "AAPL"), KillAction.FLATTEN)]
 

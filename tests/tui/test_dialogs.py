@@ -372,7 +372,7 @@ async def test_what_stops_is_offered_to_a_console_that_is_not_in_command() -> No
         it.client.stands = Standing(holder="another", consoles=2)
         await it.draw()
         await it.press("K")
-        await it.press("k", seconds=0.5)
+        await it.press("s", seconds=0.5)
         assert [type(each) for each in it.sent_but_life] == [TripKillSwitch]
 
 

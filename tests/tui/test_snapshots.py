@@ -32,7 +32,7 @@ from tui.dialogs.dialog import Dialog
 from tui.dialogs.go import GoDialog
 from tui.dialogs.guide import GuideDialog
 from tui.dialogs.help import HelpDialog
-from tui.dialogs.kill import FlattenDialog, KillDialog, PartDialog
+from tui.dialogs.kill import KillDialog, PartDialog
 from tui.dialogs.limits import LimitDialog, LoosenDialog
 from tui.dialogs.live import ModeDialog
 from tui.dialogs.orders import CancelDialog, DoubtDialog, MarkDialog
@@ -41,6 +41,7 @@ from tui.dialogs.reload import ReloadDialog
 from tui.dialogs.research import ResearchDialog
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.safety import BreakerDialog, RearmDialog, RearmPartDialog, StrategyOnDialog
+from tui.dialogs.sure import SureDialog
 from tui.dialogs.why import WhyDialog
 from tui.journey import Journey
 from tui.screens.panels import PanelScreen
@@ -147,7 +148,8 @@ SUBJECTS: dict[str, Subject] = {
     "kill": Subject(KillDialog, scripted.paper, ("K",)),
     "kill-part": Subject(PartDialog, scripted.paper, ("K", "p"), 0.5),
     "kill-one": Subject(KillDialog, scripted.paper, ("K", "p", *"sma", "enter"), 0.5),
-    "flatten": Subject(FlattenDialog, scripted.live, ("K", "f"), 0.5),
+    "kill-cancel": Subject(SureDialog, scripted.live, ("K", "c"), 0.5),
+    "flatten": Subject(SureDialog, scripted.live, ("K", "f"), 0.5),
     "columns": Subject(ColumnsDialog, scripted.paper, ("2", "C", "down", "space")),
     "why": Subject(WhyDialog, scripted.paper, (*to("orders"), "end", "w")),
     "why-blocked": Subject(WhyDialog, scripted.paper, (*to("signals"), "home", "w")),

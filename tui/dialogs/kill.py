@@ -3,36 +3,21 @@
 from collections.abc import Callable
 from typing import ClassVar
 
-from msgspec.structs import replace
 from textual.binding import Binding
 
-from engine.core.events import Command, KillPart, TripKillSwitch
-from engine.core.model import KillAction, OrderPurpose, Part, Scope
+from engine.core.model import KillAction, Part, Scope
 from engine.snapshot import Snapshot
 from tui import format
-from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import LEAVE, count_of, open_positions, stake, typed_word
+from tui.dialogs.safety import LEAVE, account_named
+from tui.dialogs.sure import TITLES, WORDS, SureDialog, consequences, only, sent, trip
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
-_CHOICES = (
-    ("s", KillAction.STOP, "stop only"),
-    ("k", KillAction.KEEP_STOPS, "keep protective stops"),
-    ("c", KillAction.CANCEL, "cancel every order"),
-    ("f", KillAction.FLATTEN, "cancel and flatten"),
-)
-"""From the weakest to the strongest."""
+KEYS = dict(zip("skcf", TITLES, strict=True))
 
 NAMED = 24
 """How many names of a kind are listed."""
-
-
-def trip(action: KillAction, part: Part | None = None) -> Command:
-    reason = f"chosen: {format.words(action)}"
-    if part is None:
-        return TripKillSwitch(source="console", reason=reason, author=AUTHOR, action=action)
-    return KillPart(part=part, source="console", reason=reason, author=AUTHOR, action=action)
 
 
 def parts(snapshot: Snapshot) -> list[Part]:
@@ -44,56 +29,14 @@ def parts(snapshot: Snapshot) -> list[Part]:
     ]
 
 
-def only(snapshot: Snapshot, part: Part | None) -> Snapshot:
-    """The snapshot with the orders and positions of `part` alone."""
-    if part is None:
-        return snapshot
-    venues = {row.instrument.symbol: row.instrument.venue for row in snapshot.quotes}
-
-    def is_in(strategy: str, symbol: str) -> bool:
-        mine = {Scope.STRATEGY: strategy, Scope.SYMBOL: symbol, Scope.BROKER: venues.get(symbol)}
-        return mine[part.scope] == part.name
-
-    return replace(
-        snapshot,
-        orders=tuple(o for o in snapshot.orders if is_in(o.strategy, o.symbol)),
-        positions=tuple(
-            row for row in snapshot.positions if is_in(row.position.strategy, row.position.symbol)
-        ),
-    )
-
-
-def consequences(action: KillAction, snapshot: Snapshot) -> list[str]:
-    """What the kill switch would do to open orders and positions, in numbers."""
-    orders = [order for order in snapshot.orders if order.is_open]
-    stops = [order for order in orders if order.purpose is OrderPurpose.PROTECTIVE_STOP]
-    others = [order for order in orders if order.purpose is not OrderPurpose.PROTECTIVE_STOP]
-    match action:
-        case KillAction.STOP:
-            return [f"orders that stay: {count_of(orders, snapshot)}"]
-        case KillAction.KEEP_STOPS:
-            return [
-                f"orders cancelled: {count_of(others, snapshot)}",
-                f"stops that stay: {count_of(stops, snapshot)}",
-            ]
-        case KillAction.CANCEL:
-            bare = f", {format.plural(len(stops), 'protective stop')} among them" if stops else ""
-            return [f"orders cancelled: {count_of(orders, snapshot)}{bare}"]
-        case KillAction.FLATTEN:
-            return [
-                f"orders cancelled: {count_of(orders, snapshot)}",
-                f"positions closed at market: {open_positions(snapshot)}",
-            ]
-
-
 class KillDialog(Dialog):
-    """A letter kills; only to flatten asks for a word, for it trades."""
+    """A letter stops; what cancels orders or trades asks for a word."""
 
     TITLE = "Kill: what is to happen"
     BINDINGS: ClassVar = [
         *(
-            Binding(key, f"choose('{action}')", title, id=f"kill-{action}")
-            for key, action, title in _CHOICES
+            Binding(key, f"choose('{action}')", TITLES[action], id=f"kill-{action}")
+            for key, action in KEYS.items()
         ),
         Binding("p", "part", "Only a part", id="kill-part"),
     ]
@@ -109,10 +52,10 @@ class KillDialog(Dialog):
             return paragraph("The engine is still starting; ctrl+k kills it at once.")
         snapshot, part = only(frame.snapshot, self._part), self._part
         text = self._heading(snapshot)
-        for key, action, title in _CHOICES:
+        for key, action in KEYS.items():
             usual = part is None and action is snapshot.kill.action
             default = "  (as ctrl+k does)" if usual else ""
-            text += [BLANK, ((key, "key"), (f"  {title}", "strong"), (default, "dim"))]
+            text += [BLANK, ((key, "key"), (f"  {TITLES[action]}", "strong"), (default, "dim"))]
             for line in consequences(action, snapshot):
                 text += paragraph(line, indent="   ")
         if part is None:
@@ -121,10 +64,12 @@ class KillDialog(Dialog):
 
     def _heading(self, snapshot: Snapshot) -> list[Line]:
         if self._part is None:
-            text = paragraph("From then on no order leaves but those that flatten.")
+            of = account_named(snapshot)
+            text = paragraph(f"{of}: no order leaves any more but those that flatten.")
             before = [snapshot.kill.action] if snapshot.kill.tripped else []
         else:
-            text = paragraph(f"Only the {self._part}: no order of it leaves; the rest trades on.")
+            text = paragraph(f"{account_named(snapshot)}.")
+            text += paragraph(f"Only the {self._part}: no order of it leaves; the rest trades on.")
             killed = [row.killed for row in snapshot.killed_parts]
             before = [k.action for k in killed if k.part == self._part]
         for action in before:
@@ -136,12 +81,11 @@ class KillDialog(Dialog):
         if not self.takes_answers:
             return
         chosen = KillAction(action)
-        if chosen is KillAction.FLATTEN:
-            self.go_on(FlattenDialog(self.frame, self.clock, self.send, self._part))
+        if chosen in WORDS:
+            self.go_on(SureDialog(chosen, self.frame, self.clock, self.send, self._part))
             return
         self.dismiss()
-        what = f"kill {self._part}" if self._part else "kill"
-        self.send(trip(chosen, self._part), f"{what}, {format.words(chosen)}: sent to the engine")
+        self.send(trip(chosen, self._part), sent(chosen, self._part))
 
     def action_part(self) -> None:
         if self.takes_answers and self._part is None and self.frame.snapshot is not None:
@@ -185,34 +129,3 @@ class PartDialog(Dialog):
     def typed(self, typed: str) -> None:
         (part,) = self._meant(typed)
         self.go_on(KillDialog(self.frame, self.clock, self.send, part))
-
-
-class FlattenDialog(Dialog):
-    TITLE = "Kill and close every position"
-    word = "FLATTEN"
-
-    def __init__(
-        self, frame: Frame, clock: Callable[[], float], send: Send, part: Part | None = None
-    ) -> None:
-        super().__init__(frame, clock, send)
-        self._part = part
-
-    def lines(self, frame: Frame) -> list[Line]:
-        if frame.snapshot is None:
-            return []
-        snapshot = only(frame.snapshot, self._part)
-        text = paragraph(f"Only the {self._part}.") if self._part else []
-        for line in consequences(KillAction.FLATTEN, snapshot):
-            text += paragraph(line[:1].upper() + line[1:] + ".", "warn")
-        held = ", ".join(
-            f"{format.quantity(row.position.quantity)} {row.position.symbol}"
-            for row in snapshot.positions
-            if not row.dust
-        )
-        text += paragraph(f"Held: {held or 'nothing'}.")
-        return [*stake(snapshot), BLANK, *text, BLANK, typed_word(self.word)]
-
-    def confirmed(self) -> None:
-        self.dismiss()
-        what = f"kill and flatten {self._part}" if self._part else "kill and flatten"
-        self.send(trip(KillAction.FLATTEN, self._part), f"{what}: sent to the engine")

@@ -8,7 +8,7 @@ from engine.snapshot import LimitRow
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import LEAVE, stake, typed_word
+from tui.dialogs.safety import LEAVE, account, stake, typed_word
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -28,6 +28,7 @@ class LimitDialog(Dialog):
         used = format.used_of(row.used, row.limit, row.unit)
         tighter = "higher" if row.least else "lower"
         return [
+            *account(frame),
             ((row.setting.upper(), "strong"), (f"  used/limit {used}", "text")),
             BLANK,
             *paragraph(f"A {tighter} value is tighter and takes effect at once; any other asks."),

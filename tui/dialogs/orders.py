@@ -7,10 +7,11 @@ from textual.binding import Binding
 
 from engine.core.events import AskOrder, MarkOrder, RequestCancel
 from engine.core.model import Order, OrderPurpose, OrderState
+from engine.snapshot import Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import CONFIRM, LEAVE, letter, typed_word, worst
+from tui.dialogs.safety import CONFIRM, LEAVE, account, letter, typed_word, worst
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -40,12 +41,14 @@ class OrderDialog(Dialog):
         return order if order is not None and order.state is OrderState.IN_DOUBT else None
 
 
-def named(order: Order, frame: Frame) -> Line:
-    worth = format.money(worst(order, frame.snapshot) if frame.snapshot else None)
+def named(order: Order, snapshot: Snapshot | None) -> Line:
+    worth = format.money(worst(order, snapshot) if snapshot else None)
+    is_stop = order.purpose is OrderPurpose.PROTECTIVE_STOP
+    kind = format.words(order.purpose if is_stop else order.type)
     return (
         format.side(order.side),
         (f" {format.quantity(order.leaves)} {order.symbol}", "strong"),
-        (f"  {format.words(order.type)}, worth {worth}, {order.client_order_id}", "text"),
+        (f"  {kind}, worth {worth}, {order.client_order_id}", "text"),
     )
 
 
@@ -57,7 +60,7 @@ class CancelDialog(OrderDialog):
         order = self.order(frame)
         if order is None:
             return paragraph(f"Order {self.order_id} is no longer open.", "warn")
-        text = [named(order, frame), BLANK]
+        text = [*account(frame), named(order, frame.snapshot), BLANK]
         if order.purpose is OrderPurpose.PROTECTIVE_STOP:
             text += paragraph(
                 "This is a PROTECTIVE STOP: without it the position has no stop-loss.", "warn"
@@ -94,7 +97,8 @@ class DoubtDialog(OrderDialog):
             for key, state, meaning in _MARKS
         ]
         return [
-            named(order, frame),
+            *account(frame),
+            named(order, frame.snapshot),
             *paragraph(f"In doubt since {format.clock(order.updated_ts)} UTC: {order.reason}"),
             BLANK,
             *paragraph(
@@ -142,7 +146,8 @@ class MarkDialog(OrderDialog):
         if order is None:
             return paragraph(f"Order {self.order_id} is no longer in doubt.", "warn")
         return [
-            named(order, frame),
+            *account(frame),
+            named(order, frame.snapshot),
             BLANK,
             *paragraph(f"It is marked as {format.words(self._state)}, on your word.", "strong"),
             *paragraph(

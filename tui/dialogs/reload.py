@@ -8,7 +8,7 @@ from engine.snapshot import StrategyRow
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import CONFIRM, letter
+from tui.dialogs.safety import CONFIRM, account, letter
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -34,6 +34,7 @@ class ReloadDialog(Dialog):
         held = sum(p.position.strategy == row.name for p in frame.snapshot.positions)
         entries = sum(o.is_open and o.strategy == row.name for o in frame.snapshot.orders)
         text = [
+            *account(frame),
             *paragraph(
                 f"{row.name} is made anew from its file as it is now. What it kept in memory is "
                 f"lost: it sees the bars that are kept and needs {row.required:,} of them."

@@ -8,7 +8,7 @@ from engine.snapshot import PausedRow
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import CONFIRM, letter
+from tui.dialogs.safety import CONFIRM, account, letter
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -27,6 +27,7 @@ class ResumeDialog(Dialog):
         row = self._row
         ends = f"By itself at {format.clock(row.until)} UTC." if row.until else "By hand only."
         return [
+            *account(frame),
             ((row.symbol, "strong"), (" is paused: no entry is made.", "text")),
             *paragraph(row.reason),
             *paragraph(f"It ends: {ends}"),

@@ -8,7 +8,7 @@ from textual.binding import Binding
 
 from engine.core.events import RearmKillSwitch, RearmPart, ResetCircuitBreaker, ToggleStrategy
 from engine.core.model import Order
-from engine.snapshot import Snapshot
+from engine.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
@@ -27,12 +27,23 @@ def letter(key: str, does: str) -> Line:
     return (key, "key"), (f" {does}; ", "text"), *LEAVE
 
 
+def account_named(snapshot: Snapshot) -> str:
+    return f"{snapshot.account or format.DASH}, {snapshot.mode.upper()}"
+
+
+def account(frame: Frame) -> list[Line]:
+    """In which account it is done."""
+    if frame.snapshot is None:
+        return []
+    return [(("account    ", "dim"), (account_named(frame.snapshot), "strong"))]
+
+
 def stake(snapshot: Snapshot) -> list[Line]:
     """Which account it is, and what is at stake in it."""
     return [
         (
             ("account    ", "dim"),
-            (f"{snapshot.account or format.DASH}, {snapshot.mode.upper()}", "strong"),
+            (account_named(snapshot), "strong"),
             ("   equity ", "dim"),
             (f"{format.money(snapshot.equity)} {snapshot.currency}", "strong"),
         ),
@@ -55,7 +66,7 @@ def open_orders(snapshot: Snapshot) -> str:
 def count_of(orders: Sequence[Order], snapshot: Snapshot) -> str:
     """How many, and what they are worth at the most: a dash if one has no rate."""
     worths = [worst(order, snapshot) for order in orders]
-    return _count(len(orders), _sum(worths), snapshot)
+    return _count(len(orders), total(worths), snapshot)
 
 
 def worst(order: Order, snapshot: Snapshot) -> Decimal | None:
@@ -64,14 +75,19 @@ def worst(order: Order, snapshot: Snapshot) -> Decimal | None:
     return None if worth is None else order.worst_notional * worth
 
 
+def held_in(snapshot: Snapshot) -> list[PositionRow]:
+    return [row for row in snapshot.positions if row.position.quantity and not row.dust]
+
+
 def open_positions(snapshot: Snapshot) -> str:
     """How many, and what they are worth: a dash if one of them has no price. Dust is none."""
-    held = [row for row in snapshot.positions if row.position.quantity and not row.dust]
+    held = held_in(snapshot)
     worths = [None if row.value is None else abs(row.value) for row in held]
-    return _count(len(held), _sum(worths), snapshot)
+    return _count(len(held), total(worths), snapshot)
 
 
-def _sum(values: Sequence[Decimal | None]) -> Decimal | int | None:
+def total(values: Sequence[Decimal | None]) -> Decimal | int | None:
+    """The sum; None where one of them is not known."""
     return None if None in values else sum(filter(None, values))
 
 
@@ -137,7 +153,8 @@ class RearmPartDialog(Dialog):
             text += paragraph(by, indent="    ")
             text += paragraph(progress(row, killed.action), "warn", indent="    ")
         more: list[Line] = [(("tab", "key"), (" chooses another part.", "text"))]
-        return [*text, BLANK, *(more if len(rows) > 1 else []), typed_word(self.word)]
+        more = more if len(rows) > 1 else []
+        return [*account(frame), BLANK, *text, BLANK, *more, typed_word(self.word)]
 
     def action_next(self) -> None:
         rows = self.frame.snapshot.killed_parts if self.frame.snapshot else ()
