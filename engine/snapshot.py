@@ -26,7 +26,7 @@ class QuoteRow(Struct, frozen=True, gc=False):
     """`last` is the last price (mid of the quote or close of a bar), None before any data came.
     `change_pct` is against the first price of the trading day. `ts` is the market time of the last
     data, 0 before any came: the age that is shown is the snapshot's `ts` less this. `stale` is True
-    past the limit: nothing is decided on it."""
+    past the limit: nothing is decided on it. `zone` is the IANA time zone of its market."""
 
     instrument: Instrument
     quote: Quote | None
@@ -35,6 +35,7 @@ class QuoteRow(Struct, frozen=True, gc=False):
     volume: float | None
     ts: int
     stale: bool
+    zone: str = "UTC"
 
 
 class SignalRow(Struct, frozen=True, gc=False):

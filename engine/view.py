@@ -301,7 +301,14 @@ class View:
             change = (last / market.day_open - 1) * 100
         volume = market.bars[-1].volume if market.bars else None
         row = QuoteRow(
-            market.instrument, market.quote, last, change, volume, market.updated, market.stale
+            market.instrument,
+            market.quote,
+            last,
+            change,
+            volume,
+            market.updated,
+            market.stale,
+            self._machine.calendars.zone(market.instrument.calendar),
         )
         self._quotes[symbol] = row
         return row

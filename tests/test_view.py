@@ -35,6 +35,7 @@ from engine.core.events import (
 )
 from engine.core.matching import CAPABILITIES, ExchangeRules
 from engine.core.model import (
+    MINUTE,
     NANOS,
     AccountType,
     Bar,
@@ -53,6 +54,7 @@ from engine.core.model import (
 )
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
+from engine.core.sessions import SessionTable
 from engine.core.strategy import Strategy
 from engine.snapshot import (
     AccountRow,
@@ -68,7 +70,7 @@ from engine.snapshot import (
     StrategyRow,
 )
 from engine.view import FILLS_SHOWN, LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
-from tests.core.rig import ACME, AT_MARKET, COIN, Rig
+from tests.core.rig import ACME, AT_MARKET, COIN, START, Rig
 
 CASH = Decimal(100_000)
 FEED = FeedStatus("replay", "connected", "", 1.0, recorded=True)
@@ -250,6 +252,13 @@ def test_quotes_show_age_and_change_against_the_days_first_price() -> None:
     picture.rig.tick(121)
     assert picture.take().quotes[0].stale
     assert picture.take().quotes[1].last is None
+
+
+def test_quotes_name_the_time_zone_of_their_market() -> None:
+    table = SessionTable("XNYS", "America/New_York", (START,), (START + MINUTE,))
+    acme = replace(ACME, calendar="XNYS")
+    picture = Picture(instruments=(acme, COIN), calendars=(table,))
+    assert [row.zone for row in picture.take().quotes] == ["America/New_York", "UTC"]
 
 
 def test_a_row_that_did_not_change_is_the_same_object() -> None:

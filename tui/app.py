@@ -81,8 +81,7 @@ class Console(Travelling, inherit_bindings=False):
         self._fps = fps
         self._ticker: Timer | None = None
         self._started = ready
-        self.operator_zone: tzinfo | None = None
-        """In which details tell times besides UTC; the computer's where it is None."""
+        self._operator_zone: tzinfo | None = None
         self.exports: Path | None = None
         """The folder for tables that are saved, once it is known."""
         self.reports: Path | None = None
@@ -127,7 +126,7 @@ class Console(Travelling, inherit_bindings=False):
         self.reports = settings.research_dir
         self.log_file = settings.log_path
         self.journals = RecordedJournals(settings)
-        self.operator_zone = settings.time_zone
+        self._operator_zone = settings.time_zone
         self.set_fps(float(settings.fps))
         self.on_terminal_lost = settings.on_terminal_lost
         self._notify_bell = settings.notify_bell
@@ -271,6 +270,7 @@ class Console(Travelling, inherit_bindings=False):
             owned=self.client.owned(),
             standing=self.client.standing(),
             keys=self._key_names,
+            operator_zone=self._operator_zone,
         )
         engine = engine._replace(frozen=self._still.age(engine))
         self.frame = self.look(engine)

@@ -1,7 +1,7 @@
 """All fields of a row, in full: for the dialog of details and for CSV files. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
@@ -14,6 +14,9 @@ from tui import format
 
 Field = tuple[str, object]
 """A name of the vocabulary, with that of what it is part of before it, and the value."""
+
+Zones = Sequence[tzinfo | None]
+"""The computer's is None."""
 
 
 def fields_of(row: Struct, within: str = "") -> Iterator[Field]:
@@ -31,6 +34,12 @@ def _fields(name: str, value: object) -> Iterator[Field]:
             yield f"{name}.{key}", inner
     else:
         yield name, value
+
+
+def symbol_of(row: Struct) -> str:
+    """The first symbol in `row`, empty where it is of none."""
+    names = (value for name, value in fields_of(row) if name.rpartition(".")[2] == "symbol")
+    return str(next(names, ""))
 
 
 def is_time(name: str) -> bool:
@@ -52,13 +61,12 @@ def plain(name: str, value: object) -> str:
     return str(value)
 
 
-def told(name: str, value: object, zone: tzinfo | None = None) -> str:
-    """A value as a person reads it, in its full precision; times in UTC and in `zone`, the
-    computer's where it is None."""
+def told(name: str, value: object, zones: Zones = ()) -> str:
+    """A value as a person reads it, in its full precision; times in UTC and in `zones`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if is_time(name) and value:
-        return moment(cast("int", value), zone)
+        return moment(cast("int", value), zones)
     if isinstance(value, Enum):
         return format.words(str(value))
     if isinstance(value, Decimal):
@@ -69,14 +77,21 @@ def told(name: str, value: object, zone: tzinfo | None = None) -> str:
     return text or format.DASH
 
 
-def moment(ts: int, zone: tzinfo | None = None) -> str:
-    """A time to the microsecond, in UTC and, where that is another, in `zone`, with the date where
+def moment(ts: int, zones: Zones = ()) -> str:
+    """A time to the microsecond in UTC, and as `elsewhere` tells it."""
+    return ", ".join((f"{utc(ts):%Y-%m-%d %H:%M:%S.%f} UTC", *elsewhere(ts, zones)))
+
+
+def elsewhere(ts: int, zones: Zones) -> list[str]:
+    """A time in each of `zones` where it reads otherwise than in UTC, once, with the date where
     that is another there."""
-    there = utc(ts).astimezone(zone)
-    date = f"{there:%Y-%m-%d} " if there.date() != utc(ts).date() else ""
-    first = f"{utc(ts):%Y-%m-%d %H:%M:%S.%f} UTC"
-    same = there.utcoffset() == utc(ts).astimezone(UTC).utcoffset()
-    return first if same else f"{first}, {date}{there:%H:%M:%S %Z}"
+    times = [utc(ts).astimezone(zone) for zone in zones]
+    texts = [
+        f"{there:%H:%M:%S %Z}" if there.date() == utc(ts).date() else f"{there:%F %H:%M:%S %Z}"
+        for there in times
+        if there.utcoffset()
+    ]
+    return list(dict.fromkeys(texts))
 
 
 def table(rows: Sequence[Struct]) -> tuple[list[str], list[dict[str, str]]]:

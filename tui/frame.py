@@ -4,7 +4,9 @@ Everything here is pure; `now` is a monotonic clock in seconds that the app is g
 """
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import NamedTuple, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo
 
 from engine.control.standing import Standing
 from engine.core.model import Instrument, KillAction, Mode
@@ -92,7 +94,8 @@ class Frame(NamedTuple):
     frames were skipped because the terminal did not keep up. The engine is `owned` where this
     console started it; `standing` says who commands it. One with a
     `past` shows a session of then: nothing of it is now. `frozen` seconds ago the panels were made
-    to stand still, None where they are not. `keys` are the names of the keys by their actions."""
+    to stand still, None where they are not. `keys` are the names of the keys by their actions,
+    `operator_zone` is the computer's time zone where it is None."""
 
     snapshot: Snapshot | None
     now: float
@@ -106,6 +109,7 @@ class Frame(NamedTuple):
     past: Past | None = None
     frozen: float | None = None
     keys: Mapping[str, str] = OWN
+    operator_zone: tzinfo | None = None
 
     @property
     def engine(self) -> "Frame":
@@ -135,6 +139,13 @@ class Frame(NamedTuple):
         """What each quoted symbol is called on the screen."""
         rows = self.snapshot.quotes if self.snapshot else ()
         return format.short_names([row.instrument.symbol for row in rows])
+
+    def zones(self, symbol: str) -> list[tzinfo | None]:
+        """Where the times of what is about `symbol` are told besides UTC: at its market, and where
+        the operator is."""
+        rows = self.snapshot.quotes if self.snapshot else ()
+        market = [ZoneInfo(row.zone) for row in rows if row.instrument.symbol == symbol]
+        return [*market, self.operator_zone]
 
     @property
     def live(self) -> bool:

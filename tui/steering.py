@@ -195,7 +195,8 @@ class Steering(App[None], inherit_bindings=False):
         from tui.dialogs.why import WhyDialog
 
         chain = self.ask(question)
-        self.push_screen(WhyDialog(chain, self.frame, self.clock, self.send))
+        symbol = self.base.about()
+        self.push_screen(WhyDialog(chain, symbol, self.frame, self.clock, self.send))
 
     def action_pause(self) -> None:
         snapshot = self.frame.snapshot

@@ -105,6 +105,12 @@ class Calendars:
     def __init__(self, tables: Iterable[SessionTable] = ()) -> None:
         self._calendars = {table.name: _Calendar(table) for table in tables}
 
+    def zone(self, calendar: str) -> str:
+        """The IANA time zone of the exchange; UTC of a calendar that never closes or has no
+        table."""
+        known = self._calendars.get(calendar)
+        return "UTC" if known is None else known.zone.key
+
     def is_open(self, calendar: str, ts: int, extended: bool = False) -> bool:
         """Whether the market trades at `ts`; at its close it does not any more."""
         if calendar == ALWAYS_OPEN:

@@ -3,12 +3,16 @@
 from datetime import timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from msgspec.structs import replace
 
 from engine.core.model import NANOS
 from engine.ops.settings import load_settings
-from tests.tui import scripted
+from tests.tui import scripted, whys
 from tests.tui.scripted import TS, desk, to
-from tui import details
+from tui import details, format
 from tui.preferences import Choices, Preferences
 
 HOUR = 3_600 * NANOS
@@ -24,12 +28,14 @@ def test_a_row_is_told_with_all_that_is_in_it() -> None:
 
 
 def test_times_are_in_utc_and_in_the_zone_of_the_operator() -> None:
-    assert details.moment(TS + 123_456_789, EST) == ("2022-01-31 14:30:07.123456 UTC, 09:30:07 EST")
-    assert details.moment(TS + 12 * HOUR, EST) == (
+    assert details.moment(TS + 123_456_789, [EST]) == (
+        "2022-01-31 14:30:07.123456 UTC, 09:30:07 EST"
+    )
+    assert details.moment(TS + 12 * HOUR, [EST]) == (
         "2022-02-01 02:30:07.000000 UTC, 2022-01-31 21:30:07 EST"
     )
-    assert details.moment(TS, timezone.utc) == "2022-01-31 14:30:07.000000 UTC"  # noqa: UP017
-    assert details.told("created_ts", TS, EST).endswith("09:30:07 EST")
+    assert details.moment(TS, [timezone.utc]) == "2022-01-31 14:30:07.000000 UTC"  # noqa: UP017
+    assert details.told("created_ts", TS, [EST]).endswith("09:30:07 EST")
     assert details.told("until", 0) == "—"
 
 
@@ -63,6 +69,11 @@ def test_another_program_reads_plain_values() -> None:
     assert details.plain("tick", Decimal("1E-8")) == "0.00000001"
 
 
+def test_a_time_that_reads_alike_in_two_zones_is_told_once() -> None:
+    zones = [ZoneInfo("America/New_York"), ZoneInfo("America/Toronto"), ZoneInfo("Asia/Tokyo")]
+    assert details.elsewhere(TS, zones) == ["09:30:07 EST", "23:30:07 JST"]
+
+
 async def test_the_zone_of_the_operator_is_a_setting() -> None:
     preferences = Preferences(Path("console.json"), Choices(guided=True))
     async with desk(scripted.paper()) as it:
@@ -70,3 +81,25 @@ async def test_the_zone_of_the_operator_is_a_setting() -> None:
         await it.press(*to("orders"), "home", "enter")
         assert " UTC, 23:1" in it.screen
         assert " JST" in it.screen
+
+
+AT_NEW_YORK = tuple(replace(row, zone="America/New_York") for row in scripted.QUOTES)
+
+
+@pytest.mark.parametrize("panel", ["quotes", "positions", "orders", "signals"])
+async def test_details_tell_the_time_at_the_market_too(panel: str) -> None:
+    preferences = Preferences(Path("console.json"), Choices(guided=True))
+    async with desk(replace(scripted.paper(), quotes=AT_NEW_YORK), (120, 60)) as it:
+        it.app.configure(load_settings(time_zone="Asia/Tokyo"), preferences)
+        await it.press(*to(panel), "home", "enter")
+        assert " UTC, 09:" in it.screen
+        assert " EST, 23:" in it.screen
+
+
+async def test_why_tells_the_time_at_the_market_too() -> None:
+    async with desk(replace(scripted.paper(), quotes=AT_NEW_YORK)) as it:
+        it.client.answers |= whys.ANSWERS
+        await it.press(*to("orders"), "end", "w")
+        first = whys.FILLED.steps[0].ts
+        (there,) = details.elsewhere(first, [ZoneInfo("America/New_York")])
+        assert f"2022-01-31 UTC; {format.clock(first)} is {there}" in it.screen

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from msgspec import Struct
 from textual.binding import Binding
@@ -12,9 +12,6 @@ from tui import details, format
 from tui.dialogs.dialog import BLANK, TEXT_WIDTH, Dialog, Send
 from tui.frame import Frame
 from tui.widgets.lines import Line
-
-if TYPE_CHECKING:
-    from tui.app import Console
 
 _NAME_WIDTH = 28
 _KEYS: Line = (("y", "key"), (" copies all fields, ", "text"), ("esc", "key"), (" closes", "text"))
@@ -55,9 +52,9 @@ class DetailDialog(Dialog):
         self.say("copied all fields", "info")
 
     def _fields(self) -> list[tuple[str, str]]:
-        zone = cast("Console", self.app).operator_zone
+        zones = self.frame.zones(details.symbol_of(self._row))
         return [
-            (_words(name), clean(details.told(name, value, zone)))
+            (_words(name), clean(details.told(name, value, zones)))
             for name, value in details.fields_of(self._row)
         ]
 

@@ -9,6 +9,7 @@ from engine.core.model import utc
 from engine.core.text import clean
 from engine.questions import Chain, Number, Step
 from tui import format
+from tui.details import Zones, elsewhere
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
 from tui.frame import Frame
 from tui.widgets.lines import Cell, Line, length, spread
@@ -22,16 +23,22 @@ SETTING_FROM = 90
 
 
 class WhyDialog(Dialog):
-    """`chain` is the answer to come. It may take its time, or never come: escape closes all the
-    same."""
+    """`chain` is the answer to come, about `symbol`. It may take its time, or never come: escape
+    closes all the same."""
 
     TITLE = "Why"
     expires = False
 
     def __init__(
-        self, chain: Future[Chain], frame: Frame, clock: Callable[[], float], send: Send
+        self,
+        chain: Future[Chain],
+        symbol: str,
+        frame: Frame,
+        clock: Callable[[], float],
+        send: Send,
     ) -> None:
         super().__init__(frame, clock, send)
+        self._symbol = symbol
         self.add_class("-broad")
         self._chain = chain
 
@@ -41,7 +48,7 @@ class WhyDialog(Dialog):
         if (error := self._chain.exception()) is not None:
             return [line for text in str(error).splitlines() for line in paragraph(text, "warn")]
         width = min(self.app.size.width - AROUND, MOST_WIDTH)
-        return list(told(self._chain.result(), width))
+        return list(told(self._chain.result(), width, frame.zones(self._symbol)))
 
 
 def _waiting(frame: Frame) -> list[Line]:
@@ -53,8 +60,9 @@ def _waiting(frame: Frame) -> list[Line]:
     return [(("asking the engine …", "dim"),)]
 
 
-def told(chain: Chain, width: int) -> Iterator[Line]:
-    """`chain` in lines of `width` cells: what it came to first, then every step."""
+def told(chain: Chain, width: int, zones: Zones = ()) -> Iterator[Line]:
+    """`chain` in lines of `width` cells: what it came to first, then every step, in UTC; the first
+    of a day in `zones` too."""
     yield from _wrapped(chain.title, width, "strong")
     yield from _wrapped(chain.outcome, width, "warn" if chain.remedies else "text")
     for head, points, style in (
@@ -70,7 +78,9 @@ def told(chain: Chain, width: int) -> Iterator[Line]:
     for step in chain.steps:
         yield BLANK
         if day != (day := f"{utc(step.ts):%Y-%m-%d} UTC"):
-            yield ((day, "dim"),)
+            there = elsewhere(step.ts, zones)
+            also = f"; {format.clock(step.ts)} is {', '.join(there)}" if there else ""
+            yield from _wrapped(f"{day}{also}", width, "dim")
         yield from _step(step, width)
 
 
