@@ -17,6 +17,9 @@ from tui.driver import ASK
 MB = 1_000_000
 SIZES = ((20, 5), (1, 1), (200, 60), (2, 40), (80, 24), (40, 10), (300, 2), (120, 40))
 
+PANELS = 7
+"""Boxes of the desk."""
+
 
 def commands(folder: Path) -> list[Command]:
     """What was asked of the engine at consoles; it has ended in order."""
@@ -110,6 +113,24 @@ def test_a_storm_of_sizes_leaves_the_screen_right(tmp_path: Path) -> None:
         console.process.send_signal(signal.SIGTERM)
         assert console.wait() == 128 + signal.SIGTERM
     assert commands(tmp_path) == []
+
+
+def test_a_storm_that_ends_at_the_same_size_draws_all_once_more(tmp_path: Path) -> None:
+    """The terminal has cut what it showed by then, and nobody else knows."""
+    with start(tmp_path) as console:
+        console.wait_for(is_whole)
+        press_until(console, "p", lambda screen: "PAUSED" in screen)
+        console.wait_for(lambda screen: "FILLED" not in screen and "^k KILL" in screen)
+        console._screen.erase_in_display(2)
+        before = len(console.received)
+        for _ in range(20):
+            console.resize(120, 40)
+            console.read(0)
+        console.wait_for("─ positions ─")
+        end = monotonic() + 1.0
+        while monotonic() < end:
+            console.read()
+        assert console.received[before:].count("╭".encode()) == PANELS
 
 
 class AnsweringTerminal(Terminal):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from textual.binding import Binding
 from textual.command import Provider
 from textual.filter import LineFilter
+from textual.geometry import Size
 from textual.timer import Timer
 
 from engine.core.text import clean
@@ -44,6 +45,9 @@ Ending = Literal["", "detach", "stop"]
 
 TOAST_S = 6.0
 """Seconds that a toast is on the screen."""
+
+SETTLED_S = 0.1
+"""Seconds after the last report of the terminal's size at which that is taken to stay."""
 
 _ASCII_LINES = signs.AsciiLines()
 
@@ -95,6 +99,8 @@ class Console(Travelling, inherit_bindings=False):
         self._key_names = OWN
         self._still = Still()
         self._holds_back, self._missed = False, False
+        self._settling: Timer | None = None
+        self._settled_size: Size | None = None
         self._notices = Notices()
         self._notify_bell, self._notify_desktop = False, "off"
         self.preferences: Preferences | None = None
@@ -312,6 +318,19 @@ class Console(Travelling, inherit_bindings=False):
         if missed:
             self.screen.refresh()
         self.screen.check_idle()
+
+    def on_resize(self) -> None:
+        """The terminal told its size, be it the one that it had."""
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLED_S, self._settle)
+
+    def _settle(self) -> None:
+        """A terminal that was smaller for a while has cut its picture: what it shows again is not
+        what was drawn. Of another size all is drawn already."""
+        before, self._settled_size = self._settled_size, self.size
+        if before == self.size:
+            self.screen.refresh()
 
     # --- screens ---------------------------------------------------------------------------------
 
