@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from random import Random
 from typing import ParamSpec, TypeVar
 
 from engine.brokers.base import BaseBroker, InDoubt, NotSent
@@ -25,6 +26,7 @@ from engine.core.events import (
 from engine.core.model import Order, OrderState, OrderTerms
 from engine.core.text import clean
 from engine.health import AnswerTimes
+from engine.ops.backoff import Backoff
 from engine.ops.errors import UserError
 from engine.snapshot import BrokerHealth
 from engine.store.identity import OtherAccount
@@ -35,8 +37,6 @@ T = TypeVar("T")
 IsWanted = Callable[[str, OrderState], bool]
 """Whether an order is still in the state in which its request was made: a kill may have come."""
 
-CONNECT_AGAIN_S = 1.0
-CONNECT_AGAIN_MOST_S = 30.0
 DISCONNECT_S = 1.0
 PATIENCE_S = 20.0
 """How long the requests of a statement wait for their turn in all: less than the core's
@@ -66,6 +66,7 @@ class BrokerLink:
         now: Callable[[], int],
         deadline_s: float,
         check: Callable[[str, str], None] = lambda _venue, _number: None,
+        random: Random | None = None,
     ) -> None:
         self.name = name
         self.broker = broker
@@ -75,6 +76,7 @@ class BrokerLink:
         self._now = now
         self._deadline_s = deadline_s
         self._check = check
+        self._backoff = Backoff(random)
         self._connected = False
         self._reason = "connecting"
         self._mute = False
@@ -103,14 +105,16 @@ class BrokerLink:
 
     async def run(self) -> None:
         """Connect and listen, again and again where either fails; not where it needs a person.
-        `tried` is set once the first attempt has ended: requests wait for it."""
-        pause = CONNECT_AGAIN_S
+        The pauses between are those of a `Backoff`. `tried` is set once the first attempt has
+        ended: requests wait for it."""
+        loop = asyncio.get_running_loop()
         while True:
+            since = None
             try:
                 await self._connect()
+                since = loop.time()
                 self._set(True)
                 self.tried.set()
-                pause = CONNECT_AGAIN_S
                 async for event in self.broker.stream_fills():
                     self.hear(event)
                 self._set(False, "its stream has ended")
@@ -123,8 +127,8 @@ class BrokerLink:
                 self._set(False, reason)
             finally:
                 self.tried.set()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, CONNECT_AGAIN_MOST_S)
+            held_s = 0.0 if since is None else loop.time() - since
+            await asyncio.sleep(self._backoff.after(held_s))
 
     async def _connect(self) -> None:
         async with _deadline(self._deadline_s):

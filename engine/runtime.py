@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import msgspec
@@ -121,7 +122,8 @@ class Parts:
 
     `feed` makes the market data (`engine.build.make_feed`), `brokers` the brokers by the name of
     the venue, `repository` opens the database, `wall` is the computer's time in ns UTC. `watchdog`
-    watches the loop from a thread; `Unwatched` needs none.
+    watches the loop from a thread; `Unwatched` needs none. `random` varies the pauses before a
+    connection is made again.
     """
 
     feed: MakeFeed = make_feed
@@ -129,6 +131,7 @@ class Parts:
     repository: Callable[[Place], Awaitable[Repository]] = Repository.open
     wall: NanosecondSource = time.time_ns
     watchdog: Callable[[], Watchdog | Unwatched] = Watchdog
+    random: Random = field(default_factory=Random)
 
 
 class Runtime:
@@ -412,9 +415,9 @@ class Runtime:
         if missing := {i.venue for i in instruments} - brokers.keys():
             names = ", ".join(sorted(map(clean, missing)))
             raise UserError(f"no broker is set up for {names}", "set it up, or leave its symbols")
-        deadline_s = self._settings.submit_timeout_s
+        outside = self.publish, self._now, self._settings.submit_timeout_s, identities.check
         links = {
-            name: BrokerLink(name, broker, self.publish, self._now, deadline_s, identities.check)
+            name: BrokerLink(name, broker, *outside, self._parts.random)
             for name, broker in brokers.items()
         }
         venues = {instrument.symbol: instrument.venue for instrument in instruments}

@@ -8,7 +8,9 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,6 +52,7 @@ from engine.core.sessions import Calendars
 from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
+from engine.ops.backoff import STABLE_S
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.runtime import Parts, Runtime
@@ -256,7 +259,7 @@ async def test_a_kill_cancels_at_the_others_while_one_broker_never_answers(
 async def test_a_broker_that_cannot_be_reached_at_the_start_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.broker_link.CONNECT_AGAIN_S", 0.05)
+    monkeypatch.setattr("engine.ops.backoff.FIRST_PAUSE_S", 0.05)
     street = Street("deaf")
     settings = settings_of(tmp_path, CLOSES, replay_speed=60)  # it is there before the first signal
     async with running(settings, street.parts) as session:
@@ -290,7 +293,7 @@ async def test_what_a_broker_says_of_its_connection_is_in_force(settings: Settin
 async def test_a_stream_that_breaks_is_opened_anew(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.broker_link.CONNECT_AGAIN_S", 0.5)
+    monkeypatch.setattr("engine.ops.backoff.FIRST_PAUSE_S", 0.5)
     street = Street()
     async with running(settings, street.parts) as session:
         await session.until(lambda s: all(connected(s).values()) and s.feed.status == "connected")
@@ -394,6 +397,40 @@ ORDER = Order(
     Decimal(100),
     limit_price=Decimal(100),
 )
+
+
+class Flapping(Venue):
+    """Its stream ends each time after `held_s`; `connects` are the times at which it was made."""
+
+    def __init__(self, settings: Settings, held_s: float) -> None:
+        super().__init__("north", (), settings, lambda: 7)
+        self.held_s = held_s
+        self.connects: list[float] = []
+
+    async def connect(self) -> None:
+        self.connects.append(asyncio.get_running_loop().time())
+
+    async def stream_fills(self) -> AsyncIterator[Event]:
+        await asyncio.sleep(self.held_s)
+        return
+        yield
+
+
+@pytest.mark.parametrize(
+    ("held_s", "pauses"), [(0.0, [1, 2, 4, 8, 16, 30, 30]), (STABLE_S, [1] * 7)]
+)
+async def test_a_connection_that_does_not_last_is_made_ever_more_slowly(
+    settings: Settings, held_s: float, pauses: list[float]
+) -> None:
+    venue = Flapping(settings, held_s)
+    link = BrokerLink("north", venue, lambda _: None, lambda: 7, 5.0, random=Random(1))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(200):
+            await link.run()
+    gaps = [later - earlier - held_s for earlier, later in pairwise(venue.connects)]
+    for gap, pause in zip(gaps, pauses, strict=False):
+        assert pause / 2 <= gap <= pause
+    assert len(set(gaps)) == len(gaps) >= len(pauses)
 
 
 class Replacer(Venue):

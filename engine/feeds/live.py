@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from operator import attrgetter
 from random import Random
@@ -16,6 +16,7 @@ from engine.core.text import clean
 from engine.feeds.base import MOST_PAST, Publish
 from engine.feeds.clock import Clock, SystemClock
 from engine.feeds.conflation import Conflation
+from engine.ops.backoff import FIRST_PAUSE_S, Backoff
 from engine.ops.errors import InDoubt, NotSent, RateLimited
 
 LOOK_S = 1.0
@@ -34,13 +35,10 @@ come where it would be longer."""
 GIVE_UP_AFTER = 3
 """Symbols in a row without an answer, after which a venue is asked for no more of the past."""
 POLL_S = 2.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 MOST_AT_ONCE = 2_000
 """More data than these, that came while the engine was busy, are conflated: it does not follow."""
 BEHIND_S = 2.0
 """Without such a burst, after which a feed is no longer behind."""
-STABLE_S = 10.0
-"""A stream that held for so long begins again with the first pause when it is lost."""
 
 BEHIND = "more comes than can be handled; of each symbol the newest quote alone goes on"
 
@@ -160,20 +158,12 @@ class LiveFeed:
 
     async def _follow(self, line: "_Line") -> None:
         loop = asyncio.get_running_loop()
-        pauses = self._pauses()
+        backoff = Backoff(self._random)
         while True:
             began = loop.time()
             line.down = await self._listen(line)
             self._announce()
-            if loop.time() - began >= STABLE_S:
-                pauses = self._pauses()
-            await self._poll(line, next(pauses))
-
-    def _pauses(self) -> Iterator[float]:
-        pause = FIRST_PAUSE_S
-        while True:
-            yield pause * self._random.uniform(0.5, 1)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            await self._poll(line, backoff.after(loop.time() - began))
 
     async def _listen(self, line: "_Line") -> str:
         """Publish what the stream sends; why it is no more to be listened to."""

@@ -237,7 +237,11 @@ class _Life:
         self.steps = 0
         born = row.born()
         parts = Parts(
-            self._feed, self._brokers, self._disk.open, lambda: born + self.loop.time_ns()
+            self._feed,
+            self._brokers,
+            self._disk.open,
+            lambda: born + self.loop.time_ns(),
+            random=Random(born),
         )
         self._runtime = Runtime(row.settings, self._show, parts)
 

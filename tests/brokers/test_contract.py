@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -593,6 +594,23 @@ async def test_a_stream_that_is_lost_is_told_and_comes_back_without_a_gap(
     assert len(told | asked) == 1
     wired.quote(98, 99)
     await wired.sees(order, S.FILLED)
+
+
+async def test_a_stream_that_is_taken_and_ended_at_once_is_tried_ever_more_slowly(
+    wired: WiredPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pauses of 0.05, 0.1, 0.2, 0.4, 0.8 and 1.6 s at least."""
+    monkeypatch.setattr("engine.ops.backoff.FIRST_PAUSE_S", 0.1)
+    times = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(3):
+            while True:
+                await wired.hears(BrokerChanged, lambda event: event.connected)
+                await wired.streams.has_joined(times + 1)
+                wired.events.clear()
+                await wired.streams.close()
+                times += 1
+    assert 1 <= times <= 6
 
 
 async def test_a_server_that_comes_and_goes_leaves_nothing_behind(wired: WiredPeer) -> None:

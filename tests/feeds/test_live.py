@@ -14,7 +14,8 @@ from engine.brokers.base import NotConnected, RateLimited
 from engine.core.events import BarClosed, Event, FeedChanged, HaltChanged, QuoteUpdate
 from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
 from engine.core.text import clean
-from engine.feeds.live import ASK_AFTER, LONGEST_PAUSE_S, POLL_S, Datum, LiveFeed
+from engine.feeds.live import ASK_AFTER, POLL_S, Datum, LiveFeed
+from engine.ops.backoff import LONGEST_PAUSE_S
 from tests.feeds.conftest import VirtualTime
 
 Step = Sequence[Datum] | BaseException | float

@@ -4,19 +4,17 @@ API (https://docs.alpaca.markets/reference/subscribetotradev2sse)."""
 import asyncio
 import json
 import logging
-from random import uniform
 
 import httpx
 from httpx_sse import SSEError, aconnect_sse
 
 from engine.brokers.alpaca.heard import Heard
 from engine.brokers.alpaca.login import Login
+from engine.ops.backoff import Backoff
 
 CONNECT_S = 3.0
 SILENCE_S = 60.0
 """Without any byte for so long the connection is made again."""
-AGAIN_S = 1.0
-AGAIN_MOST_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -37,21 +35,19 @@ class Events:
         await self.heard.end()
 
     async def _run(self) -> None:
-        login, pause = self._login, AGAIN_S / 2
+        login, backoff, loop = self._login, Backoff(), asyncio.get_running_loop()
         auth = (login.key.get_secret_value(), login.secret.get_secret_value())
         timeout = httpx.Timeout(CONNECT_S, read=SILENCE_S)
         client = httpx.AsyncClient(base_url=login.broker_url, auth=auth, timeout=timeout)
         async with client:
             while True:
-                before = self._last_id
+                began = loop.time()
                 try:
                     await self._listen(client)
                 except (httpx.HTTPError, SSEError) as error:
                     log.warning("no stream of alpaca's events: %s", type(error).__name__)
                 await self.heard.lost()
-                is_of_use = self._last_id != before
-                pause = AGAIN_S if is_of_use else min(2 * pause, AGAIN_MOST_S)
-                await asyncio.sleep(pause * uniform(0.5, 1))
+                await asyncio.sleep(backoff.after(loop.time() - began))
 
     async def _listen(self, client: httpx.AsyncClient) -> None:
         since = {"since_id": self._last_id} if self._last_id else {}

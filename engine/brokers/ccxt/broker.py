@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -60,6 +59,7 @@ from engine.core.model import (
     TimeInForce,
 )
 from engine.core.text import clean
+from engine.ops.backoff import Backoff
 from engine.ops.errors import UserError
 
 S = OrderState
@@ -70,10 +70,6 @@ AT_ONCE = 1000
 EARLIER = 10 * MINUTE
 """How long before its creation here an order is looked for there: the clocks differ."""
 ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
-STREAM_AGAIN_S = 0.5
-STREAM_AGAIN_MOST_S = 30.0
-STEADY_S = 60.0
-"""A stream that lasted so long had come back for good."""
 
 log = logging.getLogger(__name__)
 
@@ -322,9 +318,9 @@ class CcxtBroker(BaseBroker):
 
     async def _watch(self) -> None:
         """Listen for ever; a stream that is lost is made again, ever more slowly."""
-        pause = STREAM_AGAIN_S
+        backoff, loop = Backoff(), asyncio.get_running_loop()
         while True:
-            started = time.monotonic()
+            began = loop.time()
             error = await _first_error(
                 self._watch_orders(),
                 self._follow_orders(),
@@ -334,9 +330,7 @@ class CcxtBroker(BaseBroker):
             log.warning("the stream of %s is lost: %s", self.name, reason)
             self._is_up = False
             self._say_connected(f"its stream is lost: {reason}")
-            steady = time.monotonic() - started > STEADY_S
-            pause = STREAM_AGAIN_S if steady else min(2 * pause, STREAM_AGAIN_MOST_S)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            await asyncio.sleep(backoff.after(loop.time() - began))
 
     async def _watch_fills(self) -> None:
         while True:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
@@ -13,14 +12,13 @@ from engine.brokers.questrade import wire
 from engine.brokers.questrade.records import Records
 from engine.core.events import BrokerChanged, Event, ExecutionReport
 from engine.core.model import MINUTE, OrderState
+from engine.ops.backoff import Backoff
 from engine.ops.errors import UserError
 
 LOOK_S = 10.0
 """How often executions are asked for: a stream may be silent for good and look healthy, and a
 session without a request ends after half an hour."""
 OVERLAP = MINUTE
-LISTEN_AGAIN_S = 1.0
-LISTEN_AGAIN_MOST_S = 30.0
 MOST = 10_000
 """Events that wait to be taken, and executions that are remembered as told."""
 
@@ -69,13 +67,14 @@ class News:
     async def _listen(self) -> None:
         """Hear the notifications, and connect to them again and again. Raises UserError where that
         takes a person."""
-        is_lost, pause = False, LISTEN_AGAIN_S
+        is_lost, backoff, loop = False, Backoff(), asyncio.get_running_loop()
         while True:
+            since = None
             try:
                 async with self._records.session.stream("notifications") as messages:
                     if is_lost:
                         await self._said.put(BrokerChanged(self._broker, True, ts=self._now()))
-                    is_lost, pause = False, LISTEN_AGAIN_S
+                    is_lost, since = False, loop.time()
                     async for message in messages:
                         await self._hear(message)
                 reason = "its notifications have ended"
@@ -86,8 +85,7 @@ class News:
             if not is_lost:
                 await self._said.put(BrokerChanged(self._broker, False, reason, ts=self._now()))
             is_lost = True
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LISTEN_AGAIN_MOST_S)
+            await asyncio.sleep(backoff.after(0.0 if since is None else loop.time() - since))
 
     async def _hear(self, message: str | bytes) -> None:
         try:
