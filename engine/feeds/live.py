@@ -25,9 +25,10 @@ ASK_AFTER, MUTE_AFTER = 3, 5
 REST interface, and, where that has more, it is mute after so many: within 5 s. They are counted,
 and not the seconds, because a loop that stands still hears nothing; and what the REST interface
 has may be on its way by the stream."""
-QUIET_S = 10.0
-"""Of silence about one symbol, after which it is asked for, and between such questions."""
-DEAF_AFTER = 3
+QUIET_S = 4.0
+"""Of silence about one symbol, after which it is asked for, and between such questions: what the
+stream does not tell of it is known within 5 s."""
+DEAF_AFTER = 8
 """Questions in a row that the stream should have answered: it is deaf to the symbol."""
 PATIENCE_S = 60.0
 """The longest that the past is waited for where a venue limits the rate; strategies warm up as bars

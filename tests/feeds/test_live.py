@@ -276,8 +276,8 @@ def test_a_symbol_that_is_silent_is_asked_for_while_the_others_flow(virtual: Vir
     venue.answer = lambda: [quote("COIN", 0), quote("ACME", 0)]
     heard = listen(virtual, 55, venue)
     assert heard.statuses == [("connected", "")], "nothing was missed: it is a quiet market"
-    assert len(venue.asked) == 5
-    assert min(later - one for one, later in pairwise(venue.asked)) >= 10
+    assert 10 < len(venue.asked) < 14
+    assert min(later - one for one, later in pairwise(venue.asked)) >= 4
 
 
 def test_a_stream_that_is_deaf_to_a_symbol_is_opened_anew(virtual: VirtualTime) -> None:
@@ -285,7 +285,7 @@ def test_a_stream_that_is_deaf_to_a_symbol_is_opened_anew(virtual: VirtualTime) 
     venue.answer = lambda: [quote("COIN", virtual.loop.time())]
     heard = listen(virtual, 35, venue)
     told = [event.quote for event in heard.of(QuoteUpdate) if event.quote.symbol == "COIN"]
-    assert [q.ts // NANOS for q in told[:4]] == [0, 10, 20, 30]
+    assert [q.ts // NANOS for q in told[:4]] == [0, 4, 8, 12]
     assert ("disconnected", "acme: the stream is mute on COIN") in heard.statuses
     assert len(venue.opened) == 2
 
