@@ -24,6 +24,7 @@ from tui.driver import ConsoleDriver
 from tui.frame import Frame, Heartbeat, ShowsFrame
 from tui.journey import RecordedJournals
 from tui.keys import OWN, keymap, named
+from tui.losses import Losses
 from tui.notices import Notice, Notices, desktop_sequence, through_tmux
 from tui.preferences import Arrangement
 from tui.screens.panels import PanelScreen
@@ -97,6 +98,7 @@ class Console(Travelling, inherit_bindings=False):
         self.on_terminal_lost = "detach"
         """What becomes of the engine then; its setting once it is known."""
         self._key_names = OWN
+        self.losses = Losses()
         self._still = Still()
         self._holds_back, self._missed = False, False
         self._settling: Timer | None = None
@@ -278,6 +280,7 @@ class Console(Travelling, inherit_bindings=False):
             keys=self._key_names,
             operator_zone=self._operator_zone,
         )
+        engine = self.losses.see(engine)
         engine = engine._replace(frozen=self._still.age(engine))
         self.frame = self.look(engine)
         return self.frame

@@ -77,3 +77,66 @@ async def test_the_list_follows_the_engine_and_opens_only_where_there_is_one() -
         assert "no buying power" in await it.draw()
         it.client.change(alerts=())
         assert "nothing went wrong" in await it.draw()
+
+
+# --- an engine that is lost ----------------------------------------------------------------------
+
+
+async def test_an_engine_that_was_lost_is_an_alert_until_a_person_acknowledges_it() -> None:
+    async with desk(scripted.alerting()) as it:
+        assert "3 alerts" in await it.draw(12.0)
+        await it.press("a")
+        assert "engine not heard of for 12 s" in it.screen
+        assert "Its cause lasts." in it.screen
+        it.client.change()
+        await it.draw()
+        assert "engine not heard of for 12 s" in it.screen
+        assert "Its cause is over." in it.screen
+        assert "3 to acknowledge" in it.screen
+        await it.press("home", "o", seconds=0.3)
+        it.client.change()
+        assert "not heard of" not in await it.draw()
+        assert "2 to acknowledge" in it.screen
+        assert it.sent == []
+
+
+async def test_all_are_acknowledged_with_those_of_the_engine() -> None:
+    async with desk(scripted.alerting()) as it:
+        await it.draw(12.0)
+        it.client.change()
+        await it.press("a", "O", seconds=0.5)
+        names = ("circuit-breaker", "rejected SPY")
+        assert it.sent == [AcknowledgeAlerts(names=names, author="console")]
+        it.client.change()
+        assert "2 to acknowledge" in await it.draw()
+
+
+async def test_one_that_is_acknowledged_while_it_lasts_ends_with_its_cause_and_comes_anew() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.draw(3.0)
+        await it.press("a", "o", seconds=0.5)
+        assert "Acknowledged by this console." in it.screen
+        assert "0 to acknowledge" in it.screen
+        it.client.change()
+        assert "nothing went wrong" in await it.draw()
+        assert "1 to acknowledge" in await it.draw(3.0)
+        it.client.change()
+        await it.draw()
+        assert "×2" in await it.draw(3.0)
+
+
+async def test_who_looks_on_acknowledges_what_its_own_console_says() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = Standing(holder="bob", consoles=2)
+        await it.draw(3.0)
+        await it.press("a", "o", seconds=0.5)
+        it.client.change()
+        assert "nothing went wrong" in await it.draw()
+
+
+async def test_an_engine_that_has_ended_is_an_alert_too() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.ended = "law I4 broken"
+        await it.draw()
+        await it.press("a")
+        assert "engine ended: law I4 broken" in it.screen

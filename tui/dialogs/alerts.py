@@ -1,7 +1,7 @@
 """The alerts of the session: what went wrong, how often, and what nobody has acknowledged yet."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 
 from engine.core.events import AcknowledgeAlerts
 from engine.snapshot import AlertRow
-from tui import format
+from tui import format, losses
 from tui.commands import AUTHOR, not_live
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
 from tui.frame import Frame, read_only_words
@@ -17,6 +17,9 @@ from tui.widgets.alerts import Alerts
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Line
 from tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from tui.app import Console
 
 _KEYS: Line = (
     *(("o", "key"), (" acknowledges the selected one, ", "text")),
@@ -29,7 +32,8 @@ _LEAST = 5
 
 
 class AlertsDialog(Dialog):
-    """Who acknowledges is told to the engine, which keeps the alerts: every console shows the same.
+    """Who acknowledges is told to the engine, which keeps the alerts: every console shows the same
+    but for its own.
     One key repeated acknowledges one alert: the next is to be read first."""
 
     TITLE = "Alerts"
@@ -86,6 +90,12 @@ class AlertsDialog(Dialog):
 
     def _acknowledge(self, names: tuple[str, ...], said: str) -> None:
         if not self.takes_answers:
+            return
+        if losses.NAME in names:
+            self._opened = self.clock()
+            cast("Console", self.app).losses.acknowledge()
+            names = tuple(name for name in names if name != losses.NAME)
+        if not names:
             return
         if self.frame.past is not None or self.frame.read_only:
             past = self.frame.past is not None
