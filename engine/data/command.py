@@ -52,11 +52,21 @@ def import_(path: Path, symbol: str, timeframe: str, zone: str, stamp: str, as_j
     1970.
     """
     archive = Archive(load_settings().data_dir / "archive", timeframe)
+    _check_zone(zone)
     symbol = symbol or path.name.partition(".")[0]
     later = archive.interval if stamp == "start" else 0
     bars = _bars(_table(path), path, symbol, archive.interval, later, zone)
     added = archive.add(symbol, bars)
     report(archive, symbol, added, archive.gaps(symbol), as_json=as_json)
+
+
+def _check_zone(zone: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(
+            f"--zone {clean(zone)} is no time zone", "name one such as America/New_York or UTC"
+        ) from error
 
 
 def _table(path: Path) -> Any:
@@ -74,9 +84,9 @@ def _table(path: Path) -> Any:
         remedy = "pip install 'tradebot-tui[parquet]', or write it as CSV"
         raise UserError("reading Parquet needs the package pyarrow", remedy) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UserError(
-            f"{clean(str(path))} cannot be read ({reason})",
+            f"{clean(str(path))} cannot be read ({clean(reason, 100)})",
             "give a CSV file with a line of column names, or a Parquet file",
         ) from error
 

@@ -16,7 +16,7 @@ from engine.core.text import clean
 from engine.data.archive import INTERVALS, Archive
 from engine.data.fetching import Fetch, Store
 from engine.data.report import SHOWN, report
-from engine.ops.errors import InDoubt, NotSent, UserError
+from engine.ops.errors import InDoubt, NotSent, SymbolRefused, UserError
 from engine.ops.logging import silenced
 from engine.ops.options import first_instant, last_instant
 from engine.ops.settings import Settings, load_settings
@@ -77,8 +77,8 @@ def fetch(
     wanted = Wanted(venue, symbol, timeframe, start, min(end or now, now), name or symbol, again)
     if wanted.start >= wanted.end:
         raise UserError(
-            f"there is nothing between {utc(start):{SHOWN}} and {utc(wanted.end):{SHOWN}} UTC",
-            "give a --from that lies before --to, and before now",
+            f"--from, {utc(start):{SHOWN}}, is not before the end, {utc(wanted.end):{SHOWN}} UTC",
+            "give a --from that lies before the end of --to, and before now",
         )
     settings = load_settings()
     archive = Archive(settings.data_dir / "archive", timeframe)
@@ -119,6 +119,9 @@ async def _fetch(
 async def _instrument(venue: "Venue", symbol: str) -> Instrument:
     try:
         (instrument,) = await venue.instruments([symbol])
+    except SymbolRefused as error:
+        such = f", such as {error.examples}" if error.examples else ""
+        raise UserError(error.message, f"give another SYMBOL after {venue.name}{such}") from error
     except (NotSent, InDoubt) as error:
         raise UserError(
             f"{venue.name} does not say how {clean(symbol)} trades ({clean(str(error))})",

@@ -25,6 +25,11 @@ def report(
         f"{name}: {added.new} bars new, {added.changed} changed, {added.refused} refused; "
         f"in {archive.folder}"
     )
+    if added.refused:
+        click.echo(
+            "refused, for a price is missing or not above zero, the volume is below zero, or low "
+            f"and high do not hold open and close: {added.refused}"
+        )
     if gaps:
         click.echo(f"missing while the market was open: {missing} bars")
     for gap in gaps[:GAPS_SHOWN]:

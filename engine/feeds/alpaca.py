@@ -22,7 +22,14 @@ from engine.core.text import clean
 from engine.feeds.edge import nanos_of, number
 from engine.feeds.live import Datum
 from engine.feeds.recordings import STOCK_CALENDAR
-from engine.ops.errors import InDoubt, NotAuthenticated, NotConnected, NotSent, UserError
+from engine.ops.errors import (
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotSent,
+    SymbolRefused,
+    UserError,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -66,14 +73,14 @@ def instruments(login: Login, names: Sequence[str]) -> list[Instrument]:
             except Exception as error:
                 raise NotConnected(f"Alpaca: {type(error).__name__}") from None
             if not asset.get("tradable"):
-                raise UserError(f"Alpaca does not trade {clean(name)}", "take it out of SYMBOLS")
+                raise SymbolRefused(f"Alpaca does not trade {clean(name)}")
             found.append(_instrument(name, asset))
     return found
 
 
 def _no_asset(name: str, error: Any) -> Exception:
     if error.status_code == 404:
-        return UserError(f"Alpaca has no {clean(name)}", "correct it in SYMBOLS: AAPL, BTC/USD")
+        return SymbolRefused(f"Alpaca has no {clean(name)}", "AAPL, BTC/USD")
     if error.status_code in (401, 403):
         return UserError(
             "Alpaca does not take the key", "set ALPACA_API_KEY and ALPACA_API_SECRET anew"

@@ -17,7 +17,7 @@ from engine.core.text import clean
 from engine.feeds.ccxt_streams import MS, STREAMS, Stream
 from engine.feeds.edge import as_asked, number
 from engine.feeds.live import Datum
-from engine.ops.errors import NotConnected, NotSent, RateLimited, UserError
+from engine.ops.errors import NotConnected, NotSent, RateLimited, SymbolRefused, UserError
 
 OPEN_S, CLOSE_S = 8.0, 1.0
 """Seconds for opening a stream, and for closing it."""
@@ -301,10 +301,7 @@ def _instrument(name: str, symbol: str, markets: Mapping[str, Any]) -> Instrumen
     if market is None or not market["spot"] or market["active"] is False:
         spot = [one for one, market in markets.items() if market["spot"] and market["active"]]
         near = get_close_matches(symbol, spot, cutoff=0.5) or spot[:3]
-        raise UserError(
-            f"{name} does not trade {clean(symbol)}",
-            f"correct it in SYMBOLS; there is {', '.join(map(clean, near))}",
-        )
+        raise SymbolRefused(f"{name} does not trade {clean(symbol)}", ", ".join(map(clean, near)))
     return Instrument(
         symbol,
         AssetClass.CRYPTO,

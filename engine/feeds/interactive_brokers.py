@@ -27,7 +27,14 @@ from engine.core.text import clean
 from engine.feeds.edge import as_asked, number
 from engine.feeds.live import Datum
 from engine.feeds.recordings import STOCK_CALENDAR
-from engine.ops.errors import InDoubt, NotConnected, NotPermitted, NotSent, UserError
+from engine.ops.errors import (
+    InDoubt,
+    NotConnected,
+    NotPermitted,
+    NotSent,
+    SymbolRefused,
+    UserError,
+)
 
 if TYPE_CHECKING:
     import ib_async
@@ -101,16 +108,13 @@ def _instrument(name: str, found: "list[ib_async.ContractDetails]") -> Instrumen
     """Its tick is a cent at least: less is right only of prices under a dollar."""
     contract = found[0].contract if len(found) == 1 else None
     if contract is None:
-        raise UserError(
-            f"Interactive Brokers has {len(found)} stocks {clean(name)}",
-            "correct it in SYMBOLS: AAPL, SHOP.TO",
+        raise SymbolRefused(
+            f"Interactive Brokers has {len(found)} stocks {clean(name)}", "AAPL, SHOP.TO"
         )
     calendar = CALENDARS.get(contract.primaryExchange)
     if calendar is None:
         at = clean(contract.primaryExchange) or "no exchange"
-        raise UserError(
-            f"{clean(name)} is listed at {at}, whose hours are not known", "take it out of SYMBOLS"
-        )
+        raise SymbolRefused(f"{clean(name)} is listed at {at}, whose hours are not known")
     tick = max(wire.exact(found[0].minTick), CENT)
     return Instrument(
         name,

@@ -25,6 +25,7 @@ from engine.ops.errors import (
     NotConnected,
     NotPermitted,
     NotSent,
+    SymbolRefused,
     UserError,
 )
 
@@ -82,7 +83,7 @@ async def _known_id(session: "Session", name: str) -> int:
 
 
 def _no_symbol(name: str) -> UserError:
-    return UserError(f"Questrade has no {clean(name)}", "correct it in SYMBOLS: AAPL, SHOP.TO")
+    return SymbolRefused(f"Questrade has no {clean(name)}", "AAPL, SHOP.TO")
 
 
 def _instrument(name: str, row: wire.SymbolDetail | None) -> Instrument:
@@ -91,12 +92,10 @@ def _instrument(name: str, row: wire.SymbolDetail | None) -> Instrument:
         raise _no_symbol(name)
     calendar = CALENDARS.get(row.listing_exchange.upper())
     if not (row.is_tradable and row.is_quotable) or row.security_type != "Stock":
-        raise UserError(f"Questrade does not trade {clean(name)}", "take it out of SYMBOLS")
+        raise SymbolRefused(f"Questrade does not trade {clean(name)}")
     if calendar is None:
         at = clean(row.listing_exchange) or "no exchange"
-        raise UserError(
-            f"{clean(name)} is listed at {at}, whose hours are not known", "take it out of SYMBOLS"
-        )
+        raise SymbolRefused(f"{clean(name)} is listed at {at}, whose hours are not known")
     tick = max((tick.min_tick for tick in row.min_ticks), default=Decimal("0.01"))
     lot = Decimal(max(row.trade_unit, 1))
     return Instrument(

@@ -17,6 +17,16 @@ class UserError(Exception):
         return f"{self.message}\n{self.remedy}"
 
 
+class SymbolRefused(UserError):
+    """A venue does not trade the symbol. The remedy is one for SYMBOLS; whoever takes symbols
+    otherwise says where to correct it. `examples` are names that the venue knows."""
+
+    def __init__(self, message: str, examples: str = "") -> None:
+        remedy = f"correct it in SYMBOLS: {examples}" if examples else "take it out of SYMBOLS"
+        super().__init__(message, remedy)
+        self.examples = examples
+
+
 class NotSent(Exception):
     """The request did not leave, or the broker did not look at it: it cannot have it."""
 

@@ -42,7 +42,7 @@ class AlpacaVenue:
 def _login(settings: Settings) -> Login:
     if not (settings.alpaca_api_key.get_secret_value() and settings.alpaca_api_secret):
         raise UserError(
-            "Alpaca is to be traded at, and there is no key",
+            "there is no key for Alpaca",
             "set ALPACA_API_KEY and ALPACA_API_SECRET, which Alpaca's dashboard shows",
         )
     login = Login(

@@ -28,7 +28,7 @@ class CryptoVenue:
         has_keys = bool(key.get_secret_value() and secret.get_secret_value())
         if live and not has_keys:
             raise UserError(
-                f"{name} is to be traded at, and there is no key",
+                f"there is no key for {name}",
                 f"set {name.upper()}_API_KEY and {name.upper()}_API_SECRET",
             )
         tests = name in TEST_NETWORKS and settings.paper_accounts == "venue"

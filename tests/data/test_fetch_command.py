@@ -248,9 +248,14 @@ async def test_bars_of_binance_come_without_keys(street: Street) -> None:
 async def test_wrong_input_is_told_with_a_remedy(street: Street) -> None:
     for options, at, symbol, said in (
         ((), "nowhere", "BTC/USD", "nowhere is no venue"),
-        ((), "alpaca", "NONE", "Alpaca has no NONE"),
-        (("--from", "2024-02-01", "--to", "2024-01-01"), "alpaca", "BTC/USD", "there is nothing"),
-        (("--from", "2099-01-01"), "alpaca", "BTC/USD", "there is nothing between"),
+        ((), "alpaca", "NONE", "give another SYMBOL after alpaca, such as AAPL, BTC/USD"),
+        (
+            ("--from", "2024-02-01", "--to", "2024-01-01"),
+            "alpaca",
+            "BTC/USD",
+            "is not before the end",
+        ),
+        (("--from", "2099-01-01"), "alpaca", "BTC/USD", "--from, 2099-01-01 00:00"),
         (("--timeframe", "1s"), "alpaca", "BTC/USD", "no bars of less than a minute"),
         (("--from", "yesterday"), "alpaca", "BTC/USD", "is neither a date"),
         (("--name", "../x"), "alpaca", "BTC/USD", "../x is no symbol"),
@@ -259,6 +264,7 @@ async def test_wrong_input_is_told_with_a_remedy(street: Street) -> None:
         assert done.exit_code == 2, (options, done.output)
         assert said in done.stderr
         assert "Traceback" not in done.output
+        assert "SYMBOLS" not in done.output
     assert files() == []
 
 
