@@ -13,6 +13,7 @@ from engine.core.events import (
     KillPart,
     MarkOrder,
     RearmPart,
+    RequestCancel,
     ResetCircuitBreaker,
     ResumeSymbol,
     SignOfLife,
@@ -345,6 +346,40 @@ async def test_a_paused_symbol_is_shown_and_resumed_with_a_letter() -> None:
         assert it.sent_but_life == []
         await it.press("y", seconds=0.5)
         assert it.sent_but_life == [ResumeSymbol(symbol="SPY", author="console")]
+
+
+async def test_in_a_live_account_a_typed_word_resumes_it() -> None:
+    async with desk(replace(scripted.live(), paused=scripted.held_back().paused)) as it:
+        await it.press(*to("quotes"), "home", "down", "enter")
+        await it.press("y", "enter", seconds=0.5)
+        assert it.sent == []
+        await it.press("ctrl+u", *"RESUME", "enter", seconds=0.5)
+        assert it.sent == [ResumeSymbol(symbol="SPY", author="console")]
+
+
+STOP_ORDER = (*to("orders"), "home", *["down"] * 3, "x")
+
+
+async def test_in_a_live_account_a_typed_word_takes_a_stop_away() -> None:
+    async with desk(scripted.live()) as it:
+        await it.press(*STOP_ORDER)
+        assert "This is a PROTECTIVE STOP" in it.screen
+        await it.press("y", "enter", seconds=0.5)
+        assert it.sent == []
+        await it.press("ctrl+u", *"CANCEL", "enter", seconds=0.5)
+        assert it.sent == [RequestCancel(client_order_id="sma-aap-0004", author="console")]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "rows"), [(scripted.paper, 3), (scripted.live, 2)], ids=["paper", "live"]
+)
+async def test_a_letter_cancels_another_order_and_on_paper_a_stop(
+    snapshot: Callable[[], Snapshot], rows: int
+) -> None:
+    async with desk(snapshot()) as it:
+        await it.press(*to("orders"), "home", *["down"] * rows, "x")
+        await it.press("y", seconds=0.5)
+        assert [type(each) for each in it.sent] == [RequestCancel]
 
 
 async def test_of_a_symbol_that_is_not_paused_the_fields_are_shown() -> None:

@@ -210,14 +210,17 @@ async def test_a_letter_goes_back_to_paper() -> None:
         assert it.sent == [RequestMode(mode=Mode.PAPER, author="console")]
 
 
-async def test_switching_on_in_live_is_confirmed_with_a_letter() -> None:
+async def test_switching_on_in_live_is_confirmed_by_a_typed_word() -> None:
     async with desk(scripted.live()) as it:
         await it.press("s", "down", "space")
         assert is_open(it)
         assert "mean_reversion will send orders to this account" in it.screen
-        await it.press("enter", "space", "enter", "space", seconds=0.5)
+        await it.press("enter", "space", "y", "enter", seconds=0.5)
+        it.app.screen.set_focus(None)
+        await it.press("y", seconds=0.5)
         assert it.sent == []
-        await it.press("y")
+        it.app.screen.query_one(Input).focus()
+        await it.press("ctrl+u", *"ON", "enter", seconds=0.5)
         assert it.sent == [
             ToggleStrategy(strategy="mean_reversion", enabled=True, author="console")
         ]

@@ -89,7 +89,7 @@ class AlertsDialog(Dialog):
             self._acknowledge(tuple(row.name for row in unread), said)
 
     def _acknowledge(self, names: tuple[str, ...], said: str) -> None:
-        if not self.takes_answers:
+        if not self.takes_answer():
             return
         if losses.NAME in names:
             self._opened = self.clock()
@@ -101,7 +101,7 @@ class AlertsDialog(Dialog):
             past = self.frame.past is not None
             self.say(not_live(self.frame.keys) if past else read_only_words(self.frame))
             return
-        self._opened = self.clock()
+        self.grace_from = self.clock()
         self.send(AcknowledgeAlerts(names=names, author=AUTHOR), f"{said}: sent to the engine")
 
 

@@ -18,8 +18,9 @@ from tui.frame import Frame
 from tui.widgets.lines import Line, Lines
 from tui.widgets.status_strip import StatusStrip
 
-GRACE = 0.4
-"""Seconds for which a new dialog takes no answer: a key held or typed ahead confirms nothing."""
+GRACE = 0.5
+"""Seconds for which a new dialog takes no answer: a key that is typed ahead confirms nothing. One
+that comes meanwhile starts them anew, so that a held one confirms nothing either."""
 
 TYPING_TIME = 0.3
 """Seconds that a hand needs at the least for a word; what comes faster was pasted."""
@@ -62,7 +63,7 @@ class Dialog(ModalScreen[None]):
         self.frame = frame
         self.clock = clock
         self.send = send
-        self._opened = clock()
+        self._opened = self.grace_from = clock()
         self._dismissed = False
         self._strip = StatusStrip()
         self._text = Lines(id="text")
@@ -123,13 +124,18 @@ class Dialog(ModalScreen[None]):
         """Answer inside the dialog."""
         self._answer.update([((text, style),)])
 
-    @property
-    def takes_answers(self) -> bool:
-        return self.clock() - self._opened >= GRACE
+    def takes_answer(self) -> bool:
+        """Whether what is pressed now is an answer; says so where it comes too early for one."""
+        now = self.clock()
+        if now - self.grace_from >= GRACE:
+            return True
+        self.grace_from = now
+        self.say("too early to be an answer: let go of the key, then press it")
+        return False
 
     def action_confirm(self) -> None:
         """The letter that confirms was pressed."""
-        if self.takes_answers:
+        if not self.word and self.takes_answer():
             self.confirmed()
 
     def dismiss(self, result: None = None) -> AwaitComplete:
@@ -144,7 +150,7 @@ class Dialog(ModalScreen[None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         typed, entry = event.value, self.query_one(WordInput)
-        if not self.takes_answers or not typed:
+        if not typed or not self.takes_answer():
             return
         if reason := self.refusal(typed):
             self.say(reason)
@@ -168,7 +174,7 @@ class WordInput(Input):
     async def _on_key(self, event: events.Key) -> None:
         dialog = self.screen
         if event.is_printable and isinstance(dialog, Dialog):
-            if not dialog.takes_answers:
+            if not dialog.takes_answer():
                 event.stop()
                 event.prevent_default()
                 return

@@ -26,8 +26,7 @@ class GoDialog(Dialog):
         super().__init__(frame, clock, send)
         self._go = go
 
-    @property
-    def takes_answers(self) -> bool:
+    def takes_answer(self) -> bool:
         return True
 
     def lines(self, frame: Frame) -> list[Line]:

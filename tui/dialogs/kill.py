@@ -78,7 +78,7 @@ class KillDialog(Dialog):
         return text
 
     def action_choose(self, action: str) -> None:
-        if not self.takes_answers:
+        if not self.takes_answer():
             return
         chosen = KillAction(action)
         if chosen in WORDS:
@@ -88,7 +88,8 @@ class KillDialog(Dialog):
         self.send(trip(chosen, self._part), sent(chosen, self._part))
 
     def action_part(self) -> None:
-        if self.takes_answers and self._part is None and self.frame.snapshot is not None:
+        known = self._part is None and self.frame.snapshot is not None
+        if known and self.takes_answer():
             self.go_on(PartDialog(self.frame, self.clock, self.send))
 
 

@@ -57,13 +57,13 @@ class ModeDialog(Dialog):
 
     def action_acknowledge(self) -> None:
         names = _waiting(self.frame.snapshot) if self.frame.snapshot else {}
-        if names and not self.word and self.takes_answers:
+        if names and not self.word and self.takes_answer():
             self.dismiss()
             command = AcknowledgeAlerts(names=tuple(names), author=AUTHOR)
             self.send(command, "alerts: acknowledged")
 
     def action_confirm(self) -> None:
-        if self.frame.live and not self.word and self.takes_answers:
+        if self.frame.live and not self.word and self.takes_answer():
             self.dismiss()
             self.send(RequestMode(mode=Mode.PAPER, author=AUTHOR), "paper mode: requested")
 

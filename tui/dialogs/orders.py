@@ -11,7 +11,7 @@ from engine.snapshot import Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import CONFIRM, LEAVE, account, letter, typed_word, worst
+from tui.dialogs.safety import CONFIRM, LEAVE, account, question, typed_word, worst
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -53,8 +53,15 @@ def named(order: Order, snapshot: Snapshot | None) -> Line:
 
 
 class CancelDialog(OrderDialog):
+    """A letter cancels; to take a stop away where real money is held asks for a word."""
+
     TITLE = "Cancel an order"
     BINDINGS: ClassVar = [CONFIRM]
+
+    def __init__(self, order: Order, frame: Frame, clock: Callable[[], float], send: Send) -> None:
+        super().__init__(order, frame, clock, send)
+        if frame.live and order.purpose is OrderPurpose.PROTECTIVE_STOP:
+            self.word = "CANCEL"
 
     def lines(self, frame: Frame) -> list[Line]:
         order = self.order(frame)
@@ -66,7 +73,7 @@ class CancelDialog(OrderDialog):
                 "This is a PROTECTIVE STOP: without it the position has no stop-loss.", "warn"
             )
             text.append(BLANK)
-        return [*text, letter("y", "cancels it")]
+        return [*text, question(self.word, "cancels it")]
 
     def confirmed(self) -> None:
         order = self.order(self.frame)
@@ -122,7 +129,7 @@ class DoubtDialog(OrderDialog):
 
     def action_mark(self, state: str) -> None:
         order = self.doubtful(self.frame)
-        if self.takes_answers and order is not None:
+        if order is not None and self.takes_answer():
             self.go_on(MarkDialog(order, OrderState(state), self.frame, self.clock, self.send))
 
 

@@ -94,5 +94,5 @@ class QuitDialog(Dialog):
         That takes the command."""
         frame = self.frame
         allowed = frame.owned if ending == "detach" else not frame.owned and frame.standing.mine
-        if allowed and frame.snapshot is not None and self.takes_answers:
+        if allowed and frame.snapshot is not None and self.takes_answer():
             cast("Console", self.app).end(ending)

@@ -87,7 +87,7 @@ class ResearchDialog(Dialog):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.prevent_default()  # a dialog with one field has an answer of its own
-        if not self.takes_answers or self._run is not None:
+        if self._run is not None or not self.takes_answer():
             return
         kind = self._request.kind
         values = {name: self.query_one(f"#{name}", Input).value for name in FIELDS[kind]}

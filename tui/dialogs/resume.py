@@ -8,12 +8,14 @@ from engine.snapshot import PausedRow
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import CONFIRM, account, letter
+from tui.dialogs.safety import CONFIRM, account, question
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
 
 class ResumeDialog(Dialog):
+    """A letter ends the pause; in a live account a word does."""
+
     TITLE = "Trade a symbol again"
     BINDINGS: ClassVar = [CONFIRM]
 
@@ -22,6 +24,7 @@ class ResumeDialog(Dialog):
     ) -> None:
         super().__init__(frame, clock, send)
         self._row = row
+        self.word = "RESUME" if frame.live else ""
 
     def lines(self, frame: Frame) -> list[Line]:
         row = self._row
@@ -32,7 +35,7 @@ class ResumeDialog(Dialog):
             *paragraph(row.reason),
             *paragraph(f"It ends: {ends}"),
             BLANK,
-            letter("y", "ends it now"),
+            question(self.word, "ends it now"),
         ]
 
     def confirmed(self) -> None:

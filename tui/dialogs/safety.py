@@ -27,6 +27,11 @@ def letter(key: str, does: str) -> Line:
     return (key, "key"), (f" {does}; ", "text"), *LEAVE
 
 
+def question(word: str, does: str) -> Line:
+    """What is to be typed, or where that is no `word`, pressed."""
+    return typed_word(word) if word else letter("y", does)
+
+
 def account_named(snapshot: Snapshot) -> str:
     return f"{snapshot.account or format.DASH}, {snapshot.mode.upper()}"
 
@@ -204,7 +209,7 @@ class StrategyOnDialog(Dialog):
     """Switching a strategy on in a live account asks; in paper, and off, it does not."""
 
     TITLE = "Switch a strategy on in LIVE"
-    BINDINGS: ClassVar = [CONFIRM]
+    word = "ON"
 
     def __init__(self, strategy: str, frame: Frame, clock: Callable[[], float], send: Send) -> None:
         super().__init__(frame, clock, send)
@@ -214,7 +219,7 @@ class StrategyOnDialog(Dialog):
         if frame.snapshot is None:
             return []
         text = paragraph(f"{self._strategy} will send orders to this account by itself.")
-        return [*stake(frame.snapshot), BLANK, *text, BLANK, letter("y", "switches it on")]
+        return [*stake(frame.snapshot), BLANK, *text, BLANK, typed_word(self.word)]
 
     def confirmed(self) -> None:
         self.dismiss()
