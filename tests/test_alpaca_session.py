@@ -255,7 +255,6 @@ async def test_orders_stay_here_where_paper_accounts_are_simulated(street: Stree
         ({"alpaca_api_key": ""}, "there is no key"),
         ({"alpaca_api_key": "AKREAL"}, "that of a real account"),
         ({"mode": "live"}, "that of a paper account"),
-        ({"symbols": ("alpaca:BTC/USD", "AAPL")}, "SYMBOLS has AAPL"),
         ({"symbols": ("nowhere:AAPL",)}, "SYMBOLS has nowhere:AAPL"),
         ({"symbols": ("alpaca:NONE",)}, "Alpaca has no NONE"),
     ],

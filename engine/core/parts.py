@@ -100,7 +100,7 @@ class KilledParts:
     # --- killing and re-arming ------------------------------------------------------------------
 
     def on_kill(self, event: KillPart) -> None:
-        part = event.part
+        part = self._meant(event.part)
         if reason := self.unknown(part):
             self._bus.publish(CommandRefused("KillPart", reason))
             return
@@ -147,9 +147,17 @@ class KilledParts:
         """Why nothing can be killed under this name; empty where something can. What is not set up
         any more, and still has an order or a position, can."""
         known = self._names(part.scope)
-        if part.name in known:
+        if self._meant(part).name in known:
             return ""
         return f"there is no {part.scope} {clean(part.name)}: name one of {', '.join(known)}"
+
+    def _meant(self, part: Part) -> Part:
+        """A symbol goes without its venue too, where no other has the same name."""
+        known = self._names(part.scope)
+        short = [name for name in known if name.partition(":")[2] == part.name]
+        if part.scope is not Scope.SYMBOL or part.name in known or len(short) != 1:
+            return part
+        return Part(part.scope, short[0])
 
     def _names(self, scope: Scope) -> list[str]:
         orders = self._orders.open.values()

@@ -48,21 +48,25 @@ log = logging.getLogger(__name__)
 
 
 def by_venue(settings: Settings) -> dict[str, list[str]]:
-    """What SYMBOLS names at each venue: AAPL of alpaca:AAPL. Nothing where it names no venue.
+    """What SYMBOLS names at each venue: AAPL of alpaca:AAPL, and of AAPL where alpaca is the only
+    venue that it names. Nothing where it names none.
 
-    Raises UserError where some names one and some does not, or one is unknown.
+    Raises UserError where it names several and one symbol has none, or one is unknown.
     """
     found: dict[str, list[str]] = {}
-    if not any(":" in symbol for symbol in settings.symbols):
+    named = {symbol.partition(":")[0] for symbol in settings.symbols if ":" in symbol}
+    if not named:
         return found
     for symbol in settings.symbols:
-        venue, _, name = symbol.partition(":")
+        full = symbol if ":" in symbol or len(named) > 1 else f"{min(named)}:{symbol}"
+        venue, _, name = full.partition(":")
         if venue not in VENUES or not name:
             raise UserError(
                 f"SYMBOLS has {clean(symbol)}, and some of it names venues",
-                f"write each as VENUE:NAME; there is {', '.join(VENUES)}",
+                f"write it as VENUE:NAME; there is {', '.join(VENUES)}",
             )
-        found.setdefault(venue, []).append(name)
+        if name not in found.setdefault(venue, []):
+            found[venue].append(name)
     return found
 
 

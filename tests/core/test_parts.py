@@ -61,6 +61,16 @@ def in_part(order: Order) -> bool:
     return (order.strategy, order.symbol) == ("first", "ACME")
 
 
+def test_a_symbol_is_killed_by_its_name_without_the_venue_where_no_other_has_it() -> None:
+    one, other = replace(ACME, symbol="north:ACME"), replace(ACME, symbol="north:BETA")
+    again = replace(ACME, symbol="south:BETA", venue="south")
+    rig = Rig("first", instruments=(one, other, again))
+    kill(rig, Part(Scope.SYMBOL, "ACME"))
+    assert rig.facts(PartKilled)[-1].part == Part(Scope.SYMBOL, "north:ACME")
+    kill(rig, Part(Scope.SYMBOL, "BETA"))
+    assert "there is no symbol BETA" in rig.facts(CommandRefused)[-1].reason
+
+
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.scope)
 def test_the_orders_of_the_part_are_cancelled_in_the_same_event_and_no_others(part: Part) -> None:
     rig = two()

@@ -17,6 +17,7 @@ from engine.snapshot import BrokerStatus, LogLine, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import CANCELLING, KILLED, PANELS, Clock, Desk, ScriptedClient, desk, to
 from tui.app import Console
+from tui.commands import SCREENS
 from tui.driver import ASK, PENDING_WRITES, ConsoleDriver
 
 KILL = TripKillSwitch(source="console", reason="kill key", author="console")
@@ -412,19 +413,26 @@ async def test_the_age_of_a_quote_is_in_market_time() -> None:
         assert "3m" in await it.draw()
 
 
-async def test_every_text_from_outside_is_harmless() -> None:
-    for size in ((80, 24), (200, 50), (40, 10)):
-        async with desk(scripted.hostile(), size=size) as it:
-            screens = [it.screen]
-            for keys in (("R",), ("m",), ("q",), ("question_mark",), (*to("orders"), "home", "x")):
-                await it.press(*keys, seconds=0.6)
-                screens.append(it.screen)
-                await it.press("escape")
-            await it.press("ctrl+p")
+HOSTILE = (
+    *((place.key,) for place in SCREENS.values()),
+    *((place.key, "home", "enter") for place in SCREENS.values()),
+    *((place.key, "home", "w") for place in SCREENS.values()),
+    *((*to(panel), "home", key) for panel in ("signals", "orders", "positions") for key in "wx"),
+    *(("K",), ("K", "p"), ("R",), ("B",), ("m",), ("a",), ("q",), ("C",), ("question_mark",)),
+    *(("4", "home", "l"), ("s", "home", "space"), (*to("quotes"), "home", "enter"), ("ctrl+p",)),
+)
+"""Ways to every screen, and to what is asked and told there."""
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50), (40, 10)], ids=str)
+async def test_every_text_from_outside_is_harmless(size: tuple[int, int]) -> None:
+    async with desk(scripted.hostile(), size=size) as it:
+        for keys in HOSTILE:
+            await it.press(*keys, seconds=0.6)
             await it.app.workers.wait_for_complete()
-            screens.append(await it.draw())
-            for screen in screens:
-                assert all(line.isprintable() for line in screen.split("\n"))
+            screen = await it.draw()
+            assert all(line.isprintable() for line in screen.split("\n")), keys
+            await it.press("escape", "escape")
 
 
 # --- the terminal --------------------------------------------------------------------------------

@@ -464,6 +464,22 @@ async def test_the_choices_of_a_part_count_what_is_of_it() -> None:
         assert "positions closed at market: 1 open, worth 4,933.62 USD" in it.screen
 
 
+async def test_a_symbol_is_named_without_its_venue_too() -> None:
+    paper = scripted.paper()
+    routed = replace(
+        paper,
+        quotes=tuple(
+            replace(
+                row, instrument=replace(row.instrument, symbol=f"alpaca:{row.instrument.symbol}")
+            )
+            for row in paper.quotes
+        ),
+    )
+    async with desk(routed) as it:
+        await it.press("K", "p", *"aapl", "enter", "s", seconds=0.5)
+        assert it.sent == [kill_part(Part(Scope.SYMBOL, "alpaca:AAPL"), KillAction.STOP)]
+
+
 async def test_a_name_of_nothing_or_of_several_chooses_none() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("K", "p", *"zz", "enter", seconds=0.5)

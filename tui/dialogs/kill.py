@@ -116,8 +116,9 @@ class PartDialog(Dialog):
     def _meant(self, typed: str) -> list[Part]:
         found = parts(self.frame.snapshot) if self.frame.snapshot else []
         name = typed.strip().lower()
-        exact = [part for part in found if part.name.lower() == name]
-        return exact or [part for part in found if part.name.lower().startswith(name)]
+        called = [(part, _called(part)) for part in found]
+        exact = [part for part, names in called if name in names]
+        return exact or [p for p, names in called if any(n.startswith(name) for n in names)]
 
     def refusal(self, typed: str) -> str:
         meant = self._meant(typed)
@@ -130,3 +131,9 @@ class PartDialog(Dialog):
     def typed(self, typed: str) -> None:
         (part,) = self._meant(typed)
         self.go_on(KillDialog(self.frame, self.clock, self.send, part))
+
+
+def _called(part: Part) -> set[str]:
+    """What it goes by: a symbol without its venue too."""
+    name = part.name.lower()
+    return {name, name.partition(":")[2] or name} if part.scope is Scope.SYMBOL else {name}
