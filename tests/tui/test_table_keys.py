@@ -87,6 +87,17 @@ async def test_what_comes_later_is_filtered_too_and_the_selection_stays() -> Non
         assert panel.selected == "SPY"
 
 
+async def test_where_the_selected_row_is_filtered_away_another_is_selected() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("home", "slash", *"spy")
+        panel = it.app.base.query_one(Quotes)
+        assert panel.selected is None
+        await it.press("enter")
+        assert panel.selected == "SPY"
+        await it.press("y")
+        assert it.app.clipboard.startswith("SPY\t")
+
+
 async def test_a_paste_into_a_filter_is_cleaned_and_cut() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("slash")

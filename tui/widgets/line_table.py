@@ -303,9 +303,12 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         if self.selected is None and self._rows:
             self.selected = self._ids[-1 if self.follows else self._visible().start]
 
-    def on_focus(self) -> None:
+    def choose_row(self) -> None:
         self._choose()
         self._repaint()
+
+    def on_focus(self) -> None:
+        self.choose_row()
 
     def on_blur(self) -> None:
         super().on_blur()

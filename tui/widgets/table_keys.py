@@ -93,6 +93,10 @@ class TableKeys(Panel, Generic[Row]):
         """Show what the filter and the sort leave of the rows now."""
         raise NotImplementedError
 
+    def choose_row(self) -> None:
+        """Select a row where none is."""
+        raise NotImplementedError
+
     def searched(self) -> None:
         """The operator has chosen what to look for: a table may ask for more of it."""
 
@@ -168,6 +172,7 @@ class TableKeys(Panel, Generic[Row]):
         words = self._choice.words
         if event.key in ("enter", "escape"):
             self._edit(False, words if event.key == "enter" else "")
+            self.choose_row()
         elif event.key == "backspace":
             self._edit(True, words[:-1])
         elif event.is_printable and event.character:
