@@ -392,9 +392,6 @@ STRATEGIES = (
         Side.BUY,
     ),
     StrategyRow(
-        "mean_reversion", "off", "", ("SPY",), "n=20 z=2.0", 12, 20, 0, 0, Decimal(0), None
-    ),
-    StrategyRow(
         "breakout",
         "paused",
         "3 consecutive losses",
@@ -406,6 +403,9 @@ STRATEGIES = (
         3,
         Decimal("-171.81"),
         Side.SELL,
+    ),
+    StrategyRow(
+        "mean_reversion", "off", "", ("SPY",), "n=20 z=2.0", 12, 20, 0, 0, Decimal(0), None
     ),
 )
 

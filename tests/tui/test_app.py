@@ -45,7 +45,7 @@ PLACES = {
     "quit": (scripted.paper, "q"),
     "help": (scripted.paper, "question_mark"),
     "cancel": (scripted.paper, *to("orders"), "home", "x"),
-    "strategy on": (scripted.live, "s", "down", "space"),
+    "strategy on": (scripted.live, "s", "end", "space"),
     "palette": (scripted.paper, "ctrl+p"),
     "palette, searching": (scripted.paper, "ctrl+p", "r", "e"),
     "starting": (lambda: None,),

@@ -445,7 +445,7 @@ async def test_a_part_is_named_by_how_it_begins_and_asked_about() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("K", seconds=0.5)
         await it.press("p", seconds=0.5)
-        assert "strategy  sma_crossover, mean_reversion, breakout" in it.screen
+        assert "strategy  sma_crossover, breakout, mean_reversion" in it.screen
         await it.press(*"sma", "enter", seconds=0.5)
         assert "Only the strategy sma_crossover" in it.screen
         assert "(as ctrl+k does)" not in it.screen

@@ -212,7 +212,7 @@ async def test_a_letter_goes_back_to_paper() -> None:
 
 async def test_switching_on_in_live_is_confirmed_by_a_typed_word() -> None:
     async with desk(scripted.live()) as it:
-        await it.press("s", "down", "space")
+        await it.press("s", "end", "space")
         assert is_open(it)
         assert "mean_reversion will send orders to this account" in it.screen
         await it.press("enter", "space", "y", "enter", seconds=0.5)

@@ -170,7 +170,7 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "resume": Subject(ResumeDialog, scripted.held_back, (*to("quotes"), "home", "down", "enter")),
     "go": Subject(GoDialog, scripted.paper, opens=_go),
-    "strategy-on-live": Subject(StrategyOnDialog, scripted.live, ("s", "home", "down", "space")),
+    "strategy-on-live": Subject(StrategyOnDialog, scripted.live, ("s", "end", "space")),
 }
 LESS_SEEN = {
     "mode-unconfirmed": (scripted.unconfirmed, "m"),

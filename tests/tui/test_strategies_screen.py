@@ -24,7 +24,7 @@ async def test_the_signals_are_those_of_the_selected_strategy() -> None:
         await it.press("4")
         assert signals(it) == {"sma_crossover"}
         assert "signals of sma_crossover" in it.screen
-        await it.pilot.press("down", "down")
+        await it.pilot.press("down")
         await it.pilot.pause()
         assert signals(it) == {"breakout"}
         assert "a new high" in it.screen
@@ -65,3 +65,23 @@ async def test_a_file_that_makes_no_strategy_is_not_reloaded_and_says_why() -> N
         await it.press("4", "l")
         assert "mend mine.py first: it makes no strategy (SyntaxError: line 3)" in it.screen
         assert it.sent_but_life == []
+
+
+async def test_those_that_trade_or_did_come_first() -> None:
+    quiet, busy = (replace(scripted.STRATEGIES[0], name=name) for name in ("a_quiet", "b_busy"))
+    rows = (replace(quiet, state="off"), busy)
+    async with desk(replace(scripted.paper(), strategies=rows)) as it:
+        await it.press("4")
+        assert names(it) == ["b_busy", "a_quiet"]
+        it.client.change(strategies=(rows[0], replace(busy, state="off")))
+        await it.draw()
+        assert names(it) == ["b_busy", "a_quiet"], "it is where it was"
+        it.client.change(strategies=(quiet, replace(busy, state="off")))
+        await it.draw()
+        assert names(it) == ["a_quiet", "b_busy"]
+
+
+def names(it: Desk) -> list[str]:
+    """The strategies as they stand on the screen."""
+    lines = it.screen.splitlines()
+    return [name for line in lines for name in ("a_quiet", "b_busy") if line[1:].startswith(name)]

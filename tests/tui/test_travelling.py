@@ -227,7 +227,7 @@ async def test_the_kill_key_kills_the_engine_that_runs(settings: Settings) -> No
 
 async def test_nothing_else_can_be_sent_from_the_past(settings: Settings) -> None:
     async with past(settings, scripted.killed()) as it:
-        for keys in (("R",), ("K",), ("m",), ("B",), ("p",), ("q",), ("s", "down", "space")):
+        for keys in (("R",), ("K",), ("m",), ("B",), ("p",), ("q",), ("s", "end", "space")):
             await it.press(*keys)
             assert it.app.screen is it.app.base
         for panel, key in (("orders", "x"), ("orders", "enter"), ("risk", "enter")):

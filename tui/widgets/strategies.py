@@ -52,6 +52,10 @@ class Strategies(LineTable[StrategyRow]):
 
         row: StrategyRow
 
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._used: set[str] = set()
+
     def action_reload(self) -> None:
         if self.selected_row is not None:
             self.post_message(self.ReloadAsked(self.selected_row))
@@ -61,7 +65,11 @@ class Strategies(LineTable[StrategyRow]):
             self.post_message(self.Switched(self.selected_row))
 
     def rows(self, frame: Frame) -> Sequence[StrategyRow]:
-        return frame.snapshot.strategies if frame.snapshot else ()
+        """Those that trade, or did, come first: of many that are off they would not be in sight.
+        One that is switched off stays where it is."""
+        rows = frame.snapshot.strategies if frame.snapshot else ()
+        self._used.update(row.name for row in rows if row.state != "off")
+        return sorted(rows, key=lambda row: row.name not in self._used)
 
     def row_id(self, row: StrategyRow) -> Hashable:
         return row.name
