@@ -4,6 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 from msgspec.structs import replace
+from textual import events
 
 from engine.core.events import RequestCancel
 from engine.core.model import NANOS, Order, OrderState, Side
@@ -85,6 +86,22 @@ async def test_the_history_follows_on_the_orders_of_the_snapshot() -> None:
         assert "history: whole" in it.screen
         await it.press("end")
         assert len(asked(it)) == 2
+
+
+async def test_the_wheel_comes_to_the_end_of_the_known_ones_too() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("2")
+        await answer(it, 0, page(1, 40))
+        panel = it.app.base.query_one(Blotter)
+        for _ in range(40):
+            panel.post_message(wheel(panel))
+            await it.pilot.pause()
+        assert len(asked(it)) == 2
+
+
+def wheel(panel: Blotter) -> events.MouseScrollDown:
+    """A turn of the mouse's wheel, downwards."""
+    return events.MouseScrollDown(panel, 5, 5, 0, 0, 0, False, False, False)
 
 
 async def test_a_panel_that_is_not_full_asks_on() -> None:
