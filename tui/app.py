@@ -280,9 +280,7 @@ class Console(Travelling, inherit_bindings=False):
             keys=self._key_names,
             operator_zone=self._operator_zone,
         )
-        engine = self.losses.see(engine)
-        engine = engine._replace(frozen=self._still.age(engine))
-        self.frame = self.look(engine)
+        self.frame = self.look(self._still.see(self.losses.see(engine)))
         return self.frame
 
     def _say_new_trouble(self, frame: Frame) -> None:

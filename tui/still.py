@@ -22,11 +22,14 @@ class Still:
     def end(self) -> None:
         self._since = None
 
-    def age(self, frame: Frame) -> float | None:
-        """Seconds for which they have stood still, None where they go on."""
-        if self._since is not None and (frame.now - self._since >= FOR_S or _needs_eyes(frame)):
+    def see(self, frame: Frame) -> Frame:
+        """`frame` with how long they have stood still. They go on after a while, and where the
+        engine is to be looked at."""
+        age = None if self._since is None else frame.now - self._since
+        if age is not None and (age >= FOR_S or _needs_eyes(frame)):
             self.end()
-        return None if self._since is None else frame.now - self._since
+            age = None
+        return frame._replace(frozen=age)
 
 
 def _needs_eyes(frame: Frame) -> bool:

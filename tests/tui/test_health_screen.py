@@ -43,6 +43,17 @@ async def test_a_well_engine_shows_its_measures(fact: str) -> None:
         line(it.screen, *FACTS[fact])
 
 
+async def test_the_measures_are_those_of_the_newest_frame() -> None:
+    async with desk(scripted.paper(), size=(120, 40)) as it:
+        await it.press("0")
+        line(it.screen, *FACTS["events"])
+        health = replace(scripted.HEALTH, events_per_s=1_204.4, events=13_549, lateness_ms=12.5)
+        it.client.change(health=health)
+        await it.draw()
+        line(it.screen, "events", "1,204/s", "13,549 in all")
+        line(it.screen, "lateness", "12.5 ms")
+
+
 @pytest.mark.parametrize("fact", TROUBLE)
 async def test_what_is_wrong_is_told_in_words(fact: str) -> None:
     async with desk(scripted.unwell(), size=(200, 50)) as it:

@@ -187,13 +187,14 @@ def pictures(subject: str, size: tuple[int, int]) -> dict[str, str]:
     taken: dict[str, str] = {}
 
     async def take() -> None:
-        app = console(what.snapshot())
+        snapshot = what.snapshot()
+        app = console(snapshot)
         async with app.run_test(size=size) as pilot:
             if what.opens is not None:
                 what.opens(app)
             await after(*what.keys, seconds=what.seconds)(pilot)
             assert isinstance(app.screen, what.kind)
-            if what.snapshot() is not None:
+            if snapshot is not None:
                 app.client.change()  # pyright: ignore[reportAttributeAccessIssue]
                 app.tick()
             for look in LOOKS:
