@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 from textual.widgets import Input
 
 from tests.tui import reports, scripted
-from tests.tui.scripted import Desk, desk
+from tests.tui.scripted import STRATEGIES, Desk, desk
 from tui.reports import Trial, load, load_tried
 from tui.research import Request, Run
 from tui.screens.research import Research
@@ -291,5 +292,25 @@ def test_the_proposal_is_a_strategy_of_the_session() -> None:
     from tui.frame import Frame
     from tui.screens.research import _proposed
 
-    assert _proposed(Frame(scripted.paper(), 0.0)) == Request("sma_crossover", "AAPL")
-    assert _proposed(Frame(None, 0.0)) == Request()
+    assert _proposed(Frame(scripted.paper(), 0.0), None) == Request("sma_crossover", "AAPL")
+    assert _proposed(Frame(None, 0.0), None) == Request()
+
+
+async def test_the_form_begins_with_a_strategy_that_is_on_or_with_what_the_report_is_of(
+    tmp_path: Path,
+) -> None:
+    off, on = replace(STRATEGIES[0], state="off"), replace(STRATEGIES[1], state="on")
+    async with desk(replace(scripted.paper(), strategies=(off, on))) as it:
+        it.app.reports = tmp_path
+        await it.press("7", "n")
+        assert it.app.screen.query_one("#strategy", Input).value == on.name
+        assert it.app.screen.query_one("#symbols", Input).value == on.symbols[0]
+        await it.press("escape", "1")
+        reports.write_two(tmp_path)
+        await it.press("7")
+        await it.app.workers.wait_for_complete()
+        await it.press("end", "n")
+        kept = load(tmp_path)[-1].document
+        assert kept is not None
+        assert it.app.screen.query_one("#strategy", Input).value == kept.strategy
+        assert it.app.screen.query_one("#symbols", Input).value == ",".join(kept.symbols)

@@ -33,7 +33,7 @@ async def test_it_ends_by_itself(end: str) -> None:
             it.client.change(kill=replace(it.client.snapshot.kill, tripped=True))
             await it.draw()
         else:
-            it.clock.now += FOR_S if end == "time" else 3
+            it.clock.now += FOR_S + 1 if end == "time" else 3
             if end == "time":
                 it.client.change()
             await it.draw()

@@ -112,8 +112,8 @@ class Research(PanelScreen):
             self.say(f"a {self._run.request.kind} is running: {cancels}", "warn")
             return
         app, request = self._owner, self._request
-        if not request.strategy and self._frame.snapshot is not None:
-            request = _proposed(self._frame)
+        if not request.strategy:
+            request = _proposed(self._frame, self._table.selected_row)
         request = request._replace(kind=message.kind)
         app.push_screen(ResearchDialog(request, self._start, self._frame, app.clock, app.send))
 
@@ -136,8 +136,13 @@ class Research(PanelScreen):
             await self._load(run.kept)
 
 
-def _proposed(frame: Frame) -> Request:
-    """The first strategy of the session on its symbols."""
+def _proposed(frame: Frame, report: Report | None) -> Request:
+    """What the selected report is of; without one the first strategy that is on, or else the first,
+    on its first symbol."""
+    if report is not None and report.document is not None:
+        return Request(report.document.strategy, ",".join(report.document.symbols))
     rows = frame.snapshot.strategies if frame.snapshot else ()
-    row = next((row for row in rows if row.state != "broken"), None)
-    return Request(row.name, ",".join(row.symbols[:1])) if row is not None else Request()
+    sound = sorted(
+        (row for row in rows if row.state != "broken"), key=lambda row: row.state != "on"
+    )
+    return Request(sound[0].name, ",".join(sound[0].symbols[:1])) if sound else Request()
