@@ -16,21 +16,33 @@ MOST_NAMED = 5
 def summary(snapshot: Snapshot, records: Path | None) -> list[str]:
     """What the engine of `snapshot` did since its start, and what is open; `records` is the folder
     of database, journals and log."""
-    session, health = snapshot.session, snapshot.health
+    health = snapshot.health
     seconds = (snapshot.wall_ts - health.started_wall_ts) // NANOS if health is not None else None
     lasted = format.DASH if seconds is None else str(timedelta(seconds=seconds))
     where = f"{snapshot.mode.upper()}, account {snapshot.account or format.DASH}"
     told = {
         "session": f"{lasted} until {format.date_and_clock(snapshot.wall_ts)}, {where}",
-        "orders": f"{session.orders}, {format.plural(session.executions, 'execution')}, "
-        f"{session.rejected} rejected",
-        "P&L": f"closed positions {_amounts(session.closed, signed=True)}; {_unrealised(snapshot)}",
-        "fees": _amounts(session.fees),
+        "orders": orders_of(snapshot),
+        "P&L": pnl_of(snapshot),
+        "fees": _amounts(snapshot.session.fees),
         "open": f"{_orders(snapshot)}; {_positions(snapshot)}",
     }
     if records is not None:
         told["records"] = str(records)
     return [f"{name:9}{text}" for name, text in told.items()]
+
+
+def orders_of(snapshot: Snapshot) -> str:
+    """How many orders the session made, and what became of them."""
+    session = snapshot.session
+    executions = format.plural(session.executions, "execution")
+    return f"{session.orders}, {executions}, {session.rejected} rejected"
+
+
+def pnl_of(snapshot: Snapshot) -> str:
+    """What the session gained or lost."""
+    closed = _amounts(snapshot.session.closed, signed=True)
+    return f"closed positions {closed}; {_unrealised(snapshot)}"
 
 
 def _unrealised(snapshot: Snapshot) -> str:

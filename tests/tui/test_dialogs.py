@@ -1,6 +1,7 @@
 """The dialogs: what they say, what confirms them, and all that must not."""
 
 import gc
+from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.model import Mode
+from engine.snapshot import SessionTotals
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, Desk, desk, to
 from tui.dialogs.dialog import EXPIRES_AFTER, Dialog
@@ -299,6 +301,18 @@ async def test_quit_speaks_of_now() -> None:
         screen = await it.draw()
         assert "1 open, worth 4,830.82 USD" in screen
         assert "2 open, worth 9,900.27 USD" in screen
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_quit_says_what_the_session_came_to(owned: bool) -> None:
+    session = SessionTotals(7, 6, 1, (("USD", Decimal("384.21")),))
+    async with desk(replace(scripted.paper(), session=session), (80, 24)) as it:
+        it.client.is_owned = owned
+        await it.draw()
+        await it.press("q")
+        assert "session    orders 7, 6 executions, 1 rejected" in it.screen
+        assert "closed positions +384.21 USD; open —, day +412.55 USD" in it.screen
+        assert "quits" in it.screen
 
 
 async def test_quit_in_live_warns_that_orders_stay_alive() -> None:

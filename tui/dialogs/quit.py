@@ -8,6 +8,7 @@ from engine.snapshot import Snapshot
 from tui.dialogs.dialog import BLANK, Dialog, paragraph
 from tui.dialogs.safety import CONFIRM, letter, stake
 from tui.frame import Frame
+from tui.summary import orders_of, pnl_of
 from tui.widgets.lines import Line
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def is_at_stake(snapshot: Snapshot) -> bool:
     )
 
 
+def _session(snapshot: Snapshot) -> list[Line]:
+    """What the engine did since its start, and what came of it."""
+    return [
+        (("session    ", "dim"), (f"orders {orders_of(snapshot)}", "text")),
+        (("P&L        ", "dim"), (pnl_of(snapshot), "text")),
+    ]
+
+
 _STOPS: Line = (("s", "key"), (" stops the engine in order, and quits", "text"))
 
 
@@ -63,6 +72,7 @@ class QuitDialog(Dialog):
         if not frame.owned:
             return [
                 *stake(snapshot),
+                *_session(snapshot),
                 BLANK,
                 *paragraph("The engine goes on: this console did not start it."),
                 *paragraph(f"These strategies go on: {', '.join(on) or 'none'}."),
@@ -74,6 +84,7 @@ class QuitDialog(Dialog):
         style = "warn" if frame.live else "text"
         return [
             *stake(snapshot),
+            *_session(snapshot),
             BLANK,
             *paragraph("The engine stops with this console."),
             *paragraph(f"At the next start these strategies are on: {', '.join(on) or 'none'}."),
