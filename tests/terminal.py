@@ -17,6 +17,8 @@ from typing import Self
 import pyte
 
 READ_S = 0.1
+ANSWER_S = 1.0
+"""Seconds between two answers to a dialog, which takes none that come sooner for two."""
 
 
 def engines_in(folder: Path) -> list[int]:
@@ -105,6 +107,15 @@ class Terminal:
             return False
         self.take(data)
         return True
+
+    def ends_with(self, key: str) -> None:
+        """Press `key` in a dialog until the program ends: one that comes with the dialog is no
+        answer, nor is one that comes again so soon that it may be held."""
+        while self.process.poll() is None:
+            self.press(key)
+            until = time.monotonic() + ANSWER_S
+            while self.process.poll() is None and time.monotonic() < until:
+                self.read()
 
     def take(self, data: bytes) -> None:
         """What the program has written now."""
