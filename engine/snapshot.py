@@ -279,8 +279,11 @@ class BrokerStatus(Struct, frozen=True, gc=False):
 
 
 class StoreStatus(Struct, frozen=True, gc=False):
+    """The database is available, or not, from `since_ts` on (market time, 0 is not known)."""
+
     available: bool
     note: str
+    since_ts: int = 0
 
 
 class BrokerHealth(Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from engine.core.events import (
     PositionChanged,
     PositionClosed,
     SignalBlocked,
+    StoreStatusChanged,
     TradeReversed,
     TradingDayStarted,
 )
@@ -58,11 +59,11 @@ class Standing(NamedTuple):
 
 
 class Connections:
-    """How long each broker, by its name, and the feed are what they are."""
+    """How long each broker, by its name, the feed and the database are what they are."""
 
     def __init__(self) -> None:
         self.brokers: dict[str, Standing] = {}
-        self.feed = Standing()
+        self.feed = self.store = Standing()
 
     def follow(self, fact: Event) -> None:
         match fact:
@@ -72,6 +73,9 @@ class Connections:
                 self.brokers[name] = _after(before, status, fact.ts)
             case FeedStatusChanged(status=status):
                 self.feed = _after(self.feed, status, fact.ts)
+            case StoreStatusChanged(available=available):
+                status = "connected" if available else "disconnected"
+                self.store = _after(self.store, status, fact.ts)
             case _:
                 pass
 

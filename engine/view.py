@@ -153,7 +153,11 @@ class View:
             kill=self._kill(durable),
             feed=replace(feed, since_ts=standing.since_ts, losses=standing.losses),
             brokers=tuple(map(self._broker, machine.safety.brokers.values())),
-            store=StoreStatus(machine.safety.store_available, machine.safety.store_reason),
+            store=StoreStatus(
+                machine.safety.store_available,
+                machine.safety.store_reason,
+                self._connections.store.since_ts,
+            ),
             quotes=tuple(map(self._quote, machine.market.symbols.values())),
             signals=tuple(self.signals),
             orders=self._orders(),

@@ -501,6 +501,7 @@ def test_store_and_feed_show_their_trouble() -> None:
     picture.rig.send(StoreChanged(False, "disk full"))
     snapshot = picture.take()
     assert (snapshot.store.available, snapshot.store.note) == (False, "disk full")
+    assert snapshot.store.since_ts == picture.rig.now
     assert snapshot.feed == FEED
     assert snapshot.log[-1].level == "error"
 

@@ -276,19 +276,22 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     found += _switches(frame, snapshot)
     found += [(_part_story(row, frame), "alarm") for row in snapshot.killed_parts]
     if not snapshot.store.available:
-        found.append((f"DATABASE OUT OF REACH: {snapshot.store.note}", "alarm"))
+        since = _for(snapshot.store.since_ts, snapshot)
+        found.append((f"DATABASE OUT OF REACH{since}: {snapshot.store.note}", "alarm"))
     found += [
-        (f"BROKER DOWN {broker.name}: {broker.note}", "alarm")
+        (f"BROKER DOWN {broker.name}{_for(broker.since_ts, snapshot)}: {broker.note}", "alarm")
         for broker in snapshot.brokers
         if not broker.connected
     ]
-    if snapshot.feed.status == "disconnected":
-        found.append((f"FEED DOWN {snapshot.feed.name}: {snapshot.feed.note}", "alarm"))
+    feed = snapshot.feed
+    since = _for(feed.since_ts, snapshot)
+    if feed.status == "disconnected":
+        found.append((f"FEED DOWN {feed.name}{since}: {feed.note}", "alarm"))
     if snapshot.feed.status == "behind":
         left_out = f" ({snapshot.health.conflated:,} left out)" if snapshot.health else ""
         found.append((f"FEED BEHIND {snapshot.feed.note}{left_out}", "caution"))
     if snapshot.feed.status == "degraded":
-        found.append((f"FEED PARTLY DOWN {snapshot.feed.name}: {snapshot.feed.note}", "caution"))
+        found.append((f"FEED PARTLY DOWN {feed.name}{since}: {feed.note}", "caution"))
     if snapshot.quotes and all(row.stale for row in snapshot.quotes):
         found.append(("ALL QUOTES ARE STALE: nothing is decided on them", "caution"))
     if snapshot.paused:
@@ -297,6 +300,11 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     if not frame.standing.mine:
         found += _command_words(frame)
     return found
+
+
+def _for(since_ts: int, snapshot: Snapshot) -> str:
+    """For how long it has been so, where that is known."""
+    return f" for {format.since(since_ts, snapshot.ts)}" if since_ts else ""
 
 
 def _switches(frame: Frame, snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ class Blotter(History[Order, OrderPage], Orders):
         Column("price", 8, ".", rank=1),
         Column("filled", 6, ".", rank=2),
         Column("avg", 8, ".", rank=4),
-        Column("state", 9, most=16, stays=True),
+        Column("state", 9, most=18, stays=True),
         Column("age", 3, ">", rank=6),
         Column("reason", 6, rank=5, grows=True),
         Column("strategy", 8, rank=8, most=16),
@@ -57,7 +57,7 @@ class Blotter(History[Order, OrderPage], Orders):
         return self.known(frame.snapshot)
 
     def aged(self, row: Order) -> str:
-        return format.since(row.created_ts, self._now)
+        return f"{format.since(row.created_ts, self._now)}|{super().aged(row)}"
 
     def cells(self, row: Order) -> Line:
         known = super().cells(row)
@@ -65,7 +65,7 @@ class Blotter(History[Order, OrderPage], Orders):
         return (
             (format.day_and_clock(row.updated_ts), "dim"),
             *known[1:9],
-            (self.aged(row), "dim"),
+            (format.since(row.created_ts, self._now), "dim"),
             *(reason, strategy, client_order_id),
             (row.venue_order_id or format.DASH, "dim"),
             (row.time_in_force.upper(), "dim"),

@@ -8,7 +8,7 @@ from textual.message import Message
 
 from engine.core.model import FINAL_STATES, Order, OrderState
 from engine.questions import Chain, Question, WhyOrder
-from tui import commands, format
+from tui import commands, format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -50,7 +50,7 @@ class Orders(LineTable[Order]):
         Column("price", 8, "."),
         Column("filled", 6, ".", rank=1),
         Column("avg", 8, ".", rank=3),
-        Column("state", 9, most=16, stays=True),
+        Column("state", 9, most=18, stays=True),
         Column("purpose", 7, rank=4, most=15),
         Column("strategy", 8, rank=6, most=16),
         Column("id", 8, rank=7, most=18),
@@ -97,6 +97,7 @@ class Orders(LineTable[Order]):
 
     def rows(self, frame: Frame) -> Sequence[Order]:
         self._instruments, self._names = frame.instruments, frame.names
+        self._reach = oldness.out_of_reach(frame)
         states = PARTS[self.alone]
         chosen = [order for order in self.orders(frame) if not states or order.state in states]
         return sorted(chosen, key=lambda order: (order.is_final, -order.created_ts))
@@ -107,11 +108,20 @@ class Orders(LineTable[Order]):
     def question(self, row: Order) -> Question[Chain]:
         return WhyOrder(row.client_order_id)
 
+    def aged(self, row: Order) -> str:
+        return self._unreached(row)
+
+    def _unreached(self, row: Order) -> str:
+        """Why it is out of reach; empty where it is not."""
+        return oldness.unreached(row, self._instruments.get(row.symbol), self._reach)
+
     def cells(self, row: Order) -> Line:
-        instrument = self._instruments.get(row.symbol)
+        instrument, unreached = self._instruments.get(row.symbol), self._unreached(row)
         tint = "dim" if row.is_final else "text"
         asked = row.limit_price if row.limit_price is not None else row.stop_price
         state = format.words(row.state)
+        if row.state is OrderState.IN_DOUBT:
+            state = state.upper()
         return (
             (format.clock(row.updated_ts), "dim"),
             (self._names.get(row.symbol, row.symbol), tint if row.is_final else "strong"),
@@ -121,18 +131,19 @@ class Orders(LineTable[Order]):
             ("market" if asked is None else format.price(asked, instrument), tint),
             (format.quantity(row.filled), tint),
             (format.price(row.avg_price, instrument), tint),
-            (
-                state.upper() if row.state is OrderState.IN_DOUBT else state,
-                STATE_STYLES.get(row.state, "dim"),
-            ),
+            (f"✗ {state}", "down") if unreached else (state, STATE_STYLES.get(row.state, "dim")),
             (format.words(row.purpose), "dim"),
             (row.strategy, "dim"),
             (row.client_order_id, "dim"),
-            (row.reason, "dim"),
+            (f"{unreached}: OUT OF REACH", "down") if unreached else (row.reason, "dim"),
         )
 
     def note(self, frame: Frame) -> str:
         orders = frame.snapshot.orders if frame.snapshot else ()
         doubtful = sum(order.state is OrderState.IN_DOUBT for order in orders)
         text = f"{sum(order.is_open for order in orders)} open of {len(orders)}"
-        return f"{doubtful} IN DOUBT · {text}" if doubtful else text
+        text = f"{doubtful} IN DOUBT · {text}" if doubtful else text
+        reach, instruments = oldness.out_of_reach(frame), frame.instruments
+        found = [oldness.unreached(o, instruments.get(o.symbol), reach) for o in orders]
+        count = sum(map(bool, found))
+        return f"{count} OUT OF REACH · {text}" if count else text

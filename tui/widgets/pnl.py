@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from engine.snapshot import PnlRow
-from tui import format
+from tui import format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -28,17 +28,24 @@ class Pnl(LineTable[PnlRow]):
     empty = "no strategy"
 
     def rows(self, frame: Frame) -> Sequence[PnlRow]:
-        return frame.snapshot.pnl if frame.snapshot else ()
+        if frame.snapshot is None:
+            return ()
+        self._old = {r.strategy: oldness.old_prices(frame, r.strategy) for r in frame.snapshot.pnl}
+        return frame.snapshot.pnl
+
+    def aged(self, row: PnlRow) -> str:
+        return "" if self._old[row.strategy] is None else oldness.SIGN
 
     def row_id(self, row: PnlRow) -> Hashable:
         return row.strategy
 
     def cells(self, row: PnlRow) -> Line:
+        old = self._old[row.strategy]
         return (
             (row.strategy, "strong"),
-            _signed(row.total),
+            _signed(row.total, old),
             _signed(row.realised),
-            _signed(row.unrealised),
+            _signed(row.unrealised, old),
             (format.money(row.commission), "dim"),
             (str(row.held), "text"),
             (str(row.entries), "text"),
@@ -48,9 +55,11 @@ class Pnl(LineTable[PnlRow]):
         totals = [row.total for row in self.rows(frame)]
         known = [total for total in totals if total is not None]
         total = sum(known, Decimal(0)) if len(known) == len(totals) else None
-        return f"all {format.money(total, signed=True)}"
+        old = oldness.old_prices(frame)
+        shown, _ = oldness.number(format.money(total, signed=True), "", old)
+        return oldness.noted(f"all {shown}", oldness.words(old))
 
 
-def _signed(amount: Decimal | None) -> Cell:
+def _signed(amount: Decimal | None, old: int | None = None) -> Cell:
     text = format.money(amount, signed=True)
-    return text, format.direction(text)
+    return oldness.number(text, format.direction(text), old)

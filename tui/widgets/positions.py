@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 from engine.questions import Chain, Question, WhyPosition
 from engine.snapshot import PositionRow
-from tui import format
+from tui import format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -37,7 +37,7 @@ class Positions(LineTable[PositionRow]):
         if frame.snapshot is None:
             return ()
         self._now, self._names = frame.snapshot.ts, frame.names
-        self._stale = {row.instrument.symbol for row in frame.snapshot.quotes if row.stale}
+        self._stale = oldness.old_symbols(frame)
         return frame.snapshot.positions
 
     def row_id(self, row: PositionRow) -> Hashable:
@@ -53,19 +53,19 @@ class Positions(LineTable[PositionRow]):
     def cells(self, row: PositionRow) -> Line:
         position, instrument = row.position, row.instrument
         mark, age = self.aged(row).split("|")[:2]
-        stale = mark == "STALE"
+        old, stale = self._stale.get(position.symbol), mark == "STALE"
         gain = format.money(row.unrealised_pnl, signed=True)
         realised = format.money(row.realised_pnl, signed=True)
         return (
             (self._names.get(position.symbol, position.symbol), "strong"),
             (format.quantity(position.quantity), "text"),
             (format.price(position.avg_price, instrument), "text"),
-            (format.price(row.mark, instrument), "stale" if stale else "text"),
-            (gain, "stale" if stale else format.direction(gain)),
+            oldness.number(format.price(row.mark, instrument), "text", old),
+            oldness.number(gain, format.direction(gain), old),
             _stop(row),
             (position.strategy, "dim"),
             (realised, format.direction(realised)),
-            (format.money(row.value), "stale" if stale else "text"),
+            oldness.number(format.money(row.value), "text", old),
             (mark, "warn" if stale else "dim"),
             (age, "dim"),
         )
@@ -79,7 +79,9 @@ class Positions(LineTable[PositionRow]):
         kept = next((f" · NOT FLAT: {row.not_flat}" for row in rows if row.not_flat), "")
         dust = sum(row.dust for row in rows)
         count = f"{len(rows) - dust} and {dust} dust" if dust else f"{len(rows)}"
-        return f"{count} · unrealised {format.money(total, signed=True)}{kept}"
+        old = oldness.old_prices(frame)
+        shown, _ = oldness.number(format.money(total, signed=True), "", old)
+        return oldness.noted(f"{count} · unrealised {shown}", oldness.words(old)) + kept
 
 
 def _stop(row: PositionRow) -> Cell:

@@ -7,13 +7,15 @@ from typing import ClassVar
 from textual.message import Message
 
 from engine.snapshot import LimitRow
-from tui import commands, format
+from tui import commands, format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Line
 
 BAR = 8
+COUNTED = ("", "/s")
+"""The units of limits that rest on no price."""
 
 
 class Risk(LineTable[LimitRow]):
@@ -46,28 +48,34 @@ class Risk(LineTable[LimitRow]):
     def rows(self, frame: Frame) -> Sequence[LimitRow]:
         if frame.snapshot is None:
             return ()
+        self._old = oldness.old_equity(frame)
         return sorted(frame.snapshot.limits, key=_weight)
 
     def row_id(self, row: LimitRow) -> Hashable:
         return row.tier, row.name, row.scope
 
+    def aged(self, row: LimitRow) -> str:
+        return "" if self._old is None else oldness.SIGN
+
     def cells(self, row: LimitRow) -> Line:
         share = _share(row)
+        old = None if row.past or row.unit in COUNTED else self._old
         style = "dim" if row.past else format.share_style(share)
         full = share is not None and share >= 1
         last = "last: " if row.past else ""
         return (
             (f"{last}{format.words(row.name)} {row.scope}".strip(), "text"),
-            (format.used_of(row.used, row.limit, row.unit), style),
+            oldness.number(format.used_of(row.used, row.limit, row.unit), style, old),
             ("━━FULL━━" if full else format.bar(share, BAR), style),
-            (format.share(share), style),
+            oldness.number(format.share(share), style, old),
         )
 
     def note(self, frame: Frame) -> str:
         rows = frame.snapshot.limits if frame.snapshot else ()
         shares = [_share(row) for row in rows if not row.past]
         full = sum(share is not None and share >= 1 for share in shares)
-        return f"{full} FULL of {len(rows)}" if full else format.plural(len(rows), "limit")
+        text = f"{full} FULL of {len(rows)}" if full else format.plural(len(rows), "limit")
+        return oldness.noted(text, oldness.words(oldness.old_equity(frame)))
 
 
 def _share(row: LimitRow) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from engine.core.model import Instrument
 from engine.questions import Chain, Question, WhySignal
 from engine.snapshot import SignalRow
-from tui import format
+from tui import format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -72,4 +72,5 @@ class Signals(LineTable[SignalRow]):
     def note(self, frame: Frame) -> str:
         rows = self._all
         blocked = sum(row.outcome == "blocked" for row in rows)
-        return f"{len(rows)} · {blocked} blocked" if blocked else f"{len(rows)}"
+        text = f"{len(rows)} · {blocked} blocked" if blocked else f"{len(rows)}"
+        return oldness.noted(text, oldness.no_data(frame))

@@ -1,7 +1,7 @@
 """The strip at the top of every screen: what must be seen at all times."""
 
 from engine.snapshot import FeedStatus, Snapshot
-from tui import commands, format
+from tui import commands, format, oldness
 from tui.frame import Frame, Past, alerts, kill_words
 from tui.widgets.lines import Cell, Line, Lines, banner, fit, length, spread
 
@@ -98,6 +98,7 @@ class StatusStrip(Lines):
             (1, equity(frame)),
             (0, day_pnl(frame)),
             (2, day_change(frame)),
+            (1, stale_words(frame)),
             (0, (kill_words(frame),)),
             (0, unread(frame)),
             (1, breaker_words(frame)),
@@ -234,12 +235,19 @@ def _light(name: str, sign: str, word: str, style: str) -> Line:
 def equity(frame: Frame) -> Line:
     value = frame.snapshot.equity if frame.snapshot else None
     currency = f" {frame.snapshot.currency}" if frame.snapshot else ""
-    return ("equity ", "dim"), (f"{format.money(value)}{currency}", _unless_lost(frame, "strong"))
+    shown, style = oldness.number(format.money(value), "strong", oldness.old_equity(frame))
+    return ("equity ", "dim"), (f"{shown}{currency}", style)
+
+
+def stale_words(frame: Frame) -> Line:
+    """How old what equity rests on is. That the engine is lost is said elsewhere."""
+    age = None if frame.lost else oldness.old_equity(frame)
+    return ((oldness.words(age), "warn"),) if age is not None else ()
 
 
 def cash(frame: Frame) -> Line:
     value = frame.snapshot.cash if frame.snapshot else None
-    return ("cash ", "dim"), (format.money(value), _unless_lost(frame, "text"))
+    return ("cash ", "dim"), oldness.number(format.money(value), "text", oldness.old_cash(frame))
 
 
 def account_named(snapshot: Snapshot) -> Line:
@@ -248,25 +256,36 @@ def account_named(snapshot: Snapshot) -> Line:
 
 def accounts(frame: Frame) -> list[Line]:
     """The cash of each account in its own currency, where the sum does not say it all."""
-    rows = frame.snapshot.accounts if frame.snapshot else ()
-    style = _unless_lost(frame, "text")
+    snapshot = frame.snapshot
+    if snapshot is None:
+        return []
+    down = {broker.name for broker in snapshot.brokers if not broker.connected}
+    age = oldness.old_cash(frame)
     return [
-        ((f"{row.venue} ", "dim"), (f"{format.money(row.cash)} {row.currency}", style))
-        for row in rows
+        (
+            (f"{row.venue} ", "dim"),
+            oldness.number(
+                f"{format.money(row.cash)} {row.currency}",
+                "text",
+                age if frame.lost or row.venue in down else None,
+            ),
+        )
+        for row in snapshot.accounts
     ]
 
 
 def settled(frame: Frame) -> Line:
     """Cash less what sales brought that has not settled yet."""
     value = frame.snapshot.settled_cash if frame.snapshot else None
-    return ("settled ", "dim"), (format.money(value), _unless_lost(frame, "text"))
+    age = oldness.old_cash(frame)
+    return ("settled ", "dim"), oldness.number(format.money(value), "text", age)
 
 
 def day_pnl(frame: Frame) -> Line:
     pnl = frame.snapshot.day_pnl if frame.snapshot else None
     text = format.money(pnl, signed=True)
-    style = _unless_lost(frame, format.direction(text))
-    return ("day ", "dim"), (f"{format.arrow(text)}{text}".strip(), style)
+    shown, style = f"{format.arrow(text)}{text}".strip(), format.direction(text)
+    return ("day ", "dim"), oldness.number(shown, style, oldness.old_equity(frame))
 
 
 def day_change(frame: Frame) -> Line:
@@ -276,7 +295,7 @@ def day_change(frame: Frame) -> Line:
         return ()
     before = snapshot.equity - snapshot.day_pnl
     change = format.percent(float(snapshot.day_pnl / before) * 100 if before else None)
-    return ((change, _unless_lost(frame, format.direction(change))),)
+    return (oldness.number(change, format.direction(change), oldness.old_equity(frame)),)
 
 
 def engine_light(frame: Frame) -> Line:

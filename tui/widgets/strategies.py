@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.message import Message
 
 from engine.snapshot import StrategyRow
-from tui import commands, format
+from tui import commands, format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -68,8 +68,12 @@ class Strategies(LineTable[StrategyRow]):
         """Those that trade, or did, come first: of many that are off they would not be in sight.
         One that is switched off stays where it is."""
         rows = frame.snapshot.strategies if frame.snapshot else ()
+        self._old = {row.name: oldness.old_prices(frame, row.name) for row in rows}
         self._used.update(row.name for row in rows if row.state != "off")
         return sorted(rows, key=lambda row: row.name not in self._used)
+
+    def aged(self, row: StrategyRow) -> str:
+        return "" if self._old[row.name] is None else oldness.SIGN
 
     def row_id(self, row: StrategyRow) -> Hashable:
         return row.name
@@ -79,7 +83,7 @@ class Strategies(LineTable[StrategyRow]):
         return (
             (row.name, "strong"),
             _STATES.get(row.state, (row.state, "text")),
-            (pnl, format.direction(pnl)),
+            oldness.number(pnl, format.direction(pnl), self._old[row.name]),
             (str(row.trades_today), "text"),
             (str(row.losses), "text"),
             (f"{row.warm}/{row.required}", "warn" if row.warm < row.required else "dim"),
@@ -90,4 +94,5 @@ class Strategies(LineTable[StrategyRow]):
 
     def note(self, frame: Frame) -> str:
         rows = frame.snapshot.strategies if frame.snapshot else ()
-        return f"{sum(row.state == 'on' for row in rows)} on of {len(rows)}"
+        on = f"{sum(row.state == 'on' for row in rows)} on of {len(rows)}"
+        return oldness.noted(on, oldness.no_data(frame) or oldness.words(oldness.old_prices(frame)))
