@@ -51,6 +51,7 @@ from engine.core.events import (
     QuoteUpdate,
     Reconciled,
     Record,
+    ReloadStrategy,
     ReplaceOrder,
     Restored,
     SettlementViolated,
@@ -242,6 +243,8 @@ class Laws:
                 self._restore(event)
             case ToggleStrategy(enabled=True):
                 self.losses[event.strategy] = 0
+            case ReloadStrategy():
+                self.on.discard(event.strategy)
             case _:
                 pass
 

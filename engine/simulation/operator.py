@@ -17,6 +17,7 @@ from engine.core.events import (
     MarkOrder,
     RearmKillSwitch,
     RearmPart,
+    ReloadStrategy,
     RequestCancel,
     RequestMode,
     RequestReplace,
@@ -36,6 +37,8 @@ REARM = RearmKillSwitch(word="REARM", author=AUTHOR)
 LONGEST_WAIT = 10 * NANOS
 SURE_AFTER = 10 * NANOS
 LOOK_AGAIN = 7_000_000
+RELOADED = 0.05
+"""The share of the switches of a strategy that make it anew instead."""
 LIMITS = {
     "max_position_size_pct": ("1", "10", "25"),
     "max_position_notional": ("2000", "9000", "0"),
@@ -125,10 +128,13 @@ class Operator:
         self._random.choice(actions)()
 
     def _toggle(self) -> None:
+        """Switch a strategy on or off, or now and then make it anew, which leaves it off."""
         setups = self._world.options.config.strategies
-        name = self._random.choice(setups).name
-        enabled = self._random.random() < 0.7
-        self._send(ToggleStrategy(strategy=name, enabled=enabled, author=AUTHOR))
+        name, chance = self._random.choice(setups).name, self._random.random()
+        if chance < RELOADED:
+            self._send(ReloadStrategy(strategy=name, author=AUTHOR))
+        else:
+            self._send(ToggleStrategy(strategy=name, enabled=chance < 0.7, author=AUTHOR))
 
     def _kill_part(self) -> None:
         """One strategy, symbol or broker, with any action; most are re-armed after a while."""
