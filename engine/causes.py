@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from engine.core.bus import Bus
 from engine.core.events import (
+    BarCorrected,
     Event,
     FillQuarantined,
     OrderAdopted,
@@ -67,6 +68,9 @@ class Causes:
                 self._go_on(fact.client_order_id, fact)
             case TradeReversed(fill=fill) | FillQuarantined(fill=fill):
                 self._go_on(fill.client_order_id, fact)
+            case BarCorrected(orders=orders):
+                for client_order_id in orders:
+                    self._go_on(client_order_id, fact)
             case _:
                 pass
 
@@ -77,8 +81,10 @@ class Causes:
         story.add(fact)
 
     def _go_on(self, client_order_id: str, fact: Event) -> None:
-        """An order of a former session has no story here: its beginning would be missing."""
-        if (story := self.orders.get(client_order_id)) is not None:
+        """An order of a former session has no story here: its beginning would be missing. Orders of
+        one signal have one story, where a fact of them all is told once."""
+        story = self.orders.get(client_order_id)
+        if story is not None and story.facts[-1] is not fact:
             story.add(fact)
 
 

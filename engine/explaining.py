@@ -112,6 +112,8 @@ def _step(fact: e.Event) -> Iterator[Step]:
             yield _signal(signal, fact.ts)
         case e.BarClosed(bar=bar):
             yield _bar(bar, fact.ts)
+        case e.BarCorrected(bar=bar):
+            yield _bar(bar, fact.ts, _title(fact))
         case e.QuoteUpdate(quote=quote):
             yield _quote(quote, fact.ts)
         case e.OrderSized():
@@ -148,13 +150,13 @@ def _as(venue_order_id: str) -> str:
     return f" as {clean(venue_order_id)}" if venue_order_id else ""
 
 
-def _bar(bar: Bar, ts: int) -> Step:
+def _bar(bar: Bar, ts: int, title: str = "Bar") -> Step:
     numbers = tuple(
         Number(name, getattr(bar, name)) for name in ("open", "high", "low", "close", "volume")
     )
     minutes = bar.interval / (60 * NANOS)
     text = f"{clean(bar.symbol)}, {minutes:g} min from {utc(bar.start):%Y-%m-%d %H:%M:%S} UTC"
-    return Step(ts, None, "Bar", text, numbers)
+    return Step(ts, None, title, text, numbers)
 
 
 def _quote(quote: Quote, ts: int) -> Step:

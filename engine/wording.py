@@ -11,6 +11,7 @@ from engine.core.model import (
     KillAction,
     Order,
     OrderPurpose,
+    utc,
 )
 from engine.core.text import clean
 
@@ -154,6 +155,8 @@ def _market(fact: e.Event) -> Worded | None:
     match fact:
         case e.BarGap():
             return WARNING, f"{fact.symbol}: {fact.missing} bars are missing before this one"
+        case e.BarCorrected():
+            return _corrected(fact)
         case e.FeedStale():
             return WARNING, f"{fact.symbol} is stale: no data for {_duration(fact.age)}"
         case e.FeedRecovered():
@@ -166,6 +169,19 @@ def _market(fact: e.Event) -> Worded | None:
             return level, f"feed {fact.feed} {fact.status}{because}"
         case _:
             return None
+
+
+def _corrected(fact: e.BarCorrected) -> Worded:
+    was, bar = fact.was, fact.bar
+    changes = ", ".join(
+        f"{name} from {getattr(was, name):g} to {getattr(bar, name):g}"
+        for name in ("open", "high", "low", "close", "volume")
+        if getattr(bar, name) != getattr(was, name)
+    )
+    text = f"{bar.symbol}: the bar of {utc(bar.start):%H:%M:%S} UTC was corrected: {changes}"
+    if not fact.orders:
+        return INFO, text
+    return WARNING, f"{text}; decided on it: {', '.join(fact.orders)}"
 
 
 def _killed(fact: e.KillSwitchTriggered | e.PartKilled) -> str:

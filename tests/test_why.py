@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from engine.core.events import BarClosed
 from engine.core.model import OrderPurpose, OrderState
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
@@ -91,6 +93,21 @@ async def test_an_entry_is_told_from_the_bar_to_the_fill(settings: Settings) -> 
     assert size.value <= size.limit
     fill = numbers(step(chain, "Filled"))
     assert (fill["quantity"], fill["price"], fill["left"]) == (order.filled, order.avg_price, 0)
+
+
+async def test_a_bar_that_was_corrected_is_told_as_it_was_and_as_it_is(settings: Settings) -> None:
+    async with running(settings) as session:
+        snapshot = await session.until(has_traded)
+        key = first(snapshot, ENTRY)
+        machine = session.runtime.machine
+        order = machine.orders.orders[key]
+        bars = machine.market.symbols[order.symbol].bars
+        was = next(bar for bar in bars if bar.ts == order.created_ts)
+        session.runtime.publish(BarClosed(replace(was, volume=was.volume + 1), ts=was.ts))
+        chain = await asked(session, WhyOrder(key))
+    assert (titles(chain)[0], titles(chain)[-1]) == ("Bar", "Bar corrected")
+    assert numbers(chain.steps[0])["volume"] == was.volume
+    assert numbers(chain.steps[-1])["volume"] == was.volume + 1
 
 
 async def test_each_step_says_how_long_after_the_one_before_it_came(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Facts in words: what happened, to what, why; and nothing that a terminal would obey."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from engine.core import events as e
 from engine.core.model import (
     MINUTE,
     NANOS,
+    Bar,
     Fill,
     FintracReport,
     FintracRule,
@@ -25,6 +27,7 @@ from engine.core.model import (
     Side,
     Signal,
     Violation,
+    nanos,
 )
 from engine.core.sizing import SizingMethod
 from engine.wording import worded
@@ -42,6 +45,7 @@ ORDER = Order(
     Decimal(100),
 )
 FILL = Fill("x-1", "tb-1", "ACME", Side.BUY, Decimal(4), Decimal("100.10"), Decimal("0.4"), 1)
+BAR = Bar("ACME", nanos(datetime(2024, 3, 4, 14, 31, tzinfo=UTC)), 100.0, 101.0, 99.0, 100.5, 5.0)
 SIGNAL = Signal(
     "puppet", "ACME", Side.BUY, 1, 100.5, indicators={"fast": 10.123456789, "slow": 9.0}
 )
@@ -267,6 +271,17 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "trading day 2024-03-04 starts with equity 100,000.50",
     ),
     (e.BarGap("ACME", 3), "warning", "ACME: 3 bars are missing before this one"),
+    (
+        e.BarCorrected(BAR, replace(BAR, low=90.0, close=90.0)),
+        "info",
+        "ACME: the bar of 14:30:00 UTC was corrected: low from 99 to 90, close from 100.5 to 90",
+    ),
+    (
+        e.BarCorrected(BAR, replace(BAR, volume=7.0), ("tb-1", "tb-2")),
+        "warning",
+        "ACME: the bar of 14:30:00 UTC was corrected: volume from 5 to 7; decided on it: "
+        "tb-1, tb-2",
+    ),
     (e.FeedStale("ACME", 121 * NANOS), "warning", "ACME is stale: no data for 2 min"),
     (e.FeedStale("ACME", 119 * NANOS), "warning", "ACME is stale: no data for 119 s"),
     (e.FeedStale("ACME", 150 * MINUTE), "warning", "ACME is stale: no data for 2 h"),

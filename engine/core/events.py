@@ -527,6 +527,15 @@ class BarGap(Event, frozen=True):
     missing: int
 
 
+class BarCorrected(Event, frozen=True):
+    """The venue corrected a bar that is kept: strategies were shown `was`, and `bar` is in its
+    place. `orders` are the client order ids of this session's orders that came of it."""
+
+    was: Bar
+    bar: Bar
+    orders: tuple[str, ...] = ()
+
+
 class DataRefused(Event, frozen=True):
     """A quote or bar from outside was not sound and went no further."""
 

@@ -16,6 +16,7 @@ from engine.core.events import (
     AcknowledgeAlerts,
     AskOrder,
     BarClosed,
+    BarCorrected,
     BracketChanged,
     BrokerChanged,
     BrokerStatusChanged,
@@ -196,6 +197,7 @@ class Machine:
             submit_timeout=config.submit_timeout,
             visibility_lag=config.visibility_lag,
         )
+        self.market.decided_on = self.orders.decided_on
         self.safety = Safety(bus, self.orders, config.safety, config.mode)
         self.parts = KilledParts(
             bus,
@@ -373,6 +375,8 @@ class Machine:
         for part in (market, portfolio, risk.watch, runner):
             bus.subscribe(QuoteUpdate, part.on_quote)
             bus.subscribe(BarClosed, part.on_bar)
+        bus.subscribe(BarCorrected, portfolio.on_bar_corrected)
+        bus.subscribe(BarCorrected, risk.watch.on_books)
         for part in (orders, market, risk.watch, runner, self.pauses, desk):
             bus.subscribe(ClockTick, part.on_tick)
         breaker = safety.breaker

@@ -1,12 +1,13 @@
 """Market data: last quotes, rolling bars, mark prices, gaps and staleness."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isfinite, nan
 
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
+    BarCorrected,
     BarGap,
     ClockTick,
     DataRefused,
@@ -54,7 +55,9 @@ class SymbolMarket:
 
 
 class Market:
-    """Keeps every symbol's market current, and refuses what is not sound at the edge, once."""
+    """Keeps every symbol's market current, and refuses what is not sound at the edge, once.
+
+    `decided_on` tells the client order ids of the orders that came of a bar."""
 
     def __init__(
         self, bus: Bus, instruments: Iterable[Instrument], history: int, stale_after: int
@@ -63,6 +66,7 @@ class Market:
         self._stale_after = stale_after
         self.symbols = {i.symbol: SymbolMarket(i, history) for i in instruments}
         self.venues = tuple(dict.fromkeys(m.instrument.venue for m in self.symbols.values()))
+        self.decided_on: Callable[[Bar], tuple[str, ...]] = lambda _bar: ()
         self.refused = 0
         self._refusing: dict[str, None] = {}
 
@@ -90,14 +94,33 @@ class Market:
         if bars:
             last = bars[-1].ts
             if bar.ts <= last:
+                self._correct(market, bar)
                 return False
             if bar.start > last and event.live:
                 self._bus.publish(BarGap(bar.symbol, (bar.start - last) // bar.interval))
         bars.append(bar)
+        self._close(market, bar)
+        return True
+
+    def _close(self, market: SymbolMarket, bar: Bar) -> None:
         market.mark_source = "close"
         market.previous = bar.open if bar.interval < LONG_BAR else bar.close
         self._update(market, bar.close, bar.ts)
-        return True
+
+    def _correct(self, market: SymbolMarket, bar: Bar) -> None:
+        """Put a bar in the place of the one that is kept of that time, where it is another one: its
+        close is the price too, where nothing came after. Nothing is decided on it again."""
+        bars = market.bars
+        place = next((n for n in reversed(range(len(bars))) if bars[n].ts <= bar.ts), None)
+        if place is None:
+            return
+        was = bars[place]
+        if was.key != bar.key or was == bar:
+            return
+        bars[place] = bar
+        if place == len(bars) - 1 and market.mark_source == "close":
+            self._close(market, bar)
+        self._bus.publish(BarCorrected(was, bar, self.decided_on(was)))
 
     def on_tick(self, event: ClockTick) -> None:
         for market in self.symbols.values():

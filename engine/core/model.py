@@ -326,6 +326,11 @@ class Bar(Struct, frozen=True, gc=False):
         return self.ts - self.interval
 
     @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells it from any other bar; one that the venue corrected has the same."""
+        return self.symbol, self.interval, self.ts
+
+    @property
     def is_sound(self) -> bool:
         """False where a price is not finite and positive, or the range does not hold the prices."""
         low, high = self.low, self.high  # NaN fails every comparison

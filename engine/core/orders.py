@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from engine.core.events import (
+    BarClosed,
     BrokerChanged,
     CancelRejected,
     ClockTick,
@@ -22,6 +23,7 @@ from engine.core.events import (
 from engine.core.model import (
     FINAL_STATES,
     NANOS,
+    Bar,
     Order,
     OrderState,
     OrderTerms,
@@ -129,6 +131,19 @@ class OrderBook(OrderReports):
         return True
 
     # --- inputs ---------------------------------------------------------------------------------
+
+    def decided_on(self, bar: Bar) -> tuple[str, ...]:
+        """The client order ids of the orders of this session that came of `bar`, as far back as the
+        trace reaches."""
+        return tuple(
+            order.client_order_id
+            for order in self.orders.values()
+            if order.created_ts >= bar.start
+            and any(
+                isinstance(cause, BarClosed) and cause.bar.key == bar.key
+                for cause in self._bus.why(order.cause)
+            )
+        )
 
     def on_broker(self, event: BrokerChanged) -> None:
         if event.capabilities is not None:

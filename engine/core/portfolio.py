@@ -12,6 +12,7 @@ from engine.core.average_cost import REVERSED, Entry, apply, correction_fault, r
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
+    BarCorrected,
     CommandRefused,
     Event,
     FillQuarantined,
@@ -182,6 +183,12 @@ class Portfolio:
         held = self._held.get(event.bar.symbol)
         if held is not None:
             self._mark(held, event.bar.close)
+
+    def on_bar_corrected(self, event: BarCorrected) -> None:
+        symbol = event.bar.symbol
+        held = self._held.get(symbol)
+        if held is not None:
+            self._mark(held, self._mark_of(symbol))
 
     def look_at_rates(self, _: Event) -> None:
         """Go by the rates that are in force now."""

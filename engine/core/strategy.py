@@ -95,7 +95,10 @@ class Strategy:
         return 0
 
     def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
-        """A bar closed; `history` ends with it."""
+        """A bar closed; `history` ends with it.
+
+        One that the venue corrects later is not shown again: from the next bar on `history` has it
+        as it is then, while what was made of it in `self` stays, up to a restart."""
 
     def on_quote(self, quote: Quote) -> Signal | None:
         """Best bid or ask changed."""

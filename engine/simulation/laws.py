@@ -151,7 +151,8 @@ class Laws:
         self.held: dict[Key, Decimal] = {}
         self.marks: dict[str, float] = {}
         self.priced: dict[str, int] = {}
-        self.bars: dict[str, int] = {}
+        self.bars: dict[str, Bar] = {}
+        self.quoted: set[str] = set()
         self.daily: set[str] = set()
         self.orders: dict[str, Order] = {}
         self.filled: dict[str, Decimal] = {}
@@ -219,9 +220,11 @@ class Laws:
         match event:
             case QuoteUpdate(quote=quote) if self._is_price(quote):
                 self.previous[quote.symbol] = self.marks.get(quote.symbol, nan)
+                self.quoted.add(quote.symbol)
                 self._price(quote.symbol, (quote.bid + quote.ask) / 2, quote.ts)
-            case BarClosed(bar=bar) if self._is_next(bar):
-                self.bars[bar.symbol] = bar.ts
+            case BarClosed(bar=bar) if self._is_next(bar) or self._is_corrected(bar):
+                self.bars[bar.symbol] = bar
+                self.quoted.discard(bar.symbol)
                 (self.daily.discard if bar.interval < DAY else self.daily.add)(bar.symbol)
                 self.previous[bar.symbol] = bar.open if bar.interval < 60 * MINUTE else bar.close
                 self._price(bar.symbol, bar.close, bar.ts)
@@ -253,9 +256,16 @@ class Laws:
         return known and quote.is_sound and not quote.is_stub
 
     def _is_next(self, bar: Bar) -> bool:
-        """Whether a bar counts: a corrected one, that comes again, does not."""
+        """Whether a bar is the newest of its symbol."""
         known = bar.is_sound and bar.symbol in self._symbols()
-        return known and bar.ts > self.bars.get(bar.symbol, 0)
+        last = self.bars.get(bar.symbol)
+        return known and (last is None or bar.ts > last.ts)
+
+    def _is_corrected(self, bar: Bar) -> bool:
+        """Whether a bar, that comes again, has another price than the last one told."""
+        last = self.bars.get(bar.symbol)
+        is_again = last is not None and last.key == bar.key
+        return is_again and bar.is_sound and bar != last and bar.symbol not in self.quoted
 
     def _symbols(self) -> set[str]:
         return {instrument.symbol for instrument in self.config.instruments}
@@ -273,6 +283,7 @@ class Laws:
             if p.quantity
         }
         self.marks = dict(event.marks)
+        self.bars = {}
         self.orders = {order.client_order_id: order for order in event.orders}
         self.filled = {order.client_order_id: order.filled for order in event.orders}
         self.executions = set(event.execution_ids)

@@ -11,8 +11,8 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from engine.core import events
-from engine.core.events import Event, OrderEvent, OrderIntended
-from engine.core.model import Order
+from engine.core.events import BarCorrected, Event, OrderEvent, OrderIntended
+from engine.core.model import MINUTE, Order
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.store import models
@@ -21,6 +21,8 @@ from engine.store.statements import values_of
 MOST_READ = 20_000
 """Rows that are looked through at the beginning of an order, and as many before its end."""
 MOST_FOUND = 200
+AFTERWARDS = 5 * MINUTE
+"""How long after the last change of an order it is looked for what it came from being corrected."""
 
 
 class Until(Struct, frozen=True):
@@ -53,14 +55,17 @@ def story(
     order = orders[0]
     first = _first_since(connection, order.created_ts)
     end = _first_since(connection, order.updated_ts + 1)
-    stop = end if until is None else _end(connection, until)
+    later = _first_since(connection, order.updated_ts + AFTERWARDS)
+    stop = later if until is None else _end(connection, until)
     end = min(end, stop)
     early, late = first + most, max(first + most, end - most)
     named = _audit.payload.contains(msgspec.json.encode(client_order_id).decode(), autoescape=True)
     near = _audit.id.between(first, early - 1) | _audit.id.between(late, end - 1)
+    last = min(later, stop, end + most)
+    afterwards = _audit.id.between(end, last - 1) & (_audit.kind == BarCorrected.__name__)
     if until is not None:
         near &= _audit.id < stop
-    rows = _rows(connection, near & named)
+    rows = _rows(connection, (near | afterwards) & named)
     facts = _facts([*_origins(connection, rows), *rows])
     return _as_of(order, facts, until), facts, late - early
 

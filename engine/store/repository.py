@@ -186,7 +186,7 @@ class Repository:
     async def save_bars(self, bars: Sequence[Bar], oldest: int) -> None:
         """Keep bars that the engine decided on, and let go of those that closed before `oldest`.
         A bar that is there already is replaced: the venue corrected it."""
-        rows = {(bar.symbol, bar.interval, bar.ts): asdict(bar) for bar in bars}
+        rows = {bar.key: asdict(bar) for bar in bars}
 
         def save(connection: Connection) -> None:
             connection.execute(upsert(self._dialect, models.MarketData), list(rows.values()))

@@ -3,7 +3,7 @@
 The frame ends with the bar that has just closed and its last row alone decides, so what a column
 looks ahead for (`shift(-1)`) is not there: NaN, which is no condition. The frame always has
 `required_history()` rows, never more or fewer, so a recursive indicator comes to the same value in
-a backtest, live, and after a restart.
+a backtest, live, and after a restart. A bar that the venue corrected is in it as it is now.
 
 It is made anew at each bar, in 0.15 ms at 300 rows; the columns of a crossover of two averages take
 1 ms more, where a strategy of the event style takes a few microseconds. So a minute's bars of a

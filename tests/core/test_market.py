@@ -1,9 +1,13 @@
 """Market data is refused at the edge where it is not sound, and its age and its holes are told."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import pytest
 
 from engine.core.events import (
     BarClosed,
+    BarCorrected,
     BarGap,
     ClockTick,
     DataRefused,
@@ -11,7 +15,8 @@ from engine.core.events import (
     FeedStale,
     QuoteUpdate,
 )
-from engine.core.model import MINUTE, NANOS, Bar, Quote, Side
+from engine.core.model import MINUTE, NANOS, Bar, OrderPurpose, Quote, Side, Signal
+from engine.core.strategy import Strategy
 from tests.core.rig import ACME, COIN, START, Rig
 
 NAN, INF = float("nan"), float("inf")
@@ -103,11 +108,81 @@ def test_a_quote_older_than_the_last_is_no_news(rig: Rig) -> None:
     assert mark(rig) == 100
 
 
-def test_a_bar_that_came_before_is_no_news(rig: Rig) -> None:
+class Follower(Strategy):
+    """Buys at the second bar, and keeps what every bar's history was."""
+
+    seen: ClassVar[list[list[float]]]
+
+    def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+        self.seen.append([one.close for one in history])
+        return self.signal(Side.BUY, bar, {}) if len(history) == 2 else None
+
+
+@pytest.fixture
+def following() -> Rig:
+    Follower.seen = []
+    return Rig(kinds={"follower": Follower})
+
+
+def test_a_corrected_bar_takes_the_place_of_the_one_that_is_kept(following: Rig) -> None:
+    rig = following
     rig.bar(100)
-    again = Bar("ACME", rig.now, 90, 90, 90, 90, 1)
-    rig.send(BarClosed(again))
-    assert mark(rig) == 100
+    first = BarClosed(Bar("ACME", rig.now, 100, 100, 90, 90, 1))
+    rig.bar(101)
+    rig.bar(102)
+    orders = list(rig.orders)
+    rig.send(first)
+    (fact,) = rig.facts(BarCorrected)
+    assert (fact.was.close, fact.bar.close, fact.orders) == (100, 90, ())
+    assert (mark(rig), list(rig.orders)) == (102, orders)
+    rig.bar(103)
+    assert Follower.seen[-2:] == [[100, 101, 102], [90, 101, 102, 103]]
+    rig.send(first)
+    assert len(rig.facts(BarCorrected)) == 1
+
+
+def test_the_orders_that_came_of_a_corrected_bar_are_named(following: Rig) -> None:
+    rig = following
+    rig.bar(100)
+    rig.bar(100)
+    (order,) = rig.of(OrderPurpose.ENTRY)
+    decided, shown = rig.now, len(Follower.seen)
+    rig.bar(101)
+    for close in (90.0, 95.0):  # it may be corrected more than once
+        rig.send(BarClosed(Bar("ACME", decided, 100, 100, close, close, 1)))
+    assert [fact.orders for fact in rig.facts(BarCorrected)] == [(order.client_order_id,)] * 2
+    assert len(Follower.seen) == shown + 1
+    assert len(rig.of(OrderPurpose.ENTRY)) == 1
+
+
+def test_the_close_of_a_corrected_last_bar_is_the_price_where_nothing_came_after(
+    following: Rig,
+) -> None:
+    rig = following
+    for _ in range(3):
+        rig.bar(100)
+    equity = rig.machine.state()["equity"]
+    rig.send(BarClosed(Bar("ACME", rig.now, 100, 100, 90, 90, 1)))
+    assert mark(rig) == 90
+    held = rig.position("follower").quantity
+    assert held > 0
+    assert rig.machine.state()["equity"] == pytest.approx(equity - 10 * float(held))
+    rig.quote(91)
+    rig.send(BarClosed(Bar("ACME", rig.now - NANOS, 100, 100, 80, 80, 1)))
+    assert mark(rig) == 91
+
+
+def test_a_bar_that_is_kept_no_more_is_not_corrected() -> None:
+    rig = Rig(history=2)
+    rig.bar(100)
+    first = Bar("ACME", rig.now, 90, 90, 90, 90, 1)
+    rig.bar(101)
+    rig.bar(102)
+    rig.send(BarClosed(first))
+    between = Bar("ACME", rig.now - MINUTE // 2, 90, 90, 90, 90, 1)
+    rig.send(BarClosed(between))
+    assert rig.facts(BarCorrected) == []
+    assert mark(rig) == 102
 
 
 def test_an_input_from_the_past_is_handled_at_the_last_ones_time(rig: Rig) -> None:

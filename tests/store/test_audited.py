@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.events import (
+    BarCorrected,
     CommandRefused,
     Event,
     OrderAccepted,
@@ -67,6 +68,15 @@ async def test_the_facts_of_an_order_and_of_what_it_came_from_are_found(
     assert found == facts
     assert unread == 0
     assert (order.client_order_id, order.state) == ("tb-1", OrderState.CANCELED)
+
+
+async def test_what_it_came_from_may_be_corrected_after_its_end(
+    store: Repository, place: Place, stamp: Stamp, make_order: MakeOrder
+) -> None:
+    facts = await told(store, stamp, make_order)
+    corrected = stamp(BarCorrected(BAR, replace(BAR, close=1.0), ("tb-1",)), 600)
+    await store.record([corrected, stamp(BarCorrected(BAR, BAR, ("tb-2",)), 600)])
+    assert (await story(place, "tb-1"))[1] == [*facts, corrected]
 
 
 async def test_of_a_long_life_the_beginning_and_the_end_are_read(

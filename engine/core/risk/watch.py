@@ -95,8 +95,8 @@ class LossWatch:
             self._start_day(event.ts)
 
     def on_books(self, _: Event) -> None:
-        """Fills, their commissions, executions that were taken back, and exchange rates change
-        equity too."""
+        """Fills, their commissions, executions that were taken back, corrected bars, and exchange
+        rates change equity too."""
         self._look()
 
     def on_restored(self, event: Restored) -> None:
