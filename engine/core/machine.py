@@ -474,6 +474,7 @@ class Machine:
         bus.subscribe(AccountStatement, reconciler.on_statement)
         bus.subscribe(StatementFailed, reconciler.on_failed)
         bus.subscribe(StatementDue, reconciler.on_due)
+        bus.subscribe(OrderRejected, reconciler.on_rejected)
         bus.subscribe(OrderInDoubt, reconciler.on_doubt)
         bus.subscribe(PositionChanged, reconciler.on_position)
         bus.subscribe(Reconciled, desk.on_resumed)

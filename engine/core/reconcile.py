@@ -1,10 +1,10 @@
 """The books compared with what each broker says of the whole account.
 
-A statement is asked for when a broker is connected, every few minutes, and when the engine stops.
-It is several answers, one after the other, while both sides move on; so a difference counts only
-where two statements in a row have it, and what moved since a statement was asked for is not
-compared with it. Executions that are missing here are taken in as if the venue had told them now; a
-statement that brings some is followed by another before anything is compared.
+A statement is asked for when a broker is connected, every few minutes, after an order was rejected,
+and when the engine stops. It is several answers, one after the other, while both sides move on; so
+a difference counts only where two statements in a row have it, and what moved since a statement was
+asked for is not compared with it. Executions that are missing here are taken in as if the venue had
+told them now; a statement that brings some is followed by another before anything is compared.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +21,7 @@ from engine.core.events import (
     EngineStopping,
     ExecutionReport,
     OrderInDoubt,
+    OrderRejected,
     PositionChanged,
     Reconciled,
     ReconcileFailed,
@@ -40,7 +41,10 @@ LOOKS = 3
 """Statements in a row after which one is believed, though no two were the same."""
 LOOK_AGAIN = 2 * NANOS
 DUE = NANOS
-"""How soon a statement is asked for where something says that the books lack an execution."""
+"""How soon a statement is asked for where something says that the books lack an execution, or that
+the account is not what was thought."""
+REJECTED_AGAIN = 5 * NANOS
+"""Between statements that are asked for because orders were rejected."""
 FAILED_AGAIN, FAILED_AGAIN_MOST = 5 * NANOS, 40 * NANOS
 """A statement that failed is asked for again after pauses that double: one costs several requests,
 and asked for too often a venue that counts them would never answer all."""
@@ -63,7 +67,8 @@ class Account(Struct):
     counts the statements since, `suspects` is what the last one differed in, `known` what was told
     of the last one that was believed; `compared` says whether one of this session was.
     `refused` are the executions that it brought and that were missing here. `failures` counts those
-    that failed in a row. At `doubted_ts` something said last that the books lack an execution.
+    that failed in a row. At `doubted_ts` something said last that the books, or the account, are
+    not what was thought.
     """
 
     seen_ts: int
@@ -175,14 +180,20 @@ class Reconciler:
         if event.order.reason == EXECUTION_MISSING:
             self._ask_soon(self._books.venues.get(event.order.symbol, ""))
 
-    def _ask_soon(self, name: str) -> None:
-        """Not before the pause after one that failed, and once more after one that is under way."""
+    def on_rejected(self, event: OrderRejected) -> None:
+        """The account may have less than was thought: an order is sized by its buying power."""
+        self._ask_soon(self._books.venues.get(event.order.symbol, ""), REJECTED_AGAIN)
+
+    def _ask_soon(self, name: str, gap: int = 0) -> None:
+        """Not before the pause after one that failed, nor within `gap` ns of the last one, and once
+        more after one that is under way."""
         account = self.accounts.get(name)
         if account is None or not account.connected:
             return
         account.doubted_ts = self._bus.now
         if account.next_ts and not account.failures:
-            account.next_ts = min(account.next_ts, self._bus.now + DUE)
+            soonest = max(self._bus.now + DUE, account.seen_ts + gap)
+            account.next_ts = min(account.next_ts, soonest)
 
     def _ask(self, name: str, account: Account) -> None:
         account.asked_ts, account.asked_seq = max(self._bus.now, 1), self._bus.seq

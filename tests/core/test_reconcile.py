@@ -266,6 +266,23 @@ def test_a_fill_of_which_an_execution_is_missing_makes_the_statement_due_at_once
     rig.assert_same_books()
 
 
+def test_after_a_rejected_order_the_account_is_read_anew() -> None:
+    """What there is to buy with is not what it was when the last statement was asked for."""
+    rig = Bench(None, "first", "second", instruments=(ACME, COIN))
+    rig.hold.add(SubmitOrder)
+    first = rig.buy(strategy="first")
+    before = len(rig.asked)
+    rig.report(first, S.REJECTED, reason="insufficient buying power")
+    rig.tick(4)
+    assert len(rig.asked) == before + 1
+    second = rig.buy(strategy="second", symbol="COIN")
+    rig.report(second, S.REJECTED, reason="insufficient buying power")
+    rig.tick(0.5)
+    assert len(rig.asked) == before + 1
+    rig.tick(5)
+    assert len(rig.asked) == before + 2
+
+
 def test_a_statement_that_is_due_comes_after_the_one_under_way_and_not_amid_failures() -> None:
     rig = Bench(void=[RequestStatement])
     rig.send(StatementDue("paper"))
