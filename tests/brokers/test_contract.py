@@ -31,7 +31,7 @@ from engine.core.model import (
     Side,
     TimeInForce,
 )
-from engine.core.order_rules import in_lots, is_dust
+from engine.core.order_rules import in_lots, is_dust, number_fault
 from tests.brokers.contract import ANSWER_S, Peer, WiredPeer, builders
 from tests.loopback.coinbase import PORTFOLIO
 from tests.loopback.faults import CARRIED_OUT, RETRY_AFTER_S, Fault
@@ -268,6 +268,31 @@ async def test_executions_since_a_time_are_those_that_were_heard(peer: Peer) -> 
     }
     last = max(fill.ts for fill in fills)
     assert not await peer.broker.get_fills(last + 60_000_000_000)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-5", "NaN", Side.SELL])
+async def test_an_execution_that_makes_no_sense_is_passed_on_and_holds_up_no_other(
+    wired: WiredPeer, wrong: str
+) -> None:
+    """Where it is booked it is quarantined."""
+    if wrong == "NaN" and wired.broker.name == "questrade":
+        pytest.skip("questrade's numbers are JSON's, which has no NaN")
+    wired.streams.mute = True
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    wired.quote(98, 99, units=4)
+    wired.quote(98, 99, units=6)
+    is_side = wrong is Side.SELL
+    bad = {"side": wrong} if is_side else {"price": Decimal(wrong)}
+    wired.venue.spoil(wired.venue.fills[0], **bad)
+    told = {fill.quantity: fill for fill in await wired.broker.get_fills(0)}
+    assert told.keys() == {4 * wired.unit, 6 * wired.unit}
+    assert not number_fault(told[6 * wired.unit])
+    assert told[6 * wired.unit].side is order.side
+    if is_side:
+        assert told[4 * wired.unit].side is Side.SELL
+    else:
+        assert number_fault(told[4 * wired.unit])
 
 
 async def test_positions_and_cash_are_what_was_traded(peer: Peer) -> None:

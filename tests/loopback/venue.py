@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -161,6 +162,12 @@ class Venue:
         self.fills.remove(fill)
         self._count(fill, -1)
         self._tell(Change("busted", placed, fill))
+
+    def spoil(self, fill: Fill, **numbers: Any) -> None:
+        """The venue tells an execution otherwise than it was: its books are right."""
+        told = replace(fill, **numbers)
+        for fills in (self.fills, *(placed.fills for placed in self.orders.values())):
+            fills[:] = [told if one is fill else one for one in fills]
 
     def find(self, client_order_id: str) -> Placed | None:
         """The newest order with that client order id."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -145,6 +145,16 @@ class _Account(Tuned):
             with suppress(Exception):
                 await exchange.load_time_difference()
 
+    def parse_trade(self, trade: Mapping[str, Any], market: Any = None) -> Any:
+        """The library reckons with the numbers of a trade, and at one that is none it gives up all
+        trades of the answer. Told as 0 it is no execution either, and is quarantined alone."""
+        exchange: Any = super()
+        try:
+            return exchange.parse_trade(trade, market)
+        except (ValueError, ArithmeticError):
+            sound = {name: _finite(value) for name, value in trade.items()}
+            return exchange.parse_trade(sound, market)
+
     def incrementing_nonce(self) -> int:
         exchange: Any = self
         return self.nonces.next(exchange.nonce())
@@ -276,6 +286,14 @@ async def _once(
         response.close()
         raise InDoubt("the exchange answered with another address")
     return response
+
+
+def _finite(value: Any) -> Any:
+    """`value`, but 0 for a number that is written and is none, as NaN."""
+    try:
+        return value if Decimal(value).is_finite() else "0"
+    except (ArithmeticError, TypeError, ValueError):
+        return value
 
 
 def _refusal(message: Any) -> str:
