@@ -266,7 +266,9 @@ class Console(Travelling, inherit_bindings=False):
         """The newest frame; every part of the console that asks for one gets this."""
         snapshot, now = self.client.latest(), self.clock()
         if snapshot is not None:
+            waited = self._kill.waited(now)
             self._kill.see(snapshot.kill, now)
+            self._killing.see(snapshot, waited or 0.0, now)
         engine = Frame(
             snapshot=snapshot,
             now=now,
@@ -275,6 +277,9 @@ class Console(Travelling, inherit_bindings=False):
             dropped=self._dropped,
             kill_wait=self._kill.waited(now),
             kill_delay=self._kill.delay,
+            kill_took=self._killing.took,
+            kill_cancelled=self._killing.cancelled,
+            kill_stuck=self._killing.stuck(now),
             owned=self.client.owned(),
             standing=self.client.standing(),
             keys=self._key_names,

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from engine.control.standing import Standing
-from engine.core.model import Instrument, KillAction, Mode
+from engine.core.model import Instrument, KillAction, Mode, OrderState, is_cancelled_by
 from engine.snapshot import KilledPartRow, KillStatus, Snapshot
 from tui import format
 from tui.keys import OWN
@@ -23,6 +23,9 @@ UNANSWERED_AFTER = 2.0
 
 DEAD_MAN_WARNS_AT = 0.2
 """The share of its time that is left when the dead-man's switch is announced."""
+
+STUCK_AFTER = 5.0
+"""Seconds without a move after which a kill that is not complete is said to have failed."""
 
 REPEAT_AFTER = 1.0
 """Seconds before the kill key sends again: a held key is one request."""
@@ -75,6 +78,56 @@ class KillRequest:
         return now - self._asked if self._asked is not None and self.delay is None else None
 
 
+class KillProgress:
+    """How far a kill has come, as this console saw it; of one before its time only what it sees."""
+
+    def __init__(self) -> None:
+        self._before: Snapshot | None = None
+        self._began: float | None = None
+        self._moved = 0.0
+        self._is_done = False
+        self._asked: frozenset[str] = frozenset()
+        self.took: float | None = None
+        """Seconds from the request until it was complete, or until now."""
+        self.cancelled = 0, 0
+        """How many orders it has cancelled, of how many that were open."""
+
+    def see(self, snapshot: Snapshot, waited: float, now: float) -> None:
+        """`waited` is how long ago it was asked for, where it was here."""
+        kill, before, self._before = snapshot.kill, self._before, snapshot
+        if not kill.tripped:
+            self._began = self.took = None
+            self.cancelled = 0, 0
+            return
+        if before is None:
+            self._moved = now
+        elif not before.kill.tripped:
+            self._began, self._moved, self._is_done = now - waited, now, False
+            opens = (o for o in before.orders if o.is_open and is_cancelled_by(kill.action, o))
+            self._asked = frozenset(order.client_order_id for order in opens)
+        elif _left(before.kill) != _left(kill):
+            self._moved = now
+        if self._began is None:
+            return
+        if not self._is_done:
+            self.took = now - self._began
+        self._is_done = not any(_left(kill))
+        ended = (o for o in snapshot.orders if o.state is OrderState.CANCELED)
+        done = sum(order.client_order_id in self._asked for order in ended)
+        self.cancelled = done, len(self._asked)
+
+    def stuck(self, now: float) -> float | None:
+        """For how many seconds nothing has moved, where that is for too long."""
+        kill = self._before.kill if self._before else None
+        is_under_way = kill is not None and kill.tripped and any(_left(kill))
+        still = now - self._moved
+        return still if is_under_way and still >= STUCK_AFTER else None
+
+
+def _left(kill: KillStatus) -> tuple[int, int]:
+    return kill.open_orders, kill.open_positions
+
+
 class Past(NamedTuple):
     """What marks a frame of the past: the `session`, that it is after the first `number` of its
     `total` events, how it moves (`pace`), what is to be known of its journal, and the frame of the
@@ -90,7 +143,9 @@ class Past(NamedTuple):
 
 class Frame(NamedTuple):
     """`silence` is seconds since the engine was heard of; `kill_wait` seconds since a kill was
-    asked for and not yet acknowledged; `kill_delay` how long its acknowledgement took; `dropped`
+    asked for and not yet acknowledged; `kill_delay` how long its acknowledgement took; `kill_took`
+    how long all of it took until now, in which it `kill_cancelled` so many orders of so many; it is
+    `kill_stuck` for so many seconds where nothing moves; `dropped`
     frames were skipped because the terminal did not keep up. The engine is `owned` where this
     console started it; `standing` says who commands it. One with a
     `past` shows a session of then: nothing of it is now. `frozen` seconds ago the panels were made
@@ -104,6 +159,9 @@ class Frame(NamedTuple):
     dropped: int = 0
     kill_wait: float | None = None
     kill_delay: float | None = None
+    kill_took: float | None = None
+    kill_cancelled: tuple[int, int] = (0, 0)
+    kill_stuck: float | None = None
     owned: bool = True
     standing: Standing = Standing(mine=True)
     past: Past | None = None
@@ -184,6 +242,8 @@ def kill_words(frame: Frame) -> tuple[str, str]:
         return (f"KILLED {format.plural(killed, 'part')}", "alarm") if killed else READY
     if kill.phase == "complete":
         return "KILLED", "alarm"
+    if frame.kill_stuck is not None:
+        return f"KILL FAILED {kill.open_orders or kill.open_positions} left", "alarm"
     if kill.phase == "flattening":
         return f"KILLED {kill.open_positions} held", "alarm"
     return f"KILLED {kill.open_orders} open", "alarm"
@@ -204,7 +264,14 @@ def kill_story(frame: Frame) -> str:
     parts = [f"KILLED by {kill.source}"]
     if kill.reason:
         parts[0] += f": {kill.reason}"
+    done, asked = frame.kill_cancelled
+    if asked:
+        parts.append(f"{done} of {format.plural(asked, 'order')} cancelled")
     parts.append(progress(kill, kill.action))
+    if frame.kill_stuck is not None:
+        parts[-1] = f"FAILED, nothing moved for {format.seconds(frame.kill_stuck)}: {parts[-1]}"
+    if frame.kill_took is not None:
+        parts[-1] += f" after {format.seconds(frame.kill_took)}"
     if not kill.durable:
         parts.append("NOT ON DISK YET")
     if frame.kill_delay is not None:

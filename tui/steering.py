@@ -19,7 +19,7 @@ from engine.questions import A, Question
 from tui import commands, format
 from tui.client import Client
 from tui.commands import AUTHOR
-from tui.frame import Frame, KillRequest, read_only_words
+from tui.frame import Frame, KillProgress, KillRequest, read_only_words
 from tui.widgets.orders import Orders
 from tui.widgets.quotes import Quotes
 from tui.widgets.risk import Risk
@@ -57,6 +57,7 @@ class Steering(App[None], inherit_bindings=False):
         self.clock = clock
         self.frame = Frame(None, clock())
         self._kill = KillRequest()
+        self._killing = KillProgress()
         self._switched: dict[str, float] = {}
         self._alive = -SIGN_OF_LIFE_S
 

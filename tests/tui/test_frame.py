@@ -2,9 +2,19 @@
 
 from msgspec.structs import replace
 
+from engine.core.model import OrderState
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, CANCELLING, KILLED
-from tui.frame import Frame, Heartbeat, KillRequest, alerts, kill_story, kill_words
+from tui.frame import (
+    STUCK_AFTER,
+    Frame,
+    Heartbeat,
+    KillProgress,
+    KillRequest,
+    alerts,
+    kill_story,
+    kill_words,
+)
 
 
 def test_the_heart_beats_while_the_time_of_the_snapshots_moves() -> None:
@@ -83,6 +93,57 @@ def test_the_phases_of_a_kill() -> None:
         "KILLED by console: kill key · cancelling, 3 orders still open · acknowledged in 0.2 s",
         "KILLED by console: kill key · complete, no order open",
     ]
+
+
+def killing(orders: int, at: float, progress: KillProgress, waited: float = 0.0) -> Frame:
+    """What is shown at `at`, with so many orders left of the four that were open."""
+    opens = [order for order in scripted.ORDERS if order.is_open]
+    gone = [replace(order, state=OrderState.CANCELED) for order in opens[orders:]]
+    kill = replace(CANCELLING, open_orders=orders) if orders else KILLED
+    snapshot = replace(scripted.paper(), kill=kill, orders=(*opens[:orders], *gone))
+    progress.see(snapshot, waited, at)
+    return Frame(
+        snapshot,
+        at,
+        kill_took=progress.took,
+        kill_cancelled=progress.cancelled,
+        kill_stuck=progress.stuck(at),
+    )
+
+
+def test_a_kill_says_how_many_orders_it_cancelled_and_how_long_it_took() -> None:
+    progress = KillProgress()
+    progress.see(scripted.paper(), 0.0, 10.0)
+    stories = [
+        kill_story(killing(3, 10.5, progress, waited=0.4)),
+        kill_story(killing(1, 11.1, progress)),
+        kill_story(killing(0, 12.1, progress)),
+        kill_story(killing(0, 99.0, progress)),
+    ]
+    assert [story.partition(" · ")[2] for story in stories] == [
+        "1 of 4 orders cancelled · cancelling, 3 orders still open after 0.4 s",
+        "3 of 4 orders cancelled · cancelling, 1 order still open after 1.0 s",
+        "4 of 4 orders cancelled · complete, no order open after 2.0 s",
+        "4 of 4 orders cancelled · complete, no order open after 2.0 s",
+    ]
+
+
+def test_a_kill_that_does_not_move_has_failed_until_it_does() -> None:
+    progress = KillProgress()
+    progress.see(scripted.paper(), 0.0, 10.0)
+    killing(2, 10.0, progress)
+    assert "FAILED" not in kill_story(killing(2, 9.9 + STUCK_AFTER, progress))
+    stuck = killing(2, 10.0 + STUCK_AFTER, progress)
+    assert "FAILED, nothing moved for 5.0 s: cancelling, 2 orders still open" in kill_story(stuck)
+    assert kill_words(stuck) == ("KILL FAILED 2 left", "alarm")
+    assert "FAILED" not in kill_story(killing(1, 20.0, progress))
+    assert "FAILED" not in kill_story(killing(0, 60.0, progress))
+
+
+def test_of_a_kill_before_the_console_came_only_that_it_does_not_move_is_known() -> None:
+    progress = KillProgress()
+    assert "after" not in kill_story(killing(2, 10.0, progress))
+    assert "FAILED" in kill_story(killing(2, 10.0 + STUCK_AFTER, progress))
 
 
 def test_a_kill_that_is_not_on_disk_says_so() -> None:

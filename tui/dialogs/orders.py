@@ -7,11 +7,10 @@ from textual.binding import Binding
 
 from engine.core.events import AskOrder, MarkOrder, RequestCancel
 from engine.core.model import Order, OrderPurpose, OrderState
-from engine.snapshot import Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import CONFIRM, LEAVE, account, question, typed_word, worst
+from tui.dialogs.safety import CONFIRM, LEAVE, account, named, question, typed_word
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -39,17 +38,6 @@ class OrderDialog(Dialog):
         """The order as it is now, None where it is in doubt no more."""
         order = self.order(frame)
         return order if order is not None and order.state is OrderState.IN_DOUBT else None
-
-
-def named(order: Order, snapshot: Snapshot | None) -> Line:
-    worth = format.money(worst(order, snapshot) if snapshot else None)
-    is_stop = order.purpose is OrderPurpose.PROTECTIVE_STOP
-    kind = format.words(order.purpose if is_stop else order.type)
-    return (
-        format.side(order.side),
-        (f" {format.quantity(order.leaves)} {order.symbol}", "strong"),
-        (f"  {kind}, worth {worth}, {order.client_order_id}", "text"),
-    )
 
 
 class CancelDialog(OrderDialog):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from engine.core.events import RearmKillSwitch, RearmPart, ResetCircuitBreaker, ToggleStrategy
-from engine.core.model import Order
+from engine.core.model import Order, OrderPurpose, is_cancelled_by
 from engine.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
@@ -16,6 +16,8 @@ from tui.frame import Frame, progress
 from tui.widgets.lines import Line
 
 LEAVE: Line = (("esc", "key"), (" changes nothing.", "text"))
+LISTED = 5
+"""How many of the orders that a kill could not cancel yet are named."""
 CONFIRM = Binding("y", "confirm", "Yes", id="confirm")
 
 
@@ -62,6 +64,17 @@ def stake(snapshot: Snapshot) -> list[Line]:
         (("orders     ", "dim"), (open_orders(snapshot), "text")),
         (("positions  ", "dim"), (open_positions(snapshot), "text")),
     ]
+
+
+def named(order: Order, snapshot: Snapshot | None) -> Line:
+    worth = format.money(worst(order, snapshot) if snapshot else None)
+    is_stop = order.purpose is OrderPurpose.PROTECTIVE_STOP
+    kind = format.words(order.purpose if is_stop else order.type)
+    return (
+        format.side(order.side),
+        (f" {format.quantity(order.leaves)} {order.symbol}", "strong"),
+        (f"  {kind}, worth {worth}, {order.client_order_id}", "text"),
+    )
 
 
 def open_orders(snapshot: Snapshot) -> str:
@@ -117,9 +130,11 @@ class RearmDialog(Dialog):
             BLANK,
         ]
         if kill.phase == "cancelling":
-            text += paragraph(
-                f"{format.plural(kill.open_orders, 'order')} still waiting for the cancel.", "warn"
-            )
+            still = f"{format.plural(kill.open_orders, 'order')} still waiting for the cancel"
+            waits = [o for o in snapshot.orders if o.is_open and is_cancelled_by(kill.action, o)]
+            more = f", the first {LISTED}" if len(waits) > LISTED else ""
+            text += paragraph(f"{still}{more}:", "warn")
+            text += [(("  ", "text"), *named(order, snapshot)) for order in waits[:LISTED]]
         text += paragraph(
             f"Re-armed, these strategies trade again: {', '.join(on)}."
             if on

@@ -11,8 +11,16 @@ from engine.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.orders import named
-from tui.dialogs.safety import count_of, held_in, open_positions, stake, total, typed_word, worst
+from tui.dialogs.safety import (
+    count_of,
+    held_in,
+    named,
+    open_positions,
+    stake,
+    total,
+    typed_word,
+    worst,
+)
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
