@@ -23,6 +23,7 @@ from engine.snapshot import SessionTotals
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, Desk, desk, to
 from tui.dialogs.dialog import EXPIRES_AFTER, Dialog
+from tui.frame import STUCK_AFTER
 
 REARM = RearmKillSwitch(word="REARM", author="console")
 
@@ -127,7 +128,24 @@ async def test_a_switch_that_was_re_armed_meanwhile_is_not_re_armed_again() -> N
 async def test_orders_that_wait_for_their_cancel_are_told() -> None:
     async with desk(scripted.cancelling()) as it:
         await it.press("R")
-        assert "3 orders still waiting for the cancel" in it.screen
+        assert "3 orders still waiting for the cancel:" in it.screen
+        assert "SELL 29 AAPL  protective stop, worth 4,830.82, sma-aap-0004" in it.screen
+
+
+async def test_a_kill_is_followed_from_the_key_to_its_end() -> None:
+    async with desk(scripted.paper(), size=(160, 40)) as it:
+        await it.press("ctrl+k")
+        assert "KILL REQUESTED" in it.screen
+        it.client.change(kill=scripted.CANCELLING)
+        assert "cancelling, 3 orders still open after 0.3 s" in await it.draw(0.3)
+        it.client.change()
+        screen = await it.draw(STUCK_AFTER)
+        assert "KILL FAILED 3 left" in screen
+        assert "FAILED, nothing moved for 5.0 s" in screen
+        it.client.change(kill=scripted.KILLED)
+        screen = await it.draw(0.7)
+        assert "complete, no order open after 6.0 s" in screen
+        assert "FAILED" not in screen
 
 
 async def test_a_dialog_expires() -> None:
@@ -267,6 +285,32 @@ async def test_quit_offers_to_detach_from_an_engine_of_its_own() -> None:
         await it.press("d")
         assert not it.app.is_running
         assert it.app.ending == "detach"
+
+
+async def test_quit_offers_to_switch_every_strategy_off_and_stays() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q")
+        assert "n no new entries: switches every strategy off" in it.screen
+        await it.press("n", seconds=0.6)
+        assert it.sent == [
+            ToggleStrategy(strategy=name, enabled=False, author="console")
+            for name in ("sma_crossover", "breakout")
+        ]
+        assert it.app.is_running
+        assert "switched off: sma_crossover, breakout" in it.screen
+        await it.press("y", seconds=0.6)
+        assert not it.app.is_running
+
+
+async def test_quit_leads_to_what_cancels_and_closes() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("q")
+        await it.press("K", seconds=0.6)
+        assert "Kill: what is to happen" in it.screen
+        await it.press("f", *"FLATTEN", "enter", seconds=0.6)
+        (command,) = it.sent
+        assert isinstance(command, TripKillSwitch)
+        assert it.app.is_running
 
 
 async def test_quit_leaves_an_engine_that_another_started_unless_it_is_told_to_stop_it() -> None:

@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding
 
+from engine.core.events import ToggleStrategy
 from engine.snapshot import Snapshot
+from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, paragraph
+from tui.dialogs.kill import KillDialog
 from tui.dialogs.safety import CONFIRM, letter, stake
 from tui.frame import Frame
 from tui.summary import orders_of, pnl_of
@@ -56,6 +59,8 @@ class QuitDialog(Dialog):
     TITLE = "Quit"
     BINDINGS: ClassVar = [
         CONFIRM,
+        Binding("n", "no_entries", "No new entries", id="quit-no-entries"),
+        Binding("K", "kill_choices", "Cancel and close first", id="quit-kill"),
         Binding("d", "end('detach')", "Detach", id="quit-detach"),
         Binding("s", "end('stop')", "Stop the engine", id="quit-stop"),
     ]
@@ -92,13 +97,32 @@ class QuitDialog(Dialog):
             *paragraph(positions, style),
             *paragraph(_LOST[cast("Console", self.app).on_terminal_lost]),
             BLANK,
-            (("ctrl+k", "key"), (" first, to cancel every order before leaving", "text")),
+            (
+                ("n", "key"),
+                (" no new entries: switches every strategy off", "text"),
+            ),
+            (("K", "key"), (" first cancels orders, or closes positions too: asks which", "text")),
             (("d", "key"), (" detaches: the engine goes on without a console", "text")),
             letter("y", "quits"),
         ]
 
     def confirmed(self) -> None:
         self.app.exit()
+
+    def action_no_entries(self) -> None:
+        """Switch off what is on; what becomes of its open orders is set (ON_STRATEGY_OFF)."""
+        rows = self.frame.snapshot.strategies if self.frame.snapshot else ()
+        on = [row.name for row in rows if row.state not in ("off", "failed", "broken")]
+        if not self.takes_answer():
+            return
+        for name in on:
+            command = ToggleStrategy(strategy=name, enabled=False, author=AUTHOR)
+            self.send(command, f"{name} off: sent to the engine")
+        self.say(f"switched off: {', '.join(on)}" if on else "no strategy is on")
+
+    def action_kill_choices(self) -> None:
+        if self.takes_answer():
+            self.go_on(KillDialog(self.frame, self.clock, self.send))
 
     def action_end(self, ending: "Ending") -> None:
         """A letter other than y: to detach, or to stop an engine that this console did not start.
