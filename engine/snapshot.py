@@ -268,7 +268,8 @@ class FeedStatus(Struct, frozen=True, gc=False):
 
 class BrokerStatus(Struct, frozen=True, gc=False):
     """It is connected, or not, from `since_ts` on (market time, 0 is not known); it was lost
-    `losses` times in this session. `live` is a real account."""
+    `losses` times in this session. `live` is a real account. `cash` is that of the books, in the
+    account's `currency`; it has `cash_difference` more of it where the two do not agree."""
 
     name: str
     connected: bool
@@ -276,6 +277,9 @@ class BrokerStatus(Struct, frozen=True, gc=False):
     live: bool = False
     since_ts: int = 0
     losses: int = 0
+    currency: str = ""
+    cash: Decimal | None = None
+    cash_difference: Decimal | None = None
 
 
 class StoreStatus(Struct, frozen=True, gc=False):

@@ -196,14 +196,18 @@ class View:
         return ", ".join(f"{venue} {account}" for venue, account in told.items())
 
     def _broker(self, status: BrokerStatusChanged) -> BrokerStatus:
-        standing = self._connections.brokers.get(status.broker, Standing())
+        machine, name = self._machine, status.broker
+        standing = self._connections.brokers.get(name, Standing())
         return BrokerStatus(
-            status.broker,
+            name,
             status.connected,
             status.reason,
             status.live,
             standing.since_ts,
             standing.losses,
+            machine.accounts.currencies.get(name, ""),
+            machine.portfolio.cash.get(name),
+            machine.reconciler.cash_difference(name),
         )
 
     def _accounts(self) -> tuple[AccountRow, ...]:

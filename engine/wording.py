@@ -227,6 +227,9 @@ def _limits(fact: e.Event) -> Worded | None:
             return WARNING, f"failure {fact.failures} of {fact.limit} in a row: {fact.reason}"
         case e.CircuitBreakerTripped():
             return ERROR, f"CIRCUIT BREAKER tripped, no entry leaves: {fact.reason}"
+        case e.CashAdjusted(adjustment=a):
+            what = f"cash at {a.venue} adjusted by {a.amount:+,f} to {fact.cash:,f}"
+            return WARNING, f"{what} by {fact.author}: no gain and no loss"
         case e.CircuitBreakerReset():
             return WARNING, f"circuit breaker reset by {fact.author}"
         case e.LiveConfirmed():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine.core.events import ConfirmLive
+from engine.core.events import AdjustCash, ConfirmLive
 from engine.core.live import LIVE_WORD
 from engine.core.model import OrderState
 from engine.ops.errors import UserError
@@ -166,6 +166,39 @@ async def test_a_fee_that_becomes_known_after_its_execution_is_booked_then(
             assert snapshot.cash == street.venue.cash
             assert snapshot.paused == ()
             assert "reconciled with alpaca: all agrees" in [line.text for line in snapshot.log]
+
+
+async def test_cash_that_changed_at_the_venue_is_taken_over_and_no_loss(tmp_path: Path) -> None:
+    street = Street(tmp_path)
+    async with street.open():
+        async with running(street.settings(reconcile_s=1)) as session:
+            before = await buys(street, session)
+            loss = before.day_pnl
+            street.venue.cash -= Decimal("1234.56")
+            told = await session.until(lambda s: s.brokers[0].cash_difference, PATIENCE_S)
+            amount = told.brokers[0].cash_difference
+            assert amount is not None
+            assert amount == Decimal("-1234.56")
+            assert told.cash == before.cash
+            session.command(
+                AdjustCash(broker="alpaca", amount=amount, word="ADJUST", author="a test")
+            )
+            snapshot = await session.until(
+                lambda s: s.cash == street.venue.cash and not s.brokers[0].cash_difference,
+                PATIENCE_S,
+            )
+            assert snapshot.day_pnl is not None
+            assert loss is not None
+            assert abs(snapshot.day_pnl - loss) < 10
+            assert not snapshot.kill.tripped
+        async with running(street.settings()) as session:
+            snapshot = await session.until(
+                lambda s: is_reconciled(s) and s.day_pnl is not None, PATIENCE_S
+            )
+            assert (snapshot.cash, snapshot.currency) == (street.venue.cash, "USD")
+            assert snapshot.brokers[0].cash_difference is None
+            assert snapshot.day_pnl is not None
+            assert abs(snapshot.day_pnl - loss) < 10
 
 
 async def test_a_real_account_is_traded_once_a_person_has_confirmed_it(real: Street) -> None:

@@ -41,7 +41,7 @@ SCREENS = {
 
 FIRST_SCREEN = "desk"
 
-ON_SCREEN = {"fills": "orders"}
+ON_SCREEN = {"fills": "orders", "connections": "health"}
 """The screen of a panel that the first screen has not, and that is not its screen's namesake."""
 
 ASKED_WHY = ("signals", "orders", "fills", "positions")
@@ -148,6 +148,16 @@ ACTIONS = (
         "open",
         1,
         scope="quotes",
+        call="open",
+    ),
+    Action(
+        "cash",
+        "enter",
+        "Take over the cash that the selected broker tells; of others all fields",
+        "Safety",
+        "open",
+        1,
+        scope="connections",
         call="open",
     ),
     Action(
@@ -399,6 +409,7 @@ _NEED_ENGINE = {
     "doubt",
     "limit",
     "resume",
+    "cash",
     "why",
     "pause",
     "slower",

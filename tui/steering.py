@@ -20,6 +20,7 @@ from tui import commands, format
 from tui.client import Client
 from tui.commands import AUTHOR
 from tui.frame import Frame, KillProgress, KillRequest, read_only_words
+from tui.widgets.connections import Connections
 from tui.widgets.orders import Orders
 from tui.widgets.quotes import Quotes
 from tui.widgets.risk import Risk
@@ -185,6 +186,13 @@ class Steering(App[None], inherit_bindings=False):
         for row in snapshot.paused:
             if row.symbol == message.symbol:
                 self.push_screen(ResumeDialog(row, self.frame, self.clock, self.send))
+
+    def on_connections_adjust_asked(self, message: Connections.AdjustAsked) -> None:
+        if self._refused("cash"):
+            return
+        from tui.dialogs.cash import CashDialog
+
+        self.push_screen(CashDialog(message.broker, self.frame, self.clock, self.send))
 
     def action_why(self) -> None:
         if self._refused("why", stops=True):

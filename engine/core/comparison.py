@@ -23,6 +23,7 @@ from engine.core.text import clean
 
 S = OrderState
 
+CASH = "cash"
 CENT = Decimal("0.01")
 """Cash that differs by no more is the same: venues round."""
 
@@ -86,8 +87,8 @@ class Comparison:
         if theirs is None or ours is None or not self.sure or abs(theirs - ours) <= CENT:
             return
         what = f"cash is {ours} here and {theirs} at {self._broker}"
-        difference = Difference("cash", "", str(ours), str(theirs), what)
-        self._add("cash", Finding(difference, _gap(theirs, ours)))
+        difference = Difference(CASH, "", str(ours), str(theirs), what)
+        self._add(CASH, Finding(difference, _gap(theirs, ours)))
 
     # --- orders ---------------------------------------------------------------------------------
 

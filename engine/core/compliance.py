@@ -15,6 +15,7 @@ from engine.core.bus import Bus
 from engine.core.daytrades import MOST_DAY_TRADES, DayTrades, possible
 from engine.core.events import (
     AccountStatement,
+    CashAdjusted,
     Event,
     OrderIntended,
     PositionChanged,
@@ -30,6 +31,7 @@ from engine.core.model import (
     HUNDRED,
     ZERO,
     AccountType,
+    CashAdjustment,
     DayTradeRule,
     Fill,
     Order,
@@ -66,8 +68,8 @@ class ComplianceRules(Struct, frozen=True):
 
 
 class AccountRules:
-    """What the rules follow of one account: `cash` is what it had before the first execution that
-    is known."""
+    """What the rules follow of one account: `cash` is what it had before the first execution and
+    adjustment that is known."""
 
     __slots__ = ("cash", "day_trades", "settlement")
 
@@ -111,6 +113,7 @@ class Compliance:
         self.fintrac = Fintrac(bus.publish, instruments, rates, rules.conductor, rules.window_start)
         self.violations: list[Violation] = []
         self._fills: list[Fill] = []
+        self._adjustments: list[CashAdjustment] = []
         self._held: dict[str, Decimal] = {}  # before the first of these
 
     @property
@@ -233,7 +236,7 @@ class Compliance:
         if fill.is_opening:
             self._begin_with(fill)
             return
-        late = bool(self._fills) and fill.ts < self._fills[-1].ts
+        late = any(known and fill.ts < known[-1].ts for known in (self._fills, self._adjustments))
         self._fills.append(fill)
         if late:
             self._work_out()
@@ -242,6 +245,11 @@ class Compliance:
         self.fintrac.on_fill(fill, self._bus.now)
         if fill.ts - self._fills[0].ts > FILLS_KEPT + DAY:
             self._forget(fill.ts - FILLS_KEPT)
+
+    def on_adjusted(self, event: CashAdjusted) -> None:
+        """What came is settled cash from then on."""
+        self._adjustments.append(event.adjustment)
+        self._work_out()
 
     def on_reversed(self, event: TradeReversed) -> None:
         key = event.fill.execution_id
@@ -270,6 +278,9 @@ class Compliance:
             self._held[position.symbol] = held + position.quantity
         for venue, account in self.accounts.items():
             account.cash = self._portfolio.cash[venue]
+        self._adjustments = [a for a in event.adjustments if a.venue in self.accounts]
+        for adjustment in self._adjustments:
+            self.accounts[adjustment.venue].cash -= adjustment.amount
         for fill in self._fills:
             self.accounts[fill.venue].cash -= fill.cash_change
             self._held[fill.symbol] = self._held.get(fill.symbol, ZERO) - fill.position_change
@@ -303,9 +314,12 @@ class Compliance:
             account.settlement.open(held)
             account.day_trades.open(held)
         cash = {venue: account.cash for venue, account in self.accounts.items()}
-        for fill in self._fills:
-            self._apply(fill, cash[fill.venue])
-            cash[fill.venue] += fill.cash_change
+        for entry in sorted((*self._adjustments, *self._fills), key=lambda entry: entry.ts):
+            if isinstance(entry, Fill):
+                self._apply(entry, cash[entry.venue])
+                cash[entry.venue] += entry.cash_change
+            else:
+                cash[entry.venue] += entry.amount
 
     def _forget(self, before: int) -> None:
         """Let go of executions that do not matter any more: they become the beginning."""
@@ -315,4 +329,8 @@ class Compliance:
                 break
             self.accounts[fill.venue].cash += fill.cash_change
             self._held[fill.symbol] = self._held.get(fill.symbol, ZERO) + fill.position_change
+        for adjustment in self._adjustments:
+            if adjustment.ts < before:
+                self.accounts[adjustment.venue].cash += adjustment.amount
+        self._adjustments = [a for a in self._adjustments if a.ts >= before]
         self.fintrac.forget(before)

@@ -16,6 +16,7 @@ from msgspec import Struct
 from engine.core.model import (
     Bar,
     Capabilities,
+    CashAdjustment,
     Fill,
     FintracReport,
     KillAction,
@@ -215,7 +216,7 @@ class Restored(Event, frozen=True):
     none yet. `fills` are the executions of the last 14 days, oldest first; `violations` those of
     settlement in the last 12 months; `fintrac` the reports that may still change; `strategy_files`
     the fingerprint of each strategy's file, as it last was; `venues` the account of each symbol
-    that was ever traded.
+    that was ever traded; `adjustments` those of cash as far back as `fills`, oldest first.
     """
 
     cash: dict[str, Decimal]
@@ -239,6 +240,7 @@ class Restored(Event, frozen=True):
     records: tuple[TradeRecord, ...] = ()
     strategy_files: dict[str, str] = {}
     venues: dict[str, str] = {}
+    adjustments: tuple[CashAdjustment, ...] = ()
 
 
 class EngineStarted(Event, frozen=True):
@@ -465,6 +467,15 @@ class MarkOrder(Command, frozen=True):
 
     client_order_id: str
     state: OrderState
+    word: str
+
+
+class AdjustCash(Command, frozen=True):
+    """Take over the cash that `broker` tells where the books have other: it is `amount` more there
+    (less, where negative), in the account's currency. `word` must be ADJUST."""
+
+    broker: str
+    amount: Decimal
     word: str
 
 
@@ -806,6 +817,18 @@ class TradeReversed(Event, frozen=True):
     reason: str
 
 
+class CashAdjusted(Event, frozen=True):
+    """Cash came or went without a trade, and `author` took it over from the broker; `cash` is that
+    of the account after it. What it is `worth` in the base currency is neither gain nor loss: the
+    equity of the day's start moves by it, and the high-water mark, which is `peak_equity` then."""
+
+    adjustment: CashAdjustment
+    cash: Decimal
+    worth: Decimal
+    peak_equity: float
+    author: str
+
+
 class PositionClosed(Event, frozen=True):
     round_trip: RoundTrip
 
@@ -1102,6 +1125,7 @@ Input = (
     | RequestReplace
     | AskOrder
     | MarkOrder
+    | AdjustCash
     | ResetCircuitBreaker
     | ChangeLimit
     | ConfirmLive

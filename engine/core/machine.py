@@ -9,11 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from engine.core.accounts import Accounts, Rates, of_accounts
+from engine.core.adjusting import Adjusting
 from engine.core.bus import BrokenLaw, Bus
 from engine.core.compliance import Compliance, ComplianceRules
 from engine.core.events import (
     AccountStatement,
     AcknowledgeAlerts,
+    AdjustCash,
     AskOrder,
     BarClosed,
     BarCorrected,
@@ -21,6 +23,7 @@ from engine.core.events import (
     BrokerChanged,
     BrokerStatusChanged,
     CancelRejected,
+    CashAdjusted,
     ChangeCommander,
     ChangeLimit,
     CircuitBreakerTripped,
@@ -419,6 +422,10 @@ class Machine:
         bus.subscribe(TradeBusted, portfolio.on_busted)
         bus.subscribe(TradeReversed, compliance.on_reversed)
         bus.subscribe(TradeReversed, desk.on_reversed)
+        adjusting = Adjusting(bus, portfolio, risk.watch, reconciler)
+        bus.subscribe(AdjustCash, adjusting.on_adjust)
+        for part in (portfolio, compliance, risk.watch):
+            bus.subscribe(CashAdjusted, part.on_adjusted)
         bus.subscribe(AccountStatement, compliance.on_statement)
         for change in (PositionChanged, TradeReversed):
             bus.subscribe(change, risk.watch.on_books)

@@ -514,6 +514,16 @@ class Fill(Struct, frozen=True, gc=False):
         return self.commission + self.commission_quantity * self.price
 
 
+class CashAdjustment(Struct, frozen=True, gc=False):
+    """An entry in the ledger that no execution made: a deposit or withdrawal, a dividend, interest,
+    a fee. `amount` is what the account at `venue` has more, in its currency, from `ts` (ns UTC) on.
+    """
+
+    venue: str
+    amount: Decimal
+    ts: int
+
+
 class Position(Struct, frozen=True, gc=False):
     """A strategy's holding of a symbol. `quantity` is signed; `cost` is its signed cost basis.
 

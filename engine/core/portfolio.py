@@ -13,6 +13,7 @@ from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
     BarCorrected,
+    CashAdjusted,
     CommandRefused,
     Event,
     FillQuarantined,
@@ -52,7 +53,8 @@ class Holding:
 class Portfolio:
     """Positions by strategy and symbol, and the cash of each account, by its venue.
 
-    Cash and positions change by fills alone, each execution id once. Cash, prices and costs are in
+    Cash and positions change by fills, each execution id once, and by what the operator takes over
+    of a broker's cash. Cash, prices and costs are in
     the currency of their account; equity, exposure and all sums over accounts are in the base
     currency. `equity_estimate` follows every price in float64 for the loss limits and the equity
     curve; `equity()` is exact.
@@ -215,6 +217,10 @@ class Portfolio:
         self._bus.publish(PositionChanged(position, fill, self.cash[fill.venue]))
         if closed is not None:
             self._bus.publish(PositionClosed(closed))
+
+    def on_adjusted(self, event: CashAdjusted) -> None:
+        self.cash[event.adjustment.venue] += event.adjustment.amount
+        self._resync()
 
     def on_busted(self, event: TradeBusted) -> None:
         """The venue takes an execution back: cash, cost and realised P&L become what they would be

@@ -8,11 +8,12 @@ told them now; a statement that brings some is followed by another before anythi
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 
 from msgspec import Struct
 
 from engine.core.bus import Bus
-from engine.core.comparison import Books, Comparison, Finding
+from engine.core.comparison import CASH, Books, Comparison, Finding
 from engine.core.events import (
     AccountStatement,
     BrokerStatusChanged,
@@ -125,6 +126,19 @@ class Reconciler:
         if account is None or account.reconciled:
             return ""
         return f"not reconciled with {venue} yet"
+
+    def cash_difference(self, venue: str) -> Decimal | None:
+        """How much more cash the broker has than the books, in the account's currency, by the last
+        statement that was believed; None where they agree, and where nothing was compared."""
+        account = self.accounts.get(venue)
+        gap = account.known.get(CASH) if account is not None and account.reconciled else None
+        return None if gap is None else Decimal(gap)
+
+    def forget_cash(self, venue: str) -> None:
+        """The books have the broker's cash now: compare them anew."""
+        account = self.accounts[venue]
+        account.known.pop(CASH)
+        self._ask(venue, account)
 
     # --- asking ---------------------------------------------------------------------------------
 

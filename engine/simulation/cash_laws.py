@@ -10,7 +10,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 from engine.core.machine import MachineConfig
-from engine.core.model import DAY, AccountType, AssetClass, Fill, Order, OrderPurpose, Side, nanos
+from engine.core.model import (
+    DAY,
+    AccountType,
+    AssetClass,
+    CashAdjustment,
+    Fill,
+    Order,
+    OrderPurpose,
+    Side,
+    nanos,
+)
 
 NEVER = 2**63
 
@@ -30,7 +40,8 @@ DUE = [(nanos(day), nanos(due)) for day, due in SETTLES]
 
 class CashLaws:
     """`violated` are the client order ids of the sales that broke the rules, by any state that the
-    books were in on the way; `is_known` says that the table has the days of all executions."""
+    books were in on the way; `is_known` says that the table has the days of all executions;
+    `adjustments` are those of cash."""
 
     def __init__(self, config: MachineConfig) -> None:
         self._rules = config.compliance
@@ -40,6 +51,7 @@ class CashLaws:
         self._cash = config.starting_cash  # of each account
         self._venues = {i.symbol: i.venue for i in config.instruments}
         self._fills: list[Fill] = []
+        self.adjustments: list[CashAdjustment] = []
         self.is_on = self._rules.account_type is AccountType.CASH
         self.is_known = True
         self.now_violated: set[str] = set()
@@ -58,8 +70,13 @@ class CashLaws:
         """Cash of an account without what sales of stocks will bring after `ts`."""
         return sum(
             (Fraction(f.cash_change) for f in self._of(venue) if not self._due(f) > ts),
-            Fraction(self._cash),
+            Fraction(self._cash + self._adjusted(venue)),
         )
+
+    def _adjusted(self, venue: str, ts: int = NEVER) -> Decimal:
+        """What came to an account, or went, without a trade, up to `ts`."""
+        own = (a.amount for a in self.adjustments if a.venue == venue and a.ts <= ts)
+        return sum(own, Decimal(0))
 
     def _of(self, venue: str) -> list[Fill]:
         return [fill for fill in self._fills if self._venues[fill.symbol] == venue]
@@ -81,7 +98,8 @@ class CashLaws:
             Fraction(0),
         )
         cost *= 1 + Fraction(self._rules.commission_pct) / 100
-        cash = sum((Fraction(f.cash_change) for f in self._of(venue)), Fraction(self._cash))
+        begun = Fraction(self._cash + self._adjusted(venue))
+        cash = sum((Fraction(f.cash_change) for f in self._of(venue)), begun)
         if order.side is Side.SELL:
             return "short in a cash account"
         if cost > cash:
@@ -125,7 +143,7 @@ class CashLaws:
         fill = self._fills[number]
         venue = self._venues[fill.symbol]
         before = [f for f in self._fills[:number] if self._venues[f.symbol] == venue]
-        missing = -fill.cash_change - self._cash
+        missing = -fill.cash_change - self._cash - self._adjusted(venue, fill.ts)
         missing -= sum((f.cash_change for f in before if self._due(f) <= fill.ts), Decimal(0))
         for due, amount in sorted((self._due(f), f.cash_change) for f in before):
             if missing <= 0:

@@ -83,7 +83,7 @@ class Database:
         ]
         fills = sorted(self._fills.values(), key=lambda fill: fill.ts)
         return replace(
-            restored_account(account, ledger.cash(self._opening, fills)),
+            restored_account(account, ledger.cash(self._opening, fills, account.adjustments)),
             orders=tuple(orders),
             positions=tuple(self._positions.values()),
             marks=self._marks,
@@ -92,6 +92,7 @@ class Database:
             fills=tuple(ledger.standing(fills)),
             fintrac=tuple(self._reports.values()),
             venues={fill.symbol: fill.venue for fill in fills},
+            adjustments=account.adjustments,
         )
 
     def _record(self, fact: Event) -> None:

@@ -17,11 +17,13 @@ from engine.core.accounts import of_accounts
 from engine.core.average_cost import REVERSED
 from engine.core.events import (
     AccountStatement,
+    AdjustCash,
     AlertRaised,
     AlertsAcknowledged,
     BarClosed,
     BrokerStatusChanged,
     CancelOrder,
+    CashAdjusted,
     CircuitBreakerReset,
     CircuitBreakerTripped,
     ClockTick,
@@ -118,6 +120,8 @@ WEAKER: dict[KillAction, set[KillAction]] = {
 }
 """What a kill switch must not fall back to, once it was told to do more."""
 
+ROUNDED = Fraction(1, 10**12)
+"""A rate is a rounded quotient."""
 DEADLINE = 5 * NANOS
 """Within it an order is asked about whose state is not settled (I17)."""
 
@@ -186,6 +190,7 @@ class Laws:
         self.paused: set[str] = set()
         self.halted: set[str] = set()
         self.forced: set[Key] = set()
+        self.asked_cash: AdjustCash | None = None
         self.seq = 0
         self.ts = 0
 
@@ -215,6 +220,7 @@ class Laws:
     # --- what went in ---------------------------------------------------------------------------
 
     def _take_in(self, event: Event) -> None:
+        self.asked_cash = event if isinstance(event, AdjustCash) else None
         self.limits.take_in(event)
         self.rates.take_in(event)
         match event:
@@ -293,6 +299,7 @@ class Laws:
         self.fills = {fill.execution_id: (fill.strategy, fill) for fill in event.fills}
         self.violated = {violation.client_order_id for violation in event.violations}
         self.settlement.violated |= self.violated
+        self.settlement.adjustments = list(event.adjustments)
         self._settle()
         self.on = {state.strategy for state in event.strategies if state.enabled}
         self.losses = {state.strategy: state.losses for state in event.strategies}
@@ -451,6 +458,8 @@ class Laws:
                 law(entered or self._sells(key), "dust stands in the way", fact)
             case SettlementViolated(violation=violation):
                 self.violated.add(violation.client_order_id)
+            case CashAdjusted():
+                self._adjust_cash(fact)
             case Reconciled():
                 self.reconciled.add(fact.broker)
             case KillSwitchTriggered():
@@ -502,6 +511,19 @@ class Laws:
                 self.losses = {name: n for name, n in self.losses.items() if n < most}
             case _:
                 pass
+
+    def _adjust_cash(self, fact: CashAdjusted) -> None:
+        """Only as the operator asked; it is an entry in the ledger, and neither gain nor loss."""
+        asked, venue, amount = self.asked_cash, fact.adjustment.venue, fact.adjustment.amount
+        said = asked and (asked.word, asked.broker, asked.amount)
+        law(said == ("ADJUST", venue, amount), "I4: cash adjusted unasked", (fact, asked))
+        worth = Fraction(amount) * (self.rates.of_venue(venue) or 0)
+        law(abs(Fraction(fact.worth) - worth) <= abs(worth) * ROUNDED, "I4", fact)
+        self.cash[venue] += amount
+        if self.day_equity is not None:
+            self.day_equity = Decimal(repr(float(self.day_equity) + float(fact.worth)))
+        self.settlement.adjustments.append(fact.adjustment)
+        self._settle()
 
     def _moved(self, fact: OrderEvent) -> None:
         order = fact.order

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from engine.core.events import (
     AcknowledgeAlerts,
+    AdjustCash,
     AskOrder,
     ChangeLimit,
     Command,
@@ -105,6 +107,16 @@ class Operator:
     def switch_all_off(self) -> None:
         for setup in self._world.options.config.strategies:
             self._send(ToggleStrategy(strategy=setup.name, enabled=False, author=AUTHOR))
+
+    def adjust_cash(self, random: Random) -> None:
+        """Take over what the brokers tell of cash, now and then with a slip."""
+        host = self._world.host
+        for venue in self._world.venues if host is not None else ():
+            difference = host and host.machine.reconciler.cash_difference(venue)
+            if difference is not None:
+                amount = difference + random.choice((0, 0, 0, 1))
+                word = random.choice(("ADJUST", "ADJUST", "ADJUST", "adjust"))
+                self._send(AdjustCash(broker=venue, amount=amount, word=word, author=AUTHOR))
 
     def act(self) -> None:
         """One command of those that are no kill."""

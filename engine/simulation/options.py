@@ -57,6 +57,7 @@ class Fault(StrEnum):
     CRASH = "crash"
     KILL = "kill"
     COMMAND = "command"
+    CASH_MOVED = "cash moved"
 
 
 RANGES: dict[Fault, tuple[float, float]] = {
@@ -86,6 +87,8 @@ RANGES: dict[Fault, tuple[float, float]] = {
     Fault.KILL: (0.3, 1.5),
     Fault.COMMAND: (2, 20),
 }
+CASH_MOVED = (1, 4)
+"""As in RANGES; it has a draw of its own."""
 
 
 class Net(StrEnum):
@@ -170,6 +173,8 @@ def draw(seed: int, nets_off: tuple[Net, ...] = ()) -> Options:
         fault: random.uniform(*between) if random.random() < 0.5 else 0.0
         for fault, between in RANGES.items()
     }
+    of_cash = Random(f"cash {seed}")
+    faults[Fault.CASH_MOVED] = of_cash.uniform(*CASH_MOVED) if of_cash.random() < 0.3 else 0.0
     names = [venue.name for venue in venues]
     if Net.DEDUPE in nets_off:
         faults[Fault.REPEATED] = 1.0

@@ -68,7 +68,7 @@ class Surroundings(Protocol):
 
 
 class Venue:
-    """`cash` is what the account began with.
+    """`cash` is what the account began with; `move_cash` adds to it, or takes of it.
 
     `executions` are those that stand, `reported` all that there were, and `busts` what was taken
     back of them, or corrected: with every answer it is told again. `submits` counts the requests
@@ -104,6 +104,15 @@ class Venue:
         self._ended: dict[str, ExecutionReport] = {}
         self._unsaid: list[Event] = []
         self._hand_made = 0
+
+    @property
+    def cash(self) -> Decimal:
+        """What the account has now."""
+        return self._cash + sum((fill.cash_change for fill in self.executions.values()), ZERO)
+
+    def move_cash(self, amount: Decimal) -> None:
+        """A deposit, a withdrawal, a fee that is posted late."""
+        self._cash += amount
 
     @property
     def capabilities(self) -> Capabilities:
@@ -325,7 +334,7 @@ class Venue:
             symbol: sum((held_of(fill) for fill in fills if fill.symbol == symbol), ZERO)
             for symbol in self.instruments
         }
-        cash = self._cash + sum((fill.cash_change for fill in fills), ZERO)
+        cash = self.cash
         known = tuple(fill for fill in self.reported.values() if fill.ts >= effect.since)
         if self._chance(Fault.REPEATED):
             known *= 2

@@ -38,6 +38,7 @@ LAST_SIGNALS = 15 * NANOS
 SAVE = 5 * NANOS
 RATES = 25 * NANOS
 FX = 7 * NANOS
+ADJUST = 6 * NANOS
 FLATTENED_CLOSED = 0.3
 """Of the sessions in which a market closes, in so many all is to be flattened while it is."""
 PLENTY = 1e6
@@ -80,6 +81,7 @@ class World:
         self._silent_until = 0
         self._steps_to_live = -1
         self._fx = Fx(options)
+        self._of_cash = Random(f"cash moved {options.seed}")
         self.now_and_then: dict[Fault, Callable[[], None]] = {
             Fault.VENUE_DOWN: self._venue_down,
             Fault.FEED_SILENT: self._feed_silent,
@@ -89,6 +91,7 @@ class World:
             Fault.HAND_MADE: self._hand_made,
             Fault.KILL: self.operator.drill,
             Fault.COMMAND: self.operator.act,
+            Fault.CASH_MOVED: self._move_cash,
         }
 
     @property
@@ -120,6 +123,8 @@ class World:
         self._every(SAVE, lambda: self.host and not self._locked() and self.host.save())
         for fault, happen in self.now_and_then.items():
             self._now_and_then(fault, happen)
+        if self.options.faults[Fault.CASH_MOVED]:
+            self._every(ADJUST, lambda: self.operator.adjust_cash(self._of_cash))
         for table in self.options.config.calendars:
             if self.random.random() < FLATTENED_CLOSED:
                 at = self.random.randrange(table.closes[0], table.opens[1]) - self.schedule.now
@@ -329,6 +334,10 @@ class World:
 
     def _hand_made(self) -> None:
         self.random.choice([v for v in self.venues.values() if v.instruments]).make_by_hand()
+
+    def _move_cash(self) -> None:
+        venue = self._of_cash.choice(list(self.venues.values()))
+        venue.move_cash(Decimal(self._of_cash.choice(("250", "-250", "1000.5", "-3.07"))))
 
     def _venue_down(self) -> None:
         venue = self.random.choice(list(self.venues.values()))

@@ -12,6 +12,7 @@ from engine.core.compliance import YEAR
 from engine.core.events import (
     Bracket,
     BracketChanged,
+    CashAdjusted,
     ChangedLimit,
     CircuitBreakerCounted,
     CircuitBreakerReset,
@@ -46,7 +47,7 @@ from engine.core.events import (
     TradingDayStarted,
 )
 from engine.core.fintrac import updated
-from engine.core.model import Fill, FintracReport, KillAction, Violation
+from engine.core.model import CashAdjustment, Fill, FintracReport, KillAction, Violation
 from engine.core.records import records_after
 from engine.core.risk import HIGH_WATER_MARK
 from engine.store.identity import AccountIdentity
@@ -90,6 +91,7 @@ class AccountState(Struct, frozen=True):
     identities: dict[str, AccountIdentity] = {}
     equity_scope: EquityScope | None = None
     cash: dict[str, Decimal] = {}
+    adjustments: tuple[CashAdjustment, ...] = ()
     trading_day: TradingDayStarted | None = None
     peak_equity: float | None = None
     market: Market | None = None
@@ -255,20 +257,33 @@ def reports_after(
 
 
 def _cash_after(
-    cash: dict[str, Decimal], fact: PositionChanged | TradeReversed
+    cash: dict[str, Decimal], fact: PositionChanged | TradeReversed | CashAdjusted
 ) -> dict[str, Decimal]:
-    return {**cash, fact.fill.venue: fact.cash}
+    venue = fact.adjustment.venue if isinstance(fact, CashAdjusted) else fact.fill.venue
+    return {**cash, venue: fact.cash}
 
 
-def _day_after(day: TradingDayStarted | None, fact: TradingDayStarted) -> TradingDayStarted | None:
-    return fact if isfinite(fact.equity) else day
+def _adjustments_after(
+    adjustments: tuple[CashAdjustment, ...], fact: CashAdjusted
+) -> tuple[CashAdjustment, ...]:
+    return (*adjustments, fact.adjustment)
+
+
+def _day_after(
+    day: TradingDayStarted | None, fact: TradingDayStarted | CashAdjusted
+) -> TradingDayStarted | None:
+    if isinstance(fact, TradingDayStarted):
+        return fact if isfinite(fact.equity) else day
+    return day and replace(day, equity=day.equity + float(fact.worth))
 
 
 def _files_after(files: dict[str, str], fact: StrategyLoaded) -> dict[str, str]:
     return {**files, fact.strategy: fact.fingerprint}
 
 
-def _peak_after(peak: float | None, fact: LimitChanged) -> float | None:
+def _peak_after(peak: float | None, fact: LimitChanged | CashAdjusted) -> float | None:
+    if isinstance(fact, CashAdjusted):
+        return fact.peak_equity if isfinite(fact.peak_equity) else peak
     return float(fact.after) if fact.name == HIGH_WATER_MARK else peak
 
 
@@ -283,9 +298,10 @@ def _by_kind(
 
 
 _FOLDS = _by_kind(
-    ("cash", PositionChanged | TradeReversed, _cash_after),
-    ("trading_day", TradingDayStarted, _day_after),
-    ("peak_equity", LimitChanged, _peak_after),
+    ("cash", PositionChanged | TradeReversed | CashAdjusted, _cash_after),
+    ("adjustments", CashAdjusted, _adjustments_after),
+    ("trading_day", TradingDayStarted | CashAdjusted, _day_after),
+    ("peak_equity", LimitChanged | CashAdjusted, _peak_after),
     ("kill_switch", KillSwitch, kill_after),
     ("circuit_breaker", Breaker, breaker_after),
     ("limits", LimitChanged, limits_after),

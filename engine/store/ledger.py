@@ -5,19 +5,26 @@ from decimal import Decimal, localcontext
 
 from engine.core.average_cost import REVERSED, reversing
 from engine.core.events import PositionChanged, TradeReversed
-from engine.core.model import ZERO, Fill, Order, Position
+from engine.core.model import ZERO, CashAdjustment, Fill, Order, Position
 
 _EXACT_DIGITS = 100
 _ROUNDING = Decimal("1e-12")  # a cost that was released in part is a rounded quotient
 
 
-def cash(opening: Mapping[str, Decimal], fills: Iterable[Fill]) -> dict[str, Decimal]:
-    """`opening` of each account, by its venue, and what all its `fills` add to it: exact, whatever
-    the number of digits. An account that was never opened began with nothing."""
+def cash(
+    opening: Mapping[str, Decimal],
+    fills: Iterable[Fill],
+    adjustments: Iterable[CashAdjustment],
+) -> dict[str, Decimal]:
+    """`opening` of each account, by its venue, and what all its `fills` and `adjustments` add to
+    it: exact, whatever the number of digits. An account that was never opened began with nothing.
+    """
     totals = dict(opening)
     with localcontext(prec=_EXACT_DIGITS):
         for fill in fills:
             totals[fill.venue] = totals.get(fill.venue, ZERO) + fill.cash_change
+        for adjustment in adjustments:
+            totals[adjustment.venue] = totals.get(adjustment.venue, ZERO) + adjustment.amount
     return totals
 
 

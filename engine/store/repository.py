@@ -320,13 +320,13 @@ def _ledger_differences(connection: Connection) -> list[str]:
     fills = values_of(connection, select(models.Trade), Fill)
     account, _ = read_state(connection)
     differences: list[str] = []
-    made = ledger.cash(account.opening_cash, fills)
-    for venue in dict.fromkeys(fill.venue for fill in fills):
+    made = ledger.cash(account.opening_cash, fills, account.adjustments)
+    for venue in dict.fromkeys(entry.venue for entry in (*fills, *account.adjustments)):
         cash = account.cash.get(venue)
         if venue not in account.opening_cash:
             differences.append(f"executions at {venue}, where no account was opened")
         if cash != made[venue]:
-            what = f"cash at {venue} is {cash}, the executions make it {made[venue]}"
+            what = f"cash at {venue} is {cash}, its entries make it {made[venue]}"
             differences.append(what)
     positions = values_of(connection, select(models.Position), Position)
     differences += ledger.position_differences(positions, fills)

@@ -36,7 +36,7 @@ def restored(connection: Connection, day_start_ts: int | None) -> Restored:
     recent_ts = max((fill.ts for fill in fills), default=0) - FILLS_KEPT
     standing = (fill for fill in ledger.standing(fills) if fill.ts >= recent_ts)
     return replace(
-        restored_account(account, ledger.cash(account.opening_cash, fills)),
+        restored_account(account, ledger.cash(account.opening_cash, fills, account.adjustments)),
         orders=orders,
         positions=tuple(values_of(connection, select(models.Position), Position)),
         marks=market.marks if market else {},
@@ -45,6 +45,7 @@ def restored(connection: Connection, day_start_ts: int | None) -> Restored:
         fills=tuple(sorted(standing, key=lambda fill: fill.ts)),
         fintrac=reports_since(connection, recent_ts),
         venues={fill.symbol: fill.venue for fill in sorted(fills, key=lambda fill: fill.ts)},
+        adjustments=tuple(a for a in account.adjustments if a.ts >= recent_ts),
     )
 
 

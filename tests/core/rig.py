@@ -17,6 +17,7 @@ from engine.core.events import (
     BarClosed,
     BrokerChanged,
     CancelOrder,
+    CashAdjusted,
     ChangedLimit,
     ClockTick,
     CommitIntent,
@@ -373,6 +374,7 @@ class Rig:
             fintrac=self._reports(),
             records=tuple(state["records"]),
             strategy_files=dict(state["strategy_files"]),
+            adjustments=tuple(fact.adjustment for fact in self.facts(CashAdjusted)),
         )
 
     def _reports(self) -> tuple[FintracReport, ...]:

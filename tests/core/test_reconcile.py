@@ -9,9 +9,12 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     AccountStatement,
+    AdjustCash,
     AlertRaised,
     BrokerChanged,
     CancelOrder,
+    CashAdjusted,
+    CommandRefused,
     Effect,
     EngineStopping,
     ExecutionReport,
@@ -794,6 +797,113 @@ def test_cash_that_differs_by_more_than_a_cent_is_told_and_pauses_nothing() -> N
     rig.broker.cash = rig.cash - 25
     assert kinds(rig.compare()) == [("cash", "", "100000", "99975")]
     assert rig.paused() == []
+
+
+# --- cash that moved without a trade -------------------------------------------------------------
+
+
+def adjust(rig: Bench, amount: object, word: str = "ADJUST", broker: str = "paper") -> list[str]:
+    """Why it was refused, each time that one was."""
+    command = AdjustCash(
+        broker=broker, amount=Decimal(str(amount)), word=word, author="me\x9b", ts=rig.now
+    )
+    rig.send(command)
+    return [fact.reason for fact in rig.facts(CommandRefused)]
+
+
+def moved_cash(amount: int, **config: Any) -> Bench:
+    """A rig that holds a position at a loss, and is told of another cash."""
+    rig = Bench(**config)
+    rig.hold_position(100)
+    rig.quote(99)
+    rig.broker.cash = rig.cash + amount
+    rig.tick(EVERY / NANOS)
+    return rig
+
+
+@pytest.mark.parametrize("amount", [-500, 20_000])
+def test_cash_that_moved_is_taken_over_and_is_neither_gain_nor_loss(amount: int) -> None:
+    rig = moved_cash(amount)
+    risk, portfolio = rig.machine.risk, rig.machine.portfolio
+    day, peak, equity = risk.day_equity, risk.peak_equity, portfolio.equity()
+    assert day is not None
+    assert equity is not None
+    lost = risk.watch.losses(equity)[0].used
+    assert lost == 49
+    assert kinds(rig.facts(Reconciled)[-1])[0][0] == "cash"
+    assert adjust(rig, amount) == []
+    (fact,) = rig.facts(CashAdjusted)
+    assert (fact.adjustment.venue, fact.adjustment.amount) == ("paper", amount)
+    assert (fact.cash, fact.worth, fact.author) == (rig.broker.cash, amount, "me ")
+    assert rig.cash == rig.broker.cash
+    assert portfolio.equity() == equity + amount
+    assert portfolio.equity_estimate == pytest.approx(float(equity + amount))
+    assert (risk.day_equity, risk.peak_equity) == (day + amount, peak + amount)
+    assert risk.watch.losses(equity + amount)[0].used == lost
+    assert not rig.killed
+    assert rig.facts(Reconciled)[-1].differences == ()
+    assert rig.machine.reconciler.cash_difference("paper") is None
+    after = Bench(rig.broker, restored=rig.durable())
+    assert after.cash == rig.broker.cash
+    assert (after.machine.risk.day_equity, after.machine.risk.peak_equity) == (
+        day + amount,
+        peak + amount,
+    )
+    assert after.compare().differences == ()
+
+
+def test_losses_are_watched_from_the_new_equity_on() -> None:
+    rig = moved_cash(-50_000)
+    before = rig.machine.risk.watch.losses(rig.machine.portfolio.equity())
+    adjust(rig, -50_000)
+    after = rig.machine.risk.watch.losses(rig.machine.portfolio.equity())
+    assert after[0].used == before[0].used == 49
+    share = Decimal(49) / Decimal(repr(rig.machine.risk.day_equity)) * 100
+    assert after[1].used == share
+
+
+@pytest.mark.parametrize(
+    ("amount", "word", "broker", "reason"),
+    [
+        ("-25", "adjust", "paper", "type ADJUST to adjust cash"),
+        ("-24", "ADJUST", "paper", "the difference in cash at paper is -25 now"),
+        ("25", "ADJUST", "paper", "the difference in cash at paper is -25 now"),
+        ("-25", "ADJUST", "other", "no difference in cash at other is known"),
+        ("NaN", "ADJUST", "paper", "the difference in cash at paper is -25 now"),
+    ],
+)
+def test_cash_is_taken_over_as_it_was_seen_alone(
+    amount: str, word: str, broker: str, reason: str
+) -> None:
+    rig = moved_cash(-25)
+    cash = rig.cash
+    assert adjust(rig, amount, word, broker) == [reason]
+    assert rig.facts(CashAdjusted) == []
+    assert rig.cash == cash
+
+
+def test_what_agrees_or_was_taken_over_cannot_be_again() -> None:
+    rig = moved_cash(0)
+    assert adjust(rig, 5) == ["no difference in cash at paper is known"]
+    rig = moved_cash(-25)
+    rig.void = {RequestStatement}
+    assert adjust(rig, -25) == []
+    assert adjust(rig, -25) == ["no difference in cash at paper is known"]
+    assert len(rig.facts(CashAdjusted)) == 1
+
+
+def test_cash_of_a_broker_that_is_away_is_not_taken_over() -> None:
+    rig = moved_cash(-25)
+    rig.send(BrokerChanged("paper", False, "closed"))
+    assert adjust(rig, -25) == ["not reconciled with paper yet"]
+
+
+def test_a_difference_that_changed_since_it_was_seen_is_not_taken_over() -> None:
+    rig = moved_cash(-25)
+    rig.broker.cash = rig.cash - 40
+    rig.tick(EVERY / NANOS)
+    assert adjust(rig, -25) == ["the difference in cash at paper is -40 now"]
+    assert adjust(rig, -40)[1:] == []
 
 
 def test_cash_is_not_compared_while_an_order_moves() -> None:

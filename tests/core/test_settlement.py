@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from engine.calendars import session_tables
 from engine.core.compliance import ComplianceRules
 from engine.core.events import (
+    CashAdjusted,
     ClockTick,
     OrderIntended,
     PositionChanged,
@@ -26,9 +27,11 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import (
+    DAY,
     NANOS,
     AccountType,
     AssetClass,
+    CashAdjustment,
     Fill,
     Instrument,
     OrderPurpose,
@@ -451,6 +454,40 @@ def test_a_sale_that_was_taken_back_brings_nothing() -> None:
     )
     assert settled(account, DAY1) == START
     assert settled(account, DAY2) == START + less.cash_change
+
+
+def adjusted(account: Machine, amount: int, ts: int) -> None:
+    entry = CashAdjustment("paper", Decimal(amount), ts)
+    account.process(ClockTick(ts=ts))
+    cash = account.portfolio.cash["paper"] + amount
+    account.bus.deliver(CashAdjusted(entry, cash, Decimal(amount), 1.0, "me", ts=ts))
+
+
+def test_a_deposit_is_settled_cash() -> None:
+    account = machine()
+    sale = fill(Side.SELL, "CA", DAY1, 20, 100)
+    account.process(restored(sale))
+    adjusted(account, 500, DAY1 + 1)
+    assert settled(account, DAY1 + 1) == START + 500
+    assert settled(account, DAY2) == START + 500 + sale.cash_change
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_is_withdrawn_later_makes_no_purchase_unpaid(restarts: bool) -> None:
+    bought, sold = fill(Side.BUY, "US", DAY1, 90), fill(Side.SELL, "US", DAY2, 90)
+    account, later = machine(), DAY2 + 7 * DAY
+    given = restored(bought, sold)
+    if restarts:
+        entry = CashAdjustment("paper", Decimal(-9_500), later)
+        cash = {"paper": given.cash["paper"] + entry.amount}
+        account.process(replace(given, cash=cash, adjustments=(entry,), ts=later))
+    else:
+        account.process(given)
+        adjusted(account, -9_500, later)
+    late = fill(Side.SELL, "COIN", DAY1 + 5, 1)
+    executed(account, late)
+    assert kinds(account) == []
+    assert settled(account, later) == given.cash["paper"] - 9_500 + late.cash_change
 
 
 def test_only_orders_that_close_are_warned_of() -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from engine.core.model import Fill, Position, Side
+from engine.core.model import CashAdjustment, Fill, Position, Side
 from engine.store.ledger import cash, order_differences, position_differences
 
 from .conftest import MakeFill, MakeOrder
@@ -32,14 +32,17 @@ def position() -> Position:
     )
 
 
-def test_cash_is_the_opening_and_what_the_fills_add(fills: list[Fill]) -> None:
-    assert cash({"paper": Decimal(1000)}, fills) == {"paper": Decimal("829.8")}
+def test_cash_is_the_opening_and_what_the_entries_add(fills: list[Fill]) -> None:
+    opening = {"paper": Decimal(1000)}
+    assert cash(opening, fills, ()) == {"paper": Decimal("829.8")}
+    adjustments = [CashAdjustment("paper", Decimal(amount), 1) for amount in ("50", "-0.8")]
+    assert cash(opening, fills, adjustments) == {"paper": Decimal(879)}
 
 
 def test_each_account_has_its_own_cash(fills: list[Fill]) -> None:
     bought, sold = fills
     made = cash(
-        {"paper": Decimal(1000), "maple": Decimal(7)}, [bought, replace(sold, venue="maple")]
+        {"paper": Decimal(1000), "maple": Decimal(7)}, [bought, replace(sold, venue="maple")], ()
     )
     assert made == {"paper": Decimal("699.9"), "maple": Decimal("136.9")}
 
@@ -48,7 +51,7 @@ def test_cash_is_exact_beyond_the_precision_of_a_decimal_context(make_fill: Make
     tiny = make_fill(
         quantity=Decimal("0.000000000000000001"), price=Decimal("0.00000001"), commission=Decimal(0)
     )
-    made = cash({"paper": Decimal(10**12)}, [tiny])
+    made = cash({"paper": Decimal(10**12)}, [tiny], ())
     assert made == {"paper": Decimal("999999999999.99999999999999999999999999")}
 
 

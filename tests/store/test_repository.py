@@ -22,6 +22,7 @@ from engine.core.bus import Bus
 from engine.core.events import (
     Bracket,
     BracketChanged,
+    CashAdjusted,
     ChangedLimit,
     CircuitBreakerCounted,
     CircuitBreakerReset,
@@ -65,6 +66,7 @@ from engine.core.market import Market
 from engine.core.model import (
     FINAL_STATES,
     AssetClass,
+    CashAdjustment,
     Fill,
     Instrument,
     KillAction,
@@ -290,6 +292,31 @@ async def test_an_execution_that_was_taken_back_gets_a_reversing_entry(
     assert "x-1:reversed" in restored.execution_ids
 
 
+async def test_cash_that_was_taken_over_is_an_entry_in_the_ledger(
+    store: Repository,
+    place: Place,
+    make_order: MakeOrder,
+    make_fill: MakeFill,
+    stamp: Stamp,
+) -> None:
+    await begun(store, CASH)
+    order = make_order(quantity=Decimal(1))
+    await store.commit_intent(order)
+    facts = bought(stamp, order, make_fill(), CASH)
+    started = stamp(TradingDayStarted("2024-03-04", 1_000.0))
+    await store.record([started, *facts])
+    await store.save_equity(1, Decimal(1_000), Decimal(1_000), "USD", 1_200.0)
+    change = next(fact for fact in facts if isinstance(fact, PositionChanged))
+    entry = CashAdjustment("paper", Decimal("-25.5"), 7)
+    cash = change.cash + entry.amount
+    await store.record([stamp(CashAdjusted(entry, cash, entry.amount, 1_174.5, "me"))])
+    assert await store.ledger_check() == []
+    restored = await restart(store, place)
+    assert restored.cash == {"paper": cash}
+    assert restored.adjustments == (entry,)
+    assert (restored.day_equity, restored.peak_equity) == (974.5, 1_174.5)
+
+
 async def test_an_execution_stays_as_it_was_first_recorded(
     store: Repository, make_order: MakeOrder, make_fill: MakeFill, stamp: Stamp
 ) -> None:
@@ -299,7 +326,7 @@ async def test_an_execution_stays_as_it_was_first_recorded(
     await store.record(bought(stamp, order, make_fill(), CASH))
     await store.record(bought(stamp, order, make_fill(price=Decimal(90)), CASH))
     assert await store.trades(10) == [make_fill()]
-    assert "cash at paper is 99909.9, the executions make it 99899.9" in await store.ledger_check()
+    assert "cash at paper is 99909.9, its entries make it 99899.9" in await store.ledger_check()
 
 
 async def test_a_fact_given_twice_is_recorded_once(store: Repository, stamp: Stamp) -> None:
@@ -796,11 +823,11 @@ def _trade(given_executions: list[Any]) -> tuple[Portfolio, list[Event]]:
         ("UPDATE trades SET quantity = '2'", "position sma_crossover BTC-USD: quantity is 1"),
         (
             "UPDATE trades SET price = '100.01'",
-            "cash at paper is 99899.9, the executions make it 99899.89",
+            "cash at paper is 99899.9, its entries make it 99899.89",
         ),
         (
             "UPDATE trades SET commission = '0'",
-            "cash at paper is 99899.9, the executions make it 99900",
+            "cash at paper is 99899.9, its entries make it 99900",
         ),
         (
             "UPDATE trades SET commission_quantity = '0.25'",
@@ -813,7 +840,7 @@ def _trade(given_executions: list[Any]) -> tuple[Portfolio, list[Event]]:
         ("UPDATE orders SET filled = '0.5'", "order tb-1: filled is 0.5, its executions make it 1"),
         (
             "UPDATE bot_state SET value = '{\"paper\": \"1\"}' WHERE key = 'cash'",
-            "cash at paper is 1, the executions",
+            "cash at paper is 1, its entries",
         ),
         ("DELETE FROM trades", "order tb-1: filled is 1, its executions make it 0"),
         ("DELETE FROM positions", "quantity is 0, its executions make it 1"),

@@ -663,6 +663,14 @@ def held_back() -> Snapshot:
     )
 
 
+def other_cash() -> Snapshot:
+    """A broker that has less cash than the books."""
+    cash = Decimal("61234.56")
+    less = Decimal("-12.34")
+    broker = BrokerStatus("alpaca", True, "", False, TS - 60 * NANOS, 0, "USD", cash, less)
+    return replace(paper(), brokers=(broker,))
+
+
 def flattening() -> Snapshot:
     action = KillAction.FLATTEN
     kill = replace(KILLED, phase="flattening", action=action, open_positions=3)

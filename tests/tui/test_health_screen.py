@@ -1,12 +1,16 @@
 """The health screen: brokers and feed, engine, database, console."""
 
+from decimal import Decimal
+
 import pytest
 from msgspec.structs import replace
 
+from engine.core.events import AdjustCash
 from engine.snapshot import Health
 from tests.tui import scripted
 from tests.tui.scripted import TS, desk
 from tests.tui.test_risk_screen import line, note
+from tui.dialogs.detail import DetailDialog
 
 FACTS = {
     "uptime": ("engine up", "2h", "2022-01-31 12:29:02 UTC"),
@@ -77,6 +81,43 @@ async def test_of_the_past_no_health_is_shown() -> None:
         assert "lateness" not in it.screen
         line(it.screen, "database", "● in reach")
         assert "pid" not in note(it, "engine")
+
+
+async def test_cash_that_differs_is_told_and_taken_over_with_a_typed_word() -> None:
+    async with desk(scripted.other_cash(), size=(120, 40)) as it:
+        await it.press("0")
+        line(it.screen, "broker", "alpaca", "● up", "cash there -12.34 USD: enter adjusts")
+        await it.press("home", "enter")
+        line(it.screen, "here", "61,234.56 USD")
+        line(it.screen, "alpaca", "61,222.22 USD", "12.34 USD less")
+        line(it.screen, "account", "main, PAPER")
+        assert "It is neither" in it.screen
+        await it.press("y", "enter", seconds=0.5)
+        assert it.sent == []
+        await it.press("ctrl+u", *"ADJUST", "enter", seconds=0.5)
+        amount = Decimal("-12.34")
+        assert it.sent == [
+            AdjustCash(broker="alpaca", amount=amount, word="ADJUST", author="console")
+        ]
+
+
+async def test_a_difference_in_cash_that_changed_while_it_was_asked_about_is_not_taken_over() -> (
+    None
+):
+    async with desk(scripted.other_cash(), size=(120, 40)) as it:
+        await it.press("0", "home", "enter")
+        (broker,) = scripted.other_cash().brokers
+        it.client.change(brokers=(replace(broker, cash_difference=Decimal(-40)),))
+        assert "is another one now" in await it.draw()
+        await it.press(*"ADJUST", "enter", seconds=0.5)
+        assert it.sent == []
+
+
+async def test_where_cash_agrees_enter_shows_all_fields() -> None:
+    async with desk(scripted.paper(), size=(120, 40)) as it:
+        await it.press("0", "home", "enter")
+        assert "ADJUST" not in it.screen
+        assert isinstance(it.app.screen, DetailDialog)
 
 
 async def test_the_process_and_the_brokers_are_told_at_the_border() -> None:

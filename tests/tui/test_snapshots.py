@@ -26,6 +26,7 @@ from tui import themes
 from tui.app import Console
 from tui.commands import SCREENS
 from tui.dialogs.alerts import AlertsDialog
+from tui.dialogs.cash import CashDialog
 from tui.dialogs.columns import ColumnsDialog
 from tui.dialogs.detail import DetailDialog
 from tui.dialogs.dialog import Dialog
@@ -169,6 +170,7 @@ SUBJECTS: dict[str, Subject] = {
         0.5,
     ),
     "resume": Subject(ResumeDialog, scripted.held_back, (*to("quotes"), "home", "down", "enter")),
+    "cash": Subject(CashDialog, scripted.other_cash, ("0", "home", "enter")),
     "go": Subject(GoDialog, scripted.paper, opens=_go),
     "strategy-on-live": Subject(StrategyOnDialog, scripted.live, ("s", "end", "space")),
 }

@@ -1,12 +1,14 @@
 """The connections panel: each broker and the feed, since when, how fast, and what room is left."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from msgspec import Struct
+from textual.message import Message
 
 from engine.snapshot import BrokerHealth, BrokerStatus, FeedStatus
-from tui import format
+from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.line_table import LineTable
@@ -32,6 +34,7 @@ class Connections(LineTable[Connection]):
     """State, since when (market time), losses in this session, median and 99th percentile of the
     time in which orders are answered, requests that may leave now, and the clock's offset."""
 
+    BINDINGS: ClassVar = commands.bindings("connections")
     columns: ClassVar[tuple[Column, ...]] = (
         Column("what", 6, stays=True),
         Column("name", 7, most=20, stays=True),
@@ -45,6 +48,19 @@ class Connections(LineTable[Connection]):
         Column("why", 8, rank=1, most=60, grows=True),
     )
     empty = "no broker"
+
+    @dataclass
+    class AdjustAsked(Message):
+        """The operator wants the books to have the broker's cash."""
+
+        broker: str
+
+    def action_open(self) -> None:
+        status = self.selected_row.status if self.selected_row else None
+        if isinstance(status, BrokerStatus) and status.cash_difference is not None:
+            self.post_message(self.AdjustAsked(status.name))
+        else:
+            super().action_open()
 
     def rows(self, frame: Frame) -> Sequence[Connection]:
         snapshot = frame.snapshot
@@ -71,7 +87,7 @@ class Connections(LineTable[Connection]):
             _ms(health.slowest_ms if health else None),
             _room(health),
             _clock(health),
-            (status.note, "warn"),
+            (_why(status), "warn"),
         )
 
     def note(self, frame: Frame) -> str:
@@ -87,6 +103,14 @@ def _state(status: BrokerStatus | FeedStatus) -> Cell:
     if not status.connected:
         return "✗ DOWN", "down"
     return ("● up, LIVE", "live") if status.live else ("● up", "good")
+
+
+def _why(status: BrokerStatus | FeedStatus) -> str:
+    """Why it is down; of a broker that is up, that it has other cash than the books."""
+    if isinstance(status, BrokerStatus) and status.cash_difference is not None:
+        difference = format.money(status.cash_difference, signed=True)
+        return f"cash there {difference} {status.currency}: enter adjusts"
+    return status.note
 
 
 def _ms(value: float | None) -> Cell:

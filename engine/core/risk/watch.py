@@ -6,6 +6,7 @@ from decimal import Decimal
 from engine.core.bus import Bus
 from engine.core.events import (
     BarClosed,
+    CashAdjusted,
     ClockTick,
     Event,
     LimitBreached,
@@ -98,6 +99,15 @@ class LossWatch:
         """Fills, their commissions, executions that were taken back, corrected bars, and exchange
         rates change equity too."""
         self._look()
+
+    def on_adjusted(self, event: CashAdjusted) -> None:
+        """What came or went is neither gain nor loss."""
+        self.peak_equity = event.peak_equity
+        if self.day_equity is not None:
+            self.day_equity += float(event.worth)
+        if self.day.end:
+            self._set_floor()
+            self._look()
 
     def on_restored(self, event: Restored) -> None:
         equity = self._portfolio.equity()
