@@ -396,10 +396,19 @@ class Console(Travelling, inherit_bindings=False):
         if folder is None or snapshot is None:
             self.base.say("not exported: the engine is still starting", "warn")
             return
-        write = partial(write_csv, folder, asked.name, snapshot.wall_ts, asked.rows)
+        write = partial(write_csv, folder, self._named(asked.name), snapshot.wall_ts, asked.rows)
         count = format.plural(len(asked.rows), "row")
         said = f"{count}, hidden columns too, written to" if asked.hidden else f"{count} written to"
         self.run_worker(self._save(write, said, "not exported"))
+
+    def _named(self, name: str) -> str:
+        """What a file of what is shown is called: of the past it says of when that is."""
+        from tui.export import stamp
+
+        past, snapshot = self.frame.past, self.frame.snapshot
+        if past is None or snapshot is None:
+            return name
+        return f"{name}-as-of-{stamp(snapshot.ts)}-event-{past.number}"
 
     async def _save(self, write: Callable[[], Path], said: str, refused: str) -> None:
         """Have `write` make a file in a thread, and say where it is, or why there is none."""
@@ -448,7 +457,8 @@ class Console(Travelling, inherit_bindings=False):
 
         snapshot, drawn = self.frame.engine.snapshot, self.export_screenshot()
         wall_ts = snapshot.wall_ts if snapshot else 0
-        write = partial(write_picture, self.exports, self.base.name or "", wall_ts, drawn)
+        name = self._named(self.base.name or "")
+        write = partial(write_picture, self.exports, name, wall_ts, drawn)
         self.run_worker(self._save(write, "the screen is saved as", "not saved"))
 
     def action_say_quit(self) -> None:

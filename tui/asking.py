@@ -26,29 +26,32 @@ class Asking(Generic[A]):
         self._every = every
         self._question: Question[A] | None = None
         self._asked = 0.0
+        self._moment: int | None = None
         self._coming: Future[A] | None = None
         self.answer: A | None = None
         self.failure = ""
         """Why the last time that it was asked brought no answer; empty where it did."""
 
-    def look(self, question: Question[A], now: float) -> None:
+    def look(self, question: Question[A], now: float, moment: int | None = None) -> None:
         """Take what came, and ask where that is due; `now` is in monotonic seconds. Of another
-        question than before nothing is known yet."""
+        question than before nothing is known yet; at another `moment` of the past there is another
+        answer."""
         if question != self._question:
             self._question, self._coming, self.answer, self.failure = question, None, None, ""
-            self._send(question, now)
+            self._send(question, now, moment)
         if self._coming is not None and self._coming.done():
             self._take(self._coming)
             self._coming = None
-        if self._coming is None and now - self._asked >= self._every:
-            self._send(question, now)
+        is_due = now - self._asked >= self._every or moment != self._moment
+        if self._coming is None and is_due:
+            self._send(question, now, moment)
 
     def waited(self, now: float) -> float | None:
         """Seconds since a question that has no answer yet."""
         return None if self._coming is None else now - self._asked
 
-    def _send(self, question: Question[A], now: float) -> None:
-        self._asked = now
+    def _send(self, question: Question[A], now: float, moment: int | None) -> None:
+        self._asked, self._moment = now, moment
         self._coming = self._ask(question)
 
     def _take(self, coming: "Future[A]") -> None:

@@ -421,7 +421,7 @@ NEED_COMMAND = {"rearm", "breaker", "mode", "cancel", "pause", "slower", "faster
 """What a console that is not in command cannot do at all."""
 
 
-_NEED_NOW = {*_NEED_ENGINE, "kill-choices", "quit", "freeze"}
+_NEED_NOW = {*_NEED_ENGINE - {"why"}, "kill-choices", "command", "quit", "freeze"}
 
 
 def label(action: Action, snapshot: Snapshot | None) -> str:

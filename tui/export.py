@@ -34,9 +34,14 @@ def write_picture(folder: Path, name: str, wall_ts: int, svg: str) -> Path:
     return Path(file.name)
 
 
+def stamp(ts: int) -> str:
+    """A time (ns UTC) as names of files have it."""
+    return f"{utc(ts):%Y%m%dT%H%M%S.%f}Z"
+
+
 def _new(folder: Path, name: str, wall_ts: int, suffix: str) -> TextIO:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{name}-{utc(wall_ts):%Y%m%dT%H%M%S.%f}Z.{suffix}"
+    path = folder / f"{name}-{stamp(wall_ts)}.{suffix}"
 
     def for_its_owner_alone(path: str, flags: int) -> int:
         return os.open(path, flags, 0o600)

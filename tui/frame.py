@@ -140,6 +140,10 @@ class Past(NamedTuple):
     note: str
     engine: "Frame"
 
+    def follows(self, before: "Past") -> bool:
+        """Whether what was known at `before` is known now: of the same session, and no later."""
+        return self.session == before.session and self.number >= before.number
+
 
 class Frame(NamedTuple):
     """`silence` is seconds since the engine was heard of; `kill_wait` seconds since a kill was
@@ -173,6 +177,11 @@ class Frame(NamedTuple):
     def engine(self) -> "Frame":
         """The frame of the engine that runs, whatever this one is of."""
         return self.past.engine if self.past is not None else self
+
+    @property
+    def moment(self) -> int | None:
+        """After which event of its session the past that is shown is; None where it is now."""
+        return None if self.past is None else self.past.number
 
     @property
     def lost(self) -> bool:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from engine.core.model import MINUTE, NANOS, nanos, utc
+from engine.questions import A, Question
 from tui import commands, format
 from tui.frame import Frame, Past
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from engine.ops.settings import Settings
     from engine.travel.client import Moment
@@ -37,6 +39,7 @@ class Travel(Protocol):
     def go_to_time(self, ts: int) -> None: ...
     def stay(self) -> None: ...
     def step(self, count: int, level: int) -> None: ...
+    def ask(self, question: "Question[A]") -> "Future[A]": ...
     def close(self) -> None: ...
 
 
@@ -123,7 +126,8 @@ class Journey:
         return self._travel.inputs_read
 
     def frame(self, engine: Frame) -> Frame:
-        """What is to be drawn: the session as it was then; `engine` until there is something."""
+        """What is to be drawn: the session as it was then; `engine` until there is something. What
+        this console knows of now is no part of it."""
         moment = self.moment
         if moment is None:
             return engine
@@ -132,7 +136,12 @@ class Journey:
         pace = "… moving" if moving and not self.playing else pace
         note = format.first_line(self.failure or "") or place.note
         past = Past(self.name, place.number, place.total, pace, note, engine)
-        return engine._replace(snapshot=moment.snapshot, silence=0.0, failure=None, past=past)
+        then = engine._replace(snapshot=moment.snapshot, past=past, silence=0.0, failure=None)
+        return then._replace(dropped=0, kill_wait=None, kill_delay=None, frozen=None)
+
+    def ask(self, question: Question[A]) -> "Future[A]":
+        """What was then."""
+        return self._travel.ask(question)
 
     # --- moves ----------------------------------------------------------------------------------
 
@@ -154,10 +163,14 @@ class Journey:
     def play(self) -> None:
         """Play, or stop where it is; a move under way is stopped too."""
         if self.playing or self._travel.is_under_way:
-            self._from = None
-            self._travel.stay()
+            self.stay()
         elif self.moment is not None:
             self._start(self.moment.snapshot.ts)
+
+    def stay(self) -> None:
+        """Play no more, and move no further."""
+        self._from = None
+        self._travel.stay()
 
     def change_speed(self, step: int) -> None:
         self.speed = commands.next_speed(self.speed, step)

@@ -250,6 +250,8 @@ class Steering(App[None], inherit_bindings=False):
 
     def action_command(self) -> None:
         """Ask for the command, or keep it."""
+        if self._refused("command", stops=True):
+            return
         standing = self.frame.standing
         if standing.mine and standing.asks:
             self.client.keep_command()

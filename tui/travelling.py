@@ -1,7 +1,7 @@
 """The part of the console that looks at the past: opens a session and moves through it.
 
-Nothing that is done there reaches the engine: commands are refused while the past is shown, and
-what is travelled through takes none. The kill key is the engine's, always.
+Nothing that is done there reaches the engine: commands are refused while the past is shown, what is
+travelled through takes none, and questions go there. The kill key is the engine's, always.
 """
 
 from asyncio import to_thread
@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from functools import partial
 
 from engine.core.events import Command, TripKillSwitch
-from engine.ops.errors import UserError
 from engine.questions import A, Question
 from tui import commands, format
 from tui.frame import Frame
@@ -33,13 +32,16 @@ class Travelling(Steering, inherit_bindings=False):
         super().send(command, said)
 
     def ask(self, question: Question[A]) -> Future[A]:
-        """As `Steering.ask`; the engine would answer of now, so in the past it is not asked."""
-        if self.frame.past is None:
+        """As `Steering.ask`; the engine would answer of now, so in the past that is asked."""
+        if self.frame.past is None or self._journey is None:
             return super().ask(question)
-        answer: Future[A] = Future()
-        key = self.frame.keys["past-leave"]
-        answer.set_exception(UserError("this is the past", f"{key} goes back to live, then ask"))
-        return answer
+        return self._journey.ask(question)
+
+    def action_why(self) -> None:
+        """An answer is of one moment: what is asked of stands still."""
+        if self.frame.past is not None and self._journey is not None:
+            self._journey.stay()
+        super().action_why()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys of the past work on its screens alone, and not while a filter is typed."""

@@ -110,6 +110,7 @@ class Dialog(ModalScreen[None]):
     def show(self, frame: Frame) -> None:
         self.frame = frame
         self.set_class(frame.live, "-live")
+        self.set_class(frame.past is not None, "-past")
         self._strip.show(frame)
         self._text.update(self.lines(frame))
         if self.expires and self.clock() - self._opened >= EXPIRES_AFTER:

@@ -1,4 +1,5 @@
-"""Why: the chain of causes of an order, a fill, a position or a signal, as the engine tells it."""
+"""Why: the chain of causes of an order, a fill, a position or a signal, as the engine tells it, or
+would have told it at a moment of the past."""
 
 import textwrap
 from collections.abc import Callable, Iterator
@@ -41,14 +42,28 @@ class WhyDialog(Dialog):
         self._symbol = symbol
         self.add_class("-broad")
         self._chain = chain
+        self._as_of: list[Line] | None = None
+        """Of when the answer is, where that is not now; None before it came."""
 
     def lines(self, frame: Frame) -> list[Line]:
         if not self._chain.done():
             return _waiting(frame)
+        if self._as_of is None:
+            self._as_of = list(_as_of(frame))
         if (error := self._chain.exception()) is not None:
-            return [line for text in str(error).splitlines() for line in paragraph(text, "warn")]
+            texts = str(error).splitlines()
+            return [*self._as_of, *(line for text in texts for line in paragraph(text, "warn"))]
         width = min(self.app.size.width - AROUND, MOST_WIDTH)
-        return list(told(self._chain.result(), width, frame.zones(self._symbol)))
+        zones = frame.zones(self._symbol)
+        return [*self._as_of, *told(self._chain.result(), width, zones)]
+
+
+def _as_of(frame: Frame) -> Iterator[Line]:
+    past, snapshot = frame.past, frame.snapshot
+    if past is not None and snapshot is not None:
+        when = f"{format.date_and_clock(snapshot.ts)}, event {past.number:,} of {past.total:,}"
+        yield ((" AS OF ", "past"), (f" {when}", "text"))
+        yield BLANK
 
 
 def _waiting(frame: Frame) -> list[Line]:
@@ -57,7 +72,8 @@ def _waiting(frame: Frame) -> list[Line]:
     if frame.lost:
         silent = format.seconds(frame.silence)
         return [((f"ENGINE LOST: not heard of for {silent}, no answer yet", "alarm"),)]
-    return [(("asking the engine …", "dim"),)]
+    asked = "engine" if frame.past is None else "journal"
+    return [((f"asking the {asked} …", "dim"),)]
 
 
 def told(chain: Chain, width: int, zones: Zones = ()) -> Iterator[Line]:

@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from engine.questions import Chain, Question
 from tui import commands
-from tui.frame import Frame
+from tui.frame import Frame, Past
 from tui.preferences import Arrangement, Choices
 from tui.widgets.footer import Footer
 from tui.widgets.line_table import LineTable
@@ -27,6 +27,13 @@ def _layout(size: Size) -> str:
     """The classes that Textual gives at `size`; without them the first frame is laid out twice."""
     pairs = ((_WIDTHS, size.width), (_HEIGHTS, size.height))
     return " ".join(max(p for p in points if p[0] <= extent)[1] for points, extent in pairs)
+
+
+def _is_elsewhere(past: Past | None, before: Past | None) -> bool:
+    """Whether what was shown before does not hold: of now, of another session, or of later."""
+    if past is None or before is None:
+        return past is not before
+    return not past.follows(before)
 
 
 class PanelScreen(Screen[None]):
@@ -76,7 +83,7 @@ class PanelScreen(Screen[None]):
 
     def show(self, frame: Frame) -> None:
         """Hand the one frame to every panel, so that all agree."""
-        if (frame.past is None) != (self._frame.past is None):
+        if _is_elsewhere(frame.past, self._frame.past):
             for panel in self._panels.values():
                 panel.forget()
         self._frame = frame

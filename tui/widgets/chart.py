@@ -59,7 +59,7 @@ class ChartPanel(Panel, Lines):
             self.entitle("chart", "")
             self.update([((_why_empty(frame), "dim"),)])
             return
-        self._bars.look(Bars(self.symbol, MOST_BARS), frame.now)
+        self._bars.look(Bars(self.symbol, MOST_BARS), frame.now, frame.moment)
         self._draw(frame, row)
 
     def forget(self) -> None:

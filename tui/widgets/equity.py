@@ -26,7 +26,7 @@ class EquityChart(Panel):
         self._lines: list[Line] = []
 
     def show(self, frame: Frame) -> None:
-        self._curve.look(Equity(POINTS), frame.now)
+        self._curve.look(Equity(POINTS), frame.now, frame.moment)
         wanted = self._curve.answer, self._curve.failure, self.size, frame.lost
         if wanted != self._drawn:
             self._drawn = wanted

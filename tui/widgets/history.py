@@ -19,6 +19,9 @@ PAGE = 100
 
 MOST_KEPT = 5_000
 
+FAR = 100
+"""Events of a session of the past. Who goes further at once has missed rows that no page brings."""
+
 P = TypeVar("P", bound=OrderPage | FillPage)
 """A page of the history."""
 
@@ -55,6 +58,7 @@ class History(LineTable[Row], Generic[Row, P]):
         """What brings the rows before those that are known."""
         self._coming: Asking[P] | None = None
         self._asked = False
+        self._moment: int | None = None
 
     # --- what a subclass says --------------------------------------------------------------------
 
@@ -122,6 +126,9 @@ class History(LineTable[Row], Generic[Row, P]):
     # --- rows ------------------------------------------------------------------------------------
 
     def show(self, frame: Frame) -> None:
+        before, self._moment = self._moment, frame.moment
+        if before is not None and self._moment is not None and self._moment - before > FAR:
+            self.forget()
         super().show(frame)
         if frame.snapshot is not None and not self._asked:
             self._asked = True

@@ -129,6 +129,11 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         self._repaint()
 
     @property
+    def acts(self) -> bool:
+        """Whether something can be done to a row: one of the past can be looked at alone."""
+        return self._frame is None or self._frame.past is None
+
+    @property
     def selected_row(self) -> Row | None:
         if self.selected not in self._ids:
             return None

@@ -21,6 +21,7 @@ class LogFilePanel(LineTable[FileLine]):
     """Newest first. Older lines are read where one comes to the end; where one looks for words the
     files are searched, and only lines that have them are kept. It is read in a thread."""
 
+    of_now = True
     columns = (
         Column("time, UTC", 19),
         Column("level", 5, most=8, stays=True),

@@ -73,7 +73,7 @@ class Orders(LineTable[Order]):
 
     def action_open(self) -> None:
         order = self.selected_row
-        if order is not None and order.state is OrderState.IN_DOUBT:
+        if self.acts and order is not None and order.state is OrderState.IN_DOUBT:
             self.post_message(self.DoubtAsked(order))
         else:
             super().action_open()

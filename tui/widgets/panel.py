@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.content import Content
 from textual.message import Message
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from tui.steering import Steering
 
 
+OF_NOW = "AS IT IS NOW"
+
+
 class Panel(Widget, can_focus=True):
     """A part of a screen that one can go to. Its `id` is its name."""
 
     ALLOW_MAXIMIZE = False
+    of_now: ClassVar[bool] = False
+    """Does it show files, which are as they are now? It says so where the rest is of the past."""
 
     @dataclass
     class Said(Message):
@@ -46,7 +51,8 @@ class Panel(Widget, can_focus=True):
         raise NotImplementedError
 
     def forget(self) -> None:
-        """What comes is of the past and what was of now, or the other way about: keep nothing."""
+        """What comes is not what follows on what was: of the past and not of now, the other way
+        about, or of an earlier time. Keep nothing."""
 
     def say(self, text: str, style: str = "info") -> None:
         """Tell the operator what was done, or why not."""
@@ -62,6 +68,8 @@ class Panel(Widget, can_focus=True):
 
     def entitle(self, title: str, note: str) -> None:
         """Write into the upper and the lower border: as it is, never as markup."""
+        if self.of_now and self.is_attached and self.screen.has_class("-past"):
+            note = f"{OF_NOW} · {note}" if note else OF_NOW
         title, note = (text if text.isprintable() else clean(text) for text in (title, note))
         before, self._titles = self._titles, (title, note)
         if title != before[0]:

@@ -43,7 +43,7 @@ class Quotes(LineTable[QuoteRow]):
 
     def action_open(self) -> None:
         row = self.selected_row
-        if row is not None and row.instrument.symbol in self._paused:
+        if self.acts and row is not None and row.instrument.symbol in self._paused:
             self.post_message(self.ResumeAsked(row.instrument.symbol))
         else:
             super().action_open()

@@ -22,6 +22,7 @@ _SPARK_CELLS = 16
 class Reports(LineTable[Report]):
     """The reports that are kept, the newest first."""
 
+    of_now = True
     BINDINGS: ClassVar = commands.bindings("research")
     keeps_cursor = True
     columns = (
@@ -120,6 +121,7 @@ class Figure(Struct, frozen=True, gc=False):
 
 
 class ReportPanel(LineTable[Figure]):
+    of_now = True
     columns = (
         Column("", 12),
         Column("selected", 10, ">", most=_SPARK_CELLS, stays=True),

@@ -40,7 +40,7 @@ class Risk(LineTable[LimitRow]):
 
     def action_open(self) -> None:
         row = self.selected_row
-        if row is not None and row.setting:
+        if self.acts and row is not None and row.setting:
             self.post_message(self.ChangeAsked(row))
         else:
             super().action_open()

@@ -13,6 +13,7 @@ _BAR_CELLS = 16
 class RunPanel(Panel, Lines):
     """The run that is under way, or how the last one ended."""
 
+    of_now = True
     run: Run | None = None
 
     def show(self, frame: Frame) -> None:

@@ -22,6 +22,7 @@ MB = 1024**2
 class Sessions(LineTable["RecordedSession"]):
     """When each began, how long it was, what it traded; enter opens the selected one."""
 
+    of_now = True
     BINDINGS: ClassVar = commands.bindings("journal")
     columns = (
         Column("began", 23, stays=True),

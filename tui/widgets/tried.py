@@ -33,6 +33,7 @@ class Row(Struct, frozen=True, gc=False):
 class TriedPanel(LineTable[Row]):
     """Of a search every trial, the best first; of a walk-forward every window, the oldest first."""
 
+    of_now = True
     columns = (
         Column("", 2, ">"),
         Column("parameters", 10, most=40, grows=True, stays=True),

@@ -10,10 +10,12 @@ from tui.widgets.facts import Fact, Facts
 
 LATE_MS = 50.0
 LONG_QUEUE = 1_000
+NOT_KNOWN = Fact("engine", format.DASH, "what was measured of it then is in no journal", "dim")
 
 
 class Vitals(Facts):
-    """Lateness, load and queue of the engine; database and journal; data; and this console."""
+    """Lateness, load and queue of the engine; database and journal; data; and this console. Of the
+    past only what a journal tells is known."""
 
     def facts(self, frame: Frame) -> Sequence[Fact]:
         snapshot = frame.snapshot
@@ -21,11 +23,11 @@ class Vitals(Facts):
             return ()
         health = snapshot.health
         return [
-            *(_engine(snapshot, health) if health else ()),
+            *(_engine(snapshot, health) if health else (NOT_KNOWN,)),
             _database(snapshot),
             *(_disk(health) if health else ()),
             _data(snapshot),
-            _console(frame),
+            *((_console(frame),) if health else ()),
         ]
 
     def note(self, frame: Frame) -> str:
