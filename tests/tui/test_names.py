@@ -1,9 +1,12 @@
-"""No private name of Textual's own is taken: to set it would break what it means there."""
+"""What no module of the console does: take a private name of Textual's own, which would break what
+it means there, or read the computer's clock."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 from textual.message_pump import MessagePump
@@ -12,6 +15,8 @@ import tui
 
 MEANT = {"_exception", "_handle_exception", "_return_code", "_on_key", "_on_paste"}
 """What the console replaces on purpose."""
+
+CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time_ns")
 
 SET = re.compile(r"\bself\.(_[a-z]\w*)(?:: [^=\n]+)? = ")
 
@@ -37,3 +42,20 @@ def _names(kind: type) -> set[str]:
 def test_no_private_name_of_textual_is_taken(kind: type[MessagePump]) -> None:
     theirs = [each for each in kind.__mro__ if each.__module__.startswith("textual.")]
     assert _names(kind) & set().union(*map(_names, theirs)) - MEANT == set()
+
+
+def _read_clocks(source: str) -> list[str]:
+    nodes = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Attribute | ast.Name))
+    return [name for name in map(ast.unparse, nodes) if name.endswith(CLOCKS)]
+
+
+def test_no_module_reads_the_computers_clock() -> None:
+    """The console shows the times that the engine tells, and measures by a clock it is given."""
+    paths = sorted(Path(tui.__path__[0]).rglob("*.py"))
+    assert paths
+    assert {path.name: found for path in paths if (found := _read_clocks(path.read_text()))} == {}
+
+
+@pytest.mark.parametrize("source", ["datetime.now(UTC)", "time.time()", "t = time_ns()"])
+def test_a_read_of_the_clock_is_found(source: str) -> None:
+    assert _read_clocks(source)
