@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -562,3 +563,56 @@ async def test_what_is_down_of_several_is_seen_in_a_narrow_terminal(
         first = it.screen.splitlines()[0]
         assert all(text in first for text in shown)
         assert " LIVE " in first
+
+
+@pytest.mark.parametrize("snapshot", [scripted.paper, scripted.live])
+async def test_at_the_smallest_size_the_account_is_seen_beside_the_mode(
+    snapshot: Callable[[], Snapshot],
+) -> None:
+    async with desk(snapshot(), size=(80, 24)) as it:
+        head = it.screen.splitlines()[0]
+        assert snapshot().mode.upper() in head
+        assert f" {snapshot().account} " in head
+        assert " desk " in head
+
+
+async def test_the_age_of_the_newest_data_is_told_where_there_is_room() -> None:
+    later = replace(scripted.paper(), ts=scripted.TS + 7 * NANOS)
+    async with desk(later, size=(200, 50)) as it:
+        assert "data 7s" in it.screen.splitlines()[0]
+
+
+class Counting(scripted.ScriptedClient):
+    """Each look shows another snapshot, in which every number is that of the look."""
+
+    looks = 0
+
+    def latest(self) -> Snapshot:
+        self.looks += 1
+        number = Decimal(self.looks)
+        held = replace(scripted.POSITIONS[0].position, quantity=number, cost=100 * number)
+        return replace(
+            scripted.paper(),
+            seq=self.looks,
+            wall_ts=scripted.TS + self.looks,
+            equity=number,
+            positions=(replace(scripted.POSITIONS[0], position=held),),
+            orders=(replace(scripted.ORDERS[3], quantity=number),),
+            strategies=(replace(scripted.STRATEGIES[0], pnl=number),),
+        )
+
+
+async def test_all_panels_of_a_frame_are_of_one_snapshot() -> None:
+    clock = scripted.Clock()
+    app = Console(Counting(), clock=clock)
+    async with app.run_test(size=(200, 50)) as pilot:
+        it = Desk(app, scripted.ScriptedClient(), clock, pilot)
+        for _ in range(3):
+            screen = await it.draw(0.1)
+            shown = re.search(r"equity (\d+)\.00 USD", screen)
+            assert shown
+            number = shown[1]
+            rows = [" ".join(line.replace("│", " ").split()) for line in screen.splitlines()]
+            assert any(row.startswith(f"AAPL {number} 100.00") for row in rows)
+            assert any(f"sma_crossover ● on +{number}.00" in row for row in rows)
+            assert any(f"AAPL SELL {number} stop" in row for row in rows)

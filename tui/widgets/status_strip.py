@@ -86,9 +86,10 @@ class StatusStrip(Lines):
             (0, read_only_badge(frame)),
             (0, frozen_badge(frame)),
             (2, here),
-            (3, account_named(snapshot)),
+            (3, account_named(snapshot, named)),
             *([(1, _DARK)] if frame.lost else lights),
             (4, engine_named(snapshot)),
+            (5, data_age(snapshot)),
         ]
         return spread(fit(parts, room), right, width)
 
@@ -250,8 +251,17 @@ def cash(frame: Frame) -> Line:
     return ("cash ", "dim"), oldness.number(format.money(value), "text", oldness.old_cash(frame))
 
 
-def account_named(snapshot: Snapshot) -> Line:
-    return (("account ", "dim"), (snapshot.account, "text")) if snapshot.account else ()
+def account_named(snapshot: Snapshot, named: bool) -> Line:
+    """Which account it is; without room the word is left out."""
+    if not snapshot.account:
+        return ()
+    return (("account " if named else "", "dim"), (snapshot.account, "text"))
+
+
+def data_age(snapshot: Snapshot) -> Line:
+    """How old the newest data of the feed is."""
+    newest = max((row.ts for row in snapshot.quotes), default=0)
+    return ("data ", "dim"), (format.since(newest, snapshot.ts), "text")
 
 
 def accounts(frame: Frame) -> list[Line]:
