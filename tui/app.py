@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from functools import partial
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from tui.preferences import Choices, Preferences
 
 FPS = 4.0
+SLOW_FPS = 2.0
+"""The most frames a second over a slow link."""
 
 Ending = Literal["", "detach", "stop"]
 """What the operator said that becomes of the engine; without a word it stops if it is owned."""
@@ -83,7 +86,7 @@ class Console(Travelling, inherit_bindings=False):
         self.crash: Exception | None = None
         """What ended the console, if it did not end by itself."""
         self.ending: Ending = ""
-        self._fps = fps
+        self.fps = fps
         self._ticker: Timer | None = None
         self._started = ready
         self._operator_zone: tzinfo | None = None
@@ -135,7 +138,7 @@ class Console(Travelling, inherit_bindings=False):
         self.log_file = settings.log_path
         self.journals = RecordedJournals(settings)
         self._operator_zone = settings.time_zone
-        self.set_fps(float(settings.fps))
+        self.set_fps(min(float(settings.fps), SLOW_FPS if settings.slow_link else inf))
         self.on_terminal_lost = settings.on_terminal_lost
         self._notify_bell = settings.notify_bell
         self._notify_desktop = settings.notify_desktop
@@ -148,6 +151,8 @@ class Console(Travelling, inherit_bindings=False):
         few_colours = self.theme == themes.TERMINAL
         remembered = "" if few_colours else preferences.chosen.theme
         self.theme = settings.theme or (remembered if remembered in themes.NAMES else self.theme)
+        if settings.slow_link:
+            self.theme = themes.TERMINAL
         if settings.signs != "auto":
             self.ascii = settings.signs == "ascii"
             self.refresh_css(animate=False)
@@ -216,7 +221,7 @@ class Console(Travelling, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._say_new_trouble(self._take())
-        self.set_fps(self._fps)
+        self.set_fps(self.fps)
         if self._started is not None:
             self.call_after_refresh(self._started)
 
@@ -224,6 +229,7 @@ class Console(Travelling, inherit_bindings=False):
         """Draw `fps` frames a second from now on."""
         if self._ticker is not None:
             self._ticker.stop()
+        self.fps = fps
         self._ticker = self.set_interval(1 / fps, self.tick)
 
     def tick(self) -> None:

@@ -13,11 +13,11 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from engine import __version__
 from engine.core.events import TripKillSwitch
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 CRASHED, CANNOT_START, SIGNALLED = 1, 2, 128
 AUTHOR = "supervisor"
+MOST_FPS = 30
+"""As of the setting."""
 STANDARD = (0, 1, 2)
 """Input, output and errors: Textual puts objects of its own in place of Python's names for them."""
 
@@ -43,12 +45,12 @@ RESTORE_MS = 300
 KILL_S = 10.0
 """Seconds for the cancels where a lost terminal trips the kill switch."""
 
-READ_ONLY = "--read-only"
-USAGE = """usage: tradebot-tui [--read-only] [--version] [--help]
+USAGE = """usage: tradebot-tui [--read-only] [--fps N] [--slow-link] [--version] [--help]
 
 The operator's console of tradebot: of the engine that runs with these settings, or else of one that
-it starts. With --read-only it looks on, and can only stop. Its settings come from the environment
-and from .env; `tradebot settings` prints them."""
+it starts. With --read-only it looks on, and can only stop. With --fps N it draws N frames a second,
+1 to 30 (as FPS=N does); with --slow-link 2 at the most, in 16 colours (as SLOW_LINK=true does). Its
+settings come from the environment and from .env; `tradebot settings` prints them."""
 
 WITHOUT = "`tradebot status --json` says without one how the engine is"
 
@@ -65,12 +67,17 @@ RESTORE = (
 
 def main() -> int:
     """The exit status: 0, 1 after a failure, 2 where it cannot start, 128 + n after signal n."""
-    arguments = [argument for argument in sys.argv[1:] if argument != READ_ONLY]
-    if arguments:
-        known = {"--version": f"tradebot-tui {__version__}", "--help": USAGE, "-h": USAGE}
-        text = known.get(arguments[0])
-        _say(text or USAGE, sys.stdout if text else sys.stderr)
-        return 0 if text else CANNOT_START
+    known = {"--version": f"tradebot-tui {__version__}", "--help": USAGE, "-h": USAGE}
+    for argument in sys.argv[1:]:
+        if text := known.get(argument):
+            _say(text, sys.stdout)
+            return 0
+    try:
+        options = Options.of(sys.argv[1:])
+    except ValueError as error:
+        _say(f"tradebot-tui: {error}\n{USAGE}", sys.stderr)
+        return CANNOT_START
+    os.environ.update(options.settings)
     if problem := terminal_problem(os.environ):
         _say(f"tradebot-tui: {problem}", sys.stderr)
         return CANNOT_START
@@ -78,7 +85,34 @@ def main() -> int:
     # To look for garbage while modules are loaded takes a tenth of the time to the first frame.
     gc.disable()
     logging.lastResort = None
-    return Supervisor(read_only=READ_ONLY in sys.argv[1:]).run()
+    return Supervisor(read_only=options.read_only).run()
+
+
+class Options(NamedTuple):
+    """What the command line asks for: `settings` are those of the environment that it stands for,
+    for this console and an engine that it starts."""
+
+    read_only: bool
+    settings: dict[str, str]
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> "Options":
+        """ValueError says what is wrong with the `arguments`."""
+        read_only, settings, left = False, dict[str, str](), list(arguments)
+        while left:
+            argument, _, value = left.pop(0).partition("=")
+            if argument == "--read-only" and not value:
+                read_only = True
+            elif argument == "--slow-link" and not value:
+                settings["SLOW_LINK"] = "true"
+            elif argument == "--fps":
+                value = value or (left.pop(0) if left else "")
+                if not (value.isdecimal() and 1 <= int(value) <= MOST_FPS):
+                    raise ValueError(f"--fps '{clean(value)}': give a number from 1 to {MOST_FPS}")
+                settings["FPS"] = value
+            else:
+                raise ValueError(f"there is no option '{clean(argument)}'")
+        return cls(read_only, settings)
 
 
 def terminal_problem(environment: Mapping[str, str]) -> str:

@@ -463,8 +463,10 @@ class Settings(BaseSettings):
     """open orders at an orderly stop: keep, cancel_entries (stops stay) or cancel_all"""
 
     # The console.
-    fps: Annotated[int, Field(ge=1, le=10)] = 4
+    fps: Annotated[int, Field(ge=1, le=30)] = 4
     """frames a second of the console"""
+    slow_link: bool = False
+    """true draws 2 frames a second at the most, in the terminal's own 16 colours"""
     theme: Annotated[
         Literal["", "dark", "light", "high_contrast", "colour_blind", "terminal"], AnyCase
     ] = ""

@@ -68,7 +68,7 @@ def test_each_wrong_setting_has_one_line_with_its_value_its_rule_and_its_default
     assert lines[0].startswith("MODE='demo': input should be 'paper' or 'live' (")
     assert lines[1].startswith("MAX_POSITION_SIZE_PCT='abc': input should be a valid decimal (")
     assert lines[1].endswith("; default 5)")
-    assert lines[2].startswith("FPS='99': input should be less than or equal to 10 (")
+    assert lines[2].startswith("FPS='99': input should be less than or equal to 30 (")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 from tests.terminal import Terminal, engines_in
 from tests.test_headless import holds_signals, states, wait_for
 from tui.dialogs.dialog import GRACE
+from tui.main import Options
 
 ROOT = Path(__file__).parents[2]
 MAIN = "import sys; from tui.__main__ import main; sys.exit(main())"
@@ -96,7 +97,13 @@ def test_a_terminal_that_cannot_draw_is_refused(kind: str, start: Start) -> None
 
 @pytest.mark.parametrize(
     ("argument", "status", "text"),
-    [("--version", 0, "tradebot-tui 0."), ("--help", 0, "usage:"), ("--nonsense", 2, "usage:")],
+    [
+        ("--version", 0, "tradebot-tui 0."),
+        ("--help", 0, "usage:"),
+        ("--nonsense", 2, "usage:"),
+        ("--fps=99", 2, "--fps '99': give a number from 1 to 30"),
+        ("--fps", 2, "--fps '': give a number from 1 to 30"),
+    ],
 )
 def test_arguments(argument: str, status: int, text: str) -> None:
     done = subprocess.run(
@@ -365,3 +372,16 @@ def test_full_colours_are_sent_in_their_short_form(start: Start) -> None:
     terminal.wait_for("kill ready")
     assert b"38;5;" in terminal.received
     assert b"38;2;" not in terminal.received
+
+
+def test_options_stand_for_settings() -> None:
+    assert Options.of(["--fps", "12"]) == (False, {"FPS": "12"})
+    assert Options.of(["--fps=2", "--read-only"]) == (True, {"FPS": "2"})
+    assert Options.of(["--slow-link"]) == (False, {"SLOW_LINK": "true"})
+    assert Options.of([]) == (False, {})
+
+
+@pytest.mark.parametrize("value", ["0", "31", "x", "-1", "1.5", ""])
+def test_a_rate_that_makes_no_sense_is_refused_with_what_does(value: str) -> None:
+    with pytest.raises(ValueError, match=f"--fps '{value}': give a number from 1 to 30"):
+        Options.of(["--fps", value])

@@ -14,6 +14,7 @@ from engine.ops.settings import load_settings
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, to
 from tui import themes
+from tui.app import SLOW_FPS
 from tui.preferences import NAME, Arrangement, Choices, Preferences
 
 
@@ -201,3 +202,14 @@ async def test_help_brings_the_first_steps_back() -> None:
         await it.press("question_mark", "g")
         assert STEPS in it.screen
         assert "real money, of account U1234567" in it.screen
+
+
+async def test_over_a_slow_link_little_is_drawn_in_few_colours(tmp_path: Path) -> None:
+    async with desk(scripted.paper()) as it:
+        settings = load_settings(slow_link=True, fps=10, theme="dark")
+        it.app.configure(settings, Preferences(tmp_path / "console.json", Choices()))
+        assert it.app.theme == themes.TERMINAL
+        assert it.app.fps == SLOW_FPS
+        settings = load_settings(fps=10)
+        it.app.configure(settings, Preferences(tmp_path / "console.json", Choices()))
+        assert it.app.fps == 10
