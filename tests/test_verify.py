@@ -155,7 +155,7 @@ async def test_all_steps_of_a_paper_account_are_good_and_its_order_is_gone(stree
     assert steps["market data"]["reason"].startswith("alpaca:AAPL 100 / 100.01, ")
     assert steps["order types"]["reason"] == (
         "market, limit, stop, stop limit, trailing stop; gtc, day, ioc, fok; "
-        "replace, extended hours, fractional, short"
+        "replace, short"
     )
     (placed,) = street.venue.orders.values()
     assert placed.order.state is OrderState.CANCELED

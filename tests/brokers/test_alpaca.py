@@ -31,6 +31,7 @@ from engine.core.model import (
     TIMES_IN_FORCE,
     ZERO,
     Fill,
+    Instrument,
     OrderState,
     OrderTerms,
     OrderType,
@@ -377,6 +378,19 @@ async def test_a_server_that_comes_back_is_found_again_and_nothing_is_missed(
     alpaca.quote(98, 99)
     await alpaca.sees(order, S.FILLED)
     assert alpaca.faults.requests["submit"] == 1
+
+
+@pytest.mark.parametrize(
+    ("traded", "fractional", "short"),
+    [([AAPL], False, True), ([BTC], True, False), ([AAPL, BTC], False, False)],
+)
+async def test_it_can_do_what_holds_of_all_that_is_traded(
+    alpaca: AlpacaPeer, traded: list[Instrument], fractional: bool, short: bool
+) -> None:
+    for extended in (False, True):
+        broker = AlpacaBroker(traded, alpaca.login, time.time_ns, extended_hours=extended)
+        can = broker.capabilities
+        assert (can.fractional, can.short, can.extended_hours) == (fractional, short, extended)
 
 
 async def test_requests_that_hang_hold_no_thread_for_good(alpaca: AlpacaPeer) -> None:

@@ -23,6 +23,7 @@ from engine.core.model import (
     MINUTE,
     NANOS,
     ZERO,
+    Idempotency,
     Order,
     OrderPurpose,
     OrderState,
@@ -80,6 +81,35 @@ NUMBERS = {
     "questrade": "26598145",
 }
 """What the venues call the accounts."""
+
+
+CAPABILITIES = {
+    "alpaca": (Idempotency.OPEN_ONLY, 2, "replace client_order_ids"),
+    "binance": (Idempotency.OPEN_ONLY, 10, "fractional client_order_ids"),
+    "coinbase": (Idempotency.OPEN_ONLY, 10, "fractional client_order_ids"),
+    "interactive_brokers": (Idempotency.NONE, 5, "replace"),
+    "kraken": (Idempotency.OPEN_ONLY, 10, "replace fractional client_order_ids"),
+    "paper": (
+        Idempotency.FOREVER,
+        0,
+        "replace oco extended_hours fractional short client_order_ids",
+    ),
+    "questrade": (Idempotency.NONE, 10, "replace"),
+}
+"""For how long a client order id is refused again, how long an order may be missing in answers (s),
+and what else the broker can do with the instruments that it has here."""
+
+
+async def test_what_a_broker_can_do_is_what_it_declares(peer: Peer) -> None:
+    declared = peer.broker.capabilities
+    idempotency, lag_s, can = CAPABILITIES[peer.broker.name]
+    assert (declared.idempotency, declared.visibility_lag) == (idempotency, lag_s * NANOS)
+    fields = declared.__struct_fields__
+    assert [name for name in fields if getattr(declared, name) is True] == can.split()
+    assert {OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT} <= set(declared.order_types)
+    assert {TimeInForce.GTC, TimeInForce.IOC} <= set(declared.times_in_force)
+    told = await peer.hears(BrokerChanged, lambda event: event.connected)
+    assert told.capabilities == declared
 
 
 async def test_it_says_which_account_it_has(peer: Peer) -> None:

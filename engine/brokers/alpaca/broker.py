@@ -92,6 +92,9 @@ class AlpacaBroker(BaseBroker):
     (`CryptoFees`); where that is known late, the execution is corrected. That of crypto that is
     sold is taken of the money and posted a day later: it is not told, so that the account has less
     cash than the executions make.
+
+    Stocks are traded in whole shares here, and crypto is not sold short: with both among the
+    instruments the broker can do neither.
     """
 
     name = "alpaca"
@@ -99,9 +102,6 @@ class AlpacaBroker(BaseBroker):
         order_types=ORDER_TYPES,
         times_in_force=(TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK),
         replace=True,
-        extended_hours=True,
-        fractional=True,
-        short=True,
         client_order_ids=True,
         # For how long it knows an id after the order's end is written nowhere.
         idempotency=Idempotency.OPEN_ONLY,
@@ -122,13 +122,19 @@ class AlpacaBroker(BaseBroker):
         self._login = login
         self._now = now
         self._extended_hours = extended_hours
+        traded = self._symbols.instruments.values()
+        self.capabilities = replace(
+            type(self).capabilities,
+            extended_hours=extended_hours,
+            fractional=all(i.lot < 1 for i in traded),
+            short=all(i.asset_class is AssetClass.STOCK for i in traded),
+        )
         self._access: Access | None = None
         self._updates: Updates | Events | None = None
         self._objection = ""
         self._roots: OrderedDict[str, str] = OrderedDict()
         self._executions: OrderedDict[str, str] = OrderedDict()
         self._before: dict[str, Decimal] = {}
-        traded = self._symbols.instruments.values()
         self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
         self._fees_told = asyncio.Event()
 
