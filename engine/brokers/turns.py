@@ -2,7 +2,8 @@
 
 An order or a question about one waits shortly, and is refused: it is asked anew, or not wanted any
 more. The requests of an account statement have more patience: refused amid it, it would begin anew
-each time, use up what the venue takes, and never end.
+each time, use up what the venue takes, and never end. Whatever a cancel asks for has the room that
+is kept for cancels.
 """
 
 import asyncio
@@ -54,8 +55,26 @@ def patience() -> Patience:
     return _patience.get() or Patience(SHORTLY_S)
 
 
-async def wait_for_turn(bucket: TokenBucket, cost: float, *, cancel: bool = False) -> None:
+_cancels: ContextVar[bool] = ContextVar("cancels", default=False)
+
+
+@contextmanager
+def for_a_cancel() -> Generator[None]:
+    """What is asked within the block is asked to cancel an order."""
+    token = _cancels.set(True)
+    try:
+        yield
+    finally:
+        _cancels.reset(token)
+
+
+def is_for_a_cancel() -> bool:
+    """Whether the request that is made here is."""
+    return _cancels.get()
+
+
+async def wait_for_turn(bucket: TokenBucket, cost: float) -> None:
     """Until `bucket` has room for the request, or its patience is at an end."""
-    turn = patience()
+    turn, cancel = patience(), is_for_a_cancel()
     while (wait_s := bucket.wait_s(cost, cancel=cancel)) and wait_s <= turn.left:
         await turn.wait(wait_s)

@@ -19,6 +19,7 @@ from engine.brokers.ccxt.broker import CcxtBroker
 from engine.brokers.ccxt.client import Nonces, exchange
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import for_a_cancel
 from engine.core.events import BrokerChanged, ExecutionReport
 from engine.core.model import (
     NANOS,
@@ -203,7 +204,7 @@ async def test_cancels_leave_when_nothing_else_may(peer: CcxtPeer[Binance]) -> N
         bucket.take(80 - used)  # all that is not kept for cancels
         with pytest.raises(RateLimited):
             await made.fetch_balance()
-        with pytest.raises(OrderNotFound):
+        with pytest.raises(OrderNotFound), for_a_cancel():
             await made.cancel_order("7", "BTC/USDT")
     finally:
         await made.close()

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.brokers.base import InDoubt, NotAuthenticated, NotConnected, NotPermitted, RateLimited
+from engine.brokers.throttle import TokenBucket
 from engine.core.comparison import key_of
 from engine.core.events import (
     BrokerChanged,
@@ -576,6 +577,31 @@ async def test_a_cancel_waits_for_no_cancel(wired: WiredPeer) -> None:
         assert not any(task.done() for task in hanging)
         ended = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(error, InDoubt) for error in ended)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_cancel_leaves_where_there_is_room_for_nothing_else(
+    wired: WiredPeer, restarted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the order has to be looked for first: its submit had no answer, and the engine was
+    started anew."""
+    order = wired.order()
+    await wired.broker.submit_order(order)
+    broker = wired.broker
+    if restarted:
+        await wired.close()
+        broker = wired.another()
+        await broker.connect()
+    monkeypatch.setattr(TokenBucket, "wait_s", only_cancels)
+    answer = await broker.cancel_order(order)
+    assert isinstance(answer, ExecutionReport)
+    assert not wired.venue.open
+    await broker.disconnect()
+
+
+def only_cancels(_bucket: TokenBucket, cost: float = 1.0, *, cancel: bool = False) -> float:
+    """In place of `TokenBucket.wait_s`: it has what is kept for cancels, and nothing else."""
+    return 0.0 if cancel or not cost else 3600.0
 
 
 async def resting(wired: WiredPeer, count: int) -> list[Order]:

@@ -37,6 +37,7 @@ from engine.brokers.ccxt.reading import (
 )
 from engine.brokers.ccxt.venues import VENUES, Access, Said
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import for_a_cancel
 from engine.core.events import (
     BrokerChanged,
     CancelRejected,
@@ -160,6 +161,10 @@ class CcxtBroker(BaseBroker):
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
         """Where the exchange says only that it was told, the stream says when it is so."""
+        with for_a_cancel():
+            return await self._cancel(order)
+
+    async def _cancel(self, order: Order) -> ExecutionReport | CancelRejected:
         key = order.client_order_id
         if not self._venue.named and not order.venue_order_id:
             found = await self._find(order)

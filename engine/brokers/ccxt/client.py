@@ -22,7 +22,7 @@ from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, RateLim
 from engine.brokers.ccxt.errors import WAIT_S
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import wait_for_turn
+from engine.brokers.turns import is_for_a_cancel, wait_for_turn
 from engine.brokers.wanted import check_wanted
 from engine.ops.errors import UserError
 
@@ -45,14 +45,14 @@ class Tuned:
     bucket: TokenBucket
 
     async def fetch2(self, path: str, api: Any, method: str, params: Any, config: Any) -> Any:
-        """Every request passes here: it waits for its turn, and a cancel takes what is kept for
-        cancels. The library's own queue would have it wait behind everything else."""
+        """Every request passes here: it waits for its turn, and what a cancel asks for has the room
+        that is kept for cancels. The library's own queue would have it wait behind everything
+        else."""
         exchange: Any = super()
         cost = float(exchange.calculate_rate_limiter_cost(api, method, path, params, config))
-        cancel = method == "DELETE" or "cancel" in path.lower()
-        await wait_for_turn(self.bucket, cost, cancel=cancel)
+        await wait_for_turn(self.bucket, cost)
         check_wanted()
-        self.bucket.take(cost, cancel=cancel)
+        self.bucket.take(cost, cancel=is_for_a_cancel())
         return await exchange.fetch2(path, api, method, params, config)
 
     def handle_errors(self, *answer: Any) -> Any:

@@ -13,6 +13,7 @@ from engine.brokers.interactive_brokers import wire
 from engine.brokers.interactive_brokers.connection import Connection
 from engine.brokers.interactive_brokers.login import Gateway
 from engine.brokers.interactive_brokers.records import Records, order_of
+from engine.brokers.turns import for_a_cancel
 from engine.brokers.wanted import check_wanted
 from engine.core.events import (
     BrokerChanged,
@@ -194,6 +195,10 @@ class InteractiveBrokers(BaseBroker):
         return self._records.report(trade)
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
+        with for_a_cancel():
+            return await self._cancel(order)
+
+    async def _cancel(self, order: Order) -> ExecutionReport | CancelRejected:
         key, line = order.client_order_id, self._line
         trade = await self._find(order)
         if trade is None or trade.isDone():

@@ -9,6 +9,7 @@ from engine.brokers.base import InDoubt, NotConnected, NotPermitted, NotSent, Ra
 from engine.brokers.interactive_brokers import wire
 from engine.brokers.interactive_brokers.login import Gateway
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import is_for_a_cancel
 from engine.core.text import clean
 from engine.ops.errors import UserError
 
@@ -133,7 +134,10 @@ class Connection:
             self._on_change(True, "")
 
     async def turn(self) -> None:
-        """Wait until a message may leave, and count it; orders do not wait, and may be first."""
+        """Wait until a message may leave, and count it; orders, and what a cancel asks for, do not
+        wait, and may be first."""
+        if is_for_a_cancel():
+            return self.bucket.take(cancel=True)
         async with self._turn:
             while True:
                 try:

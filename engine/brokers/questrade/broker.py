@@ -20,6 +20,7 @@ from engine.brokers.questrade import wire
 from engine.brokers.questrade.ids import OrderIds
 from engine.brokers.questrade.news import News
 from engine.brokers.questrade.records import Records
+from engine.brokers.turns import for_a_cancel
 from engine.core.events import (
     CancelRejected,
     Event,
@@ -167,6 +168,10 @@ class QuestradeBroker(BaseBroker):
 
     async def cancel_order(self, order: Order) -> ExecutionReport | CancelRejected:
         """The answer says that Questrade tries; the end is told by the stream."""
+        with for_a_cancel():
+            return await self._cancel(order)
+
+    async def _cancel(self, order: Order) -> ExecutionReport | CancelRejected:
         key, known = order.client_order_id, self._ids.newest(order)
         if known is None:
             row = await self._records.find(order)

@@ -26,6 +26,7 @@ from engine.brokers.questrade.symbols import Symbols
 from engine.brokers.questrade.tokens import Tokens, TokenStore
 from engine.brokers.questrade.wire import Greeting, Refused, Request, StreamPort
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import is_for_a_cancel
 from engine.brokers.wanted import check_wanted
 from engine.core.model import NANOS
 from engine.core.text import clean
@@ -155,14 +156,14 @@ class Session:
 
     async def _take_turn(self, request: Request) -> None:
         """Raises RateLimited where it may not leave: a question waits a little, an order does not,
-        and only what Questrade itself says holds up a cancel."""
-        bucket = self._buckets[request.lane]
-        while request.method == "GET":
+        and only what Questrade itself says holds up a cancel, and what it asks for."""
+        bucket, cancels = self._buckets[request.lane], is_for_a_cancel()
+        while request.method == "GET" and not cancels:
             wait_s = bucket.wait_s()
             if not 0 < wait_s <= PATIENCE_S:
                 break
             await asyncio.sleep(wait_s)
-        bucket.take(0 if request.cancels else 1, cancel=request.cancels)
+        bucket.take(0 if cancels else 1, cancel=cancels)
 
     def _check(self, request: Request, response: httpx.Response) -> None:
         """Raises where the response is no answer to the request."""

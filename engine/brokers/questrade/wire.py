@@ -71,17 +71,13 @@ INTERVALS = {
 
 
 class Request(Struct, frozen=True):
-    """`lane` is what it counts for: account, market or orders, of which cancels never wait."""
+    """`lane` is what it counts for: account, market or orders."""
 
     method: str
     path: str
     lane: str = "account"
     params: Mapping[str, str] = {}
     body: Mapping[str, Any] | None = None
-
-    @property
-    def cancels(self) -> bool:
-        return self.method == "DELETE"
 
 
 class Refused(NotSent):
