@@ -6,6 +6,7 @@ single steps are used, and `LiveFeed` sees every loss. Protocol: https://docs.al
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -119,7 +120,11 @@ def _number(text: Any) -> Decimal:
 
 
 class AlpacaSource:
-    """Stocks, or with `crypto` pairs such as BTC/USD."""
+    """Stocks, or with `crypto` pairs such as BTC/USD.
+
+    While the stream was away a halt may have ended: a bar of a stock that began after it was
+    opened, before any word of a halt, says that it is traded.
+    """
 
     def __init__(self, login: Login, traded: Sequence[Instrument], crypto: bool = False) -> None:
         self.name = "alpaca"
@@ -130,6 +135,8 @@ class AlpacaSource:
         self._threads = ThreadPoolExecutor(1, "alpaca-data")
         self._client: Any = None
         self._session: requests.Session | None = None
+        self._opened = 0
+        self._unsure: set[str] = set()
 
     # --- the stream -----------------------------------------------------------------------------
 
@@ -140,12 +147,14 @@ class AlpacaSource:
         async def take(message: dict[str, Any]) -> None:
             datum = self._datum(message)
             if datum is not None:
-                arrived.append(datum)
+                arrived.extend((*self._resumption(datum), datum))
                 woken.set()
 
         stream = self._make_stream(take)
         try:
             await self._open(stream)
+            self._opened = time.time_ns()
+            self._unsure = set() if self._crypto else set(self._ours.values())
             yield ()
             reading = asyncio.create_task(_consume(stream, woken))
             try:
@@ -208,6 +217,16 @@ class AlpacaSource:
                 return _halt(symbol, message)
             case _:
                 return None
+
+    def _resumption(self, datum: Datum) -> Sequence[Datum]:
+        """That a halt is over, where `datum` shows it and nobody said so."""
+        symbol = datum.symbol
+        if isinstance(datum, HaltChanged):
+            self._unsure.discard(symbol)
+        elif isinstance(datum, Bar) and symbol in self._unsure and datum.start >= self._opened:
+            self._unsure.discard(symbol)
+            return [HaltChanged(symbol, False)]
+        return ()
 
     # --- the REST interface ---------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -79,6 +80,23 @@ async def test_quotes_bars_corrections_and_halts_come_as_what_they_are(
     assert not resumption.halted
     assert isinstance(nothing, Quote)
     assert not nothing.is_sound
+
+
+async def test_a_halt_that_ended_while_nobody_listened_is_over_with_the_next_bar(
+    server: AlpacaData, source: AlpacaSource
+) -> None:
+    """Not with one of trades before it listened, nor in a halt that it heard of."""
+    later = time.time_ns() + MINUTE
+    halt = {"T": "s", "S": "SPIP", "t": NOON, "sc": "H", "sm": "Trading Halt", "rc": "", "rm": ""}
+    for _ in range(2):
+        async with Listener(source, server.streams) as listener:
+            server.say(BAR, BAR | {"t": later}, BAR | {"t": later + MINUTE})
+            server.say(halt, BAR | {"S": "SPIP", "t": later})
+            old, resumption, *bars, halted, last = await listener.until(6)
+        assert resumption == HaltChanged("AAPL", False)
+        assert isinstance(halted, HaltChanged)
+        assert halted.halted
+        assert all(isinstance(bar, Bar) for bar in (old, *bars, last))
 
 
 async def test_crypto_speaks_the_same(server: AlpacaData) -> None:
