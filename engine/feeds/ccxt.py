@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from engine.brokers.ccxt import library_of
 from engine.brokers.ccxt.venues import VENUES, Access
+from engine.core.events import HaltChanged
 from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote, utc
 from engine.core.text import clean
 from engine.feeds.ccxt_streams import MS, STREAMS, Stream
@@ -23,6 +24,10 @@ OPEN_S, CLOSE_S = 8.0, 1.0
 """Seconds for opening a stream, and for closing it."""
 LOOK_S = 0.25
 """How often it is looked whether a bar is closed of which no message says so."""
+
+HALTS_S = 300.0
+"""How often it is asked which pairs are traded: no stream says it."""
+HALTED = "the exchange does not trade it now"
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +81,7 @@ class CcxtSource:
             task.add_done_callback(heard.end)
         try:
             await self._until_it_listens(heard)
+            tasks.append(asyncio.create_task(self._look_for_halts(exchange, heard)))
             yield ()
             while heard.ended is None:
                 if batch := await heard.next():
@@ -116,6 +122,22 @@ class CcxtSource:
                 log.warning("no bars of %s: %s", clean(symbol), error)
                 continue
             heard.add([bar for bar in bars if bar.ts == close])
+
+    async def _look_for_halts(self, exchange: Any, heard: "_Heard") -> None:
+        """Tell of each pair whether it is halted, at the first look and when that has changed."""
+        told: dict[str, bool] = {}
+        while True:
+            await asyncio.sleep(HALTS_S)
+            try:
+                markets = await _load(exchange, self._ours, again=True)
+            except NotSent as error:
+                log.warning("%s does not tell what it trades: %s", self.name, error)
+                continue
+            for theirs, ours in self._ours.items():
+                halted = theirs not in markets or markets[theirs]["active"] is False
+                if told.get(ours) is not halted:
+                    told[ours] = halted
+                    heard.add([HaltChanged(ours, halted, HALTED if halted else "")])
 
     def _names(self, exchange: Any) -> Mapping[str, Sequence[str]]:
         names: dict[str, list[str]] = {}
@@ -268,10 +290,10 @@ def _open(name: str, access: Access) -> Any:
     return market_data(name, access)
 
 
-async def _load(exchange: Any, symbols: Iterable[str]) -> Mapping[str, Any]:
+async def _load(exchange: Any, symbols: Iterable[str], *, again: bool = False) -> Mapping[str, Any]:
     from engine.brokers.ccxt.client import load_markets
 
-    return await _told(exchange.id, load_markets(exchange, symbols))
+    return await _told(exchange.id, load_markets(exchange, symbols, again=again))
 
 
 async def _told(name: str, call: Awaitable[Any]) -> Any:

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from engine.brokers.base import NotConnected, RateLimited
 from engine.brokers.ccxt.venues import Access
-from engine.core.events import BarClosed, FeedChanged, QuoteUpdate
+from engine.core.events import BarClosed, FeedChanged, HaltChanged, QuoteUpdate
 from engine.core.model import DAY, MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
-from engine.feeds.ccxt import CcxtSource, instruments
+from engine.feeds.ccxt import HALTED, CcxtSource, instruments
 from engine.ops.errors import UserError
 from tests.feeds.listening import Heard, Listener
 from tests.loopback.binance import Binance
@@ -166,6 +166,18 @@ async def test_quotes_come_under_our_names(place: Place) -> None:
         assert first.ts == place.now, "as it was said"
     else:
         assert before <= first.ts <= time.time_ns(), "as it came"
+
+
+async def test_a_halt_and_its_end_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.feeds.ccxt.HALTS_S", 0.05)
+    btc, eth = place.ours
+    async with listening(place) as listener:
+        assert await listener.until(2) == [HaltChanged(btc, False), HaltChanged(eth, False)]
+        place.market.halted.add(place.eth)
+        assert (await listener.until(3))[-1] == HaltChanged(eth, True, HALTED)
+        place.faults.plan("markets", Fault.SERVER_ERROR)
+        place.market.halted.clear()
+        assert (await listener.until(4))[-1] == HaltChanged(eth, False)
 
 
 async def test_of_many_messages_none_is_left_out(place: Place) -> None:

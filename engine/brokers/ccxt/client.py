@@ -220,13 +220,16 @@ def market_data(name: str, access: Access) -> Any:
     return made
 
 
-async def load_markets(exchange: Any, symbols: Iterable[str]) -> Mapping[str, Any]:
-    """How the exchange trades: `symbols` alone where it can be asked for them and has them all."""
+async def load_markets(
+    exchange: Any, symbols: Iterable[str], *, again: bool = False
+) -> Mapping[str, Any]:
+    """How the exchange trades: `symbols` alone where it can be asked for them and has them all;
+    `again` where that is known, and may have changed."""
     params = VENUES[exchange.id].market_params_of(symbols)
     if params:
         with suppress(BadSymbol):
-            return await exchange.load_markets(False, params)
-    return await exchange.load_markets()
+            return await exchange.load_markets(again, params)
+    return await exchange.load_markets(again)
 
 
 def _made(tuned: type[Tuned], name: str, access: Access, bucket: TokenBucket) -> Any:
