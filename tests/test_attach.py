@@ -1,6 +1,8 @@
 """Consoles that attach to an engine and leave it, each in a real terminal."""
 
+import getpass
 import os
+import re
 import signal
 import stat
 import time
@@ -13,7 +15,9 @@ from textual.drivers._writer_thread import MAX_QUEUED_WRITES
 from engine.control.client import RemoteEngine
 from engine.control.protocol import Hello, version
 from engine.control.status import pid_of
+from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
+from tests.session import rows
 from tests.terminal import Terminal, engines_in
 from tests.test_console import start
 from tests.test_headless import engine, logged, wait_for
@@ -269,3 +273,20 @@ def test_a_kill_while_the_engine_still_starts_is_kept_whatever_becomes_of_the_co
     console.wait_for("KILL REQUESTED")
     console.hang_up()
     wait_for(lambda: (tmp_path / "var" / "paper.kill_switch").exists())
+
+
+def test_who_commands_is_in_the_audit_log_by_user_terminal_and_where_they_come_from(
+    attach: Attach, tmp_path: Path
+) -> None:
+    console = attach(SSH_CLIENT="192.0.2.7 51234 22")
+    console.wait_for("kill ready")
+    console.press("\x0b")
+    console.wait_for("KILLED by console")
+    settings = Settings(data_dir=tmp_path / "var")
+    asked = "select payload from audit_log where kind = 'KillSwitchTriggered'"
+    wait_for(lambda: rows(settings, asked))
+    ((payload,),) = rows(settings, asked)
+    assert re.search(
+        rf'"author":"console of {getpass.getuser()} on pts/\d+ from 192\.0\.2\.7 \(pid \d+\)"',
+        payload,
+    )
