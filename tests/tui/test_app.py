@@ -87,7 +87,7 @@ async def test_the_kill_is_sent_even_to_an_engine_that_is_lost_or_killed() -> No
 
 
 async def test_the_phases_of_a_kill_are_on_the_screen() -> None:
-    async with desk(scripted.paper()) as it:
+    async with desk(scripted.paper(), size=(160, 40)) as it:
         assert "kill ready" in it.screen
         await it.press("ctrl+k")
         assert "KILL REQUESTED 0.0 s ago, not acknowledged yet" in it.screen
@@ -95,9 +95,9 @@ async def test_the_phases_of_a_kill_are_on_the_screen() -> None:
         it.client.change(kill=CANCELLING)
         screen = await it.draw(0.1)
         assert "KILLED 3 open" in screen
-        assert "cancelling, 3 orders still open · acknowledged in 2.6 s" in screen
+        assert "cancelling, 3 orders still open after 2.6 s · acknowledged in 2.6 s" in screen
         it.client.change(kill=KILLED)
-        assert "complete, no order open · acknowledged in 2.6 s" in await it.draw(0.2)
+        assert "complete, no order open after 2.8 s · acknowledged in 2.6 s" in await it.draw(0.2)
 
 
 async def test_the_phases_of_a_kill_are_seen_over_a_dialog_too() -> None:
