@@ -101,6 +101,61 @@ async def test_every_order_is_sent_exactly_as_meant(
     )
 
 
+async def test_a_stop_of_crypto_has_a_limit_there_and_none_here() -> None:
+    """Alpaca refuses a stop of crypto without one."""
+    async with PEERS["alpaca-crypto"]() as peer:
+        bought = peer.order()
+        await peer.broker.submit_order(bought)
+        peer.quote(98, 99)
+        await peer.sees(bought, S.FILLED)
+        stop = replace(
+            peer.order(limit=None, side=Side.SELL, units=5),
+            type=OrderType.STOP,
+            stop_price=Decimal("95.55"),
+        )
+        report = await peer.broker.submit_order(stop)
+        assert report.state is S.ACCEPTED, report.reason
+        body = peer.server.bodies[-1]
+        assert (body["type"], body["stop_price"]) == ("stop_limit", "95.55")
+        assert Decimal(body["limit_price"]) == BTC.price(Decimal("85.995"))
+        (listed,) = await peer.broker.get_open_orders()
+        assert (listed.order.type, listed.order.terms) == (OrderType.STOP, stop.terms)
+        higher = OrderTerms(stop.quantity, None, Decimal("97.77"))
+        changed = await peer.broker.replace_order(stop, higher)
+        assert isinstance(changed, ExecutionReport)
+        assert changed.terms == higher
+        assert Decimal(peer.server.bodies[-1]["limit_price"]) == BTC.price(Decimal("87.993"))
+        peer.quote(97, 97.01)
+        filled = await peer.sees(stop, S.FILLED)
+        assert filled.fill is not None
+        assert filled.fill.price == 97
+
+
+async def test_a_stop_limit_of_somebody_else_in_crypto_stays_one() -> None:
+    async with PEERS["alpaca-crypto"]() as peer:
+        peer.quote(100, 100.01)
+        terms = {"stop_price": Decimal(110), "limit_price": Decimal(111)}
+        theirs = replace(
+            peer.order(), client_order_id="by-hand", type=OrderType.STOP_LIMIT, **terms
+        )
+        peer.venue.submit(replace(theirs, symbol="BTC/USD"))
+        (listed,) = await peer.broker.get_open_orders()
+        assert (listed.order.type, listed.order.limit_price) == (OrderType.STOP_LIMIT, 111)
+
+
+async def test_with_crypto_nothing_is_declared_that_it_does_not_take() -> None:
+    async with PEERS["alpaca-crypto"]() as peer:
+        can = peer.broker.capabilities
+        assert OrderType.TRAILING_STOP not in can.order_types
+        assert OrderType.STOP in can.order_types
+        assert can.times_in_force == (TimeInForce.GTC, TimeInForce.IOC)
+        for refused in (
+            replace(peer.order(), time_in_force=TimeInForce.DAY),
+            replace(peer.order(), time_in_force=TimeInForce.FOK),
+        ):
+            assert (await peer.broker.submit_order(refused)).state is S.REJECTED
+
+
 async def test_a_pair_has_its_own_name_at_the_venue_and_ours_here() -> None:
     async with PEERS["alpaca-crypto"]() as peer:
         order = peer.order()

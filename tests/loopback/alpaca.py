@@ -176,6 +176,8 @@ class AlpacaServer:
             return denied
         body = await request.json()
         self.bodies.append(body)
+        if said := self._not_of_crypto(body):
+            return refusal(422, 42210000, said)
         try:
             return web.json_response(self._row(self.venue.submit(order_of(body))))
         except DuplicateId as error:
@@ -184,6 +186,16 @@ class AlpacaServer:
             return refusal(403, 40310000, str(error))
         except Refused as error:
             return refusal(422, 42210000, str(error))
+
+    def _not_of_crypto(self, body: dict[str, Any]) -> str:
+        """What of an order there is not for crypto
+        (https://docs.alpaca.markets/docs/crypto-orders); empty where nothing is."""
+        instrument = self.venue.instruments.get(body["symbol"])
+        if instrument is None or instrument.asset_class is not AssetClass.CRYPTO:
+            return ""
+        if body["type"] not in ("market", "limit", "stop_limit"):
+            return "invalid order type for crypto order"
+        return "" if body["time_in_force"] in ("gtc", "ioc") else "invalid crypto time_in_force"
 
     async def _replace(self, request: web.Request) -> web.Response:
         """The new order has what the old one had, and what is asked for."""

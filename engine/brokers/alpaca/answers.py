@@ -28,6 +28,7 @@ from engine.core.model import (
     nanos,
 )
 from engine.core.model import Order as OurOrder
+from engine.core.order_moves import is_made_here
 from engine.core.text import clean
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Order(Struct):
     status: str
     updated_at: datetime
     created_at: datetime
+    asset_class: str = "us_equity"
     type: str = "market"
     time_in_force: str = "day"
     qty: Decimal | None = None
@@ -74,6 +76,12 @@ class Order(Struct):
     trail_price: Decimal | None = None
     replaced_by: str | None = None
     replaces: str | None = None
+
+    def __post_init__(self) -> None:
+        """A stop of ours in crypto is told as it was meant (`stops`)."""
+        has_limit = self.type == OrderType.STOP_LIMIT and self.asset_class == "crypto"
+        if has_limit and is_made_here(self.root):
+            self.type, self.limit_price = str(OrderType.STOP), None
 
     @property
     def root(self) -> str:

@@ -15,6 +15,7 @@ from engine.brokers.alpaca import answers
 from engine.brokers.alpaca.answers import Order, Refused, Symbols, read
 from engine.brokers.alpaca.fees import CryptoFees
 from engine.brokers.alpaca.login import Login
+from engine.brokers.alpaca.stops import goes_with_limit, limit_beyond
 from engine.brokers.base import (
     AccountStatus,
     Balance,
@@ -41,6 +42,7 @@ from engine.core.model import (
     MINUTE,
     NANOS,
     ORDER_TYPES,
+    TIMES_IN_FORCE,
     ZERO,
     AssetClass,
     Capabilities,
@@ -73,6 +75,8 @@ FEES_LATER_S = 5.0
 TOLD_S = 2.0
 """Within it the stream has told what a statement found out."""
 ORDERS_AT_ONCE = 500
+ORDERS_OF_CRYPTO = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT)
+TIMES_OF_CRYPTO = (TimeInForce.GTC, TimeInForce.IOC)
 OPEN_PAGES = 20
 MOMENT = timedelta(microseconds=1)
 
@@ -94,13 +98,12 @@ class AlpacaBroker(BaseBroker):
     cash than the executions make.
 
     Stocks are traded in whole shares here, and crypto is not sold short: with both among the
-    instruments the broker can do neither.
+    instruments the broker can do neither. Crypto takes no trailing stop, and no order for the day
+    or that fills at once or not at all: with some among the instruments none is made.
     """
 
     name = "alpaca"
     capabilities = Capabilities(
-        order_types=ORDER_TYPES,
-        times_in_force=(TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK),
         replace=True,
         client_order_ids=True,
         # For how long it knows an id after the order's end is written nowhere.
@@ -123,11 +126,14 @@ class AlpacaBroker(BaseBroker):
         self._now = now
         self._extended_hours = extended_hours
         traded = self._symbols.instruments.values()
+        only_stocks = all(i.asset_class is AssetClass.STOCK for i in traded)
         self.capabilities = replace(
-            type(self).capabilities,
+            self.capabilities,
+            order_types=ORDER_TYPES if only_stocks else ORDERS_OF_CRYPTO,
+            times_in_force=TIMES_IN_FORCE if only_stocks else TIMES_OF_CRYPTO,
             extended_hours=extended_hours,
             fractional=all(i.lot < 1 for i in traded),
-            short=all(i.asset_class is AssetClass.STOCK for i in traded),
+            short=only_stocks,
         )
         self._access: Access | None = None
         self._updates: Updates | Events | None = None
@@ -339,6 +345,10 @@ class AlpacaBroker(BaseBroker):
             reason = "alpaca would ask for what is filled once more"
             return ReplaceRejected(key, reason, ts=self._now())
         fields = {"client_order_id": former.next_id} | _changes(former, terms)
+        instrument = self._symbols.instruments[order.symbol]
+        if "stop_price" in fields and terms.stop_price and goes_with_limit(order, instrument):
+            limit_price = limit_beyond(instrument, order.side, terms.stop_price)
+            fields["limit_price"] = f"{limit_price:f}"
         try:
             path = f"/orders/{former.id}"
             answer = read(await trading.ask(if_wanted(trading.client.patch), path, fields), Order)
@@ -419,6 +429,10 @@ class AlpacaBroker(BaseBroker):
             fields["trail_price"] = f"{order.trail:f}"
         elif order.stop_price is not None:
             fields["stop_price"] = f"{order.stop_price:f}"
+            instrument = self._symbols.instruments[order.symbol]
+            if goes_with_limit(order, instrument):
+                limit_price = limit_beyond(instrument, order.side, order.stop_price)
+                fields |= {"type": str(OrderType.STOP_LIMIT), "limit_price": f"{limit_price:f}"}
         is_limit = order.type is OrderType.LIMIT and order.time_in_force is TimeInForce.DAY
         if self._extended_hours and is_limit:
             fields["extended_hours"] = True
