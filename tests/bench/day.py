@@ -20,7 +20,8 @@ from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
 from tui.commands import SCREENS
 
-FRAMES, WARM_UP = 24 * 3600, 24 * 360
+FRAMES, WARM_UP = 24 * 3600, 24 * 600
+"""A warm-up of four hours: until then the caches of Textual and rich fill, which are bounded."""
 SPEED = 10
 KEPT = 200
 """Orders, signals and lines of the log that a snapshot has."""
