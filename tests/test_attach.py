@@ -1,12 +1,14 @@
 """Consoles that attach to an engine and leave it, each in a real terminal."""
 
 import getpass
+import json
 import os
 import re
 import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,11 @@ from engine.ops.settings import Settings
 from engine.snapshot import Snapshot
 from tests.session import rows
 from tests.terminal import Terminal, engines_in
+from tests.test_cli import tradebot
 from tests.test_console import start
 from tests.test_headless import engine, logged, wait_for
 from tests.tui.test_main import fill
+from tui import format
 
 DOWN = "\x1b[B"
 
@@ -152,6 +156,30 @@ def test_two_consoles_tell_the_same_and_one_commands(attach: Attach) -> None:
     for console in (two, three):
         console.wait_for("KILLED by console")
         console.wait_for("complete, no order open")
+
+
+def test_two_consoles_and_the_command_line_tell_the_same(attach: Attach, tmp_path: Path) -> None:
+    """The market stands still meanwhile."""
+    one = attach()
+    one.wait_for("filled: buy")
+    two = attach()
+    two.wait_for("READ-ONLY")
+    one.press("p")
+    for console in (one, two):
+        console.wait_for("PAUSED")
+    done = tradebot("status", "--json", DATA_DIR=str(tmp_path / "var"))
+    told = json.loads(done.stdout)
+    (held,) = [row for row in told["positions"] if row["symbol"] == "BTC-USD"]
+    figures = [format.money(Decimal(told[name])) for name in ("equity", "cash", "day_pnl")]
+    assert None not in (told["equity"], told["cash"], told["day_pnl"])
+    for console in (one, two):
+        for text in (*figures, held["quantity"], "kill ready"):
+            console.wait_for(text)
+    two.press("\x0b")
+    for console in (one, two):
+        console.wait_for("KILLED by console")
+    killed = json.loads(tradebot("status", "--json", DATA_DIR=str(tmp_path / "var")).stdout)
+    assert killed["kill"]["tripped"] is True
 
 
 def test_a_console_started_read_only_never_commands(attach: Attach, tmp_path: Path) -> None:
