@@ -29,6 +29,7 @@ from engine.core.model import (
     OrderState,
     OrderTerms,
     OrderType,
+    Side,
     TimeInForce,
 )
 from engine.ops.errors import UserError
@@ -109,7 +110,7 @@ async def test_what_would_change_on_the_way_does_not_leave(
     assert not peer.faults.requests["submit"]
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", [name for name in PEERS if not name.startswith("coinbase")])
 @pytest.mark.parametrize(
     ("type_", "stop", "limit"),
     [(OrderType.STOP, "98", None), (OrderType.STOP_LIMIT, "98", "97.5")],
@@ -125,9 +126,34 @@ async def test_stops_rest_at_the_exchange(
         report = await peer.broker.submit_order(order)
         assert report.state is S.ACCEPTED
         (placed,) = peer.venue.orders.values()
-        assert (placed.order.type, placed.order.terms) == (type_, order.terms)
         (listed,) = await peer.broker.get_open_orders()
+        assert (placed.order.type, placed.order.terms) == (type_, order.terms)
         assert (listed.order.type, listed.order.terms) == (type_, order.terms)
+
+
+async def test_a_stop_at_coinbase_has_a_limit_there_and_none_here() -> None:
+    """Coinbase takes none without."""
+    async with PEERS["coinbase"]() as peer:
+        bought = peer.order()
+        await peer.broker.submit_order(bought)
+        peer.quote(98, 99)
+        await peer.sees(bought, S.FILLED)
+        stop = replace(
+            peer.order(limit=None, side=Side.SELL, units=5),
+            type=OrderType.STOP,
+            stop_price=Decimal(90),
+        )
+        report = await peer.broker.submit_order(stop)
+        assert report.state is S.ACCEPTED, report.reason
+        placed = list(peer.venue.orders.values())[-1]
+        assert placed.order.type is OrderType.STOP_LIMIT
+        assert placed.order.terms == replace(stop.terms, limit_price=Decimal(81))
+        (listed,) = await peer.broker.get_open_orders()
+        assert (listed.order.type, listed.order.terms) == (OrderType.STOP, stop.terms)
+        peer.quote(89, 89.5)
+        await peer.sees(stop, S.FILLED)
+        (sold,) = [fill for fill in await peer.broker.get_fills(0) if fill.side is Side.SELL]
+        assert (sold.quantity, sold.price) == (stop.quantity, 89)
 
 
 @pytest.mark.parametrize("time_in_force", [TimeInForce.IOC, TimeInForce.FOK])

@@ -15,7 +15,6 @@ from engine.brokers.alpaca import answers
 from engine.brokers.alpaca.answers import Order, Refused, Symbols, read
 from engine.brokers.alpaca.fees import CryptoFees
 from engine.brokers.alpaca.login import Login
-from engine.brokers.alpaca.stops import goes_with_limit, limit_beyond
 from engine.brokers.base import (
     AccountStatus,
     Balance,
@@ -27,6 +26,7 @@ from engine.brokers.base import (
     NotSent,
     Room,
 )
+from engine.brokers.stops import limit_beyond
 from engine.brokers.wanted import if_wanted
 from engine.core.events import (
     BrokerChanged,
@@ -345,10 +345,9 @@ class AlpacaBroker(BaseBroker):
             reason = "alpaca would ask for what is filled once more"
             return ReplaceRejected(key, reason, ts=self._now())
         fields = {"client_order_id": former.next_id} | _changes(former, terms)
-        instrument = self._symbols.instruments[order.symbol]
-        if "stop_price" in fields and terms.stop_price and goes_with_limit(order, instrument):
-            limit_price = limit_beyond(instrument, order.side, terms.stop_price)
-            fields["limit_price"] = f"{limit_price:f}"
+        if "stop_price" in fields:
+            limit_price = self._limit_of_stop(order, terms.stop_price)
+            fields |= {} if limit_price is None else {"limit_price": f"{limit_price:f}"}
         try:
             path = f"/orders/{former.id}"
             answer = read(await trading.ask(if_wanted(trading.client.patch), path, fields), Order)
@@ -429,14 +428,20 @@ class AlpacaBroker(BaseBroker):
             fields["trail_price"] = f"{order.trail:f}"
         elif order.stop_price is not None:
             fields["stop_price"] = f"{order.stop_price:f}"
-            instrument = self._symbols.instruments[order.symbol]
-            if goes_with_limit(order, instrument):
-                limit_price = limit_beyond(instrument, order.side, order.stop_price)
+            if (limit_price := self._limit_of_stop(order, order.stop_price)) is not None:
                 fields |= {"type": str(OrderType.STOP_LIMIT), "limit_price": f"{limit_price:f}"}
         is_limit = order.type is OrderType.LIMIT and order.time_in_force is TimeInForce.DAY
         if self._extended_hours and is_limit:
             fields["extended_hours"] = True
         return fields
+
+    def _limit_of_stop(self, order: OurOrder, stop_price: Decimal | None) -> Decimal | None:
+        """The limit with which a stop goes there; None where it goes without."""
+        instrument = self._symbols.instruments[order.symbol]
+        is_crypto = instrument.asset_class is AssetClass.CRYPTO
+        if stop_price is None or order.type is not OrderType.STOP or not is_crypto:
+            return None
+        return limit_beyond(instrument, order.side, stop_price)
 
     # --- the account ----------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from engine.brokers.ccxt.reading import (
     venue_order_of,
 )
 from engine.brokers.ccxt.venues import VENUES, Access, Said
+from engine.brokers.stops import limit_beyond
 from engine.brokers.throttle import TokenBucket
 from engine.brokers.turns import for_a_cancel
 from engine.core.events import (
@@ -59,6 +60,7 @@ from engine.core.model import (
     Quote,
     TimeInForce,
 )
+from engine.core.order_moves import is_made_here
 from engine.core.text import clean
 from engine.ops.backoff import Backoff
 from engine.ops.errors import UserError
@@ -91,7 +93,8 @@ class CcxtBroker(BaseBroker):
         self.live = not access.paper
         self._access = access
         self._now = now
-        self._symbols = {i.symbol: i.symbol.removeprefix(f"{name}:") for i in instruments}
+        self._instruments = {i.symbol: i for i in instruments}
+        self._symbols = {symbol: symbol.removeprefix(f"{name}:") for symbol in self._instruments}
         self._ours = {theirs: symbol for symbol, theirs in self._symbols.items()}
         venue = self._venue
         self._bucket = TokenBucket(venue.rate, venue.burst, venue.reserved, time.monotonic)
@@ -140,14 +143,15 @@ class CcxtBroker(BaseBroker):
         key = order.client_order_id
         symbol = self._symbol(order.symbol)
         is_known = key in self._keys.values()  # where it is, the answer may be of the former order
+        limit_price = self._limit_of(order)
         try:
             answer = await self._ask(
                 self._open.create_order,
                 symbol,
-                "limit" if order.limit_price is not None else "market",
+                "limit" if limit_price is not None else "market",
                 str(order.side),
                 self._exact("amount", symbol, order.quantity),
-                self._exact("price", symbol, order.limit_price),
+                self._exact("price", symbol, limit_price),
                 self._params(order, symbol),
             )
         except Refused as refused:
@@ -236,7 +240,8 @@ class CcxtBroker(BaseBroker):
     async def get_open_orders(self) -> Sequence[VenueOrder]:
         orders = await self._orders(self._open.fetch_open_orders, None, None, {})
         with understood():
-            return [venue_order_of(o, self._symbol_of(o)) for o in orders]
+            meant = map(self._as_meant, orders)
+            return [venue_order_of(o, self._symbol_of(o)) for o in meant]
 
     # --- the account ----------------------------------------------------------------------------
 
@@ -468,6 +473,21 @@ class CcxtBroker(BaseBroker):
             params |= self._venue.market_params(f"{order.quantity:f}")
         return params
 
+    def _limit_of(self, order: Order) -> Decimal | None:
+        """With which limit it goes there."""
+        has_limit = order.type is OrderType.STOP and self._venue.stops_have_limits
+        if not has_limit or order.stop_price is None:
+            return order.limit_price
+        return limit_beyond(self._instruments[order.symbol], order.side, order.stop_price)
+
+    def _as_meant(self, order: Told) -> Told:
+        """A stop of ours that had to have a limit is none here."""
+        is_ours = is_made_here(client_order_id_of(order) or self._keys.get(order["id"], ""))
+        is_stop = order["triggerPrice"] or order["stopLossPrice"]
+        if self._venue.stops_have_limits and is_ours and is_stop:
+            return {**order, "type": "market", "price": None}
+        return order
+
     def _named(self, order: Order) -> tuple[str, str]:
         """The exchange's own names for an order and its symbol."""
         return order.venue_order_id, self._symbol(order.symbol)
@@ -496,7 +516,7 @@ class CcxtBroker(BaseBroker):
         if not self.capabilities.replace:
             return report
         with understood():
-            return replace(report, terms=terms_of(order))
+            return replace(report, terms=terms_of(self._as_meant(order)))
 
     def _fill(self, trade: Told) -> Fill:
         """Of an order that is not known here, the exchange may still tell our name for it."""

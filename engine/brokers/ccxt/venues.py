@@ -44,7 +44,8 @@ class Venue(Struct, frozen=True):
     told in whole seconds. `data_rate` and `data_burst` are those of the market data, beside the
     account's; `market_params_of` symbols asks for the markets of these alone. `said` reads what is
     answered about the API key by `key_call`, or with what the account holds. With
-    `commission_in_base` the commission of a buy is taken from what is bought.
+    `commission_in_base` the commission of a buy is taken from what is bought; with
+    `stops_have_limits` a stop goes there as `engine.brokers.stops` says.
     """
 
     capabilities: Capabilities
@@ -55,6 +56,7 @@ class Venue(Struct, frozen=True):
     options: Mapping[str, Any] = {}
     has_currencies: bool = True
     commission_in_base: bool = False
+    stops_have_limits: bool = False
     pages: Literal["time", "offset", "cursor"] = "time"
     by_symbol: bool = False
     looked_for_in: tuple[str, ...] = ()
@@ -147,7 +149,8 @@ VENUES = {
     # 10 for market data without keys; ccxt counts one of these for three. Without its own words it
     # would turn the amount of a market order to buy into money to spend.
     "coinbase": Venue(
-        _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT),
+        _spot(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
+        stops_have_limits=True,
         said=lambda key: Said(str(key.get("portfolio_uuid") or ""), key.get("can_trade")),
         key_call="v3PrivateGetBrokerageKeyPermissions",
         rate=29,

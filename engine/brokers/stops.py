@@ -1,21 +1,19 @@
-"""Stops of crypto, which Alpaca takes with a limit alone
-(https://docs.alpaca.markets/docs/crypto-orders: market, limit and stop_limit; gtc and ioc).
+"""Stops where a venue takes them with a limit alone: crypto at Alpaca
+(https://docs.alpaca.markets/docs/crypto-orders) and everything at Coinbase
+(https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/guides/orders).
 
 Ours goes there as a stop-limit whose limit is so far beyond the stop that it fills as a stop does,
 unless the market falls through both at once: then it rests at its limit, and the position is still
-held. `answers.Order` tells it back as the stop that it stands for.
+held. Its adapter tells it back as the stop that it stands for: no order of ours is a stop-limit
+that was meant as one.
 """
 
 from decimal import Decimal
 
-from engine.core.model import AssetClass, Instrument, Order, OrderType, Side
+from engine.core.model import Instrument, Side
 
 BEYOND = Decimal("0.1")
 """How far its limit is from the stop, as a part of it."""
-
-
-def goes_with_limit(order: Order, instrument: Instrument) -> bool:
-    return order.type is OrderType.STOP and instrument.asset_class is AssetClass.CRYPTO
 
 
 def limit_beyond(instrument: Instrument, side: Side, stop_price: Decimal) -> Decimal:
