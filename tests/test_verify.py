@@ -154,7 +154,7 @@ async def test_all_steps_of_a_paper_account_are_good_and_its_order_is_gone(stree
     assert steps["account"]["reason"] == "cash 100,000.00, 0 positions, 0 open orders"
     assert steps["market data"]["reason"].startswith("alpaca:AAPL 100 / 100.01, ")
     assert steps["order types"]["reason"] == (
-        "market, limit, stop, stop limit, trailing stop; gtc, day, ioc, fok; replace, short"
+        "market, limit, stop, stop limit, trailing stop; day, gtc, ioc, fok; replace, short"
     )
     (placed,) = street.venue.orders.values()
     assert placed.order.state is OrderState.CANCELED

@@ -12,8 +12,10 @@ from engine.core.model import NANOS, KillAction
 from engine.simulation.options import Fault, draw
 from engine.simulation.world import World
 
-EVENTS = list(World(draw(0)).now_and_then)
-CHANCES = [fault for fault in Fault if fault not in EVENTS]
+WITHIN = set(Fault) - {Fault.CASH_MOVED}
+"""Cash that moved stays a difference until somebody takes it over, as the seeds' operator does."""
+EVENTS = [fault for fault in World(draw(0)).now_and_then if fault in WITHIN]
+CHANCES = [fault for fault in Fault if fault in WITHIN and fault not in EVENTS]
 
 
 class Session(RuleBasedStateMachine):

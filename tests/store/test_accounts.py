@@ -65,7 +65,7 @@ async def test_cash_of_the_wrong_account_is_found(
     await store.open_accounts(BOTH, CURRENCIES, "USD")
     await record(store, stamp, make_order, make_fill, "paper", "BTC-USD", Decimal("899.9"))
     database.edit("UPDATE trades SET venue = 'maple'")
-    assert await store.ledger_check() == ["cash at maple is None, the executions make it 400.00"]
+    assert await store.ledger_check() == ["cash at maple is None, its entries make it 400.00"]
     database.edit("UPDATE trades SET venue = 'nobody'")
     assert "executions at nobody, where no account was opened" in await store.ledger_check()
 

@@ -88,7 +88,7 @@ def letters(dialog: Dialog) -> list[str]:
 @pytest.mark.parametrize("name", CONFIRMING)
 async def test_neither_a_held_key_nor_a_paste_nor_enter_confirms(name: str) -> None:
     subject = CONFIRMING[name]
-    async with desk(subject.snapshot()) as it:
+    async with desk(subject.snapshot(), size=(80, 24)) as it:
 
         async def opened() -> Dialog:
             """The dialog, just now."""
