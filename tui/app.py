@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from textual.binding import Binding
 from textual.command import Provider
+from textual.events import Resize
 from textual.filter import LineFilter
 from textual.timer import Timer
 
@@ -338,6 +339,8 @@ class Console(Travelling, inherit_bindings=False):
     def _settle(self) -> None:
         """A terminal that was smaller for a while has cut its picture, maybe after it was drawn in
         the size that it has now: what it shows again is not what was drawn."""
+        if self.screen.size != self.size:
+            self.screen.post_message(Resize(self.size, self.size))
         self.screen.refresh()
 
     # --- screens ---------------------------------------------------------------------------------
