@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from textual.binding import Binding
 from textual.command import Provider
-from textual.events import Resize
 from textual.filter import LineFilter
+from textual.geometry import Size
 from textual.timer import Timer
 
 from engine.core.text import clean
@@ -105,6 +105,7 @@ class Console(Travelling, inherit_bindings=False):
         self._still = Still()
         self._holds_back, self._missed = False, False
         self._settling: Timer | None = None
+        self._settled_size: Size | None = None
         self._notices = Notices()
         self._notify_bell, self._notify_desktop = False, "off"
         self.preferences: Preferences | None = None
@@ -337,11 +338,11 @@ class Console(Travelling, inherit_bindings=False):
         self._settling = self.set_timer(SETTLED_S, self._settle)
 
     def _settle(self) -> None:
-        """A terminal that was smaller for a while has cut its picture, maybe after it was drawn in
-        the size that it has now: what it shows again is not what was drawn."""
-        if self.screen.size != self.size:
-            self.screen.post_message(Resize(self.size, self.size))
-        self.screen.refresh()
+        """A terminal that was smaller for a while has cut its picture: what it shows again is not
+        what was drawn. Of another size all is drawn already."""
+        before, self._settled_size = self._settled_size, self.size
+        if before == self.size:
+            self.screen.refresh()
 
     # --- screens ---------------------------------------------------------------------------------
 
