@@ -1,13 +1,16 @@
 """Textual's driver of the terminal, with the kill key before everything else."""
 
+import asyncio
 import os
 import select
+import signal
 from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import CursorPosition, Key
+from textual.events import CursorPosition, Key, Resize
+from textual.geometry import Size
 from textual.message import Message
 
 from tui.keyboard import KILL_KEYS, Keyboard
@@ -75,6 +78,20 @@ class ConsoleDriver(LinuxDriver):
         self._asked = monotonic()
         self._answered.clear()
         self.write(ASK)
+
+    def start_application_mode(self) -> None:
+        """Textual reads the size within the signal's handler, which the next signal can interrupt
+        between reading and telling: the older size was told last, and stayed."""
+        super().start_application_mode()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, self.tell_size)
+
+    def tell_size(self) -> None:
+        """The terminal may have another size: tell the one that it has now."""
+        try:
+            size = Size(*os.get_terminal_size(self.fileno))
+        except OSError:
+            return  # the terminal is gone; the supervisor sees that
+        self._app.post_message(Resize(size, size))
 
     def stop_application_mode(self) -> None:
         if self._answers:
