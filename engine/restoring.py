@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from engine.build import currencies_of
 from engine.core.events import Restored
-from engine.core.model import Mode
+from engine.core.model import Fill, Mode, Position
 from engine.core.text import clean
 from engine.feeds.base import Feed, Played
 from engine.opening import Opening
@@ -60,6 +60,13 @@ async def durable_state(repository: Repository) -> tuple[Restored, Played | None
     times += [fill.ts for fill in trades]
     resume_at = max(times)
     return msgspec.structs.replace(restored, ts=resume_at), Played(resume_at) if resume_at else None
+
+
+def with_openings(restored: Restored, fills: Iterable[Fill]) -> Restored:
+    """`restored`, with what accounts held when they were opened: the books begin with these
+    `fills`, and the brokers count from there."""
+    held = tuple(Position(fill.strategy, fill.symbol, fill.position_change) for fill in fills)
+    return msgspec.structs.replace(restored, positions=(*restored.positions, *held))
 
 
 async def with_accounts(

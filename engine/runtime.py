@@ -84,7 +84,7 @@ from engine.questions import A, Question
 from engine.rates import read_rates
 from engine.reloading import StrategyWatch
 from engine.requests import InFlight, Requests
-from engine.restoring import check_witness, durable_state, with_accounts
+from engine.restoring import check_witness, durable_state, with_accounts, with_openings
 from engine.saving import Saver
 from engine.snapshot import FeedStatus, Health, Snapshot
 from engine.store import StoreUnavailable
@@ -349,7 +349,8 @@ class Runtime:
         tables = await asyncio.to_thread(session_tables, instruments, *self._feed.span)
         config = machine_config(settings, instruments, tuple(found.kinds), tables)
         self.machine = Machine(config, found.kinds)
-        self._requests = self._make_requests(restored, identities)
+        new = await repository.unrecorded_openings()
+        self._requests = self._make_requests(with_openings(restored, new), identities)
         self._view = View(self.machine, restored.fills)
         self._causes = Causes(self.machine.bus)
         place = Place.of(settings)
@@ -395,7 +396,7 @@ class Runtime:
         self.publish(restored)
         for rate in rates:
             self.publish(msgspec.structs.replace(rate, ts=restored.ts))
-        for fill in await repository.unrecorded_openings():
+        for fill in new:
             report = ExecutionReport(fill.client_order_id, OrderState.FILLED, fill=fill)
             self._publish_now(report)
         if doubt:

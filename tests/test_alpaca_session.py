@@ -138,10 +138,11 @@ async def test_the_books_begin_with_what_the_account_has(street: Street) -> None
 
 
 async def test_a_fee_that_becomes_known_after_its_execution_is_booked_then(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The account answers nothing for a while after the execution: the books are right once it
     does, and nothing is paused."""
+    monkeypatch.setattr("tests.loopback.faults.RETRY_AFTER_S", 2)
     street = Street(tmp_path, rules=COSTS)
     street.server.gross = True
     async with street.open():
@@ -166,6 +167,26 @@ async def test_a_fee_that_becomes_known_after_its_execution_is_booked_then(
             assert snapshot.cash == street.venue.cash
             assert snapshot.paused == ()
             assert "reconciled with alpaca: all agrees" in [line.text for line in snapshot.log]
+
+
+async def test_the_fee_of_the_first_purchase_of_an_account_that_held_coins_is_no_difference(
+    tmp_path: Path,
+) -> None:
+    street = Street(tmp_path, rules=COSTS)
+    street.server.gross = True
+    street.quote(100.0)
+    street.venue.positions["BTC/USD"] = Decimal("2.5")
+    async with street.open(), running(street.settings()) as session:
+        snapshot = await session.until(lambda s: is_reconciled(s) and s.positions, PATIENCE_S)
+        assert held(snapshot) == Decimal("2.5")
+        await street.data.streams.has_joined()
+        for _ in range(3):
+            street.bar()
+        snapshot = await session.until(lambda s: len(s.positions) == 2, PATIENCE_S)
+        snapshot = await session.until(lambda s: has_position_and_stop(street, s), PATIENCE_S)
+        assert held(snapshot) == street.venue.positions["BTC/USD"]
+        assert [line.text for line in snapshot.log if "fee became known" in line.text] == []
+        assert snapshot.paused == ()
 
 
 async def test_cash_that_changed_at_the_venue_is_taken_over_and_no_loss(tmp_path: Path) -> None:
