@@ -210,7 +210,7 @@ class Comparison:
 
     def _is_moving(self, symbol: str) -> bool:
         seq, ts = self._books.moved.get(symbol, (0, 0))
-        lag = self._books.orders.capabilities_of(self._broker).visibility_lag
+        lag = self._books.orders.lag_of(self._broker)
         recent = self._statement.asked_ts - ts < lag
         return symbol in self._unanswered or seq > self._asked_seq or recent
 

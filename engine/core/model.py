@@ -6,6 +6,7 @@ makes a new value, so a snapshot may share them with the console's thread. None 
 it, so Python's garbage collector need not look at them (`gc=False`).
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, DefaultContext, getcontext
 from enum import StrEnum
@@ -225,6 +226,7 @@ class Capabilities(Struct, frozen=True):
     """What a venue can do. The defaults are the least: what is not known is not counted on.
 
     `visibility_lag` (nanoseconds) is how long an order that it has may be missing in its answers.
+    `by_class` has all that it can do with the asset classes with which that is something else.
     """
 
     order_types: tuple[OrderType, ...] = (OrderType.MARKET, OrderType.LIMIT)
@@ -237,6 +239,11 @@ class Capabilities(Struct, frozen=True):
     client_order_ids: bool = False
     idempotency: Idempotency = Idempotency.NONE
     visibility_lag: int = 0
+    by_class: "Mapping[AssetClass, Capabilities]" = {}
+
+    def of(self, asset_class: AssetClass) -> "Capabilities":
+        """What it can do with instruments of `asset_class`."""
+        return self.by_class.get(asset_class, self)
 
 
 class Instrument(Struct, frozen=True):

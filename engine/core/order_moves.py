@@ -94,9 +94,15 @@ class OrderMoves:
     def open_orders(self, strategy: str, symbol: str) -> list[Order]:
         return [o for o in self.open.values() if o.strategy == strategy and o.symbol == symbol]
 
-    def capabilities_of(self, venue: str) -> Capabilities:
-        """What `venue` can do; the least until it said."""
-        return self.capabilities.get(venue, _UNKNOWN)
+    def capabilities_of(self, instrument: Instrument | None) -> Capabilities:
+        """What its venue can do with `instrument`; the least until it said."""
+        if instrument is None:
+            return _UNKNOWN
+        return self.capabilities.get(instrument.venue, _UNKNOWN).of(instrument.asset_class)
+
+    def lag_of(self, venue: str) -> int:
+        """How long (ns) an order that `venue` has may be missing in its answers."""
+        return self.capabilities.get(venue, _UNKNOWN).visibility_lag
 
     def cancel(self, client_order_id: str, reason: str) -> None:
         """Have an open order cancelled; asked again until the venue confirms.
@@ -133,7 +139,7 @@ class OrderMoves:
     def _is_visible(self, order: Order) -> bool:
         """Whether what was asked of the venue must show in its answers by now."""
         instrument = self._instruments.get(order.symbol)
-        lag = self.capabilities_of(instrument.venue).visibility_lag if instrument else 0
+        lag = self.capabilities_of(instrument).visibility_lag
         return self._bus.now - order.updated_ts >= max(lag, self._visibility_lag)
 
     def _move(self, order: Order, state: OrderState, reason: str = "") -> Order:

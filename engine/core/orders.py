@@ -75,7 +75,7 @@ class OrderBook(OrderReports):
         instrument = self._instruments.get(order.symbol)
         if instrument is None:
             return f"unknown symbol {order.symbol}"
-        return order_fault(order, instrument, self.capabilities_of(instrument.venue))
+        return order_fault(order, instrument, self.capabilities_of(instrument))
 
     def replace_objection(self, client_order_id: str, terms: OrderTerms) -> str:
         """Why an order cannot be given `terms` now; empty where it can."""
@@ -85,7 +85,7 @@ class OrderBook(OrderReports):
         if order.state not in (S.ACCEPTED, S.PARTIALLY_FILLED):
             return f"the order is {order.state.replace('_', ' ')}"
         instrument = self._instruments.get(order.symbol)
-        if instrument is None or not self.capabilities_of(instrument.venue).replace:
+        if instrument is None or not self.capabilities_of(instrument).replace:
             return "the venue cannot replace orders"
         if terms == order.terms:
             return "nothing would change"

@@ -17,7 +17,7 @@ from engine.brokers.base import BaseBroker
 from engine.brokers.paper import PaperBroker
 from engine.core.clock_offset import STOPS, TELLS
 from engine.core.events import BrokerChanged, Event, ExecutionReport
-from engine.core.model import MINUTE, NANOS, Instrument, Quote, utc
+from engine.core.model import MINUTE, NANOS, Capabilities, Instrument, Quote, utc
 from engine.feeds.live import Source
 from engine.ops.errors import InDoubt, NotConnected, NotPermitted, NotSent, UserError
 from engine.venues import Venue
@@ -236,11 +236,12 @@ class Verification:
     async def _order_types(self) -> Said:
         if self._broker is None:
             return STAYS_HERE
-        can = self._broker.capabilities
-        parts = (can.order_types, can.times_in_force, [w for w in ALSO if getattr(can, w)])
-        return Said(
-            Outcome.OK, "; ".join(", ".join(part).replace("_", " ") for part in parts if part)
-        )
+        able = self._broker.capabilities
+        classes = sorted({i.asset_class for i in self._instruments})
+        told = {kind: _told_able(able.of(kind)) for kind in classes} or {"": _told_able(able)}
+        if len(set(told.values())) == 1:
+            return Said(Outcome.OK, *set(told.values()))
+        return Said(Outcome.OK, "; ".join(f"{kind}: {text}" for kind, text in told.items()))
 
     # --- market data ----------------------------------------------------------------------------
 
@@ -326,3 +327,8 @@ class Verification:
             isinstance(event, ExecutionReport) and event.client_order_id == self._order_id
             for event in self._heard
         )
+
+
+def _told_able(able: Capabilities) -> str:
+    parts = (able.order_types, able.times_in_force, [word for word in ALSO if getattr(able, word)])
+    return "; ".join(", ".join(part).replace("_", " ") for part in parts if part)

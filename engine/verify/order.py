@@ -11,6 +11,7 @@ from engine.brokers.base import BaseBroker
 from engine.core.events import ExecutionReport
 from engine.core.model import (
     FINAL_STATES,
+    Capabilities,
     Instrument,
     Order,
     OrderPurpose,
@@ -55,14 +56,15 @@ class Trial:
         self._instrument = instrument
         self._bid = bid
         self._alarm = alarm
+        self._able = broker.capabilities.of(instrument.asset_class)
         self.order_id = ""
 
     async def run(self) -> Said:
         """Place an order, cancel it, and see that it is cancelled."""
         reason = ""
         for share in SHARES:
-            order = far_away(self._instrument, self._bid, share, self._broker)
-            if fault := order_fault(order, self._instrument, self._broker.capabilities):
+            order = far_away(self._instrument, self._bid, share, self._able)
+            if fault := order_fault(order, self._instrument, self._able):
                 return Said(Outcome.FAILED, f"no order can be made: {fault}")
             try:
                 answer = await self._submitted(order)
@@ -142,12 +144,12 @@ def _names(order: Order) -> str:
     return f"order {order.client_order_id}{venue_id}"
 
 
-def far_away(instrument: Instrument, bid: float, share: Decimal, broker: BaseBroker) -> Order:
+def far_away(instrument: Instrument, bid: float, share: Decimal, able: Capabilities) -> Order:
     """The smallest buy, at `share` of the bid. Its client order id is as all are, but does not look
     as if an engine had made it: one that runs would miss it in its database."""
     now = time.time_ns()
     price = max(instrument.price(Decimal(repr(bid)) * share), instrument.tick)
-    times = broker.capabilities.times_in_force
+    times = able.times_in_force
     key = client_order_id("verify-broker", instrument.symbol, share, now).removeprefix("tb-")
     return Order(
         f"vb-{key}",

@@ -19,7 +19,16 @@ from engine.broker_link import BrokerLink
 from engine.brokers.base import BaseBroker
 from engine.core.events import Event, ExecutionReport
 from engine.core.matching import ExchangeRules
-from engine.core.model import Fill, Instrument, Order, OrderPurpose, OrderState, OrderType, Side
+from engine.core.model import (
+    Capabilities,
+    Fill,
+    Instrument,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Side,
+)
 from engine.core.order_moves import client_order_id
 from tests.loopback.faults import Fault, Faults, Streams
 from tests.loopback.venue import Placed, Venue
@@ -56,6 +65,11 @@ class Peer(ABC):
         await asyncio.gather(self._running, return_exceptions=True)
         await self.broker.disconnect()
 
+    @property
+    def able(self) -> Capabilities:
+        """What the broker can do with the instrument."""
+        return self.broker.capabilities.of(self.instrument.asset_class)
+
     @abstractmethod
     def quote(self, bid: float, ask: float, units: int = 1000) -> None:
         """The market of `instrument` moves, with so many units on each side."""
@@ -75,7 +89,7 @@ class Peer(ABC):
             self._now,
             Decimal(100),
             limit_price=None if limit is None else Decimal(limit),
-            time_in_force=self.broker.capabilities.times_in_force[0],
+            time_in_force=self.able.times_in_force[0],
         )
 
     # --- what was heard -------------------------------------------------------------------------

@@ -28,8 +28,10 @@ from engine.core.events import (
     TradeBusted,
 )
 from engine.core.model import (
+    ORDER_TYPES,
     TIMES_IN_FORCE,
     ZERO,
+    AssetClass,
     Fill,
     Instrument,
     OrderState,
@@ -145,7 +147,7 @@ async def test_a_stop_limit_of_somebody_else_in_crypto_stays_one() -> None:
 
 async def test_with_crypto_nothing_is_declared_that_it_does_not_take() -> None:
     async with PEERS["alpaca-crypto"]() as peer:
-        can = peer.broker.capabilities
+        can = peer.able
         assert OrderType.TRAILING_STOP not in can.order_types
         assert OrderType.STOP in can.order_types
         assert can.times_in_force == (TimeInForce.GTC, TimeInForce.IOC)
@@ -435,17 +437,17 @@ async def test_a_server_that_comes_back_is_found_again_and_nothing_is_missed(
     assert alpaca.faults.requests["submit"] == 1
 
 
-@pytest.mark.parametrize(
-    ("traded", "fractional", "short"),
-    [([AAPL], False, True), ([BTC], True, False), ([AAPL, BTC], False, False)],
-)
-async def test_it_can_do_what_holds_of_all_that_is_traded(
-    alpaca: AlpacaPeer, traded: list[Instrument], fractional: bool, short: bool
+@pytest.mark.parametrize("traded", [[AAPL], [AAPL, BTC]], ids=["alone", "beside crypto"])
+@pytest.mark.parametrize("extended", [False, True])
+async def test_stocks_lose_nothing_to_what_else_is_traded(
+    alpaca: AlpacaPeer, traded: list[Instrument], extended: bool
 ) -> None:
-    for extended in (False, True):
-        broker = AlpacaBroker(traded, alpaca.login, time.time_ns, extended_hours=extended)
-        can = broker.capabilities
-        assert (can.fractional, can.short, can.extended_hours) == (fractional, short, extended)
+    broker = AlpacaBroker(traded, alpaca.login, time.time_ns, extended_hours=extended)
+    can = broker.capabilities.of(AssetClass.STOCK)
+    assert (can.order_types, can.times_in_force) == (ORDER_TYPES, TIMES_IN_FORCE)
+    assert (can.short, can.fractional, can.extended_hours) == (True, False, extended)
+    crypto = broker.capabilities.of(AssetClass.CRYPTO)
+    assert (crypto.short, crypto.fractional, crypto.extended_hours) == (False, True, False)
 
 
 async def test_requests_that_hang_hold_no_thread_for_good(alpaca: AlpacaPeer) -> None:

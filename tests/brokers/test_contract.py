@@ -24,6 +24,7 @@ from engine.core.model import (
     MINUTE,
     NANOS,
     ZERO,
+    AssetClass,
     Idempotency,
     Order,
     OrderPurpose,
@@ -85,7 +86,8 @@ NUMBERS = {
 
 
 CAPABILITIES = {
-    "alpaca": (Idempotency.OPEN_ONLY, 2, "replace client_order_ids"),
+    "alpaca": (Idempotency.OPEN_ONLY, 2, "replace short client_order_ids"),
+    "alpaca, crypto": (Idempotency.OPEN_ONLY, 2, "replace fractional client_order_ids"),
     "binance": (Idempotency.OPEN_ONLY, 10, "fractional client_order_ids"),
     "coinbase": (Idempotency.OPEN_ONLY, 10, "fractional client_order_ids"),
     "interactive_brokers": (Idempotency.NONE, 5, "replace"),
@@ -98,19 +100,21 @@ CAPABILITIES = {
     "questrade": (Idempotency.NONE, 10, "replace"),
 }
 """For how long a client order id is refused again, how long an order may be missing in answers (s),
-and what else the broker can do with the instruments that it has here."""
+and what else the broker can do with the instrument that is traded here."""
 
 
 async def test_what_a_broker_can_do_is_what_it_declares(peer: Peer) -> None:
-    declared = peer.broker.capabilities
-    idempotency, lag_s, can = CAPABILITIES[peer.broker.name]
+    declared = peer.able
+    is_crypto = peer.instrument.asset_class is AssetClass.CRYPTO
+    name = "alpaca, crypto" if peer.broker.name == "alpaca" and is_crypto else peer.broker.name
+    idempotency, lag_s, can = CAPABILITIES[name]
     assert (declared.idempotency, declared.visibility_lag) == (idempotency, lag_s * NANOS)
     fields = declared.__struct_fields__
     assert [name for name in fields if getattr(declared, name) is True] == can.split()
     assert {OrderType.MARKET, OrderType.LIMIT, OrderType.STOP_LIMIT} <= set(declared.order_types)
     assert {TimeInForce.GTC, TimeInForce.IOC} <= set(declared.times_in_force)
     told = await peer.hears(BrokerChanged, lambda event: event.connected)
-    assert told.capabilities == declared
+    assert told.capabilities == peer.broker.capabilities
 
 
 async def test_it_says_which_account_it_has(peer: Peer) -> None:

@@ -17,6 +17,7 @@ from engine.core.execution.rules import EntryTimeout, ExecutionRules, PartialRem
 from engine.core.matching import CAPABILITIES
 from engine.core.model import (
     TIMES_IN_FORCE,
+    AssetClass,
     Order,
     OrderPurpose,
     OrderState,
@@ -96,6 +97,17 @@ def test_what_the_venue_does_not_take_is_not_sent(lacks: dict[str, Any]) -> None
     rig.signal(Side.BUY)
     assert [fact.check for fact in rig.facts(SignalBlocked)] == ["order_type"]
     assert rig.orders == {}
+
+
+def test_what_the_venue_does_not_take_of_one_asset_class_it_may_take_of_another() -> None:
+    rig = limited({"instruments": (ACME, COIN)}, entry_time_in_force=TimeInForce.DAY)
+    crypto = replace(CAPABILITIES, times_in_force=(TimeInForce.GTC,))
+    both = replace(CAPABILITIES, by_class={AssetClass.CRYPTO: crypto})
+    rig.send(BrokerChanged("paper", True, capabilities=both))
+    rig.signal(Side.BUY, 100, symbol="COIN")
+    (blocked,) = rig.facts(SignalBlocked)
+    assert (blocked.signal.symbol, blocked.check) == ("COIN", "order_type")
+    assert buy(rig).time_in_force is TimeInForce.DAY
 
 
 def test_too_little_to_buy_is_blocked_with_the_numbers() -> None:

@@ -75,8 +75,23 @@ FEES_LATER_S = 5.0
 TOLD_S = 2.0
 """Within it the stream has told what a statement found out."""
 ORDERS_AT_ONCE = 500
-ORDERS_OF_CRYPTO = (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT)
-TIMES_OF_CRYPTO = (TimeInForce.GTC, TimeInForce.IOC)
+STOCKS = Capabilities(
+    order_types=ORDER_TYPES,
+    times_in_force=TIMES_IN_FORCE,
+    replace=True,
+    short=True,
+    client_order_ids=True,
+    # For how long it knows an id after the order's end is written nowhere.
+    idempotency=Idempotency.OPEN_ONLY,
+    visibility_lag=2 * NANOS,
+)
+CRYPTO = replace(
+    STOCKS,
+    order_types=(OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT),
+    times_in_force=(TimeInForce.GTC, TimeInForce.IOC),
+    fractional=True,
+    short=False,
+)
 OPEN_PAGES = 20
 MOMENT = timedelta(microseconds=1)
 
@@ -97,19 +112,12 @@ class AlpacaBroker(BaseBroker):
     sold is taken of the money and posted a day later: it is not told, so that the account has less
     cash than the executions make.
 
-    Stocks are traded in whole shares here, and crypto is not sold short: with both among the
-    instruments the broker can do neither. Crypto takes no trailing stop, and no order for the day
-    or that fills at once or not at all: with some among the instruments none is made.
+    Stocks are traded in whole shares here. Crypto is not sold short, and takes no trailing stop and
+    no order for the day or that fills at once or not at all.
     """
 
     name = "alpaca"
-    capabilities = Capabilities(
-        replace=True,
-        client_order_ids=True,
-        # For how long it knows an id after the order's end is written nowhere.
-        idempotency=Idempotency.OPEN_ONLY,
-        visibility_lag=2 * NANOS,
-    )
+    capabilities = replace(STOCKS, by_class={AssetClass.CRYPTO: CRYPTO})
 
     def __init__(
         self,
@@ -126,15 +134,7 @@ class AlpacaBroker(BaseBroker):
         self._now = now
         self._extended_hours = extended_hours
         traded = self._symbols.instruments.values()
-        only_stocks = all(i.asset_class is AssetClass.STOCK for i in traded)
-        self.capabilities = replace(
-            self.capabilities,
-            order_types=ORDER_TYPES if only_stocks else ORDERS_OF_CRYPTO,
-            times_in_force=TIMES_IN_FORCE if only_stocks else TIMES_OF_CRYPTO,
-            extended_hours=extended_hours,
-            fractional=all(i.lot < 1 for i in traded),
-            short=only_stocks,
-        )
+        self.capabilities = replace(self.capabilities, extended_hours=extended_hours)
         self._access: Access | None = None
         self._updates: Updates | Events | None = None
         self._objection = ""

@@ -62,7 +62,7 @@ class Context:
         return "" if instrument is None else instrument.venue
 
     def capabilities(self, symbol: str) -> Capabilities:
-        return self.orders.capabilities_of(self.venue(symbol))
+        return self.orders.capabilities_of(self.instrument(symbol))
 
     def objection(self, key: Key) -> str:
         """Why no order may leave now; empty text where nothing stands against it."""
