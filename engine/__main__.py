@@ -8,7 +8,7 @@ from engine.ops import signals
 def main() -> None:
     if "run" in sys.argv[1:2]:
         signals.hold()
-    from engine.cli import main as commands
+    from engine.cli.main import main as commands
 
     commands(prog_name="tradebot")
 

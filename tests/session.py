@@ -12,12 +12,12 @@ from engine.build import plugins
 from engine.core.events import Command
 from engine.core.machine import Machine
 from engine.core.model import MINUTE, NANOS, utc
+from engine.host.runtime import Parts, Runtime
 from engine.ops.settings import Settings
-from engine.replay import open_session
-from engine.runtime import Parts, Runtime
-from engine.snapshot import Health, Snapshot
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.travel.replay import open_session
+from engine.view.snapshot import Health, Snapshot
 
 OPEN = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ from engine.build import make_feed
 from engine.core.model import Instrument
 from engine.feeds.base import Feed, Played
 from engine.feeds.replay import ReplayFeed
+from engine.host.runtime import Parts
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.runtime import Parts
 from tests.session import CLOSES, Session, journals, ledger_check, record, replayed, running, zigzag
 
 RATES = "currency,rate,source,published\nUSD,1.25,Bank of Canada,2024-03-04T09:30-05:00\n"

@@ -18,12 +18,12 @@ from engine.control.client import RemoteEngine
 from engine.control.protocol import Hello, version
 from engine.control.status import pid_of
 from engine.ops.settings import Settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
+from tests.cli.test_cli import tradebot
+from tests.host.test_headless import engine, logged, wait_for
 from tests.session import rows
 from tests.terminal import Terminal, engines_in
-from tests.test_cli import tradebot
 from tests.test_console import start
-from tests.test_headless import engine, logged, wait_for
 from tests.tui.test_main import fill
 from tui import format
 

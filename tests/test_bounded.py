@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from engine.brokers.paper import FILLS_KEPT
-from engine.causes import FACTS_KEPT, STORIES_KEPT
 from engine.core.bus import TRACE_LENGTH
 from engine.core.events import ExecutionReport, OrderAdopted, PositionChanged, QuoteUpdate
 from engine.core.market import REFUSALS_KEPT
@@ -17,8 +16,9 @@ from engine.core.model import OrderPurpose, OrderState, Quote, Side
 from engine.core.orders import FINAL_ORDERS_KEPT
 from engine.core.portfolio import ENTRIES_KEPT, EXECUTIONS_KEPT
 from engine.core.risk.strategy import RECENT_KEPT
-from engine.view import FILLS_KEPT as SHOWN_FILLS
-from engine.view import LINES_KEPT, SIGNALS_KEPT
+from engine.view.causes import FACTS_KEPT, STORIES_KEPT
+from engine.view.view import FILLS_KEPT as SHOWN_FILLS
+from engine.view.view import LINES_KEPT, SIGNALS_KEPT
 from tests.bench.soak import open_files, unfinished_files
 from tests.core.rig import Rig
 from tests.session import running, zigzag

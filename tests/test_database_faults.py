@@ -16,8 +16,8 @@ from engine.core.events import TripKillSwitch
 from engine.core.model import MINUTE
 from engine.ops.settings import Settings
 from engine.simulation.process_laws import judge, judge_rest, kept
-from engine.snapshot import Snapshot
 from engine.store.audit import AuditHead
+from engine.view.snapshot import Snapshot
 from tests.postgresql import SERVER, done, dsn, run_on
 from tests.session import Session, health_of, running, zigzag
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 from engine.core.events import BarClosed, TripKillSwitch
 from engine.core.model import MINUTE
 from engine.feeds import live
-from engine.snapshot import Snapshot
 from engine.store.journal import JournalReader
+from engine.view.snapshot import Snapshot
 from tests.session import ZIGZAG, Session, health_of, journals, running
 from tests.street import Street
 

@@ -16,9 +16,9 @@ from engine.ops.files import write_private
 from engine.ops.latch import KillRequest, refusal_of
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
+from tests.host.test_headless import engine, logged, wait_for
 from tests.session import journals, replayed, rows, running, zigzag
-from tests.test_headless import engine, logged, wait_for
 
 REARM = RearmKillSwitch(word="REARM", author="me")
 
@@ -162,7 +162,7 @@ async def test_fifty_trips_from_everywhere_are_one_latch_and_one_cancel_an_order
 
 def tradebot_kill(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from engine.cli import main; main()", "kill", *arguments],
+        [sys.executable, "-c", "from engine.cli.main import main; main()", "kill", *arguments],
         env=os.environ | {"DATA_DIR": str(folder)},
         capture_output=True,
         text=True,

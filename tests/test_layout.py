@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "engine": ("engine",),
     "engine.core": ("engine.core",),
-    "engine.snapshot": ("engine.core",),
-    "engine.questions": ("engine.core", "engine.snapshot"),
+    "engine.view.snapshot": ("engine.core",),
+    "engine.view.questions": ("engine.core", "engine.view.snapshot"),
     "engine.brokers": ("engine.brokers", "engine.core", "engine.ops"),
     # The market data of a venue need the login of its broker.
     "engine.feeds": ("engine.feeds", "engine.brokers", "engine.core", "engine.ops"),
@@ -29,16 +29,16 @@ ARROWS = {
         "engine.store",
         "engine.core",
         "engine.ops",
-        "engine.questions",
-        "engine.snapshot",
+        "engine.view.questions",
+        "engine.view.snapshot",
     ),
     "engine.ops": ("engine.ops", "engine.core"),
     "engine.styles": ("engine.styles", "engine.core"),
     "strategies": ("strategies", "engine.core", "engine.styles"),
     "tui": (
         "tui",
-        "engine.snapshot",
-        "engine.questions",
+        "engine.view.snapshot",
+        "engine.view.questions",
         "engine.core.model",
         "engine.core.events",
         "engine.core.text",
@@ -153,8 +153,8 @@ def test_every_arrow_points_the_right_way() -> None:
 @pytest.mark.parametrize(
     ("path", "source", "violation"),
     [
-        ("tui/app.py", "import engine.runtime", "tui.app imports engine.runtime"),
-        ("tui/app.py", "from engine import runtime", "tui.app imports engine.runtime"),
+        ("tui/app.py", "import engine.host.runtime", "tui.app imports engine.host.runtime"),
+        ("tui/app.py", "from engine.host import runtime", "tui.app imports engine.host.runtime"),
         (
             "tui/a/b.py",
             "from engine.core.machine import M",
@@ -163,17 +163,25 @@ def test_every_arrow_points_the_right_way() -> None:
         ("tui/app.py", "from engine import core", "tui.app imports engine.core"),
         ("strategies/s.py", "import engine.store as s", "strategies.s imports engine.store"),
         ("strategies/s.py", "def f():\n import tui.app", "strategies.s imports tui.app"),
-        ("engine/host.py", "from tui.app import App", "engine.host imports tui.app.App"),
-        ("engine/cli.py", "import strategies", "engine.cli imports strategies"),
+        (
+            "engine/host/thread.py",
+            "from tui.app import App",
+            "engine.host.thread imports tui.app.App",
+        ),
+        ("engine/cli/main.py", "import strategies", "engine.cli.main imports strategies"),
         (
             "engine/core/m.py",
             "from engine.ops import files",
             "engine.core.m imports engine.ops.files",
         ),
-        ("engine/core/m.py", "from .. import runtime", "engine.core.m imports engine.runtime"),
+        ("engine/core/m.py", "from .. import build", "engine.core.m imports engine.build"),
         ("engine/core/__init__.py", "from ..ops import x", "engine.core imports engine.ops.x"),
-        ("engine/core/a/m.py", "from ... import host", "engine.core.a.m imports engine.host"),
-        ("engine/feeds/f.py", "import engine.runtime", "engine.feeds.f imports engine.runtime"),
+        ("engine/core/a/m.py", "from ... import build", "engine.core.a.m imports engine.build"),
+        (
+            "engine/feeds/f.py",
+            "import engine.host.runtime",
+            "engine.feeds.f imports engine.host.runtime",
+        ),
         (
             "engine/core/m.py",
             "import engine.styles.frame",
@@ -220,13 +228,13 @@ def test_a_planted_violation_is_found(
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("tui/app.py", "from engine.snapshot import Snapshot\nfrom tui.screens import main"),
+        ("tui/app.py", "from engine.view.snapshot import Snapshot\nfrom tui.screens import main"),
         ("tui/app.py", "import time\nfrom textual.app import App"),
         ("strategies/s.py", "from engine.core.strategy import Strategy"),
         ("strategies/s.py", "from engine.styles.frame import FrameStrategy"),
         ("engine/core/m.py", "from engine.core.model import Bar\nfrom . import bus"),
         ("engine/core/m.py", "from datetime import datetime, time\nx = self.now\nopened = ts.time"),
-        ("engine/runtime.py", "import asyncio, time\nfrom engine.core import machine"),
+        ("engine/host/runtime.py", "import asyncio, time\nfrom engine.core import machine"),
     ],
 )
 def test_what_is_allowed_is_not_called_a_violation(path: str, source: str, tmp_path: Path) -> None:

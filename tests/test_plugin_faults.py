@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from engine import watchdog
 from engine.core.events import TripKillSwitch
-from engine.host import EngineHost
+from engine.host import watchdog
+from engine.host.thread import EngineHost
 from engine.ops.settings import Settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tests.session import running, zigzag
 
 SOUND = """

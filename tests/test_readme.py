@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.core.strategy import Strategy
 from engine.plugins import find_strategies
 from engine.styles.frame import FrameStrategy

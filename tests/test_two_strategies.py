@@ -12,9 +12,9 @@ from engine.build import make_brokers
 from engine.core.events import Restored, ToggleStrategy
 from engine.core.sessions import Calendars
 from engine.feeds.base import Feed
+from engine.host.runtime import Parts
 from engine.ops.settings import Settings
-from engine.runtime import Parts
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tests.session import ZIGZAG, ledger_check, rows, running, zigzag
 
 TWIN = ZIGZAG.replace("zigzag", "twin").replace("Zigzag", "Twin")

@@ -15,7 +15,6 @@ from msgspec import Struct
 from engine.brokers.paper import PaperBroker
 from engine.build import exchange_rules, machine_config, plugins
 from engine.calendars import session_tables
-from engine.causes import Causes
 from engine.core.events import (
     AccountStatement,
     BarClosed,
@@ -45,7 +44,8 @@ from engine.core.model import DAY, MINUTE, NANOS, Bar, Fill, OrderState, Quote, 
 from engine.feeds.recordings import Recordings
 from engine.ops.settings import Settings
 from engine.simulation.process_account import STRATEGIES
-from engine.view import View
+from engine.view.causes import Causes
+from engine.view.view import View
 from tests.bench.engine import UNLIMITED
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from textual.geometry import Size
 from textual.timer import Timer
 
 from engine.core.text import clean
-from engine.snapshot import LogLine
+from engine.view.snapshot import LogLine
 from tui import commands, format, signs, themes
 from tui.client import Client
 from tui.driver import ConsoleDriver

@@ -7,7 +7,7 @@ from typing import Generic
 
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.questions import A, Question
+from engine.view.questions import A, Question
 
 EVERY = 2.0
 """Seconds between two times that the same is asked, where nothing else is said."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from engine.control.standing import Standing
 from engine.core.events import Command, RearmKillSwitch, TripKillSwitch
 from engine.ops.errors import UserError
-from engine.questions import A, Question
-from engine.snapshot import Snapshot
+from engine.view.questions import A, Question
+from engine.view.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from engine.control.client import RemoteEngine

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from engine.control.standing import Standing
 from engine.core.events import Command
-from engine.questions import A, Question
-from engine.snapshot import Snapshot
+from engine.view.questions import A, Question
+from engine.view.snapshot import Snapshot
 
 
 class Client(Protocol):

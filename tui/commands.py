@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
 
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 
 
 class Place(NamedTuple):

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from engine.control.standing import Standing
 from engine.core.model import Instrument, KillAction, Mode, OrderState, is_cancelled_by
-from engine.snapshot import KilledPartRow, KillStatus, Snapshot
+from engine.view.snapshot import KilledPartRow, KillStatus, Snapshot
 from tui import format
 from tui.keys import OWN
 

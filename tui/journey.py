@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from engine.core.model import MINUTE, NANOS, nanos, utc
-from engine.questions import A, Question
+from engine.view.questions import A, Question
 from tui import commands, format
 from tui.frame import Frame, Past
 

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from engine.snapshot import AlertRow, Snapshot
+from engine.view.snapshot import AlertRow, Snapshot
 from tui import format
 from tui.frame import Frame
 

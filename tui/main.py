@@ -23,7 +23,7 @@ from engine import __version__
 from engine.core.events import TripKillSwitch
 from engine.core.text import clean
 from engine.ops import signals
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tui.attached import AttachedEngine
 
 if TYPE_CHECKING:

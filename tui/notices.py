@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from engine.core.model import Order, OrderState
 from engine.core.text import clean
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tui import format
 from tui.frame import Frame, alerts
 

@@ -15,7 +15,7 @@ from engine.core.events import (
     ToggleStrategy,
     TripKillSwitch,
 )
-from engine.questions import A, Question
+from engine.view.questions import A, Question
 from tui import commands, format
 from tui.client import Client
 from tui.commands import AUTHOR

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from engine.core.model import NANOS
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tui import format
 
 MOST_NAMED = 5

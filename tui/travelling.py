@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from engine.core.events import Command, TripKillSwitch
-from engine.questions import A, Question
+from engine.view.questions import A, Question
 from tui import commands, format
 from tui.frame import Frame
 from tui.journey import Journals, Journey

@@ -11,7 +11,7 @@ from engine.control.protocol import Hello, version
 from engine.core.text import clean
 from engine.ops.lock import holder
 from engine.ops.settings import Settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 
 NO_ENGINE = 3
 NO_ANSWER = 4

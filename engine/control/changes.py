@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from msgspec import Raw, msgpack, structs
 
 from engine.control.protocol import WireError, decode
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 
 Rows = tuple[object, ...]
 

@@ -44,8 +44,8 @@ from engine.control.standing import Standing
 from engine.core.events import Command
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.questions import A, AnyQuestion, Question
-from engine.snapshot import Snapshot
+from engine.view.questions import A, AnyQuestion, Question
+from engine.view.snapshot import Snapshot
 
 AGAIN_S = 0.1
 READ_BYTES = 1 << 18

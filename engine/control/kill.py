@@ -25,12 +25,12 @@ from engine.core.events import TripKillSwitch
 from engine.core.model import KillAction, Part, Scope
 from engine.core.safety import STRENGTH
 from engine.core.text import clean
-from engine.latching import SOURCE
+from engine.host.latching import SOURCE
 from engine.ops.files import write_private
 from engine.ops.latch import KillFiles, KillRequest, refusal_of
 from engine.ops.lock import holder
 from engine.ops.settings import Settings, load_settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 
 LOOK_S = 0.02
 SOCKET_S = 0.5

@@ -15,8 +15,8 @@ from msgspec import Raw, Struct
 
 import engine.core.events
 import engine.core.model
-import engine.questions
-import engine.snapshot
+import engine.view.questions
+import engine.view.snapshot
 from engine import __version__
 from engine.control.standing import Standing
 from engine.core.events import (
@@ -27,8 +27,8 @@ from engine.core.events import (
     ToggleStrategy,
     TripKillSwitch,
 )
-from engine.questions import AnyAnswer, AnyQuestion
-from engine.snapshot import Snapshot
+from engine.view.questions import AnyAnswer, AnyQuestion
+from engine.view.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ LONGEST_TO_CONSOLE = 64 * 1024 * 1024
 """Bytes of a frame. What is longer is garbage, and ends the connection before it takes memory."""
 
 _LENGTH = struct.Struct("!I")
-_WIRE = (engine.core.events, engine.core.model, engine.questions, engine.snapshot)
+_WIRE = (engine.core.events, engine.core.model, engine.view.questions, engine.view.snapshot)
 
 
 class WireError(Exception):

@@ -49,8 +49,8 @@ from engine.core import events
 from engine.core.events import Command, SignOfLife
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.questions import A, AnyAnswer, Question
-from engine.snapshot import Snapshot
+from engine.view.questions import A, AnyAnswer, Question
+from engine.view.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ NAME_LENGTH = 80
 
 
 class Engine(Protocol):
-    """What is served: an `engine.host.EngineHost`."""
+    """What is served: an `engine.host.thread.EngineHost`."""
 
     def latest(self) -> Snapshot | None: ...
 

@@ -17,7 +17,7 @@ from engine.control.standing import Standing
 from engine.core.model import NANOS
 from engine.core.text import clean
 from engine.ops.settings import load_settings
-from engine.snapshot import LogLine, Snapshot
+from engine.view.snapshot import LogLine, Snapshot
 
 LOOK_S = 0.1
 LINES = 50

@@ -64,7 +64,7 @@ class Alerts:
         self.alert(clean(event.name), [clean(event.text)])
 
     def on_acknowledge(self, event: AcknowledgeAlerts) -> None:
-        """Those that do not wait here are among the ones that only tell (`engine.alerting`)."""
+        """Those that do not wait here only tell (`engine.view.alerting`)."""
         for name in event.names:
             self.waiting.pop(name, None)
         self._bus.publish(AlertsAcknowledged(clean(event.author), tuple(map(clean, event.names))))

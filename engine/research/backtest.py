@@ -44,7 +44,7 @@ from engine.feeds.replay import merged
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.research.result import BacktestRequest, BacktestResult
-from engine.wording import worded
+from engine.view.wording import worded
 
 CHUNK = 1_000
 

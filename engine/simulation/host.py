@@ -1,4 +1,4 @@
-"""The simulated process: what `engine.runtime` does with a machine, and how it dies.
+"""The simulated process: what `engine.host.runtime` does with a machine, and how it dies.
 
 Every input, every effect and every write is a step, and a crash may come before any of them.
 """

@@ -53,7 +53,7 @@ STARTING = 0.25
 START_S, LIFE_S, AFTER_S = 1.5, 1.2, 0.3
 PATIENCE_S = 60.0
 CANNOT_START = 2
-PROGRAM = (sys.executable, "-c", "from engine.cli import main; main()", "run")
+PROGRAM = (sys.executable, "-c", "from engine.cli.main import main; main()", "run")
 NOTHING = Kept({}, {}, {}, [], AuditHead())
 
 

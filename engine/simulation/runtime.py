@@ -33,9 +33,9 @@ from engine.core.sessions import Calendars
 from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
+from engine.host.runtime import Parts, Runtime
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.runtime import Parts, Runtime
 from engine.simulation.laws import Violation, law
 from engine.simulation.process_account import SYMBOLS, Account, write_market
 from engine.simulation.process_laws import (
@@ -46,9 +46,9 @@ from engine.simulation.process_laws import (
 )
 from engine.simulation.runtime_world import Disk, Power, Venue
 from engine.simulation.virtual_loop import Crash, Deadlock, VirtualLoop
-from engine.snapshot import Snapshot
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.view.snapshot import Snapshot
 
 LIVES = 3
 MINUTES, SHORT_MINUTES = 600, 120

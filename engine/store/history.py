@@ -21,7 +21,10 @@ from engine.core.average_cost import REVERSED
 from engine.core.model import OPENING, Fill, Order, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.questions import (
+from engine.store import audited, models
+from engine.store.audited import Until
+from engine.store.statements import values_of
+from engine.view.questions import (
     MOST_FILLS,
     MOST_ORDERS,
     MOST_POINTS,
@@ -33,10 +36,7 @@ from engine.questions import (
     OrderPage,
     Orders,
 )
-from engine.snapshot import FillRow
-from engine.store import audited, models
-from engine.store.audited import Until
-from engine.store.statements import values_of
+from engine.view.snapshot import FillRow
 
 MOST_OF_A_TRIP = 200
 """Executions of one round trip that are told."""

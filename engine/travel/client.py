@@ -17,8 +17,6 @@ from msgspec.structs import replace
 
 from engine.control.protocol import Answered, Ask
 from engine.ops.errors import UserError
-from engine.questions import MOST_WAITING, A, AnyQuestion, Question
-from engine.snapshot import Snapshot
 from engine.travel.messages import (
     END,
     Answer,
@@ -34,6 +32,8 @@ from engine.travel.messages import (
     decode_answer,
     encode,
 )
+from engine.view.questions import MOST_WAITING, A, AnyQuestion, Question
+from engine.view.snapshot import Snapshot
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A process that is copied has no other threads."""

@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin
 from msgspec import Raw, Struct, msgpack, structs
 
 from engine.control.protocol import Answered, Ask
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 
 END = 2**62
 """More inputs than any journal has."""

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any, cast
 
 from engine import __version__
-from engine.answers import Answers
 from engine.build import plugins
-from engine.causes import Causes
 from engine.core.events import BarClosed, FeedStatusChanged, QuoteUpdate, Record, Restored
 from engine.core.strategy import Strategy
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.questions import AnyAnswer, AnyQuestion, Question
-from engine.replay import check_file, open_session
-from engine.snapshot import FeedStatus, Snapshot
 from engine.store.audited import Until
 from engine.store.place import Place
 from engine.travel.messages import SHOWN, TOLD
-from engine.view import View
+from engine.travel.replay import check_file, open_session
+from engine.view.answers import Answers
+from engine.view.causes import Causes
+from engine.view.questions import AnyAnswer, AnyQuestion, Question
+from engine.view.snapshot import FeedStatus, Snapshot
+from engine.view.view import View
 
 TELL_EVERY = 20_000
 """Inputs that are looked through between two words of it."""

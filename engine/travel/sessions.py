@@ -8,8 +8,8 @@ from engine.core.model import NANOS, Mode
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.replay import config_of
 from engine.store.journal import JournalReader
+from engine.travel.replay import config_of
 
 
 class RecordedSession(Struct, frozen=True):

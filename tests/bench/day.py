@@ -13,7 +13,7 @@ from itertools import cycle
 from msgspec.structs import replace
 
 from engine.core.model import NANOS, OrderState, Side
-from engine.snapshot import LogLine, Snapshot
+from engine.view.snapshot import LogLine, Snapshot
 from tests.bench.measure import Figure
 from tests.bench.soak import growth, memory
 from tests.tui import scripted

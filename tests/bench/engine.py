@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from engine.host import EngineHost
+from engine.host.runtime import Parts
+from engine.host.thread import EngineHost
 from engine.ops.settings import Settings
-from engine.runtime import Parts
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 
 STRATEGIES = Path(__file__).parent / "strategies"
 START_S = 60.0

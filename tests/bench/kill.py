@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engine.core.events import RearmKillSwitch, TripKillSwitch
-from engine.host import EngineHost
+from engine.host.thread import EngineHost
 from engine.ops.settings import Settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tests.bench.engine import HELD, HOLDING, running, wait_for
 from tests.bench.measure import Figure, percentile
 from tests.bench.mute_engine import NAMES

@@ -8,9 +8,9 @@ import threading
 import time
 from typing import Any
 
-import engine.headless
+import engine.host.headless
 from engine.core.events import RearmKillSwitch
-from engine.host import EngineHost
+from engine.host.thread import EngineHost
 from engine.ops.settings import Settings
 from tests.bench.served import main as serve
 from tests.bench.venues import Venues
@@ -28,7 +28,7 @@ def main() -> None:
         threading.Thread(target=_rearm_each, args=(host, venues), daemon=True).start()
         return host
 
-    setattr(engine.headless, "EngineHost", host_of)  # noqa: B010 - for the engine in this process
+    setattr(engine.host.headless, "EngineHost", host_of)  # noqa: B010 - for the engine in this process
     serve()
 
 

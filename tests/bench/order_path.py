@@ -24,8 +24,8 @@ from engine.core.model import Mode, Order, OrderPurpose, OrderType, Side, nanos
 from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import Recordings
 from engine.feeds.replay import ReplayFeed
+from engine.host.runtime import Parts, Runtime
 from engine.ops.settings import Settings
-from engine.runtime import Parts, Runtime
 from engine.store.place import Place
 from engine.store.repository import Repository
 from tests.bench.engine import STRATEGIES, UNLIMITED, running, tapped, wait_for

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.brokers.paper import PaperBroker
-from engine.runtime import Runtime
+from engine.host.runtime import Runtime
 from tests.bench.engine import tapped
 
 PERIOD_S = 0.005

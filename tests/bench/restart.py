@@ -15,11 +15,11 @@ from engine.core.model import (
     OrderType,
     Side,
 )
+from engine.host.runtime import Runtime
 from engine.ops.settings import Settings
-from engine.runtime import Runtime
-from engine.snapshot import Snapshot
 from engine.store.place import Place
 from engine.store.repository import Repository
+from engine.view.snapshot import Snapshot
 from tests.bench.engine import FLOWING
 from tests.bench.measure import Figure, percentile
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.headless import run
+from engine.host.headless import run
 from tests.bench.terminal import environment
 
 SERVE = "tests.bench.served:main"

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 from engine.core.compliance import FILLS_KEPT
 from engine.core.model import DAY, NANOS
-from engine.health import apart_from_start
+from engine.host.health import apart_from_start
+from engine.host.runtime import Runtime
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
-from engine.runtime import Runtime
 from engine.simulation.process_account import STRATEGIES
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tests.bench.engine import UNLIMITED, running, wait_for
 from tests.bench.measure import Figure
 from tests.session import health_of

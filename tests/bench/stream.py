@@ -26,7 +26,7 @@ from engine.core.model import AssetClass, Instrument
 from engine.feeds.alpaca import AlpacaSource
 from engine.feeds.base import Feed
 from engine.feeds.live import LiveFeed
-from engine.runtime import Parts
+from engine.host.runtime import Parts
 from tests.bench.engine import running, tapped
 from tests.bench.measure import Figure, percentile
 from tests.bench.stream_server import SYMBOLS

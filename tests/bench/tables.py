@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from textual.driver import Driver
 from textual.widgets import DataTable
 
-from engine.host import EngineHost
+from engine.host.thread import EngineHost
 from engine.ops.settings import load_settings
 from tui import themes
 from tui.driver import ConsoleDriver

@@ -14,8 +14,8 @@ from engine.core.model import Order
 from engine.core.sessions import Calendars
 from engine.feeds.base import Feed, Played
 from engine.feeds.synthetic import SyntheticFeed
+from engine.host.runtime import Parts
 from engine.ops.settings import Settings
-from engine.runtime import Parts
 
 LISTEN_AGAIN_S = 0.02
 

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from engine.broker_link import BrokerLink
 from engine.brokers.base import BaseBroker
 from engine.core.events import Event, ExecutionReport
 from engine.core.matching import ExchangeRules
@@ -30,6 +29,7 @@ from engine.core.model import (
     Side,
 )
 from engine.core.order_moves import client_order_id
+from engine.host.broker_link import BrokerLink
 from tests.loopback.faults import Fault, Faults, Streams
 from tests.loopback.venue import Placed, Venue
 

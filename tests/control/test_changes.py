@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from engine.control.changes import changed, changes
 from engine.control.protocol import Changed, ToConsole, WireError, decode, frame
 from engine.core.model import NANOS
-from engine.snapshot import LimitRow, LogLine, Snapshot
+from engine.view.snapshot import LimitRow, LogLine, Snapshot
 from tests.tui import scripted
 
 SNAPSHOTS = (

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from engine.ops.lock import EngineLock
+from tests.host.test_headless import ROOT, engine, facts, logged, wait_for
 from tests.terminal import Terminal
-from tests.test_headless import ROOT, engine, facts, logged, wait_for
 
-TRADEBOT = [sys.executable, "-c", "from engine.cli import main; main()"]
+TRADEBOT = [sys.executable, "-c", "from engine.cli.main import main; main()"]
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -43,8 +43,8 @@ from engine.core.events import (
 )
 from engine.core.model import NANOS
 from engine.ops.errors import UserError
-from engine.questions import A, Bars, Chart, Question
-from engine.snapshot import LogLine, Snapshot
+from engine.view.questions import A, Bars, Chart, Question
+from engine.view.snapshot import LogLine, Snapshot
 from tests.tui import scripted
 
 WITHIN_S = 10

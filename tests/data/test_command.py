@@ -7,7 +7,7 @@ import pandas
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.core.model import MINUTE, NANOS
 from engine.data.archive import Archive
 from engine.feeds.recordings import SAMPLES, Recordings

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.core.model import MINUTE, AssetClass, Bar, Idempotency, Instrument, nanos
 from engine.data import fetching
 from engine.data.archive import Archive

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.research.command import INTERRUPTED
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,13 @@ def on_a_terminal(*arguments: str) -> tuple[subprocess.Popen[bytes], int]:
     ours, theirs = pty.openpty()
     with PRINTED.open("wb") as printed:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from engine.cli import main; main()", "backtest", *arguments],
+            [
+                sys.executable,
+                "-c",
+                "from engine.cli.main import main; main()",
+                "backtest",
+                *arguments,
+            ],
             stdout=printed,
             stderr=theirs,
             env=os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"},

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.cli import main
+from engine.cli.main import main
 
 RUN = ("-s", "sma_crossover", "--symbol", "ETH-USD")
 DAY = (*RUN, "--start", "2018-04-04", "--end", "2018-04-04")

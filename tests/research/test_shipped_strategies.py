@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from engine.build import machine_config
 from engine.calendars import session_tables
-from engine.cli import main
+from engine.cli.main import main
 from engine.core.events import (
     BarClosed,
     EngineStarted,

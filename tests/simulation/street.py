@@ -50,17 +50,17 @@ from engine.core.model import (
 )
 from engine.feeds.base import Feed, Publish
 from engine.feeds.clock import SystemClock
+from engine.host.runtime import Parts, Runtime
+from engine.host.watchdog import Unwatched
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.runtime import Parts, Runtime
 from engine.simulation.laws import Violation, law
 from engine.simulation.process_account import NEVER, STRATEGIES
 from engine.simulation.process_laws import Succession, judge_rest
-from engine.snapshot import Snapshot
 from engine.store.ledger import standing
 from engine.store.place import Place
 from engine.store.repository import Repository
-from engine.watchdog import Unwatched
+from engine.view.snapshot import Snapshot
 from tests.brokers.contract import WiredPeer, builders
 from tests.loopback.faults import Fault
 from tests.loopback.venue import Placed

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from click.testing import CliRunner
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.simulation.runtime import deaths, play, play_death
 from engine.simulation.runtime_world import Venue
 from engine.simulation.virtual_loop import Crash, Deadlock, VirtualLoop

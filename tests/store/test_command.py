@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.cli import main
+from engine.cli.main import main
 from engine.core.events import CommandRefused
 from engine.core.model import DAY
 from engine.ops.lock import EngineLock

@@ -9,7 +9,11 @@ import pytest
 
 from engine.core.events import PositionChanged, TradeReversed
 from engine.core.model import OPENING, Fill, OrderState, Position, Side
-from engine.questions import (
+from engine.store import history
+from engine.store.database import read_database
+from engine.store.place import Place
+from engine.store.repository import Repository
+from engine.view.questions import (
     MOST_FILLS,
     MOST_ORDERS,
     Equity,
@@ -19,10 +23,6 @@ from engine.questions import (
     OrderPage,
     Orders,
 )
-from engine.store import history
-from engine.store.database import read_database
-from engine.store.place import Place
-from engine.store.repository import Repository
 
 from .conftest import MakeFill, MakeOrder, Stamp
 

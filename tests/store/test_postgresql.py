@@ -18,13 +18,13 @@ from engine.core.events import CommandRefused, IntentCommitted, IntentFailed, St
 from engine.core.model import Mode
 from engine.ops.errors import UserError
 from engine.ops.lock import EngineLocked
-from engine.snapshot import Snapshot
 from engine.store import DuplicateIntent, StoreUnavailable, writer
 from engine.store.audit import verify
 from engine.store.database import open_database, read_database
 from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.store.writer import StoreWriter
+from engine.view.snapshot import Snapshot
 from tests.session import ledger_check, running, zigzag
 
 from .conftest import Database, MakeOrder, Stamp, begun
@@ -393,7 +393,7 @@ async def test_an_engine_trades_and_goes_on_over_a_lost_connection_and_a_restart
 ) -> None:
     database, url = Database(server), server.url.render_as_string(hide_password=False)
     settings = zigzag(tmp_path, database_url=url)
-    caplog.set_level("INFO", logger="engine.runtime")
+    caplog.set_level("INFO", logger="engine.host.runtime")
 
     def traded(more_than: int) -> Callable[[Snapshot], bool]:
         return lambda snapshot: sum(o.leaves == 0 for o in snapshot.orders) > more_than

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from engine.core.events import CommandRefused
 from engine.core.model import Mode
+from engine.host.restoring import check_witness
 from engine.ops.errors import UserError
 from engine.ops.settings import load_settings
-from engine.restoring import check_witness
 from engine.store.audit import AuditHead, AuditRow
 from engine.store.place import Place
 from engine.store.repository import Repository

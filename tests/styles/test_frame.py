@@ -265,7 +265,7 @@ def test_one_that_is_off_is_not_asked() -> None:
 
 
 def test_the_start_of_the_engine_does_not_import_pandas() -> None:
-    program = "import sys, engine.runtime, engine.plugins, engine.strategy_command, tui.app\n"
+    program = "import sys, engine.host.runtime, engine.plugins, engine.cli.strategy, tui.app\n"
     program += "engine.plugins.find_strategies()\nprint('pandas' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True,

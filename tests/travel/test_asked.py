@@ -14,7 +14,10 @@ from engine.core.events import ControlFeed
 from engine.core.model import MINUTE, OrderState
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.questions import (
+from engine.travel.client import TimeTravel
+from engine.travel.messages import END
+from engine.travel.past import Past
+from engine.view.questions import (
     MOST_WAITING,
     Bars,
     Equity,
@@ -26,10 +29,7 @@ from engine.questions import (
     WhyPosition,
     WhySignal,
 )
-from engine.snapshot import Snapshot
-from engine.travel.client import TimeTravel
-from engine.travel.messages import END
-from engine.travel.past import Past
+from engine.view.snapshot import Snapshot
 from tests.postgresql import done, run_on
 from tests.session import CLOSES, Session, health_of, journals, running, zigzag
 from tests.travel.test_travel import PATIENCE_S, arrived, as_recorded, at, travel

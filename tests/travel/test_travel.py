@@ -17,11 +17,11 @@ from sqlalchemy import URL
 from engine.core.events import KillPart, QuoteUpdate, TripKillSwitch
 from engine.core.model import MINUTE, Part, Scope
 from engine.ops.settings import Settings
-from engine.snapshot import FeedStatus, Snapshot
 from engine.store.journal import JournalReader
 from engine.travel.client import Moment, TimeTravel
 from engine.travel.messages import END, SHOWN, TOLD
 from engine.travel.past import Past
+from engine.view.snapshot import FeedStatus, Snapshot
 from tests.postgresql import done, run_on
 from tests.session import CLOSES, OPEN, Session, journals, running, zigzag
 

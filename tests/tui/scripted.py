@@ -38,8 +38,10 @@ from engine.core.model import (
     Side,
     Signal,
 )
-from engine.questions import A, Bars, Chart, EquityCurve, EquityPoint, Question
-from engine.snapshot import (
+from engine.travel.client import Moment
+from engine.travel.messages import Place
+from engine.view.questions import A, Bars, Chart, EquityCurve, EquityPoint, Question
+from engine.view.snapshot import (
     AlertRow,
     BlockedRow,
     BreakerStatus,
@@ -64,8 +66,6 @@ from engine.snapshot import (
     StoreStatus,
     StrategyRow,
 )
-from engine.travel.client import Moment
-from engine.travel.messages import Place
 from tui.app import Console
 from tui.widgets.chart import MOST_BARS
 

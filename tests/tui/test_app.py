@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from engine.core.events import ControlFeed, RequestCancel, ToggleStrategy, TripKillSwitch
 from engine.core.model import NANOS
-from engine.snapshot import BrokerStatus, LogLine, Snapshot
+from engine.view.snapshot import BrokerStatus, LogLine, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import CANCELLING, KILLED, PANELS, Clock, Desk, ScriptedClient, desk, to
 from tui.app import Console

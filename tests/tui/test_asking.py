@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 
 from engine.ops.errors import UserError
-from engine.questions import A, Bars, Chart, Question
+from engine.view.questions import A, Bars, Chart, Question
 from tui.asking import EVERY, ONCE, Asking
 
 AAPL, SPY = Bars("AAPL", 5), Bars("SPY", 5)

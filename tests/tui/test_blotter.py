@@ -9,7 +9,7 @@ from textual import events
 from engine.core.events import RequestCancel
 from engine.core.model import NANOS, Order, OrderState, Side
 from engine.ops.errors import UserError
-from engine.questions import OrderPage, Orders
+from engine.view.questions import OrderPage, Orders
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
 from tui.widgets.blotter import Blotter

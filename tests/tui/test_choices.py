@@ -25,7 +25,7 @@ from engine.core.model import (
     Part,
     Scope,
 )
-from engine.snapshot import BreakerStatus, DeadManStatus, Snapshot
+from engine.view.snapshot import BreakerStatus, DeadManStatus, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, to
 from tui.dialogs.dialog import Dialog

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tests.tui import scripted
 from tui import commands
 from tui.commands import ACTIONS, BY_ID, SPEEDS, next_speed, refusal

@@ -19,7 +19,7 @@ from engine.core.events import (
     TripKillSwitch,
 )
 from engine.core.model import Mode
-from engine.snapshot import SessionTotals
+from engine.view.snapshot import SessionTotals
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, Desk, desk, to
 from tui.dialogs.dialog import EXPIRES_AFTER, Dialog

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from engine.core.model import NANOS
 from engine.ops.errors import UserError
-from engine.questions import FillPage, Fills
-from engine.snapshot import FillRow
+from engine.view.questions import FillPage, Fills
+from engine.view.snapshot import FillRow
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, to
 from tui.widgets.fills import Fills as FillsPanel

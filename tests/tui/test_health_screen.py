@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.events import AdjustCash
-from engine.snapshot import Health
+from engine.view.snapshot import Health
 from tests.tui import scripted
 from tests.tui.scripted import TS, desk
 from tests.tui.test_risk_screen import line, note

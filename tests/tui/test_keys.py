@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from engine.control.standing import Standing
 from engine.ops.settings import load_settings
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
 from tui.commands import ACTIONS

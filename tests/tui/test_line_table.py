@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.model import NANOS
-from engine.snapshot import LogLine, QuoteRow
+from engine.view.snapshot import LogLine, QuoteRow
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, quote, to
 from tui.widgets.line_table import LineTable

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from engine.snapshot import LogLine
+from engine.view.snapshot import LogLine
 from tests.tui import scripted
 from tests.tui.scripted import TS, Desk, desk
 from tui.widgets.log import Log

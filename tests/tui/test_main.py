@@ -17,8 +17,8 @@ from time import monotonic
 
 import pytest
 
+from tests.host.test_headless import holds_signals, states, wait_for
 from tests.terminal import Terminal, engines_in
-from tests.test_headless import holds_signals, states, wait_for
 from tui.dialogs.dialog import GRACE
 from tui.main import Options
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from engine.core.model import MINUTE, NANOS
 from engine.ops.errors import UserError
-from engine.questions import Bars, Chart
-from engine.snapshot import PausedRow, Snapshot
+from engine.view.questions import Bars, Chart
+from engine.view.snapshot import PausedRow, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import TS, Desk, desk, to
 from tui.asking import EVERY

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from engine.core.model import OrderState, Side
 from engine.ops.settings import load_settings
-from engine.snapshot import BrokerStatus, Snapshot
+from engine.view.snapshot import BrokerStatus, Snapshot
 from tests.terminal import Terminal
 from tests.tui import scripted
 from tests.tui.scripted import Clock, ScriptedClient

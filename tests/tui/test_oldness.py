@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from engine.core.events import KilledPart
 from engine.core.model import NANOS, KillAction, Part, Scope
-from engine.snapshot import BrokerHealth, BrokerStatus, KilledPartRow, Snapshot, StoreStatus
+from engine.view.snapshot import BrokerHealth, BrokerStatus, KilledPartRow, Snapshot, StoreStatus
 from tests.tui import scripted
 from tests.tui.scripted import TS, Desk, desk
 from tests.tui.test_risk_screen import line, note

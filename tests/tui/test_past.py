@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from engine.core.events import SignOfLife, TripKillSwitch
 from engine.ops.settings import Settings
-from engine.questions import Bars, Chain, Equity
-from engine.snapshot import Snapshot
+from engine.view.questions import Bars, Chain, Equity
+from engine.view.snapshot import Snapshot
 from tests.postgresql import done
 from tests.session import journals, zigzag
 from tests.travel.test_asked import Asked, places, recorded

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from engine.core.model import NANOS
 from engine.ops.errors import UserError
-from engine.questions import Equity, EquityCurve
+from engine.view.questions import Equity, EquityCurve
 from tests.tui import scripted
 from tests.tui.scripted import CURVE, TS, Desk, desk
 from tests.tui.test_risk_screen import line, note

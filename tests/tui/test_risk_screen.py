@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from engine.core.events import ChangeLimit
 from engine.core.model import NANOS
-from engine.snapshot import AccountRow, LimitRow, Snapshot
+from engine.view.snapshot import AccountRow, LimitRow, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
 from tui.widgets.limits import Limits

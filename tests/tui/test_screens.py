@@ -5,7 +5,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from engine.snapshot import LogLine
+from engine.view.snapshot import LogLine
 from tests.tui import scripted
 from tests.tui.scripted import PANELS, Desk, desk, to
 from tui.commands import FIRST_SCREEN, SCREENS

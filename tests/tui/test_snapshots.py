@@ -18,8 +18,8 @@ from textual.widgets import Input
 
 import tui.dialogs
 from engine.core.model import DAY
-from engine.questions import Equity
-from engine.snapshot import Snapshot
+from engine.view.questions import Equity
+from engine.view.snapshot import Snapshot
 from tests.tui import reports, scripted, whys
 from tests.tui.scripted import Clock, ScriptedClient, to
 from tui import themes

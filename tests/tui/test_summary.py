@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from engine.snapshot import SessionTotals
+from engine.view.snapshot import SessionTotals
 from tests.tui import scripted
 from tui.summary import summary
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from engine.core.events import SignOfLife, TripKillSwitch
 from engine.core.model import NANOS, utc
 from engine.ops.settings import Settings
-from engine.snapshot import BrokerStatus, DeadManStatus, LogLine, Snapshot
+from engine.view.snapshot import BrokerStatus, DeadManStatus, LogLine, Snapshot
 from tests.session import CLOSES, journals, running, zigzag
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.ops.errors import UserError
-from engine.questions import (
+from engine.view.questions import (
     Chain,
     Number,
     Question,

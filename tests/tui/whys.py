@@ -5,7 +5,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from engine.core.model import NANOS
-from engine.questions import Chain, Number, Step, WhyFill, WhyOrder, WhyPosition, WhySignal
+from engine.view.questions import Chain, Number, Step, WhyFill, WhyOrder, WhyPosition, WhySignal
 from tests.tui.scripted import TS
 
 MS = NANOS // 1_000

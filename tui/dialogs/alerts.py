@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 
 from engine.core.events import AcknowledgeAlerts
-from engine.snapshot import AlertRow
+from engine.view.snapshot import AlertRow
 from tui import format, losses
 from tui.commands import AUTHOR, not_live
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

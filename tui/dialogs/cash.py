@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from engine.core.events import AdjustCash
-from engine.snapshot import BrokerStatus
+from engine.view.snapshot import BrokerStatus
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from engine.core.model import KillAction, Part, Scope
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tui import format
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
 from tui.dialogs.safety import LEAVE, account_named

@@ -7,7 +7,7 @@ from textual.binding import Binding
 
 from engine.core.events import AcknowledgeAlerts, ConfirmLive, RequestMode
 from engine.core.model import Mode
-from engine.snapshot import LiveGate, Snapshot
+from engine.view.snapshot import LiveGate, Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.binding import Binding
 
 from engine.core.events import ToggleStrategy
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, paragraph
 from tui.dialogs.kill import KillDialog

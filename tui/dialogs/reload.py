@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from engine.core.events import ReloadStrategy
-from engine.snapshot import StrategyRow
+from engine.view.snapshot import StrategyRow
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from engine.core.events import ResumeSymbol
-from engine.snapshot import PausedRow
+from engine.view.snapshot import PausedRow
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

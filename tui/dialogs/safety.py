@@ -8,7 +8,7 @@ from textual.binding import Binding
 
 from engine.core.events import RearmKillSwitch, RearmPart, ResetCircuitBreaker, ToggleStrategy
 from engine.core.model import Order, OrderPurpose, is_cancelled_by
-from engine.snapshot import PositionRow, Snapshot
+from engine.view.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from engine.core.events import Command, KillPart, TripKillSwitch
 from engine.core.model import KillAction, Order, OrderPurpose, Part, Scope, is_cancelled_by
-from engine.snapshot import PositionRow, Snapshot
+from engine.view.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

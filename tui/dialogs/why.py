@@ -8,7 +8,7 @@ from functools import partial
 
 from engine.core.model import utc
 from engine.core.text import clean
-from engine.questions import Chain, Number, Step
+from engine.view.questions import Chain, Number, Step
 from tui import format
 from tui.details import Zones, elsewhere
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph

@@ -8,7 +8,7 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.screen import Screen
 
-from engine.questions import Chain, Question
+from engine.view.questions import Chain, Question
 from tui import commands
 from tui.frame import Frame, Past
 from tui.preferences import Arrangement, Choices

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
-from engine.snapshot import BlockedRow
+from engine.view.snapshot import BlockedRow
 from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column

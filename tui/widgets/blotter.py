@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from engine.core.model import Order, OrderState, OrderType, Side, TimeInForce
-from engine.questions import OrderPage, Question
-from engine.questions import Orders as AskOrders
-from engine.snapshot import Snapshot
+from engine.view.questions import OrderPage, Question
+from engine.view.questions import Orders as AskOrders
+from engine.view.snapshot import Snapshot
 from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -8,8 +8,8 @@ from textual.binding import Binding
 from textual.message import Message
 
 from engine.core.model import MINUTE, NANOS, Fill, Order, Side, utc
-from engine.questions import Bars, Chart
-from engine.snapshot import QuoteRow, SignalRow, Snapshot
+from engine.view.questions import Bars, Chart
+from engine.view.snapshot import QuoteRow, SignalRow, Snapshot
 from tui import chart, commands, format
 from tui.asking import EVERY, Asking
 from tui.candles import Candle, Forming, candles, gaps, with_gaps

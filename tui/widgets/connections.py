@@ -7,7 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 from textual.message import Message
 
-from engine.snapshot import BrokerHealth, BrokerStatus, FeedStatus
+from engine.view.snapshot import BrokerHealth, BrokerStatus, FeedStatus
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column

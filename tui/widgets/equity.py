@@ -2,7 +2,7 @@
 
 from textual.strip import Strip
 
-from engine.questions import Equity, EquityCurve, EquityPoint
+from engine.view.questions import Equity, EquityCurve, EquityPoint
 from tui import format
 from tui.asking import Asking
 from tui.frame import Frame

@@ -4,9 +4,9 @@ from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from engine.core.model import Side
-from engine.questions import Chain, FillPage, Question, WhyFill
-from engine.questions import Fills as AskFills
-from engine.snapshot import FillRow, Snapshot
+from engine.view.questions import Chain, FillPage, Question, WhyFill
+from engine.view.questions import Fills as AskFills
+from engine.view.snapshot import FillRow, Snapshot
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column

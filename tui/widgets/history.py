@@ -6,8 +6,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from engine.questions import FillPage, OrderPage, Question
-from engine.snapshot import Snapshot
+from engine.view.questions import FillPage, OrderPage, Question
+from engine.view.snapshot import Snapshot
 from tui import format
 from tui.asking import ONCE, Asking
 from tui.frame import Frame

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from engine.snapshot import PositionRow
+from engine.view.snapshot import PositionRow
 from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column

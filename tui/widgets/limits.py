@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from engine.snapshot import LimitRow
+from engine.view.snapshot import LimitRow
 from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.questions import Chain, Question
+from engine.view.questions import Chain, Question
 from tui import commands
 from tui.frame import Frame
 from tui.widgets.columns import Columns

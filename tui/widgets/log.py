@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
-from engine.snapshot import LogLine
+from engine.view.snapshot import LogLine
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column

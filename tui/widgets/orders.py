@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.message import Message
 
 from engine.core.model import FINAL_STATES, Order, OrderState
-from engine.questions import Chain, Question, WhyOrder
+from engine.view.questions import Chain, Question, WhyOrder
 from tui import commands, format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from engine.core.text import clean
-from engine.questions import A, Question
+from engine.view.questions import A, Question
 from tui.frame import Frame
 
 if TYPE_CHECKING:

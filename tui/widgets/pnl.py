@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from decimal import Decimal
 from typing import ClassVar
 
-from engine.snapshot import PnlRow
+from engine.view.snapshot import PnlRow
 from tui import format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column

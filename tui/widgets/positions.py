@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 
-from engine.questions import Chain, Question, WhyPosition
-from engine.snapshot import PositionRow
+from engine.view.questions import Chain, Question, WhyPosition
+from engine.view.snapshot import PositionRow
 from tui import format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.message import Message
 
 from engine.core.model import Scope
-from engine.snapshot import QuoteRow
+from engine.view.snapshot import QuoteRow
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.message import Message
 
-from engine.snapshot import LimitRow
+from engine.view.snapshot import LimitRow
 from tui import commands, format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.message import Message
 
-from engine.snapshot import Snapshot
+from engine.view.snapshot import Snapshot
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Sequence
 
 from engine.core.model import Instrument
-from engine.questions import Chain, Question, WhySignal
-from engine.snapshot import SignalRow
+from engine.view.questions import Chain, Question, WhySignal
+from engine.view.snapshot import SignalRow
 from tui import format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column

@@ -1,6 +1,6 @@
 """The strip at the top of every screen: what must be seen at all times."""
 
-from engine.snapshot import FeedStatus, Snapshot
+from engine.view.snapshot import FeedStatus, Snapshot
 from tui import commands, format, oldness
 from tui.frame import Frame, Past, alerts, kill_words
 from tui.widgets.lines import Cell, Line, Lines, banner, fit, length, spread

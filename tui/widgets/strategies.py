@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.message import Message
 
-from engine.snapshot import StrategyRow
+from engine.view.snapshot import StrategyRow
 from tui import commands, format, oldness
 from tui.frame import Frame
 from tui.widgets.columns import Column

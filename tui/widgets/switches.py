@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from engine.core.model import Mode
-from engine.snapshot import DeadManStatus, Snapshot
+from engine.view.snapshot import DeadManStatus, Snapshot
 from tui import format
 from tui.frame import DEAD_MAN_WARNS_AT, Frame, kill_story, kill_words, progress
 from tui.widgets.facts import Fact, Facts

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from msgspec import Struct
 
 from engine.core.model import Order, OrderState, Scope, Side
-from engine.snapshot import PositionRow, QuoteRow, Snapshot
+from engine.view.snapshot import PositionRow, QuoteRow, Snapshot
 from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column

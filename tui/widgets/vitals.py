@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine.snapshot import Health, Snapshot
+from engine.view.snapshot import Health, Snapshot
 from tui import format
 from tui.frame import Frame
 from tui.widgets.connections import FAR_MS, offset_text

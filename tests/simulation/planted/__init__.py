@@ -53,7 +53,7 @@ def plant(bug: Bug | None, folder: Path) -> None:
 def simulate(folder: Path, first: int, seeds: int, *more: str) -> Summary:
     """What `tradebot simulate` finds in the engine in `folder`; up to the first by default."""
     ran = subprocess.run(
-        [sys.executable, "-c", "from engine.cli import main; main()", "simulate", "--json",
+        [sys.executable, "-c", "from engine.cli.main import main; main()", "simulate", "--json",
          "--jobs", "1", "--from", str(first), "--seeds", str(seeds), *(more or ("--stop",))],
         cwd=folder,
         capture_output=True,

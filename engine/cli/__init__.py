@@ -1,0 +1,1 @@
+"""`tradebot`: where its commands are named, and those that belong to no other room."""
