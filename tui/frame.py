@@ -3,6 +3,7 @@
 Everything here is pure; `now` is a monotonic clock in seconds that the app is given.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import tzinfo
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -89,15 +90,15 @@ class KillProgress:
         self._asked: frozenset[str] = frozenset()
         self.took: float | None = None
         """Seconds from the request until it was complete, or until now."""
-        self.cancelled = 0, 0
-        """How many orders it has cancelled, of how many that were open."""
+        self.cancelled = ""
+        """How many orders it has cancelled, of how many that were open, and how others ended."""
 
     def see(self, snapshot: Snapshot, waited: float, now: float) -> None:
         """`waited` is how long ago it was asked for, where it was here."""
         kill, before, self._before = snapshot.kill, self._before, snapshot
         if not kill.tripped:
             self._began = self.took = None
-            self.cancelled = 0, 0
+            self.cancelled = ""
             return
         if before is None:
             self._moved = now
@@ -112,9 +113,17 @@ class KillProgress:
         if not self._is_done:
             self.took = now - self._began
         self._is_done = not any(_left(kill))
-        ended = (o for o in snapshot.orders if o.state is OrderState.CANCELED)
-        done = sum(order.client_order_id in self._asked for order in ended)
-        self.cancelled = done, len(self._asked)
+        self.cancelled = self._ends(snapshot)
+
+    def _ends(self, snapshot: Snapshot) -> str:
+        """In words, how the orders that were open have ended; empty where there were none."""
+        asked = [order for order in snapshot.orders if order.client_order_id in self._asked]
+        ends = Counter(order.state for order in asked if not order.is_open)
+        done = f"{ends.pop(OrderState.CANCELED, 0)} of {format.plural(len(self._asked), 'order')}"
+        others = [f"{number} {format.words(state)}" for state, number in ends.items()]
+        if unlisted := len(self._asked) - len(asked):
+            others.append(f"{unlisted} ended, not listed any more")
+        return ", ".join([f"{done} cancelled", *others]) if self._asked else ""
 
     def stuck(self, now: float) -> float | None:
         """For how many seconds nothing has moved, where that is for too long."""
@@ -148,13 +157,12 @@ class Past(NamedTuple):
 class Frame(NamedTuple):
     """`silence` is seconds since the engine was heard of; `kill_wait` seconds since a kill was
     asked for and not yet acknowledged; `kill_delay` how long its acknowledgement took; `kill_took`
-    how long all of it took until now, in which it `kill_cancelled` so many orders of so many; it is
-    `kill_stuck` for so many seconds where nothing moves; `dropped`
-    frames were skipped because the terminal did not keep up. The engine is `owned` where this
-    console started it; `standing` says who commands it. One with a
-    `past` shows a session of then: nothing of it is now. `frozen` seconds ago the panels were made
-    to stand still, None where they are not. `keys` are the names of the keys by their actions,
-    `operator_zone` is the computer's time zone where it is None."""
+    how long all of it took until now, `kill_cancelled` what became of the orders in words; it is
+    `kill_stuck` for so many seconds where nothing moves; `dropped` frames were skipped because the
+    terminal did not keep up. The engine is `owned` where this console started it; `standing` says
+    who commands it. One with a `past` shows a session of then: nothing of it is now. `frozen`
+    seconds ago the panels were made to stand still, None where they are not. `keys` are the names
+    of the keys by their actions, `operator_zone` is the computer's time zone where it is None."""
 
     snapshot: Snapshot | None
     now: float
@@ -164,7 +172,7 @@ class Frame(NamedTuple):
     kill_wait: float | None = None
     kill_delay: float | None = None
     kill_took: float | None = None
-    kill_cancelled: tuple[int, int] = (0, 0)
+    kill_cancelled: str = ""
     kill_stuck: float | None = None
     owned: bool = True
     standing: Standing = Standing(mine=True)
@@ -273,9 +281,8 @@ def kill_story(frame: Frame) -> str:
     parts = [f"KILLED by {kill.source}"]
     if kill.reason:
         parts[0] += f": {kill.reason}"
-    done, asked = frame.kill_cancelled
-    if asked:
-        parts.append(f"{done} of {format.plural(asked, 'order')} cancelled")
+    if frame.kill_cancelled:
+        parts.append(frame.kill_cancelled)
     parts.append(progress(kill, kill.action))
     if frame.kill_stuck is not None:
         parts[-1] = f"FAILED, nothing moved for {format.seconds(frame.kill_stuck)}: {parts[-1]}"
@@ -299,7 +306,10 @@ _DONE = {
 def progress(kill: KillStatus | KilledPartRow, action: KillAction) -> str:
     """How far a kill that does `action` has come."""
     if kill.open_orders:
-        return f"cancelling, {format.plural(kill.open_orders, 'order')} still open"
+        text = f"cancelling, {format.plural(kill.open_orders, 'order')} still open"
+        if kill.refused:
+            text += f", {format.plural(kill.refused, 'cancel')} did not take: {kill.refusal}"
+        return text
     if kill.open_positions:
         return f"flattening, {format.plural(kill.open_positions, 'position')} still held"
     return _DONE[action]

@@ -711,6 +711,12 @@ class OrderReplaceRejected(OrderEvent, frozen=True):
     reason: str
 
 
+class OrderCancelRejected(OrderEvent, frozen=True):
+    """A cancel did not take: the order is open, and its cancel is asked for again."""
+
+    reason: str
+
+
 class OrderMarked(OrderEvent, frozen=True):
     """The operator said by hand how an order in doubt ended."""
 

@@ -296,6 +296,7 @@ class Machine:
             "equity": self.portfolio.equity_estimate,
             "orders": list(self.orders.orders.values()),
             "unwanted": self.orders.unwanted,
+            "refused": self.orders.refused,
             "told": self.orders.told,
             "capabilities": self.orders.capabilities,
             "desk": self.desk.state(),

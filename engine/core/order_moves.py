@@ -58,8 +58,9 @@ class OrderMoves:
     `is_applied` says whether the ledger has an execution id, `account_of` the venue of a symbol's
     account, empty where there is none. `capabilities` are what each venue said that it can do; of
     `told` and the open orders, when the venue last said what each asks for; `unwanted` is why an
-    order in doubt is to be cancelled; `unbooked` are the executions that the ledger does not have
-    yet, by their ids: their facts are on the bus.
+    order in doubt is to be cancelled; `refused` why the last cancel of an open order did not take;
+    `unbooked` are the executions that the ledger does not have yet, by their ids: their facts are
+    on the bus.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class OrderMoves:
         self._asked: dict[str, int] = {}
         self._overdue: set[str] = set()
         self.unwanted: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         self.told: dict[str, int] = {}
         self.unbooked: dict[str, Fill] = {}
         self.capabilities: dict[str, Capabilities] = {}
@@ -168,6 +170,7 @@ class OrderMoves:
         self._asked.pop(key, None)
         self._overdue.discard(key)
         self.unwanted.pop(key, None)
+        self.refused.pop(key, None)
         self.told.pop(key, None)
         self._final[key] = None
         if len(self._final) > FINAL_ORDERS_KEPT:

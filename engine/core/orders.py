@@ -11,6 +11,7 @@ from engine.core.events import (
     DuplicateRefused,
     IntentCommitted,
     IntentFailed,
+    OrderCancelRejected,
     OrderIntended,
     OrderMarked,
     OrderNotFound,
@@ -191,9 +192,16 @@ class OrderBook(OrderReports):
             self._query(order)
 
     def on_cancel_rejected(self, event: CancelRejected) -> None:
+        """Believed of the cancel alone: where the order stands, the venue is asked. The same reason
+        is told once of an order, however often its cancel is tried."""
         order = self.open.get(event.client_order_id)
-        if order is not None:
-            self._query(order)
+        if order is None:
+            return
+        reason = clean(event.reason)
+        if self.refused.get(order.client_order_id) != reason:
+            self.refused[order.client_order_id] = reason
+            self._bus.publish(OrderCancelRejected(order, reason))
+        self._query(order)
 
     def on_not_found(self, event: OrderNotFound) -> None:
         """The venue knows of no such order: believed only once its visibility lag has passed."""

@@ -38,6 +38,7 @@ from engine.core.events import (
     LiveConfirmed,
     OrderAccepted,
     OrderAdopted,
+    OrderCancelRejected,
     OrderEvent,
     OrderFilled,
     OrderMarked,
@@ -564,6 +565,8 @@ class Laws:
                 return order == before and order.state in UNSETTLED
             case OrderAdopted():
                 return before.purpose is OrderPurpose.EXTERNAL and before.state is S.FILLED
+            case OrderCancelRejected():
+                return (order.state, order.filled) == (before.state, before.filled)
             case OrderReplaced() | OrderReplaceRejected():
                 return order.state is before.state
             case _:

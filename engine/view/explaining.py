@@ -136,6 +136,8 @@ def _other(fact: e.Event) -> Iterator[Step]:
             text = "its intent is on disk, and it leaves for the venue"
         case e.OrderAccepted(order=o):
             text = f"the venue has it{_as(o.venue_order_id)}"
+        case e.OrderCancelRejected(reason=reason) | e.OrderReplaceRejected(reason=reason):
+            text = clean(reason)
         case e.OrderEvent(order=o):
             text = clean(o.reason) or (told[1] if (told := worded(fact)) else "")
         case _:

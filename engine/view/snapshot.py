@@ -206,7 +206,8 @@ class AccountRow(Struct, frozen=True, gc=False):
 class KillStatus(Struct, frozen=True, gc=False):
     """`phase` is armed, cancelling, flattening or complete; `open_orders` still wait for their
     cancel, `open_positions` to be closed by a kill that flattens. `action` is what the kill switch
-    does, or would do by default."""
+    does, or would do by default. The cancels of so many open orders did not take (`refused`), the
+    last of them for that reason (`refusal`); they are tried again."""
 
     tripped: bool
     phase: str
@@ -217,6 +218,8 @@ class KillStatus(Struct, frozen=True, gc=False):
     durable: bool
     action: KillAction = KillAction.CANCEL
     open_positions: int = 0
+    refused: int = 0
+    refusal: str = ""
 
 
 class BreakerStatus(Struct, frozen=True, gc=False):
@@ -238,11 +241,13 @@ class PausedRow(Struct, frozen=True, gc=False):
 
 class KilledPartRow(Struct, frozen=True, gc=False):
     """A strategy, symbol or broker that is killed by itself. `open_orders` still wait for their
-    cancel, `open_positions` to be closed by a kill that flattens."""
+    cancel, `open_positions` to be closed by a kill that flattens; `refused` as in KillStatus."""
 
     killed: KilledPart
     open_orders: int
     open_positions: int
+    refused: int = 0
+    refusal: str = ""
 
 
 class DeadManStatus(Struct, frozen=True, gc=False):

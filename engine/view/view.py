@@ -238,8 +238,19 @@ class View:
                 held = sum(
                     portfolio.is_open(p) and parts.is_in(killed.part, *k) for k, p in positions
                 )
-            rows.append(KilledPartRow(killed, len(parts.unwanted(killed.part)), held))
+            waiting = parts.unwanted(killed.part)
+            rows.append(KilledPartRow(killed, len(waiting), held, *self._refused(waiting)))
         return tuple(rows)
+
+    def _refused(self, waiting: Iterable[Order]) -> tuple[int, str]:
+        """How many of the orders that wait for their cancel had one that did not take, and why the
+        last of them did not."""
+        refused = self._machine.orders.refused
+        if not refused:
+            return 0, ""
+        keys = {order.client_order_id for order in waiting}
+        reasons = [reason for key, reason in refused.items() if key in keys]
+        return len(reasons), reasons[-1] if reasons else ""
 
     def _correct(self, fill: Fill, correction: Fill | None) -> None:
         """The venue took `fill` back, and may have put another in its place."""
@@ -261,7 +272,7 @@ class View:
     def _kill(self, durable: bool) -> KillStatus:
         safety = self._machine.safety
         kill, orders = safety.kill, self._machine.orders.open.values()
-        waiting = sum(is_cancelled_by(kill.action, order) for order in orders)
+        waiting = [order for order in orders if is_cancelled_by(kill.action, order)]
         held = 0
         if safety.is_flattening:
             portfolio = self._machine.portfolio
@@ -275,10 +286,11 @@ class View:
             kill.source,
             kill.reason,
             kill.ts,
-            waiting,
+            len(waiting),
             durable,
             safety.kill_action,
             held,
+            *self._refused(waiting if kill.tripped else ()),
         )
 
     def _breaker(self) -> BreakerStatus:

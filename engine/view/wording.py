@@ -101,6 +101,8 @@ def _order(fact: e.OrderEvent) -> Worded | None:
             return INFO, f"{_kind(order)} replaced: {name}{_at(order)}"
         case e.OrderReplaceRejected():
             return WARNING, f"{_kind(order)} not replaced: {name}: {fact.reason}"
+        case e.OrderCancelRejected():
+            return WARNING, f"{_kind(order)} not cancelled: {name}: {fact.reason}"
         case e.OrderMarked():
             return WARNING, f"{_kind(order)} marked {order.state} by {fact.author}: {name}"
         case e.OrderAdopted():

@@ -25,6 +25,7 @@ from engine.core.events import (
     OrderAccepted,
     OrderAdopted,
     OrderCanceled,
+    OrderCancelRejected,
     OrderEvent,
     OrderFilled,
     OrderInDoubt,
@@ -588,6 +589,19 @@ def test_a_rejected_cancel_has_the_venue_asked(rig: Rig, resting: Order) -> None
     cancel(rig, resting)
     effects = rig.send(CancelRejected(resting.client_order_id, "no answer"))
     assert len(effects_of(effects, QueryOrder)) == 1
+
+
+def test_a_refused_cancel_is_told_once_for_each_reason(rig: Rig, resting: Order) -> None:
+    cancel(rig, resting)
+    for reason in ("unknown order", "unknown order", "auction\n"):
+        rig.send(CancelRejected(resting.client_order_id, reason))
+    told = rig.facts(OrderCancelRejected)
+    assert [fact.reason for fact in told] == ["unknown order", "auction "]
+    assert rig.machine.orders.refused == {resting.client_order_id: told[-1].reason}
+    rig.fill(resting, 49, state=S.FILLED)
+    rig.send(CancelRejected(resting.client_order_id, "already filled"))
+    assert rig.facts(OrderCancelRejected) == told, "it has ended: there is nothing to tell"
+    assert rig.machine.orders.refused == {}
 
 
 def test_a_cancel_is_asked_again_once_a_second_until_confirmed(rig: Rig, resting: Order) -> None:

@@ -128,6 +128,24 @@ def test_a_kill_says_how_many_orders_it_cancelled_and_how_long_it_took() -> None
     ]
 
 
+def test_a_kill_tells_orders_that_ended_otherwise_and_cancels_that_did_not_take() -> None:
+    progress = KillProgress()
+    progress.see(scripted.paper(), 0.0, 10.0)
+    killing(4, 10.1, progress)
+    first, second, third, _ = (order for order in scripted.ORDERS if order.is_open)
+    ended = [
+        replace(first, state=OrderState.FILLED),
+        replace(second, state=OrderState.CANCELED),
+    ]
+    refused = replace(CANCELLING, open_orders=1, refused=1, refusal="unknown order")
+    snapshot = replace(scripted.paper(), kill=refused, orders=(*ended, third))
+    progress.see(snapshot, 0.0, 11.0)
+    assert kill_story(Frame(snapshot, 11.0, kill_cancelled=progress.cancelled)) == (
+        "KILLED by console: kill key · 1 of 4 orders cancelled, 1 filled, 1 ended, not listed any"
+        " more · cancelling, 1 order still open, 1 cancel did not take: unknown order"
+    )
+
+
 def test_a_kill_that_does_not_move_has_failed_until_it_does() -> None:
     progress = KillProgress()
     progress.see(scripted.paper(), 0.0, 10.0)

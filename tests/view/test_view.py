@@ -14,6 +14,7 @@ from engine.core.events import (
     AccountStatement,
     BrokerChanged,
     CancelOrder,
+    CancelRejected,
     ChangeLimit,
     ClockTick,
     ConfirmLive,
@@ -339,8 +340,12 @@ def test_the_kill_switch_shows_how_far_it_is() -> None:
     kill = picture.take(durable=False).kill
     assert (kill.phase, kill.open_orders, kill.durable) == ("cancelling", 1, False)
     assert (kill.source, kill.reason, kill.ts) == ("key", "test", picture.rig.now)
+    picture.rig.send(CancelRejected(order.client_order_id, "already filled"))
+    kill = picture.take().kill
+    assert (kill.open_orders, kill.refused, kill.refusal) == (1, 1, "already filled")
     picture.rig.report(order, OrderState.CANCELED)
-    assert (picture.take().kill.phase, picture.take().kill.open_orders) == ("complete", 0)
+    kill = picture.take().kill
+    assert (kill.phase, kill.open_orders, kill.refused) == ("complete", 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -421,6 +426,10 @@ def test_a_killed_part_is_shown_with_what_is_left_to_do() -> None:
     (row,) = snapshot.killed_parts
     assert (row.killed.part, row.open_orders, row.open_positions) == (part, 1, 1)
     assert [row.state for row in snapshot.strategies] == ["killed"]
+    stop = picture.rig.last(OrderPurpose.PROTECTIVE_STOP)
+    picture.rig.send(CancelRejected(stop.client_order_id, "auction"))
+    (row,) = picture.take().killed_parts
+    assert (row.refused, row.refusal) == (1, "auction")
     picture.rig.send(RearmPart(part=part, word="REARM"))
     assert picture.take().killed_parts == ()
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.core.events import BarClosed
+from engine.core.events import BarClosed, OrderCancelRejected, OrderPendingCancel
 from engine.core.model import OrderPurpose, OrderState
+from engine.explaining import order_chain
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.view.questions import (
@@ -25,6 +26,7 @@ from engine.view.questions import (
 )
 from engine.view.snapshot import Snapshot
 from tests.session import Session, running, zigzag
+from tests.test_wording import ORDER
 
 ENTRY, EXIT, STOP = OrderPurpose.ENTRY, OrderPurpose.EXIT, OrderPurpose.PROTECTIVE_STOP
 
@@ -108,6 +110,15 @@ async def test_a_bar_that_was_corrected_is_told_as_it_was_and_as_it_is(settings:
     assert (titles(chain)[0], titles(chain)[-1]) == ("Bar", "Bar corrected")
     assert numbers(chain.steps[0])["volume"] == was.volume
     assert numbers(chain.steps[-1])["volume"] == was.volume + 1
+
+
+def test_a_cancel_that_did_not_take_is_told_with_its_reason() -> None:
+    order = replace(ORDER, state=OrderState.PENDING_CANCEL, reason="kill switch")
+    facts = [OrderPendingCancel(order), OrderCancelRejected(order, "already filled")]
+    assert [(step.title, step.text) for step in order_chain(order, facts).steps] == [
+        ("Pending cancel", "kill switch"),
+        ("Cancel rejected", "already filled"),
+    ]
 
 
 async def test_each_step_says_how_long_after_the_one_before_it_came(settings: Settings) -> None:

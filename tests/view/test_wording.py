@@ -155,6 +155,11 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "market entry not replaced: buy 10 ACME (tb-1): too late",
     ),
     (
+        e.OrderCancelRejected(order("pending_cancel", "kill switch"), "already filled"),
+        "warning",
+        "market entry not cancelled: buy 10 ACME (tb-1): already filled",
+    ),
+    (
         e.OrderMarked(order("canceled"), "me"),
         "warning",
         "market entry marked canceled by me: buy 10 ACME (tb-1)",
