@@ -55,6 +55,7 @@ class OrderMoves:
 
     `gate` says why an order must not leave now (empty text: it may); it is asked at the last
     moment, when the intent is durable and the submit would go out, and before a replace.
+    `kill_objection` says whether a kill stands against one that waits at its adapter since.
     `is_applied` says whether the ledger has an execution id, `account_of` the venue of a symbol's
     account, empty where there is none. `capabilities` are what each venue said that it can do; of
     `told` and the open orders, when the venue last said what each asks for; `unwanted` is why an
@@ -82,6 +83,7 @@ class OrderMoves:
         self._submit_timeout = submit_timeout
         self._visibility_lag = visibility_lag
         self.gate: Callable[[Order], str] = lambda order: ""
+        self.kill_objection: Callable[[Order], str] = lambda order: ""
         self.orders: dict[str, Order] = {}
         self.open: dict[str, Order] = {}
         self._final: OrderedDict[str, None] = OrderedDict()

@@ -171,9 +171,9 @@ class OrderBook(OrderReports):
 
     def is_wanted(self, client_order_id: str, state: OrderState = S.SUBMITTED) -> bool:
         """Whether a submit (or, with PENDING_REPLACE, a replace) that is about to go out still
-        should: a kill may have come since."""
+        should: a kill may have come since, one that leaves open orders as they are too."""
         order = self.open.get(client_order_id)
-        return order is not None and order.state is state
+        return order is not None and order.state is state and not self.kill_objection(order)
 
     @property
     def is_cancelling(self) -> bool:

@@ -95,7 +95,8 @@ class KilledParts:
     def _over(self, strategy: str, symbol: str) -> list[KilledPart]:
         if not self.killed:
             return []
-        return [k for k in self.killed.values() if self.is_in(k.part, strategy, symbol)]
+        killed = tuple(self.killed.values())  # at once: threads of adapters ask too
+        return [k for k in killed if self.is_in(k.part, strategy, symbol)]
 
     # --- killing and re-arming ------------------------------------------------------------------
 

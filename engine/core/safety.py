@@ -91,21 +91,21 @@ class Safety:
     def objection(self, venue: str = "") -> str:
         """Why no order may leave now, to `venue` where one is named; empty text where nothing
         stands against it."""
-        return self._killed or self.dry_run or self._closed(venue)
+        return self.killed or self.dry_run or self._closed(venue)
 
     def entry_objection(self, venue: str) -> str:
         """Why no new risk may be taken; orders that reduce a position may still leave.
 
         A dry run lets entries be made: they end where they would be sent.
         """
-        closed = self._killed or self._closed(venue)
+        closed = self.killed or self._closed(venue)
         return (
             closed or self.breaker.objection or self.alerts.objection or self.clock_offset.objection
         )
 
     def exit_objection(self, venue: str) -> str:
         """Why an order that closes a position may not leave; a kill that flattens lets it."""
-        killed = "" if self.is_flattening else self._killed
+        killed = "" if self.is_flattening else self.killed
         return killed or self.dry_run or self._closed(venue)
 
     @property
@@ -124,7 +124,8 @@ class Safety:
         return self.kill.tripped and self.kill.action is KillAction.FLATTEN
 
     @property
-    def _killed(self) -> str:
+    def killed(self) -> str:
+        """Why the kill switch lets no order leave; empty text where it is not tripped."""
         return f"kill switch ({self.kill.source})" if self.kill.tripped else ""
 
     def _closed(self, venue: str) -> str:

@@ -20,6 +20,7 @@ from engine.core.events import (
     FillQuarantined,
     IntentCommitted,
     IntentFailed,
+    KillPart,
     LateFill,
     OrderAbandoned,
     OrderAccepted,
@@ -46,11 +47,14 @@ from engine.core.model import (
     EXTERNAL,
     NANOS,
     Fill,
+    KillAction,
     Order,
     OrderPurpose,
     OrderState,
     OrderTerms,
     OrderType,
+    Part,
+    Scope,
     Side,
 )
 from engine.core.orders import FINAL_ORDERS_KEPT, client_order_id
@@ -575,6 +579,30 @@ def test_an_intent_that_has_not_left_is_cancelled_here(rig: Rig) -> None:
 def cancel(rig: Rig, order: Order) -> list[CancelOrder]:
     request = RequestCancel(client_order_id=order.client_order_id, author="me")
     return effects_of(rig.send(request), CancelOrder)
+
+
+@pytest.mark.parametrize("part", [None, Part(Scope.SYMBOL, "ACME")])
+def test_a_kill_that_leaves_open_orders_lets_none_leave_that_waits_at_its_adapter(
+    rig: Rig, sent: Order, part: Part | None
+) -> None:
+    is_wanted = rig.machine.orders.is_wanted
+    assert is_wanted(sent.client_order_id)
+    if part is None:
+        rig.kill(KillAction.STOP)
+    else:
+        rig.send(KillPart(part=part, source="key", action=KillAction.STOP))
+    assert rig.state_of(sent) is S.SUBMITTED
+    assert not is_wanted(sent.client_order_id)
+
+
+def test_a_kill_that_flattens_lets_the_exits_leave() -> None:
+    rig = Rig()
+    rig.hold_position()
+    rig.void = {SubmitOrder}
+    rig.kill(KillAction.FLATTEN)
+    leaving = rig.last(OrderPurpose.EXIT)
+    assert rig.state_of(leaving) is S.SUBMITTED
+    assert rig.machine.orders.is_wanted(leaving.client_order_id)
 
 
 def test_a_cancel_that_loses_the_race_to_the_fill(rig: Rig, resting: Order) -> None:

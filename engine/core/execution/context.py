@@ -85,6 +85,17 @@ class Context:
         flattening = self.safety.is_flattening
         return reason or ("" if flattening else self.parts.exit_objection(*key))
 
+    def kill_objection(self, order: Order) -> str:
+        """Why a kill, of all or of its part, lets `order` not leave; empty text where none stands
+        against it. Threads of adapters ask too."""
+        key = (order.strategy, order.symbol)
+        if shrinks(order):
+            return ""
+        if order.purpose is OrderPurpose.ENTRY or is_resting(order):
+            return self.safety.killed or self.parts.objection(*key)
+        flattening = self.safety.is_flattening
+        return "" if flattening else self.safety.killed or self.parts.exit_objection(*key)
+
     def closable(self, position: Position) -> Decimal:
         """How much of a position an order can close: what its account still has, in lots."""
         instrument, left = self.instrument(position.symbol), self._left(position)
@@ -131,6 +142,12 @@ def is_resting(order: Order) -> bool:
     return order.purpose is OrderPurpose.PROTECTIVE_STOP or (
         order.purpose is OrderPurpose.TAKE_PROFIT and order.type is OrderType.LIMIT
     )
+
+
+def shrinks(order: Order) -> bool:
+    """Whether a replace is to make smaller what closes a position: that may always leave."""
+    pending, closes = order.pending_quantity, order.purpose is not OrderPurpose.ENTRY
+    return closes and pending is not None and pending < order.quantity
 
 
 def worst_closed(orders: Iterable[Order]) -> Decimal:

@@ -36,7 +36,7 @@ from engine.core.events import (
     TargetReached,
     TradeReversed,
 )
-from engine.core.execution.context import Context, Key, is_resting, worst_closed
+from engine.core.execution.context import Context, Key, is_resting, shrinks, worst_closed
 from engine.core.execution.entries import Entries
 from engine.core.execution.exits import Exits, NotFlat
 from engine.core.execution.protection import Protection
@@ -59,6 +59,7 @@ class Desk:
         self.exits = Exits(context)
         self.protection = Protection(context, self.exits)
         context.orders.gate = self._gate
+        context.orders.kill_objection = context.kill_objection
 
     def state(self) -> dict[str, Any]:
         """What decides here, as plain values."""
@@ -345,10 +346,10 @@ class Desk:
 
     def _gate(self, order: Order) -> str:
         """Why an order whose intent is durable must not leave, or one at the venue not be replaced,
-        all the same. What protects may always be made smaller."""
+        all the same."""
         if order.purpose is OrderPurpose.ENTRY:
             return self._entry_objection(order)
-        if order.pending_quantity is not None and order.pending_quantity < order.quantity:
+        if shrinks(order):
             return ""
         key = (order.strategy, order.symbol)
         resting = is_resting(order)
