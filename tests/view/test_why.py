@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from engine.core.events import BarClosed, OrderCancelRejected, OrderPendingCancel
 from engine.core.model import OrderPurpose, OrderState
-from engine.explaining import order_chain
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
+from engine.view.explaining import order_chain
 from engine.view.questions import (
     A,
     Chain,
@@ -26,7 +26,7 @@ from engine.view.questions import (
 )
 from engine.view.snapshot import Snapshot
 from tests.session import Session, running, zigzag
-from tests.test_wording import ORDER
+from tests.view.test_wording import ORDER
 
 ENTRY, EXIT, STOP = OrderPurpose.ENTRY, OrderPurpose.EXIT, OrderPurpose.PROTECTIVE_STOP
 
