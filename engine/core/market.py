@@ -15,7 +15,7 @@ from engine.core.events import (
     FeedStale,
     QuoteUpdate,
 )
-from engine.core.model import MINUTE, NANOS, Bar, Instrument, Quote
+from engine.core.model import DAY, MINUTE, NANOS, Bar, Instrument, Quote
 from engine.core.text import clean
 
 LONG_BAR = 60 * MINUTE
@@ -52,6 +52,11 @@ class SymbolMarket:
         self.day_open = float("nan")
         self.updated = 0
         self.stale = False
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether daily bars are decided on: what comes of them is for the next session."""
+        return bool(self.bars) and self.bars[-1].interval >= DAY
 
 
 class Market:

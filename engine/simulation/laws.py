@@ -83,11 +83,14 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     OrderState,
+    OrderType,
     Part,
     Quote,
     Scope,
+    TimeInForce,
     utc,
 )
+from engine.core.sessions import SessionTable
 from engine.simulation.cash_laws import CashLaws
 from engine.simulation.limit_laws import LimitLaws, Violation
 from engine.simulation.rate_laws import RateLaws
@@ -659,10 +662,12 @@ class Laws:
             extended = self.limits.limits.extended_hours and not forced
             (calendar,) = (i.calendar for i in self.config.instruments if i.symbol == order.symbol)
             for table in self.config.calendars:
-                before, after = (table.before, table.after) if extended else (0, 0)
-                sessions = zip(table.opens, table.closes, strict=True)
-                is_open = any(o - before <= decided < c + after for o, c in sessions)
-                law(is_open or table.name != calendar, "closed", order)
+                if table.name == calendar:
+                    before, after = (table.before, table.after) if extended else (0, 0)
+                    law(_is_within(table, decided, before, after), "closed", order)
+                    of_day = (order.type, order.time_in_force) == (OrderType.LIMIT, TimeInForce.DAY)
+                    regular = not extended or _is_within(table, order.created_ts)
+                    law(regular or of_day, "extended hours", order)
 
     def _may_be_live(self, order: Order) -> None:
         """I11: a real account gets an order where all was asked for, and only then does any leave
@@ -872,3 +877,8 @@ def _worst(orders: Iterable[Order]) -> Fraction:
         ),
         Fraction(0),
     )
+
+
+def _is_within(table: SessionTable, ts: int, before: int = 0, after: int = 0) -> bool:
+    sessions = zip(table.opens, table.closes, strict=True)
+    return any(opens - before <= ts < closes + after for opens, closes in sessions)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from engine.calendars import session_tables
 from engine.core.events import (
     AccountStatement,
+    BrokerChanged,
     ChangeLimit,
     CircuitBreakerTripped,
     CommandRefused,
@@ -24,6 +25,8 @@ from engine.core.events import (
     SignalBlocked,
     StrategyState,
 )
+from engine.core.execution.rules import ExecutionRules
+from engine.core.matching import CAPABILITIES
 from engine.core.model import (
     MINUTE,
     NANOS,
@@ -34,6 +37,7 @@ from engine.core.model import (
     Position,
     Quote,
     Side,
+    TimeInForce,
     nanos,
 )
 from engine.core.risk import RiskLimits
@@ -169,12 +173,50 @@ def test_entries_are_made_in_the_sessions_of_the_market(
 ) -> None:
     rig = Rig(
         instruments=[LISTED, COIN], now=now - NANOS, calendars=TABLES,
-        limits=limits(extended_hours=extended, max_position_size_pct=5),
+        limits=limits(extended_hours=extended, max_position_size_pct=5), execution=ExecutionRules(),
     )  # fmt: skip
     rig.signal(B, 100)
     assert blocks(rig) == ["market_hours"] * blocked
     rig.signal(B, 100, symbol="COIN")
     assert len(rig.submits(OrderPurpose.ENTRY)) == 2 - blocked, "crypto never closes"
+
+
+AFTER_HOURS = new_york(3, 4, 16, 0)
+
+
+def after_hours(**rules: Any) -> Rig:
+    return Rig(
+        instruments=[LISTED], now=AFTER_HOURS - NANOS, calendars=TABLES,
+        limits=limits(extended_hours=True), execution=ExecutionRules(**rules),
+    )  # fmt: skip
+
+
+def test_outside_the_regular_session_an_entry_is_a_limit_order_of_the_day() -> None:
+    rig = after_hours(entry_time_in_force=TimeInForce.GTC)
+    assert rig.buy(100).time_in_force is TimeInForce.DAY
+    rig = after_hours(entry_time_in_force=TimeInForce.GTC)
+    rig.now -= NANOS
+    assert rig.buy(100).time_in_force is TimeInForce.GTC
+
+
+@pytest.mark.parametrize(
+    ("rules", "can", "told"),
+    [
+        ({"entry_order_type": OrderType.MARKET}, {}, "ENTRY_ORDER_TYPE"),
+        ({"entry_time_in_force": TimeInForce.IOC}, {}, "ENTRY_TIME_IN_FORCE"),
+        ({}, {"extended_hours": False}, "paper works no order outside the regular session"),
+    ],
+)
+def test_what_no_venue_works_outside_the_regular_session_is_not_sent(
+    rules: dict[str, Any], can: dict[str, Any], told: str
+) -> None:
+    """It would wait there for the open, whatever the price is then."""
+    rig = after_hours(**rules)
+    rig.send(BrokerChanged("paper", True, capabilities=replace(CAPABILITIES, **can)))
+    rig.signal(B, 100)
+    assert blocks(rig) == ["market_hours"]
+    assert told in rig.facts(SignalBlocked)[0].reason
+    assert not rig.orders
 
 
 def test_the_next_open_is_told() -> None:

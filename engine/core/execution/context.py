@@ -64,6 +64,13 @@ class Context:
     def capabilities(self, symbol: str) -> Capabilities:
         return self.orders.capabilities_of(self.instrument(symbol))
 
+    def is_in_extended_hours(self, symbol: str) -> bool:
+        """Whether the market trades now, but not in its regular session."""
+        market, now = self.market.symbols[symbol], self.bus.now
+        calendar, is_open = market.instrument.calendar, self.calendars.is_open
+        in_session = market.is_daily or is_open(calendar, now)
+        return not in_session and is_open(calendar, now, extended=True)
+
     def objection(self, key: Key) -> str:
         """Why no order may leave now; empty text where nothing stands against it."""
         _, symbol = key

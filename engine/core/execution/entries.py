@@ -84,7 +84,10 @@ class Entries:
             return "stop_loss", "the signal's stop-loss is not below the price"
         if signal.take_profit is not None and signal.take_profit <= ask:
             return "take_profit", "the signal's target is not above the price"
-        kind, tif = context.rules.entry_order_type, self._time_in_force
+        extended = context.is_in_extended_hours(symbol) and context.risk.limits.extended_hours
+        if extended and (reason := self._extended_objection(symbol)):
+            return "market_hours", reason
+        kind, tif = context.rules.entry_order_type, self._time_in_force(symbol)
         able = context.capabilities(symbol)
         if kind not in able.order_types or tif not in able.times_in_force:
             return "order_type", f"{context.venue(symbol)} takes no {kind} order with {tif}"
@@ -92,12 +95,30 @@ class Entries:
             return "order_type", f"{context.venue(symbol)} takes no stop under the position"
         return None
 
-    @property
-    def _time_in_force(self) -> TimeInForce:
-        """A market entry has nothing to wait for but size."""
+    def _extended_objection(self, symbol: str) -> str:
+        """Why no entry is worked outside the regular session. Venues take limit orders of the day
+        there; a market order would wait for the open, whatever the price is then."""
         rules = self._context.rules
-        limit = rules.entry_order_type is OrderType.LIMIT
-        return rules.entry_time_in_force if limit else TimeInForce.GTC
+        if not self._context.capabilities(symbol).extended_hours:
+            venue = self._context.venue(symbol)
+            return f"{venue} works no order outside the regular session as it was started"
+        if rules.entry_order_type is not OrderType.LIMIT:
+            return "only limit orders are worked outside the regular session: ENTRY_ORDER_TYPE"
+        if self._time_in_force(symbol) is not TimeInForce.DAY:
+            return (
+                "only orders of the day are worked outside the regular session: ENTRY_TIME_IN_FORCE"
+            )
+        return ""
+
+    def _time_in_force(self, symbol: str) -> TimeInForce:
+        """A market entry has nothing to wait for but size. Outside the regular session no order is
+        worked beyond the day."""
+        rules = self._context.rules
+        if rules.entry_order_type is not OrderType.LIMIT:
+            return TimeInForce.GTC
+        waits = rules.entry_time_in_force is TimeInForce.GTC
+        extended = waits and self._context.is_in_extended_hours(symbol)
+        return TimeInForce.DAY if extended else rules.entry_time_in_force
 
     def _order(self, signal: Signal) -> Order | Blocked:
         """An entry sized within what the position limit leaves, once all that strategies hold of
@@ -137,7 +158,7 @@ class Entries:
             context.bus.now,
             worst,
             limit,
-            time_in_force=self._time_in_force,
+            time_in_force=self._time_in_force(signal.symbol),
             stop_loss=stop,
             take_profit=_given(instrument, signal.take_profit, touch, limits.take_profit_pct, 1),
             trail=_given(instrument, signal.trail, touch, limits.trailing_stop_pct, 0),

@@ -7,7 +7,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from engine.core.market import Market, SymbolMarket
-from engine.core.model import DAY, HUNDRED, ZERO, AssetClass, Instrument, Order, Side, utc
+from engine.core.model import HUNDRED, ZERO, AssetClass, Instrument, Order, Side, utc
 from engine.core.portfolio import Portfolio
 from engine.core.risk.books import Books
 from engine.core.risk.limits import PositionLimits, RiskLimits
@@ -112,10 +112,9 @@ class PositionTier:
         return None if None in away else max(filter(None, away), default=ZERO)
 
     def _hours(self, market: SymbolMarket, extended: bool, now: int) -> Usage:
-        """Whether the market is open. What is decided on daily bars is for the next session."""
+        """Whether the market is open."""
         instrument, calendars = market.instrument, self._calendars
-        daily = bool(market.bars) and market.bars[-1].interval >= DAY
-        is_open = daily or calendars.is_open(instrument.calendar, now, extended)
+        is_open = market.is_daily or calendars.is_open(instrument.calendar, now, extended)
         note = ""
         if not is_open:
             opens = calendars.next_open(instrument.calendar, now, extended)
