@@ -48,9 +48,9 @@ CONFIRMING: dict[str, Subject] = {
     ),
     "resume-live": Subject(ResumeDialog, lambda: LIVE, (*to("quotes"), "home", "down", "enter")),
 }
-REPEATS = 0.05
+REPEATS = 0.1
 """Seconds between two keys where one is held."""
-HELD = 12
+HELD = 7
 """How often it comes: for longer than the grace."""
 
 Attack = Callable[[Desk], Awaitable[None]]
