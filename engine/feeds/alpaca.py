@@ -22,6 +22,7 @@ from engine.core.model import DAY, MINUTE, ZERO, AssetClass, Bar, Instrument, Qu
 from engine.core.text import clean
 from engine.feeds.edge import nanos_of, number
 from engine.feeds.live import Datum
+from engine.feeds.price_bands import PriceBands
 from engine.feeds.recordings import STOCK_CALENDAR
 from engine.ops.errors import (
     InDoubt,
@@ -122,8 +123,9 @@ def _number(text: Any) -> Decimal:
 class AlpacaSource:
     """Stocks, or with `crypto` pairs such as BTC/USD.
 
-    While the stream was away a halt may have ended: a bar of a stock that began after it was
-    opened, before any word of a halt, says that it is traded.
+    A stock at a price band is halted here as long as that lasts. While the stream was away a halt
+    may have ended: a bar of a stock that began after it was opened, before any word of a halt, says
+    that it is traded.
     """
 
     def __init__(self, login: Login, traded: Sequence[Instrument], crypto: bool = False) -> None:
@@ -137,6 +139,7 @@ class AlpacaSource:
         self._session: requests.Session | None = None
         self._opened = 0
         self._unsure: set[str] = set()
+        self._bands = PriceBands()
 
     # --- the stream -----------------------------------------------------------------------------
 
@@ -147,13 +150,14 @@ class AlpacaSource:
         async def take(message: dict[str, Any]) -> None:
             datum = self._datum(message)
             if datum is not None:
-                arrived.extend((*self._resumption(datum), datum))
+                arrived.extend((*self._halts(datum), datum))
                 woken.set()
 
         stream = self._make_stream(take)
         try:
             await self._open(stream)
             self._opened = time.time_ns()
+            self._bands = PriceBands()
             self._unsure = set() if self._crypto else set(self._ours.values())
             yield ()
             reading = asyncio.create_task(_consume(stream, woken))
@@ -192,6 +196,8 @@ class AlpacaSource:
         stream.subscribe_updated_bars(take, *symbols)
         if not self._crypto:
             stream.subscribe_trading_statuses(take, *symbols)
+            stream._handlers["lulds"] = dict.fromkeys(symbols, take)
+        stream._dispatch = partial(_dispatch, stream._dispatch, take)
         return stream
 
     async def _open(self, stream: Any) -> None:
@@ -215,15 +221,22 @@ class AlpacaSource:
                 return _bar(symbol, message, message["t"].to_unix_nano())
             case "s":
                 return _halt(symbol, message)
+            case "l":
+                self._bands.set(symbol, number(message.get("d")), number(message.get("u")))
+                return None
             case _:
                 return None
 
-    def _resumption(self, datum: Datum) -> Sequence[Datum]:
-        """That a halt is over, where `datum` shows it and nobody said so."""
+    def _halts(self, datum: Datum) -> Sequence[Datum]:
+        """That a halt begins or is over, where `datum` shows it and nobody said so."""
         symbol = datum.symbol
         if isinstance(datum, HaltChanged):
             self._unsure.discard(symbol)
-        elif isinstance(datum, Bar) and symbol in self._unsure and datum.start >= self._opened:
+            self._bands.forget(symbol)
+        elif isinstance(datum, Quote):
+            changed = self._bands.changed_by(datum)
+            return [] if changed is None else [changed]
+        elif symbol in self._unsure and datum.start >= self._opened:
             self._unsure.discard(symbol)
             return [HaltChanged(symbol, False)]
         return ()
@@ -338,9 +351,23 @@ async def _all_that_came(arrived: Sequence[object]) -> None:
             await asyncio.sleep(0)
 
 
+async def _dispatch(
+    known: Callable[[dict[str, Any]], Any],
+    take: Callable[[dict[str, Any]], Any],
+    message: dict[str, Any],
+) -> None:
+    """In the place of the library's own, which knows no price bands, and goes on after an error
+    such as more symbols than are paid for: then nothing comes, and nobody knows why."""
+    if message.get("T") == "error":
+        raise NotConnected(f"Alpaca's stream: {clean(str(message.get('msg')))}")
+    await (take if message.get("T") == "l" else known)(message)
+
+
 async def _consume(stream: Any, woken: asyncio.Event) -> None:
     try:
         await stream._consume()
+    except NotConnected:
+        raise
     except Exception as error:
         raise NotConnected(f"Alpaca's stream: {type(error).__name__}") from None
     finally:

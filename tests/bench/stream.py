@@ -164,7 +164,7 @@ def by(client: Callable[[str, Meter], Coroutine[Any, Any, None]], at: Server) ->
 
     async def listen() -> Seen:
         meter = Meter()
-        listening = asyncio.create_task(client(at.stream_url, meter))
+        listening = asyncio.create_task(client(f"{at.stream_url}/v2/iex", meter))
         await asyncio.sleep(1)
         seen = await asyncio.to_thread(meter.watch, at.flow)
         listening.cancel()

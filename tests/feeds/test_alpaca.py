@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from engine.brokers.alpaca import Login
@@ -99,12 +100,52 @@ async def test_a_halt_that_ended_while_nobody_listened_is_over_with_the_next_bar
         assert all(isinstance(bar, Bar) for bar in (old, *bars, last))
 
 
+@pytest.mark.parametrize("feed", ["iex", "sip"])
+async def test_stocks_come_from_the_feed_that_is_asked_for(server: AlpacaData, feed: str) -> None:
+    source = AlpacaSource(replace(login(server), feed=feed), STOCKS)
+    async with Listener(source, server.streams):
+        await source.quotes()
+        await source.history("AAPL", 1, NOON)
+    await source.close()
+    assert server.feeds == [feed] * 3
+
+
+async def test_a_stock_at_a_price_band_is_halted_until_it_leaves_it(
+    server: AlpacaData, source: AlpacaSource
+) -> None:
+    band = {"T": "l", "S": "SPIP", "u": 26.0, "d": 24.0, "i": "B", "t": NOON, "z": "C"}
+    resumed = {"T": "s", "S": "SPIP", "t": NOON, "sc": "T", "sm": "Trading Resumption"}
+    async with Listener(source, server.streams) as listener:
+        assert set(server.subscribed["lulds"]) == {"AAPL", "SPIP"}
+        server.say(QUOTE | {"bp": 26.0, "ap": 0}, band, QUOTE, QUOTE | {"bp": 26.0, "ap": 0})
+        server.say(QUOTE | {"bp": 26.01, "ap": 0}, QUOTE, QUOTE | {"bp": 0, "ap": 24.0})
+        server.say(resumed, QUOTE | {"bp": 0, "ap": 24.0}, band | {"u": "x", "d": None}, QUOTE)
+        heard = await listener.until(12)
+    halts = {n: (h.halted, h.reason) for n, h in enumerate(heard) if isinstance(h, HaltChanged)}
+    assert halts == {
+        2: (True, "limit up: the bid is at the upper price band 26"),  # before its quote
+        5: (False, ""),
+        7: (True, "limit down: the ask is at the lower price band 24"),
+        9: (False, "Trading Resumption"),  # its bands are new ones, and are not told yet
+    }
+
+
+async def test_an_error_that_the_stream_is_told_ends_it_with_its_words(
+    server: AlpacaData, source: AlpacaSource
+) -> None:
+    """The library would log it alone, and nothing would ever come."""
+    async with Listener(source, server.streams) as listener:
+        server.say({"T": "error", "code": 405, "msg": "symbol limit exceeded"})
+        with pytest.raises(NotConnected, match="Alpaca's stream: symbol limit exceeded"):
+            await listener.until(1)
+
+
 async def test_crypto_speaks_the_same(server: AlpacaData) -> None:
     coin = Instrument("BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.0001"))
     source = AlpacaSource(login(server), [coin], crypto=True)
     server.quotes["BTC/USD"] = {"bp": 1, "ap": 2, "bs": 3, "as": 4, "t": "2024-06-17T14:11:00Z"}
     async with Listener(source, server.streams) as listener:
-        assert "statuses" not in server.subscribed
+        assert not server.subscribed.keys() & {"statuses", "lulds"}
         server.say(QUOTE | {"S": "BTC/USD"})
         assert len(await listener.until(1)) == 1
     assert await source.quotes() == [Quote("BTC/USD", NOON, 1, 2, 3, 4)]

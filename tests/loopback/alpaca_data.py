@@ -16,7 +16,8 @@ KEY, SECRET = "key-of-the-test", "secret-of-the-test"
 class AlpacaData:
     """`quotes` and `bars` are what the HTTP interface answers, by symbol, as it words them;
     `subscribed` is what the last stream asked for; `timeframes` are those of the bars that were
-    asked for, `starts` from when on each time."""
+    asked for, `starts` from when on each time; `feeds` has where from stocks were asked for, as the
+    path of the stream or in a request."""
 
     def __init__(self, key: str = KEY, secret: str = SECRET) -> None:
         self._keys = key, secret
@@ -27,11 +28,13 @@ class AlpacaData:
         self.subscribed: dict[str, list[str]] = {}
         self.timeframes: set[str] = set()
         self.starts: list[datetime] = []
+        self.feeds: list[str | None] = []
         self._server = Server(self._app, self.faults)
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[middleware(self.faults, _kind_of, _refusal)])
-        app.router.add_get("/stream", self._stream)
+        app.router.add_get("/v2/{feed}", self._stream)
+        app.router.add_get("/v1beta3/crypto/us", self._stream)
         app.router.add_get("/v2/stocks/quotes/latest", self._quotes)
         app.router.add_get("/v2/stocks/bars", self._bars)
         app.router.add_get("/v1beta3/crypto/us/latest/quotes", self._quotes)
@@ -53,13 +56,14 @@ class AlpacaData:
 
     @property
     def stream_url(self) -> str:
-        return f"{self._server.stream_url}/stream"
+        return self._server.stream_url
 
     def say(self, *messages: dict[str, Any]) -> None:
         """One frame; a `t` in nanoseconds becomes a MessagePack timestamp."""
         self.streams.say(_packed(*map(_worded, messages)))
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
+        self.feeds.append(request.match_info.get("feed"))
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         if self.streams.refuses:
@@ -92,11 +96,13 @@ class AlpacaData:
 
     async def _quotes(self, request: web.Request) -> web.Response:
         asked = request.query["symbols"].split(",")
+        self.feeds.append(request.query.get("feed"))
         return web.json_response({"quotes": {s: self.quotes[s] for s in asked if s in self.quotes}})
 
     async def _bars(self, request: web.Request) -> web.Response:
         query = request.query
         self.timeframes.add(query["timeframe"])
+        self.feeds.append(query.get("feed"))
         self.starts.append(_time(query["start"]))
         end = _time(query["end"])
         rows = {
@@ -115,9 +121,8 @@ class AlpacaData:
 
 
 def _kind_of(request: web.Request) -> str:
-    if request.path == "/stream":
-        return "stream"
-    return "quotes" if "quotes" in request.path else "bars"
+    last = request.path.rpartition("/")[2]
+    return {"latest": "quotes", "bars": "bars"}.get(last, "stream")
 
 
 def _refusal(status: int) -> web.Response:

@@ -58,9 +58,9 @@ class Login(Struct, frozen=True):
 
     def data_stream(self, path: str) -> str | None:
         """Where the stream of market data at `path` is; None where the library knows it."""
-        if self.account_id and not self.live and not self.data_stream_url:
-            return f"{DATA_STREAM_SANDBOX}/{path}"
-        return self.data_stream_url
+        sandbox = DATA_STREAM_SANDBOX if self.account_id and not self.live else None
+        base = self.data_stream_url or sandbox
+        return base and f"{base}/{path}"
 
     def check(self) -> None:
         """Raises UserError where the key is one of the other kind of account, or would be sent to
