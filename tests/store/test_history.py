@@ -4,11 +4,14 @@ curve."""
 import asyncio
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.event import listen
 
 from engine.core.events import PositionChanged, TradeReversed
-from engine.core.model import OPENING, Fill, OrderState, Position, Side
+from engine.core.model import NANOS, OPENING, Fill, OrderState, Position, Side
 from engine.store import history
 from engine.store.database import read_database
 from engine.store.place import Place
@@ -24,7 +27,7 @@ from engine.view.questions import (
     Orders,
 )
 
-from .conftest import MakeFill, MakeOrder, Stamp
+from .conftest import Database, MakeFill, MakeOrder, Stamp
 
 FILLED = OrderState.FILLED
 CASH = Decimal(1_000)
@@ -219,6 +222,43 @@ async def test_a_long_curve_keeps_its_ends_and_its_extremes(
     assert times == sorted(times)
     assert (times[0], times[-1]) == (1, 60)
     assert {Decimal(9), Decimal(10_000)} <= {p.equity for p in points}
+
+
+MINUTE = 60 * NANOS
+MINUTES = {
+    True: "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 49999)",
+    False: "WITH n(i) AS (SELECT generate_series(0, 49999)::bigint)",
+}
+MANY = """
+    INSERT INTO equity_curve(ts, equity, cash, currency)
+    {} SELECT i * 60000000000,
+    i % 13 + CASE i WHEN 34321 THEN -5 WHEN 12345 THEN 100000 ELSE 80 END, 1, 'USD' FROM n"""
+"""A curve of 50,000 minutes, with one low and one high."""
+
+
+@pytest.mark.usefixtures("store")
+async def test_a_very_long_curve_is_read_by_stretches_of_its_key(database: Database) -> None:
+    database.edit(MANY.format(MINUTES[database.is_file]))
+    asked, executed = Equity(points=1_000, since=10), list[tuple[str, Any]]()
+
+    def look(connection: Connection) -> tuple[EquityCurve, str]:
+        listen(connection, "before_cursor_execute", lambda *of: executed.append((of[2], of[3])))
+        found = history.equity(connection, asked)
+        explain = "EXPLAIN QUERY PLAN" if database.is_file else "EXPLAIN"
+        (query,) = [each for each in executed if "stretch" in each[0]]
+        plan = connection.exec_driver_sql(f"{explain} {query[0]}", query[1])
+        return found, "\n".join(map(str, plan))
+
+    found, plan = await asyncio.to_thread(read_database, database.place, look)
+    points = found.points
+    assert len(points) in range(900, 1_001)
+    assert (points[0].ts, points[-1].ts) == (MINUTE, 49_999 * MINUTE)
+    told = {point.ts // MINUTE: point.equity for point in points}
+    assert (told[34_321], told[12_345]) == (34_321 % 13 - 5, 12_345 % 13 + 100_000)
+    key = "(ts>? AND ts<?)" if database.is_file else "equity_curve_pkey"
+    assert plan.count(key) == 2, plan
+    assert "SCAN equity_curve" not in plan
+    assert "Seq Scan on equity_curve" not in plan
 
 
 async def test_a_curve_begins_where_it_is_asked_to(store: Repository, place: Place) -> None:
