@@ -222,9 +222,7 @@ def equity(connection: Connection, asked: Equity, until: Until | None = None) ->
     return EquityCurve(last.currency, tuple(EquityPoint(*row) for row in rows))
 
 
-def _extremes(
-    of_it: ColumnElement[bool], stretches: list[tuple[int, int]]
-) -> Select[tuple[int | None, int | None]]:
+def _extremes(of_it: ColumnElement[bool], stretches: list[tuple[int, int]]) -> Select[int, int]:
     """The times of the lowest and the highest point in each stretch of time, from its begin to
     before its end. Each is a range of the primary key, of which only the best row so far is kept:
     to sort a million points takes ten times as long."""

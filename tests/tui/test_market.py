@@ -217,3 +217,44 @@ async def test_where_there_is_no_room_it_says_so() -> None:
     async with desk(scripted.paper(), size=(60, 12)) as it:
         await it.press("6")
         assert it.app.crash is None
+
+
+def without_data(*symbols: str) -> Snapshot:
+    """Nothing was heard yet of `symbols`."""
+    snapshot = scripted.paper()
+    quotes = [
+        replace(row, quote=None, last=None, change_pct=None, ts=0)
+        if row.instrument.symbol in symbols
+        else row
+        for row in snapshot.quotes
+    ]
+    return replace(snapshot, quotes=tuple(quotes))
+
+
+async def test_symbols_of_which_nothing_was_heard_come_last() -> None:
+    async with desk(without_data("AAPL")) as it:
+        await it.press("6")
+        assert titles(it)[0].startswith("SPY")
+        names = [line.split()[1] for line in it.screen.splitlines() if "441.9" in line]
+        assert names
+        assert it.screen.index("ETH-USD") < it.screen.rindex("AAPL")
+
+
+async def test_an_empty_symbol_that_nobody_chose_gives_way_to_the_first_with_data() -> None:
+    everything = [row.instrument.symbol for row in scripted.QUOTES]
+    async with desk(without_data(*everything)) as it:
+        await it.press("6")
+        assert titles(it)[0].startswith("AAPL")
+        it.client.snapshot = without_data("AAPL", "SPY")
+        await it.draw()
+        assert titles(it)[0].startswith("BTC")
+
+
+async def test_an_empty_symbol_that_the_operator_chose_stays() -> None:
+    everything = [row.instrument.symbol for row in scripted.QUOTES]
+    async with desk(without_data(*everything)) as it:
+        await it.press("6", "down")
+        assert titles(it)[0].startswith("SPY")
+        it.client.snapshot = without_data("SPY")
+        await it.draw()
+        assert titles(it)[0].startswith("SPY")

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 from tui.frame import Frame
 from tui.screens.panels import PanelScreen
 from tui.widgets.chart import ChartPanel
-from tui.widgets.quotes import Quotes
+from tui.widgets.quotes import Quotes, with_data_first
 from tui.widgets.symbol import Symbol
 
 
@@ -26,7 +26,10 @@ class Market(PanelScreen):
         return cast("Symbols", self._panels["quotes"])
 
     def show(self, frame: Frame) -> None:
-        symbols, table = list(frame.instruments), self._quotes
+        table = self._quotes
+        table.leave_empty(frame)
+        rows = with_data_first(frame.snapshot.quotes) if frame.snapshot else ()
+        symbols = [row.instrument.symbol for row in rows]
         # A filter may leave it out of the list; it stays the symbol of the screen
         chosen = str(table.selected or self._symbol)
         if chosen not in symbols:

@@ -15,6 +15,15 @@ from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Line
 
 
+def has_data(row: QuoteRow) -> bool:
+    return row.quote is not None or row.last is not None
+
+
+def with_data_first(rows: Sequence[QuoteRow]) -> Sequence[QuoteRow]:
+    """In their order, those of which nothing was heard yet after the others."""
+    return sorted(rows, key=lambda row: not has_data(row))
+
+
 class Quotes(LineTable[QuoteRow]):
     """Prices and the age of each: against the market's time, which a replay may make run fast."""
 
@@ -34,12 +43,29 @@ class Quotes(LineTable[QuoteRow]):
     empty = "no symbols yet"
     _paused: frozenset[str] = frozenset()
     _killed: frozenset[str] = frozenset()
+    _is_chosen = False
 
     @dataclass
     class ResumeAsked(Message):
         """The operator wants the symbol traded again."""
 
         symbol: str
+
+    def show(self, frame: Frame) -> None:
+        self.leave_empty(frame)
+        super().show(frame)
+
+    def leave_empty(self, frame: Frame) -> None:
+        """A symbol that nobody chose, and that has no data, gives way to the first that has."""
+        rows = frame.snapshot.quotes if frame.snapshot else ()
+        empty = any(r.instrument.symbol == self.selected and not has_data(r) for r in rows)
+        if empty and not self._is_chosen:
+            first = with_data_first(rows)[0]
+            self.selected = first.instrument.symbol
+
+    def _go_to_row(self, index: int) -> None:
+        self._is_chosen = True
+        super()._go_to_row(index)
 
     def action_open(self) -> None:
         row = self.selected_row
@@ -49,7 +75,9 @@ class Quotes(LineTable[QuoteRow]):
             super().action_open()
 
     def about(self) -> str:
-        return self.selected_row.instrument.symbol if self.selected_row else ""
+        row = self.selected_row
+        meant = row is not None and (self._is_chosen or has_data(row))
+        return row.instrument.symbol if row is not None and meant else ""
 
     def rows(self, frame: Frame) -> Sequence[QuoteRow]:
         if frame.snapshot is None:
@@ -58,7 +86,7 @@ class Quotes(LineTable[QuoteRow]):
         self._paused = frozenset(row.symbol for row in frame.snapshot.paused)
         parts = [row.killed.part for row in frame.snapshot.killed_parts]
         self._killed = frozenset(part.name for part in parts if part.scope is Scope.SYMBOL)
-        return frame.snapshot.quotes
+        return with_data_first(frame.snapshot.quotes)
 
     def row_id(self, row: QuoteRow) -> Hashable:
         return row.instrument.symbol
