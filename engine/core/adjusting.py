@@ -26,7 +26,7 @@ class Adjusting:
     def on_adjust(self, event: AdjustCash) -> None:
         venue, amount = clean(event.broker), event.amount
         if reason := self._objection(event, venue):
-            self._bus.publish(CommandRefused("AdjustCash", reason))
+            self._bus.publish(CommandRefused.of(event, reason))
             return
         worth = amount * (self._portfolio.accounts.worth[venue] or ZERO)
         self._bus.publish(

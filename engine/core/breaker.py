@@ -95,12 +95,12 @@ class CircuitBreaker:
 
     def on_reset(self, event: ResetCircuitBreaker) -> None:
         if not self.state.tripped:
-            self._refuse("the circuit breaker is not tripped")
+            self._refuse(event, "the circuit breaker is not tripped")
         elif event.word != RESET_WORD:
-            self._refuse(f"type {RESET_WORD} to reset")
+            self._refuse(event, f"type {RESET_WORD} to reset")
         else:
             self.state = CircuitBreakerState()
             self._bus.publish(CircuitBreakerReset(clean(event.author)))
 
-    def _refuse(self, reason: str) -> None:
-        self._bus.publish(CommandRefused("ResetCircuitBreaker", reason))
+    def _refuse(self, event: ResetCircuitBreaker, reason: str) -> None:
+        self._bus.publish(CommandRefused.of(event, reason))

@@ -34,6 +34,7 @@ from engine.core.model import (
     Violation,
 )
 from engine.core.sizing import SizingMethod
+from engine.core.text import clean
 
 
 class Event(Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -638,12 +639,13 @@ class StrategyToggled(Event, frozen=True):
 
 
 class StrategyLoaded(Event, frozen=True):
-    """A strategy is made from the file with this SHA-256. Where it was `changed` it is off until a
-    person switches it on."""
+    """A strategy is made from the file with this SHA-256; `author` asked for it, empty where the
+    file was found. Where it was `changed` it is off until a person switches it on."""
 
     strategy: str
     fingerprint: str
     changed: bool
+    author: str = ""
 
 
 class StrategyPaused(Event, frozen=True):
@@ -1016,8 +1018,15 @@ class LawBroken(Event, frozen=True):
 
 
 class CommandRefused(Event, frozen=True):
+    """What was asked for was not done; `author` asked, empty where that was no person."""
+
     command: str
     reason: str
+    author: str = ""
+
+    @classmethod
+    def of(cls, command: Command, reason: str) -> "CommandRefused":
+        return cls(type(command).__name__, reason, clean(command.author))
 
 
 class TradingDayStarted(Event, frozen=True):

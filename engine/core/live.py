@@ -93,7 +93,7 @@ class LiveGate:
 
     def on_confirm(self, event: ConfirmLive) -> None:
         if reason := self._confirm_objection(event):
-            self._bus.publish(CommandRefused("ConfirmLive", reason))
+            self._bus.publish(CommandRefused.of(event, reason))
             return
         self.confirmed = self._live_brokers()
         self._bus.publish(LiveConfirmed(clean(event.author), self.confirmed))
@@ -108,7 +108,7 @@ class LiveGate:
             )
         else:
             reason = "restart with MODE=paper"
-        self._bus.publish(CommandRefused("RequestMode", reason))
+        self._bus.publish(CommandRefused.of(event, reason))
 
     def _confirm_objection(self, event: ConfirmLive) -> str:
         if missing := [c for c in self.conditions()[:-1] if not c.met]:

@@ -564,25 +564,25 @@ class Machine:
         if event.client_order_id in self.orders.open:
             self.orders.cancel(event.client_order_id, f"asked for by {clean(event.author)}")
         else:
-            self.bus.publish(CommandRefused("RequestCancel", "no such order is open"))
+            self.bus.publish(CommandRefused.of(event, "no such order is open"))
 
     def _on_replace(self, event: RequestReplace) -> None:
         key, author = event.client_order_id, clean(event.author)
         if reason := self.orders.replace_objection(key, event.terms):
-            self.bus.publish(CommandRefused("RequestReplace", reason))
+            self.bus.publish(CommandRefused.of(event, reason))
         else:
             self.orders.replace(key, event.terms, f"asked for by {author}")
 
     def _on_ask(self, event: AskOrder) -> None:
         if not self.orders.ask(event.client_order_id):
-            self.bus.publish(CommandRefused("AskOrder", "no such order has left and is open"))
+            self.bus.publish(CommandRefused.of(event, "no such order has left and is open"))
 
     def _on_mark(self, event: MarkOrder) -> None:
         if event.word != MARK_WORD:
-            self.bus.publish(CommandRefused("MarkOrder", f"type {MARK_WORD} to mark an order"))
+            self.bus.publish(CommandRefused.of(event, f"type {MARK_WORD} to mark an order"))
         elif not self.orders.mark(event.client_order_id, event.state, clean(event.author)):
             reason = f"no such order is in doubt, or it cannot be marked {event.state}"
-            self.bus.publish(CommandRefused("MarkOrder", reason))
+            self.bus.publish(CommandRefused.of(event, reason))
 
     def _on_control(self, event: ControlFeed) -> None:
         self._effects.append(SteerFeed(event.action, event.speed))

@@ -103,7 +103,7 @@ class KilledParts:
     def on_kill(self, event: KillPart) -> None:
         part = self._meant(event.part)
         if reason := self.unknown(part):
-            self._bus.publish(CommandRefused("KillPart", reason))
+            self._bus.publish(CommandRefused.of(event, reason))
             return
         source, reason, author = map(clean, (event.source, event.reason, event.author))
         action = event.action or self._action
@@ -117,7 +117,7 @@ class KilledParts:
 
     def on_rearm(self, event: RearmPart) -> None:
         if reason := self._rearm_objection(event):
-            self._bus.publish(CommandRefused("RearmPart", reason))
+            self._bus.publish(CommandRefused.of(event, reason))
             return
         del self.killed[event.part]
         self._bus.publish(PartRearmed(event.part, clean(event.author)))

@@ -78,7 +78,7 @@ class Pauses:
     def on_resume(self, event: ResumeSymbol) -> None:
         symbol, author = event.symbol, clean(event.author)
         if symbol not in self.paused and symbol not in self.halted:
-            self._bus.publish(CommandRefused("ResumeSymbol", f"{clean(symbol)} is not paused"))
+            self._bus.publish(CommandRefused.of(event, f"{clean(symbol)} is not paused"))
         if self.paused.pop(symbol, None) is not None:
             self._bus.publish(SymbolResumed(symbol, author))
         if self.halted.pop(symbol, None) is not None:

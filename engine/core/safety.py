@@ -172,7 +172,7 @@ class Safety:
 
     def on_rearm(self, event: RearmKillSwitch) -> None:
         if reason := self._rearm_objection(event):
-            self._bus.publish(CommandRefused("RearmKillSwitch", reason))
+            self._bus.publish(CommandRefused.of(event, reason))
             return
         self.kill = KillSwitchState()
         self._bus.publish(KillSwitchRearmed(clean(event.author)))

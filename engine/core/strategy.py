@@ -286,12 +286,13 @@ class StrategyRunner:
         """As after a change of its file: what it kept in memory is gone, its book is not."""
         name = event.strategy
         if name not in self.runs:
-            self._refuse("ReloadStrategy", name)
+            self._refuse(event)
             return
         self._replace(self.runs[name], self.runs[name].kind)
         run = self.runs[name]
-        self._bus.publish(StrategyLoaded(name, self.files.get(name, ""), changed=False))
-        self._leave_off(run, RELOADED, clean(event.author))
+        author = clean(event.author)
+        self._bus.publish(StrategyLoaded(name, self.files.get(name, ""), False, author))
+        self._leave_off(run, RELOADED, author)
 
     def _leave_off(self, run: Run, note: str, author: str) -> None:
         """A strategy that took the place of another is off until a person switches it on."""
@@ -303,8 +304,8 @@ class StrategyRunner:
             run.enabled = False
             self._bus.publish(StrategyToggled(run.name, False, author))
 
-    def _refuse(self, command: str, strategy: str) -> None:
-        self._bus.publish(CommandRefused(command, f"no strategy {clean(strategy)}"))
+    def _refuse(self, event: ReloadStrategy | ToggleStrategy) -> None:
+        self._bus.publish(CommandRefused.of(event, f"no strategy {clean(event.strategy)}"))
 
     def _replace(self, run: Run, kind: type[Strategy]) -> None:
         sides = {symbol: slot.last_side for symbol, slot in run.slots.items()}
@@ -423,10 +424,10 @@ class StrategyRunner:
     def on_toggle(self, event: ToggleStrategy) -> None:
         run = self.runs.get(event.strategy)
         if run is None:
-            self._refuse("ToggleStrategy", event.strategy)
+            self._refuse(event)
             return
         if event.enabled and run.broken:
-            self._bus.publish(CommandRefused("ToggleStrategy", run.note))
+            self._bus.publish(CommandRefused.of(event, run.note))
             return
         run.enabled = event.enabled
         if event.enabled:

@@ -51,7 +51,8 @@ def worded(fact: e.Event) -> Worded | None:
             what = f"the file of {fact.strategy} changed, SHA-256 {fact.fingerprint[:12]}"
             return WARNING, f"{what}: it is off until it is switched on"
         case e.StrategyLoaded():
-            return INFO, f"{fact.strategy} loaded, SHA-256 {fact.fingerprint[:12]}"
+            by = f" by {fact.author}" if fact.author else ""
+            return INFO, f"{fact.strategy} loaded{by}, SHA-256 {fact.fingerprint[:12]}"
         case e.StrategyPaused():
             return WARNING, f"{fact.strategy} paused: {fact.reason}"
         case e.StrategyResumed():
@@ -205,7 +206,8 @@ def _safety(fact: e.Event) -> Worded | None:
         case e.LawBroken():
             return ERROR, f"law {fact.law} is broken: {fact.reason}"
         case e.CommandRefused():
-            return WARNING, f"refused {fact.command}: {fact.reason}"
+            by = f" of {fact.author}" if fact.author else ""
+            return WARNING, f"refused {fact.command}{by}: {fact.reason}"
         case e.FillQuarantined(fill=fill):
             return ERROR, f"execution {clean(fill.execution_id)} quarantined: {fact.reason}"
         case e.DuplicateRefused(order=order):

@@ -7,26 +7,52 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.events import (
+    AdjustCash,
+    AskOrder,
     BrokerChanged,
     BrokerStatusChanged,
     CancelOrder,
+    ChangeLimit,
+    Command,
     CommandRefused,
     CommitIntent,
+    ConfirmLive,
+    KillPart,
     KillSwitchRearmed,
     KillSwitchState,
     KillSwitchTriggered,
+    MarkOrder,
     OrderCanceled,
     QueryOrder,
+    RearmKillSwitch,
+    RearmPart,
+    ReloadStrategy,
+    RequestCancel,
+    RequestMode,
+    RequestReplace,
+    ResetCircuitBreaker,
     Restored,
+    ResumeSymbol,
     RiskChecked,
     SignalBlocked,
     StoreChanged,
     StoreStatusChanged,
     SubmitFailed,
     SubmitOrder,
+    ToggleStrategy,
     TripKillSwitch,
 )
-from engine.core.model import KillAction, Order, OrderPurpose, OrderState, Side
+from engine.core.model import (
+    KillAction,
+    Mode,
+    Order,
+    OrderPurpose,
+    OrderState,
+    OrderTerms,
+    Part,
+    Scope,
+    Side,
+)
 from engine.core.safety import STRENGTH, SafetyRules
 from tests.core.rig import ACME, COIN, Rig, effects_of, facts_of
 
@@ -343,3 +369,31 @@ def test_a_dry_run_can_be_killed() -> None:
     dry = Rig(restored=rig.durable(), safety=SafetyRules(dry_run=True))
     dry.kill()
     assert dry.open == []
+
+
+PART = Part(Scope.STRATEGY, "nobody")
+REFUSED = (
+    RearmKillSwitch(word="REARM"),
+    KillPart(part=PART, source="key"),
+    RearmPart(part=PART, word="REARM"),
+    ToggleStrategy(strategy="nobody", enabled=True),
+    ReloadStrategy(strategy="nobody"),
+    RequestMode(mode=Mode.LIVE),
+    RequestCancel(client_order_id="tb-nobody"),
+    RequestReplace(client_order_id="tb-nobody", terms=OrderTerms(Decimal(1))),
+    AskOrder(client_order_id="tb-nobody"),
+    MarkOrder(client_order_id="tb-nobody", state=OrderState.CANCELED, word="MARK"),
+    AdjustCash(broker="nobody", amount=Decimal(1), word="ADJUST"),
+    ResetCircuitBreaker(word="RESET"),
+    ChangeLimit(name="nothing", value="1"),
+    ConfirmLive(word="LIVE"),
+    ResumeSymbol(symbol="NOBODY"),
+)
+
+
+@pytest.mark.parametrize("command", REFUSED, ids=lambda command: type(command).__name__)
+def test_whoever_is_refused_is_named(command: Command) -> None:
+    rig = Rig()
+    rig.send(replace(command, author="root on pts/0\n"))
+    (refused,) = rig.facts(CommandRefused)
+    assert (refused.command, refused.author) == (type(command).__name__, "root on pts/0 ")

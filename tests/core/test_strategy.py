@@ -585,6 +585,7 @@ def test_a_reloaded_strategy_has_forgotten_what_it_kept_and_is_off() -> None:
     rig.send(ReloadStrategy(strategy="other", author="me"))
     toggled = rig.facts(StrategyToggled)[-1]
     assert (toggled.strategy, toggled.enabled, toggled.author) == ("other", False, "me")
+    assert rig.facts(StrategyLoaded)[-1].author == "me"
     assert rig.machine.runner.runs["other"].note == RELOADED
     before = len(said(rig, "other"))
     rig.bar(99)

@@ -340,6 +340,16 @@ WORDS: list[tuple[e.Event, str, str]] = [
         "warning",
         "refused RequestCancel: no such order",
     ),
+    (
+        e.CommandRefused("RequestCancel", "no such order", "console of root on pts/0"),
+        "warning",
+        "refused RequestCancel of console of root on pts/0: no such order",
+    ),
+    (
+        e.StrategyLoaded("puppet", "0123456789abcdef", False, "console of root on pts/0"),
+        "info",
+        "puppet loaded by console of root on pts/0, SHA-256 0123456789ab",
+    ),
     (e.DuplicateRefused(ORDER), "warning", "tb-1 was made before; no second order"),
     (
         e.FillQuarantined(replace(FILL, execution_id="x\x1b[2J"), "price 0"),

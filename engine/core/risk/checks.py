@@ -225,7 +225,7 @@ class Risk:
             else:
                 self._change(event, name, value)
         except ValueError as error:
-            self._bus.publish(CommandRefused("ChangeLimit", clean(str(error))))
+            self._bus.publish(CommandRefused.of(event, clean(str(error))))
 
     def _change(self, event: ChangeLimit, name: str, value: str) -> None:
         limits, loosened = changed(self.limits, name, value)
