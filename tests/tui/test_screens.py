@@ -156,3 +156,23 @@ async def test_keys_and_frames_that_come_before_a_screen_is_made_break_nothing()
         assert "Kill: stop trading now" in it.screen
         await it.press(*["escape"] * len(SCREENS))
         assert "quotes" in it.screen
+
+
+async def test_the_numbers_of_the_engines_light_give_way_to_what_is_worth_more() -> None:
+    health = replace(scripted.HEALTH, lateness_ms=33.6, queue=12_345)
+    async with desk(replace(scripted.alerting(), health=health), size=(80, 24)) as it:
+        second = it.screen.splitlines()[1]
+        assert " equity 100,412.55 USD  day ▲+412.55" in second
+        assert "2 alerts" in second
+        assert "● engine " in second
+        assert "33.6 ms" not in second
+        it.client.snapshot = replace(scripted.alerting(), health=replace(health, lateness_ms=80.0))
+        await it.draw()
+        assert "● engine 80.0 ms" in it.screen.splitlines()[1], "it is late: that is said"
+
+
+async def test_how_old_prices_are_is_said_on_a_small_screen_too() -> None:
+    async with desk(scripted.stale(), size=(80, 24)) as it:
+        second = it.screen.splitlines()[1]
+        assert " equity ~100,412.55 USD" in second
+        assert "STALE 5m" in second

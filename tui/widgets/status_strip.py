@@ -16,11 +16,18 @@ FEED_SIGNS = {
     "ended": ("■", "ENDED", "warn"),
     "disconnected": ("✗", "DOWN", "down"),
 }
+LATE_MS = 50
+"""Milliseconds from which on the engine's loop counts as late."""
 TABS_FROM = 36
 """Lines of the terminal from which one is spent on the names of the screens."""
 
 _LOSSES = frozenset({"behind", "degraded", "disconnected"})
 """Shown however narrow the screen is: prices are missing."""
+
+
+_SPARED = 2
+"""From this rank on a part of the second line gives way to the numbers of the engine's light."""
+_WIDEST = 10_000
 
 
 class StatusStrip(Lines):
@@ -94,7 +101,6 @@ class StatusStrip(Lines):
         return spread(fit(parts, room), right, width)
 
     def _second(self, frame: Frame, width: int) -> Line:
-        right = engine_light(frame) if frame.past is None else place(frame.past)
         parts = [
             (1, equity(frame)),
             (0, day_pnl(frame)),
@@ -108,6 +114,10 @@ class StatusStrip(Lines):
             (4, settled(frame)),
             *[(5, account) for account in accounts(frame)],
         ]
+        right = engine_light(frame) if frame.past is None else place(frame.past)
+        needed = fit([part for part in parts if part[0] < _SPARED], _WIDEST)
+        if frame.past is None and length(needed) + length(right) + 3 > width:
+            right = engine_light(frame, brief=True)
         room = width - length(right) - 2
         return spread(((" ", "text"), *fit(parts, room - 1)), (*right, (" ", "text")), width)
 
@@ -308,8 +318,9 @@ def day_change(frame: Frame) -> Line:
     return (oldness.number(change, format.direction(change), oldness.old_equity(frame)),)
 
 
-def engine_light(frame: Frame) -> Line:
-    """Is the engine there, how late its loop is, what waits in its queue, and our lost frames."""
+def engine_light(frame: Frame, *, brief: bool = False) -> Line:
+    """Is the engine there, how late its loop is, what waits in its queue, and our lost frames. A
+    brief one has of those only what is out of order."""
     if frame.failure is not None:
         return (("✗ ENGINE ENDED", "alarm"),)
     health = frame.snapshot.health if frame.snapshot else None
@@ -317,14 +328,13 @@ def engine_light(frame: Frame) -> Line:
         return ((f"○ engine {format.DASH}", "warn"),)
     if frame.lost:
         return ((f"✗ ENGINE LOST {format.seconds(frame.silence)}", "alarm"),)
-    late = "warn" if health.lateness_ms >= 50 else "dim"
-    return (
-        ("● ", "good"),
-        ("engine", "text"),
-        (f" {format.number(health.lateness_ms, 1)} ms", late),
-        (f" q {health.queue}", "dim"),
-        (f" drop {frame.dropped}" if frame.dropped else "", "warn"),
-    )
+    is_late = health.lateness_ms >= LATE_MS
+    late = (f" {format.number(health.lateness_ms, 1)} ms", "warn" if is_late else "dim")
+    light: Line = (("● ", "good"), ("engine", "text"))
+    if brief:
+        return (*light, late) if is_late else light
+    dropped = (f" drop {frame.dropped}" if frame.dropped else "", "warn")
+    return (*light, late, (f" q {health.queue}", "dim"), dropped)
 
 
 def _unless_lost(frame: Frame, style: str) -> str:
