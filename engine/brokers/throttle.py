@@ -1,42 +1,70 @@
 """How many requests a venue takes, and room among them for cancels."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from engine.brokers.base import RateLimited, Room
 
 
 class TokenBucket:
-    """Up to `burst` requests at once, and `rate` a second from then on.
+    """Up to `burst` requests at once, and `rate` a second from then on; with `window_s` never more
+    than `burst` in any so many seconds, for a venue that counts so.
 
     The last `reserved` of them are for cancels alone: what else is asked for leaves them, so that a
-    cancel never waits behind it. `clock` is in seconds and never runs backwards, as
-    `time.monotonic`; a request may count for several, as its venue weighs it (`cost`).
+    cancel never waits behind it; and where cancels wait `in_line`, all else waits behind those.
+    `clock` is in seconds and never runs backwards, as `time.monotonic`; a request may count for
+    several, as its venue weighs it (`cost`).
     """
 
     def __init__(
-        self, rate: float, burst: float, reserved: float, clock: Callable[[], float]
+        self,
+        rate: float,
+        burst: float,
+        reserved: float,
+        clock: Callable[[], float],
+        window_s: float = 0.0,
     ) -> None:
         self._rate = rate
         self._burst = burst
         self._reserved = reserved
         self._clock = clock
+        self._window_s = window_s
+        self._recent: deque[tuple[float, float]] = deque()
+        self._line: dict[object, float] = {}
         self._tokens = burst
         self._filled_at = clock()
         self._shut_until = self._filled_at
 
-    def wait_s(self, cost: float = 1.0, *, cancel: bool = False) -> float:
+    def wait_s(
+        self, cost: float = 1.0, *, cancel: bool = False, place: object | None = None
+    ) -> float:
         """In how many seconds a request may leave; 0 for now. One that costs more than the bucket
-        ever has may leave once it is full."""
+        ever has may leave once it is full. `place` is that of a cancel in the line."""
         now = self._fill()
         least = min(cost, self._burst) if cancel else min(cost + self._reserved, self._burst)
-        return max(self._shut_until - now, (least - self._tokens) / self._rate, 0.0)
+        least += self._before(place)
+        by_rate = (least - self._tokens) / self._rate
+        return max(self._shut_until - now, by_rate, self._window_wait_s(least, now), 0.0)
 
-    def take(self, cost: float = 1.0, *, cancel: bool = False) -> None:
+    def take(self, cost: float = 1.0, *, cancel: bool = False, place: object | None = None) -> None:
         """Count a request that leaves now. Raises RateLimited, with the time to wait, where there
         is no room for it; nothing is counted then."""
-        if wait_s := self.wait_s(cost, cancel=cancel):
+        if wait_s := self.wait_s(cost, cancel=cancel, place=place):
             raise RateLimited(f"too many requests; the next in {wait_s:.1f} s", wait_s)
         self._tokens -= cost
+        if self._window_s:
+            self._recent.append((self._filled_at, cost))
+
+    @contextmanager
+    def in_line(self, cost: float) -> Generator[object]:
+        """The place of a cancel behind those that wait already, until the end of the block."""
+        place = object()
+        self._line[place] = cost
+        try:
+            yield place
+        finally:
+            del self._line[place]
 
     def shut(self, seconds: float) -> None:
         """The venue said to wait so long: nothing leaves until then, cancels neither."""
@@ -46,6 +74,28 @@ class TokenBucket:
         """How much is left now; what is reserved for cancels is part of it."""
         now = self._fill()
         return Room(max(self._tokens, 0.0), self._burst, max(self._shut_until - now, 0.0))
+
+    def _before(self, place: object | None) -> float:
+        """What the cancels cost that come before `place`; all that wait, for what is not there."""
+        total = 0.0
+        for waiting, cost in self._line.items():
+            if waiting is place:
+                break
+            total += cost
+        return total
+
+    def _window_wait_s(self, least: float, now: float) -> float:
+        """In how many seconds the window has room for so much, or is empty."""
+        while self._recent and self._recent[0][0] + self._window_s <= now:
+            self._recent.popleft()
+        free = self._burst - sum(cost for _, cost in self._recent)
+        wait_s = 0.0
+        for at, cost in self._recent:
+            if free >= least:
+                break
+            free += cost
+            wait_s = at + self._window_s - now
+        return wait_s
 
     def _fill(self) -> float:
         """Let in what has come since; the time."""

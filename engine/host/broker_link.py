@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
+from math import inf
 from random import Random
 from typing import ParamSpec, TypeVar
 
 from engine.brokers.base import BaseBroker, InDoubt, NotSent
-from engine.brokers.turns import Patience, patience, with_patience
+from engine.brokers.turns import Patience, for_a_cancel, patience, with_patience
 from engine.brokers.wanted import GONE, while_wanted
 from engine.core.clock_offset import TELLS
 from engine.core.events import (
@@ -82,6 +83,8 @@ class BrokerLink:
         self._mute = False
         self._answers = AnswerTimes()
         self._patience = Patience(0)
+        self._cancelling: set[str] = set()
+        self._asking: set[str] = set()
         self.clock_offset: int | None = None
         """How far market time is ahead of the venue's (ns), as it was when that was asked; None
         where it did not tell."""
@@ -238,12 +241,25 @@ class BrokerLink:
             answer = SubmitFailed(key, True, _reason_of(error), ts=self._now())
         self._publish(answer)
 
-    async def cancel(self, order: Order) -> None:
+    async def cancel(self, order: Order, is_open: Callable[[str], bool]) -> None:
+        """Ask, however long it takes until the venue takes the request. One that is under way is
+        not asked for twice, nor where the order itself is asked about: it may have ended. Of one
+        that did not leave there is nothing to tell: the machine asks for it again."""
+        key = order.client_order_id
         await self.tried.wait()
+        if key in self._cancelling or key in self._asking:
+            return
+        self._cancelling.add(key)
         try:
-            answer = await self._timed(self.broker.cancel_order, order)
+            with _as_cancels_are(), while_wanted(partial(is_open, key)):
+                answer = await self._timed(self.broker.cancel_order, order)
+        except NotSent as error:
+            log.warning("order %s is not cancelled yet: %s", key, error)
+            return
         except Exception as error:
-            answer = CancelRejected(order.client_order_id, _reason_of(error), ts=self._now())
+            answer = CancelRejected(key, _reason_of(error), ts=self._now())
+        finally:
+            self._cancelling.discard(key)
         # All cancels of a kill are on the wire before the first answer is looked at.
         await asyncio.sleep(0)
         self._publish(answer)
@@ -265,17 +281,24 @@ class BrokerLink:
         self._publish(answer)
 
     async def query(self, order: Order) -> None:
-        """Ask where the order is; no answer is asked again by the machine. A statement that waits
-        for its turn tells of every order: nothing takes the turn from it."""
+        """Ask where the order is, once at a time; no answer is asked again by the machine. About
+        one whose cancel was asked for it is asked as for the cancel: else it would wait behind the
+        cancels for ever. A statement that waits for its turn tells of every order: nothing takes
+        the turn from it."""
         await self.tried.wait()
         key = order.client_order_id
-        if self._patience.is_tried:
+        if self._patience.is_tried or key in self._asking:
             return
+        self._asking.add(key)
+        cancelled = order.state is OrderState.PENDING_CANCEL
         try:
-            report = await self._ask(self.broker.get_order, order)
+            with _as_cancels_are() if cancelled else nullcontext():
+                report = await self._ask(self.broker.get_order, order)
         except Exception as error:
             log.warning("no answer about order %s: %s", key, _reason_of(error))
             return
+        finally:
+            self._asking.discard(key)
         self._publish(report or OrderNotFound(key, ts=self._now()))
 
     async def statement(self, asked_ts: int, since: int) -> None:
@@ -315,7 +338,7 @@ class BrokerLink:
         loop = asyncio.get_running_loop()
         began = loop.time()
         answer = await self._ask(request, *arguments, **named)
-        self._answers.add(loop.time() - began)
+        self._answers.add(loop.time() - began - patience().waited)
         return answer
 
     async def _ask(
@@ -335,6 +358,13 @@ class BrokerLink:
             raise
         self._note(answered=True)
         return answer
+
+
+@contextmanager
+def _as_cancels_are() -> Generator[None]:
+    """What is asked within the block goes with the cancels, and has as much patience."""
+    with for_a_cancel(), with_patience(Patience(inf)):
+        yield
 
 
 @asynccontextmanager

@@ -71,7 +71,7 @@ class Requests:
             case SubmitOrder(order=order):
                 self._start(self._link(order).submit(order, self._orders.is_wanted))
             case CancelOrder(order=order):
-                self._start(self._link(order).cancel(order))
+                self._start(self._link(order).cancel(order, self._is_open))
             case ReplaceOrder(order=order, terms=terms):
                 self._start(self._link(order).replace(order, terms, self._orders.is_wanted))
             case QueryOrder(order=order):
@@ -142,6 +142,9 @@ class Requests:
         """The orders that work at `venue`, with nothing under way."""
         orders = self._orders.open.values()
         return [o for o in orders if o.state in WORKING and self._venues.get(o.symbol) == venue]
+
+    def _is_open(self, client_order_id: str) -> bool:
+        return client_order_id in self._orders.open
 
     def _link(self, order: Order) -> BrokerLink:
         return self._links[self._venues[order.symbol]]

@@ -45,7 +45,7 @@ class Peer(ABC):
     """A broker, connected, as `BrokerLink` runs it; its market at about 100.
 
     `unit` is a quantity of which ten can be bought and one be filled. `events` is all that the
-    broker said without being asked.
+    broker said without being asked; who is `listening` hears it too.
     """
 
     def __init__(self, broker: BaseBroker, instrument: Instrument, unit: Decimal, now: int) -> None:
@@ -53,6 +53,7 @@ class Peer(ABC):
         self.instrument = instrument
         self.unit = unit
         self.events: list[Event] = []
+        self.listening: Callable[[Event], None] = lambda _: None
         self._now = now
         self._orders = 0
         self._heard = asyncio.Event()
@@ -97,6 +98,7 @@ class Peer(ABC):
     def _hear(self, event: Event) -> None:
         self.events.append(event)
         self._heard.set()
+        self.listening(event)
 
     async def hears(self, kind: type[E], where: Callable[[E], bool] = lambda _: True) -> E:
         """The first such event, which may have come already."""

@@ -573,9 +573,11 @@ async def test_a_cancel_waits_for_no_cancel(wired: WiredPeer) -> None:
     count = int(room.most) // 3
     last, *others = await resting(wired, count + 1)
     wired.faults.plan("cancel", *[Fault.HANG] * count)
-    hanging = [asyncio.create_task(wired.broker.cancel_order(order)) for order in others]
+    hanging: list[asyncio.Task[object]] = []
     async with asyncio.timeout(ANSWER_S):
-        await wired.faults.has_come("cancel", count)
+        for number, order in enumerate(others, start=1):  # each by itself, also where they may
+            hanging.append(asyncio.create_task(wired.broker.cancel_order(order)))  # go together
+            await wired.faults.has_come("cancel", number)
         await wired.broker.cancel_order(last)
         assert len(wired.venue.open) == count
         assert not any(task.done() for task in hanging)
@@ -603,7 +605,9 @@ async def test_a_cancel_leaves_where_there_is_room_for_nothing_else(
     await broker.disconnect()
 
 
-def only_cancels(_bucket: TokenBucket, cost: float = 1.0, *, cancel: bool = False) -> float:
+def only_cancels(
+    _bucket: TokenBucket, cost: float = 1.0, *, cancel: bool = False, place: object | None = None
+) -> float:
     """In place of `TokenBucket.wait_s`: it has what is kept for cancels, and nothing else."""
     return 0.0 if cancel or not cost else 3600.0
 

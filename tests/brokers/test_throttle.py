@@ -97,6 +97,31 @@ def test_the_room_is_what_is_left_of_the_burst_now(bucket: TokenBucket, clock: C
     assert bucket.room() == Room(10, 10, 3)
 
 
+def test_never_more_than_the_burst_in_a_window(clock: Clock) -> None:
+    """Else, with all of it and what comes in the meantime, it would be twice as much."""
+    bucket = TokenBucket(10, 10, 0, clock, window_s=1)
+    assert drain(bucket) == 10
+    clock.now += 0.5
+    assert (drain(bucket), bucket.wait_s()) == (0, 0.5)
+    clock.now += 0.5
+    assert drain(bucket) == 10
+
+
+def test_cancels_leave_in_their_order_and_all_else_behind_them(
+    bucket: TokenBucket, clock: Clock
+) -> None:
+    drain(bucket, cancel=True)
+    with bucket.in_line(1) as first, bucket.in_line(1) as second:
+        assert bucket.wait_s(cancel=True, place=first) == 0.5
+        assert bucket.wait_s(cancel=True, place=second) == 1
+        assert (bucket.wait_s(cancel=True), bucket.wait_s()) == (1.5, 3.5)
+        clock.now += 0.5
+        bucket.take(cancel=True, place=first)
+        with pytest.raises(RateLimited):
+            bucket.take(cancel=True, place=second)
+    assert bucket.wait_s(cancel=True) == 0.5
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=50))
 def test_never_more_than_the_rate_and_never_into_the_reserve(
     steps: list[tuple[float, bool]],

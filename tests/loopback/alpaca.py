@@ -78,7 +78,7 @@ def kind_of(request: web.Request) -> str:
     """What a request is, for the faults."""
     path, method = request.path.replace(BROKER, "/v2"), request.method
     if path == "/v2/orders":
-        return "submit" if method == "POST" else "orders"
+        return {"POST": "submit", "DELETE": "cancel all"}.get(method, "orders")
     if path.startswith("/v2/orders"):
         return {"DELETE": "cancel", "PATCH": "replace"}.get(method, "order")
     known = {
@@ -96,7 +96,8 @@ def kind_of(request: web.Request) -> str:
 
 class AlpacaServer:
     """`account` is what the account's answer has besides money; `bodies` is every order as it came
-    over the wire; `before_replace` is called between a replace's arrival and its being made. With
+    over the wire; `uncancelable` are the orders that are left where all are cancelled;
+    `before_replace` is called between a replace's arrival and its being made. With
     `gross` its updates tell positions without the fees that were taken of them."""
 
     def __init__(self, venue: Venue, key: str = KEY) -> None:
@@ -117,6 +118,7 @@ class AlpacaServer:
         self.told: list[bytes] = []
         self.before_replace: Callable[[Placed], None] = lambda former: None
         self.gross = False
+        self.uncancelable: set[int] = set()
         self._replacing = False
         self._server = Server(self._app, self.faults)
         venue.listeners.append(self._tell)
@@ -147,6 +149,7 @@ class AlpacaServer:
                     web.get(f"{root}/positions", self._positions),
                     web.get(f"{root}/orders", self._orders),
                     web.post(f"{root}/orders", self._submit),
+                    web.delete(f"{root}/orders", self._cancel_all),
                     web.get(f"{root}/orders:by_client_order_id", self._by_client_id),
                     web.get(f"{root}/orders/{{id}}", self._order),
                     web.patch(f"{root}/orders/{{id}}", self._replace),
@@ -235,6 +238,18 @@ class AlpacaServer:
         except Refused as error:
             return refusal(422, 42210000, str(error))
         return web.Response(status=204)
+
+    async def _cancel_all(self, request: web.Request) -> web.Response:
+        """Each order has a status of its own."""
+        if denied := self._denied(request):
+            return denied
+        rows: list[dict[str, Any]] = []
+        for placed in self.venue.open:
+            refused = placed.number in self.uncancelable
+            if not refused:
+                self.venue.cancel(placed.number)
+            rows.append({"id": uuid(placed.number), "status": 500 if refused else 200})
+        return web.json_response(rows, status=207)
 
     async def _order(self, request: web.Request) -> web.Response:
         return self._told(request, self.venue.orders.get(UUID(request.match_info["id"]).int))

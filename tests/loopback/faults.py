@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -31,8 +33,10 @@ class Fault(StrEnum):
     UNAUTHORIZED = "401"
     FORBIDDEN = "403"
     RATE_LIMITED = "429"
-    """With Retry-After of RETRY_AFTER_S."""
+    """With Retry-After of RETRY_AFTER_S, or of the server's `limit`."""
     RATE_LIMITED_BARE = "429 without Retry-After"
+    BANNED = "418"
+    """As Binance bans an address, with Retry-After."""
     SERVER_ERROR = "500"
     """Not carried out; the body is HTML."""
     REDIRECT = "307"
@@ -51,6 +55,7 @@ STATUS = {
     Fault.FORBIDDEN: 403,
     Fault.RATE_LIMITED: 429,
     Fault.RATE_LIMITED_BARE: 429,
+    Fault.BANNED: 418,
     Fault.SERVER_ERROR: 500,
     Fault.SERVER_ERROR_AFTER: 500,
     Fault.GATEWAY_TIMEOUT: 504,
@@ -59,12 +64,38 @@ CARRIED_OUT = frozenset(list(Fault)[list(Fault).index(Fault.LOST) :])
 """The venue did what was asked; its answer is not there, or is none."""
 
 
+class Limit:
+    """Takes `most` requests in any `seconds`, as `clock` counts them."""
+
+    def __init__(
+        self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._taken: deque[float] = deque([float("-inf")] * most, most)
+
+    def take(self) -> float:
+        """Count a request; 0, or in how many seconds the next one is taken."""
+        now = self._clock()
+        wait_s = max(0.0, self._taken[0] + self._seconds - now)
+        if not wait_s:
+            self._taken.append(now)
+        return wait_s
+
+
 class Faults:
     """Counts every request that comes, by its kind (submit, cancel, replace, order, orders, fills,
-    positions, balance, quote, login or other), and says what is to become of it."""
+    positions, balance, quote, login or other), and says what is to become of it.
+
+    While there is a `limit` what is beyond it is RATE_LIMITED: `limited` are so many. Such an
+    answer says to come again after `retry_after_s`.
+    """
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
+        self.limit: Limit | None = None
+        self.limited = 0
+        self.retry_after_s = float(RETRY_AFTER_S)
         self.closing = asyncio.Event()
         self._came = asyncio.Event()
         self._planned: dict[str, deque[Fault]] = {}
@@ -81,6 +112,10 @@ class Faults:
         """A request came: what becomes of it."""
         self.requests[kind] += 1
         self._came.set()
+        if self.limit is not None and (wait_s := self.limit.take()):
+            self.limited += 1
+            self.retry_after_s = wait_s
+            return Fault.RATE_LIMITED
         planned = self._planned.get(kind)
         return planned.popleft() if planned else None
 
@@ -119,7 +154,7 @@ def middleware(
         if fault is Fault.REDIRECT:
             return web.Response(status=307, headers={"Location": str(request.url)})
         if fault in STATUS:
-            return _status(fault, refusal)
+            return _status(fault, refusal, math.ceil(faults.retry_after_s))
         assert isinstance(answer, web.Response)
         assert isinstance(answer.body, bytes)
         body = {
@@ -132,13 +167,15 @@ def middleware(
     return meet
 
 
-def _status(fault: Fault, refusal: Callable[[int], web.Response]) -> web.Response:
+def _status(
+    fault: Fault, refusal: Callable[[int], web.Response], retry_after_s: int
+) -> web.Response:
     status = STATUS[fault]
     if status >= 500:
         return web.Response(status=status, text=HTML, content_type="text/html")
     answer = refusal(status)
-    if fault is Fault.RATE_LIMITED:
-        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if fault in (Fault.RATE_LIMITED, Fault.BANNED):
+        answer.headers["Retry-After"] = str(retry_after_s)
     return answer
 
 

@@ -54,12 +54,30 @@ class Refused(Exception):
         self.status = status
 
 
-class Order(Struct):
-    """An order (https://docs.alpaca.markets/reference/getallorders). `filled_qty` is what it filled
-    itself: what those before it in a chain of replacements filled is not in it."""
+class Named(Struct):
+    """An order by its names there."""
 
     id: str
     client_order_id: str
+
+    @property
+    def root(self) -> str:
+        """The client order id of the intent that it belongs to."""
+        match = REPLACEMENT.fullmatch(self.client_order_id)
+        return match[1] if match else self.client_order_id
+
+
+class Canceled(Struct):
+    """What became of an order where all are cancelled; `status` is HTTP's."""
+
+    id: str
+    status: int
+
+
+class Order(Named):
+    """An order (https://docs.alpaca.markets/reference/getallorders). `filled_qty` is what it filled
+    itself: what those before it in a chain of replacements filled is not in it."""
+
     symbol: str
     side: Side
     status: str
@@ -82,12 +100,6 @@ class Order(Struct):
         has_limit = self.type == OrderType.STOP_LIMIT and self.asset_class == "crypto"
         if has_limit and is_made_here(self.root):
             self.type, self.limit_price = str(OrderType.STOP), None
-
-    @property
-    def root(self) -> str:
-        """The client order id of the intent that it belongs to."""
-        match = REPLACEMENT.fullmatch(self.client_order_id)
-        return match[1] if match else self.client_order_id
 
     @property
     def next_id(self) -> str:

@@ -27,6 +27,7 @@ from engine.brokers.base import (
     Room,
 )
 from engine.brokers.stops import limit_beyond
+from engine.brokers.turns import for_a_cancel
 from engine.brokers.wanted import if_wanted
 from engine.core.events import (
     BrokerChanged,
@@ -288,10 +289,10 @@ class AlpacaBroker(BaseBroker):
         if self._objection:
             raise NotPermitted(self._objection)
         trading = self._trading
+        fields = self._fields(order)
         try:
-            answer = await trading.ask(
-                if_wanted(trading.client.post), "/orders", self._fields(order)
-            )
+            async with self._open.sweep.apart():
+                answer = await trading.ask(if_wanted(trading.client.post), "/orders", fields)
         except Refused as error:
             if "client_order_id" in str(error):
                 raise InDoubt("alpaca has this client order id: it was accepted earlier") from None
@@ -309,9 +310,17 @@ class AlpacaBroker(BaseBroker):
 
     async def cancel_order(self, order: OurOrder) -> ExecutionReport | CancelRejected:
         """Alpaca only says that it was asked: that the order is cancelled comes as an update."""
+        with for_a_cancel():
+            return await self._cancel_intent(order)
+
+    async def _cancel_intent(self, order: OurOrder) -> ExecutionReport | CancelRejected:
         key = order.client_order_id
         try:
-            answer = await self._cancel(order.venue_order_id) if order.venue_order_id else None
+            sweep = self._open.sweep
+            answer = await sweep.cancel(order)
+            if answer is None and order.venue_order_id:
+                with sweep.alone():
+                    answer = await self._cancel(order.venue_order_id)
             if answer is None or isinstance(answer, Refused):
                 chain = await self._chain(key, self._cancels)
                 if not chain or chain[-1].id == order.venue_order_id:
@@ -350,7 +359,9 @@ class AlpacaBroker(BaseBroker):
             fields |= {} if limit_price is None else {"limit_price": f"{limit_price:f}"}
         try:
             path = f"/orders/{former.id}"
-            answer = read(await trading.ask(if_wanted(trading.client.patch), path, fields), Order)
+            async with self._open.sweep.apart():
+                told = await trading.ask(if_wanted(trading.client.patch), path, fields)
+            answer = read(told, Order)
         except Refused as error:
             return ReplaceRejected(key, str(error), ts=self._now())
         self._learn(answer)
@@ -366,7 +377,8 @@ class AlpacaBroker(BaseBroker):
             answer = await trading.question(trading.client.get_order_by_id, former.id)
             before = read(answer, Order)
             if before.filled_qty:
-                await self._cancel(order.id)
+                with for_a_cancel():
+                    await self._cancel(order.id)
         except NotSent as error:
             raise InDoubt(f"alpaca took the replace; {error}") from None
         terms = answers.terms_of(order, before.filled_qty, asked_stop)

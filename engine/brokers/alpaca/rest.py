@@ -18,6 +18,7 @@ from urllib3.exceptions import NewConnectionError
 
 from engine.brokers.alpaca.answers import Refused
 from engine.brokers.alpaca.login import Login
+from engine.brokers.alpaca.sweep import Sweep
 from engine.brokers.base import (
     InDoubt,
     NotAuthenticated,
@@ -27,6 +28,7 @@ from engine.brokers.base import (
     RateLimited,
 )
 from engine.brokers.throttle import TokenBucket
+from engine.brokers.turns import take_turn
 from engine.core.text import clean
 
 CONNECT_S = 3.0
@@ -42,7 +44,7 @@ class Rest:
     """One of alpaca-py's clients on up to `threads` threads, named `name`, each made when it is
     needed: none of its requests waits for those of another one. The library's own repeats are off.
 
-    `bucket` is what its venue takes of requests; with `cancels` all of it is for this one.
+    `bucket` is what its venue takes of requests.
     """
 
     def __init__(
@@ -52,26 +54,26 @@ class Rest:
         threads: int,
         read_s: float,
         bucket: TokenBucket,
-        *,
-        cancels: bool = False,
     ) -> None:
         self.client: Any = client
         self._session = sent_once(client, read_s, threads)
         self._threads = ThreadPoolExecutor(threads, name)
-        self._bucket = bucket
-        self._cancels = cancels
+        self.bucket = bucket
         self._asked: set[Future[Any]] = set()
 
     async def ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """What `call`, a method of the client, answers. Raises Refused, NotSent or InDoubt."""
-        self._bucket.take(cancel=self._cancels)
-        asked = self._threads.submit(answered, call, arguments)
+        await take_turn(self.bucket)
+        try:
+            asked = self._threads.submit(answered, call, arguments)
+        except RuntimeError:  # closed meanwhile
+            raise NotConnected("not connected to alpaca") from None
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
         try:
             return await asyncio.wrap_future(asked)
         except RateLimited as error:
-            self._bucket.shut(error.wait_s)
+            self.bucket.shut(error.wait_s)
             raise
 
     async def question(self, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -152,10 +154,15 @@ def _body(response: requests.Response) -> tuple[int, str]:
 
 
 def _wait_s(response: requests.Response) -> float:
+    """As told, or until the time at which Alpaca counts anew, by our clock."""
+    headers = response.headers
     try:
-        return max(float(response.headers["Retry-After"]), 0.0)
+        if "Retry-After" in headers:
+            return max(float(headers["Retry-After"]), 0.0)
+        wait_s = float(headers["X-RateLimit-Reset"]) - time.time()
     except (KeyError, ValueError):
         return RATE_WINDOW_S
+    return min(max(wait_s, 1.0), RATE_WINDOW_S)
 
 
 def _broken(error: requests.RequestException) -> Exception:
@@ -232,12 +239,14 @@ class Access:
         # A thread for each that the bucket lets out in a minute, which is longer than one lasts: no
         # cancel waits for another one that hangs.
         most = login.requests_a_minute
-        self.cancels = rest(trading_client(login), "alpaca-cancel", most, cancels=True)
+        self.cancels = rest(trading_client(login), "alpaca-cancel", most)
+        self.sweep = Sweep(self.cancels)
         stocks = StockHistoricalDataClient(**login.to_data)
         self.stocks = rest(stocks, "alpaca-stocks", DATA_AT_ONCE, bucket=data_bucket)
         crypto = CryptoHistoricalDataClient(**login.to_data)
         self.crypto = rest(crypto, "alpaca-crypto", DATA_AT_ONCE, bucket=data_bucket)
 
     def close(self) -> None:
+        self.sweep.close()
         for rest in (self.trading, self.cancels, self.stocks, self.crypto):
             rest.close()

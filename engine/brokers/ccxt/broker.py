@@ -21,6 +21,7 @@ from engine.brokers.base import (
     NotSent,
     Room,
 )
+from engine.brokers.batch import Batch
 from engine.brokers.ccxt.client import Nonces, exchange, load_markets
 from engine.brokers.ccxt.errors import Refused, told, understood
 from engine.brokers.ccxt.reading import (
@@ -38,7 +39,7 @@ from engine.brokers.ccxt.reading import (
 from engine.brokers.ccxt.venues import VENUES, Access, Said
 from engine.brokers.stops import limit_beyond
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import for_a_cancel
+from engine.brokers.turns import for_a_cancel, wait_for_turn
 from engine.core.events import (
     BrokerChanged,
     CancelRejected,
@@ -70,6 +71,7 @@ KEPT = 10_000
 """How many of the orders' two names are kept, and of the executions that were asked for; the engine
 knows those of older ones itself."""
 AT_ONCE = 1000
+CANCELS_AT_ONCE = 100
 EARLIER = 10 * MINUTE
 """How long before its creation here an order is looked for there: the clocks differ."""
 ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
@@ -97,7 +99,10 @@ class CcxtBroker(BaseBroker):
         self._symbols = {symbol: symbol.removeprefix(f"{name}:") for symbol in self._instruments}
         self._ours = {theirs: symbol for symbol, theirs in self._symbols.items()}
         venue = self._venue
-        self._bucket = TokenBucket(venue.rate, venue.burst, venue.reserved, time.monotonic)
+        self._bucket = TokenBucket(
+            venue.rate, venue.burst, venue.reserved, time.monotonic, venue.window_s
+        )
+        self._batch = Batch(lambda: wait_for_turn(self._bucket), self._cancel_batch)
         self._nonces = Nonces()
         self._exchange: Any = None
         self._keys: OrderedDict[str, str] = OrderedDict()
@@ -131,6 +136,7 @@ class CcxtBroker(BaseBroker):
             log.warning("%s does not say which account it is; the books may be another's", name)
 
     async def disconnect(self) -> None:
+        self._batch.close()
         if self._exchange is not None:
             closing, self._exchange = self._exchange, None
             await closing.close()
@@ -176,6 +182,10 @@ class CcxtBroker(BaseBroker):
                 return CancelRejected(key, "unknown order", ts=self._now())
             order = replace(order, venue_order_id=found.venue_order_id)
         try:
+            if self._venue.batch_cancel:
+                if reason := await self._batch.ask(order.venue_order_id):
+                    return CancelRejected(key, reason, ts=self._now())
+                return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
             answer = await self._ask(
                 self._open.cancel_order, *self._named(order), self._names(order)
             )
@@ -184,6 +194,18 @@ class CcxtBroker(BaseBroker):
         if answer["status"] is None:
             return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
         return self._report(answer, key)
+
+    async def _cancel_batch(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Why the exchange does not cancel each of them; empty for those that it does."""
+        call = getattr(self._open, self._venue.batch_cancel)
+        reasons: dict[str, str] = {}
+        for first in range(0, len(ids), CANCELS_AT_ONCE):
+            answer = await self._ask(call, {"order_ids": ids[first : first + CANCELS_AT_ONCE]})
+            with understood():
+                for row in answer["results"]:
+                    taken = row["success"] is True
+                    reasons[row["order_id"]] = "" if taken else clean(str(row["failure_reason"]))
+        return reasons
 
     async def replace_order(
         self, order: Order, terms: OrderTerms

@@ -18,12 +18,17 @@ from ccxt.base.errors import (  # pyright: ignore[reportMissingTypeStubs]
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, RateLimited
+from engine.brokers.base import (
+    InDoubt,
+    NotAuthenticated,
+    NotConnected,
+    NotPermitted,
+    RateLimited,
+)
 from engine.brokers.ccxt.errors import WAIT_S
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import is_for_a_cancel, wait_for_turn
-from engine.brokers.wanted import check_wanted
+from engine.brokers.turns import take_turn
 from engine.ops.errors import UserError
 
 CONNECT_S = 5
@@ -43,6 +48,7 @@ class Tuned:
     before each request."""
 
     bucket: TokenBucket
+    session: Any
 
     async def fetch2(self, path: str, api: Any, method: str, params: Any, config: Any) -> Any:
         """Every request passes here: it waits for its turn, and what a cancel asks for has the room
@@ -50,9 +56,9 @@ class Tuned:
         else."""
         exchange: Any = super()
         cost = float(exchange.calculate_rate_limiter_cost(api, method, path, params, config))
-        await wait_for_turn(self.bucket, cost)
-        check_wanted()
-        self.bucket.take(cost, cancel=is_for_a_cancel())
+        await take_turn(self.bucket, cost)
+        if self.session is None:  # closed meanwhile: the library would open another one
+            raise NotConnected("the connection was given up")
         return await exchange.fetch2(path, api, method, params, config)
 
     def handle_errors(self, *answer: Any) -> Any:
@@ -213,7 +219,7 @@ def market_data(name: str, access: Access) -> Any:
     """As `exchange`, for what needs no keys: it has none, and a share of its own of the requests
     that the exchange takes, so that it never waits before an account's, nor they behind it."""
     venue = VENUES[name]
-    bucket = TokenBucket(venue.data_rate, venue.data_burst, 0, time.monotonic)
+    bucket = TokenBucket(venue.data_rate, venue.data_burst, 0, time.monotonic, venue.window_s)
     nobody = replace(access, api_key=SecretStr(""), secret=SecretStr(""))
     made = _made(_MarketData, name, nobody, bucket)
     made.streaming["connectionTimeout"] = CONNECT_S * 1000

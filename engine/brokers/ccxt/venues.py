@@ -33,19 +33,20 @@ class Said(Struct, frozen=True):
 class Venue(Struct, frozen=True):
     """One exchange.
 
-    `rate` is in ccxt's weights a second, of which `burst` may come at once and `reserved` are kept
-    for cancels; `options` are those of ccxt. `pages` says how executions come where there are many:
-    by their time, by an offset, or by a cursor that ccxt follows; where `by_symbol`, of one symbol
-    after another. Where orders cannot be asked for by our name, an order whose id there is not
-    known is looked for in what the calls `looked_for_in` answer. `key` is what ccxt wants our name
-    to be called in a new order, `named` whether a cancel can tell it. `market_params` go with a
-    market order of an amount. Where an exchange does not stream executions (`streams_fills`), they
-    are asked for when it tells that an order has filled. `counts_seconds` says that its clock is
-    told in whole seconds. `data_rate` and `data_burst` are those of the market data, beside the
-    account's; `market_params_of` symbols asks for the markets of these alone. `said` reads what is
-    answered about the API key by `key_call`, or with what the account holds. With
-    `commission_in_base` the commission of a buy is taken from what is bought; with
-    `stops_have_limits` a stop goes there as `engine.brokers.stops` says.
+    `rate` is in ccxt's weights a second, of which `burst` may come at once, and in any `window_s`
+    seconds where it counts so, and `reserved` are kept for cancels; `options` are those of ccxt.
+    `pages` says how executions come where there are many: by their time, by an offset, or by a
+    cursor that ccxt follows; where `by_symbol`, of one symbol after another. Where orders cannot be
+    asked for by our name, an order whose id there is not known is looked for in what the calls
+    `looked_for_in` answer. `key` is what ccxt wants our name to be called in a new order, `named`
+    whether a cancel can tell it. `market_params` go with a market order of an amount. Where an
+    exchange does not stream executions (`streams_fills`), they are asked for when it tells that an
+    order has filled. `counts_seconds` says that its clock is told in whole seconds. `data_rate` and
+    `data_burst` are those of the market data, beside the account's; `market_params_of` symbols asks
+    for the markets of these alone. `said` reads what is answered about the API key by `key_call`,
+    or with what the account holds. With `commission_in_base` the commission of a buy is taken from
+    what is bought; with `stops_have_limits` a stop goes there as `engine.brokers.stops` says.
+    `batch_cancel` is the call that cancels several orders by their ids.
     """
 
     capabilities: Capabilities
@@ -53,6 +54,7 @@ class Venue(Struct, frozen=True):
     rate: float
     burst: float
     reserved: float
+    window_s: float = 0
     options: Mapping[str, Any] = {}
     has_currencies: bool = True
     commission_in_base: bool = False
@@ -69,6 +71,7 @@ class Venue(Struct, frozen=True):
     data_burst: float = 10
     market_params_of: Callable[[Iterable[str]], Mapping[str, Any]] = lambda _: {}
     key_call: str = ""
+    batch_cancel: str = ""
 
 
 def _listed(symbols: Iterable[str]) -> Mapping[str, Any]:
@@ -156,6 +159,8 @@ VENUES = {
         rate=29,
         burst=30,
         reserved=10,
+        window_s=1.1,
+        batch_cancel="v3PrivatePostBrokerageOrdersBatchCancel",
         data_rate=27,
         data_burst=30,
         options={

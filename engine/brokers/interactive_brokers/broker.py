@@ -13,7 +13,7 @@ from engine.brokers.interactive_brokers import wire
 from engine.brokers.interactive_brokers.connection import Connection
 from engine.brokers.interactive_brokers.login import Gateway
 from engine.brokers.interactive_brokers.records import Records, order_of
-from engine.brokers.turns import for_a_cancel
+from engine.brokers.turns import for_a_cancel, take_turn
 from engine.brokers.wanted import check_wanted
 from engine.core.events import (
     BrokerChanged,
@@ -200,6 +200,7 @@ class InteractiveBrokers(BaseBroker):
 
     async def _cancel(self, order: Order) -> ExecutionReport | CancelRejected:
         key, line = order.client_order_id, self._line
+        await take_turn(line.bucket)
         trade = await self._find(order)
         if trade is None or trade.isDone():
             reason = "unknown order" if trade is None else f"too late: {trade.orderStatus.status}"
@@ -207,7 +208,6 @@ class InteractiveBrokers(BaseBroker):
         if not self._may_change(trade):
             return CancelRejected(key, OTHER_CLIENT, ts=self._now())
         ib = line.ib
-        line.bucket.take(cancel=True)
         ib.cancelOrder(trade.order)
         code, reason = await line.answer(ib, trade, trade.isDone)
         if code not in (0, wire.CANCELED) or trade.orderStatus.status == "Filled":

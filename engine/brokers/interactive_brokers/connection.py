@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.brokers.base import InDoubt, NotConnected, NotPermitted, NotSent, RateLimited
+from engine.brokers.base import InDoubt, NotConnected, NotPermitted, NotSent
 from engine.brokers.interactive_brokers import wire
 from engine.brokers.interactive_brokers.login import Gateway
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import is_for_a_cancel
+from engine.brokers.turns import Patience, take_turn, with_patience
 from engine.core.text import clean
 from engine.ops.errors import UserError
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 RATE = 45.0
 """Messages a second; IB ends a connection that sends more than 50."""
+WINDOW_S = 1.1
 FOR_CANCELS = 15.0
 LOST = frozenset({1100, 2110})
 """TWS says that it has lost its own connection."""
@@ -39,14 +41,13 @@ class Connection:
         client_id: int,
         on_change: Callable[[bool, str], None] = lambda _up, _reason: None,
     ) -> None:
-        self.bucket = TokenBucket(RATE, RATE, FOR_CANCELS, time.monotonic)
+        self.bucket = TokenBucket(RATE, RATE, FOR_CANCELS, time.monotonic, window_s=WINDOW_S)
         self.client_id = client_id
         self._gateway = gateway
         self._on_change = on_change
         self._ib: ib_async.IB | None = None
         self._up = asyncio.Event()
         self._one = asyncio.Lock()
-        self._turn = asyncio.Lock()
 
     async def open(self, *, with_orders: bool) -> "ib_async.IB":
         """Connect; `with_orders` has TWS tell of the open orders of this client.
@@ -134,16 +135,9 @@ class Connection:
             self._on_change(True, "")
 
     async def turn(self) -> None:
-        """Wait until a message may leave, and count it; orders, and what a cancel asks for, do not
-        wait, and may be first."""
-        if is_for_a_cancel():
-            return self.bucket.take(cancel=True)
-        async with self._turn:
-            while True:
-                try:
-                    return self.bucket.take()
-                except RateLimited as full:
-                    await asyncio.sleep(full.wait_s)
+        """Wait, however long, until a message may leave, and count it."""
+        with with_patience(Patience(inf)):
+            await take_turn(self.bucket)
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -160,7 +154,7 @@ class Connection:
                 await self._up.wait()
         except TimeoutError as error:
             raise NotConnected("not connected to TWS or IB Gateway") from error
-        await self.turn()
+        await take_turn(self.bucket)
         ib = self.ib
         asking = asyncio.ensure_future(request(ib))
         lost = asyncio.ensure_future(_lost(ib))

@@ -26,20 +26,20 @@ from engine.brokers.questrade.symbols import Symbols
 from engine.brokers.questrade.tokens import Tokens, TokenStore
 from engine.brokers.questrade.wire import Greeting, Refused, Request, StreamPort
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import is_for_a_cancel
-from engine.brokers.wanted import check_wanted
+from engine.brokers.turns import is_for_a_cancel, take_turn
 from engine.core.model import NANOS
 from engine.core.text import clean
 
 T = TypeVar("T")
 
 ACCOUNT_RATE = 30.0
+FOR_CANCELS = 10.0
 MARKET_RATE = 20.0
 """Requests a second, as https://www.questrade.com/api/documentation/rate-limiting has it."""
+WINDOW_S = 1.1
+"""A little more than that second: requests may take longer or shorter on their way."""
 BARE_WAIT_S = 5.0
 """How long to wait after "too many requests" that does not say how long."""
-PATIENCE_S = 2.0
-"""How long a question waits for its turn."""
 INVALID_TOKEN = 1017
 OUT_OF_SCOPE = 1016
 
@@ -76,12 +76,14 @@ class Session:
         self._opened: httpx.AsyncClient | None = None
         store = TokenStore(login.tokens_path, login.refresh_token)
         self._access = Access(lambda: self._http, store, login.login_url, now)
+        # All cancels leave at once for as long as Questrade has not said that they are too many.
+        self._counts_cancels = False
         clock = time.monotonic
         self._buckets = {
-            "account": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock),
-            "market": TokenBucket(MARKET_RATE, MARKET_RATE, 0, clock),
+            "account": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock, WINDOW_S),
+            "market": TokenBucket(MARKET_RATE, MARKET_RATE, 0, clock, WINDOW_S),
             # Of orders no limit is documented; the one of the account's calls does no harm.
-            "orders": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, 0, clock),
+            "orders": TokenBucket(ACCOUNT_RATE, ACCOUNT_RATE, FOR_CANCELS, clock, WINDOW_S),
         }
 
     @property
@@ -133,14 +135,13 @@ class Session:
             raise InDoubt("Questrade answers what cannot be read") from error
 
     async def _once(self, request: Request, tokens: Tokens) -> httpx.Response:
-        await self._take_turn(request)
+        is_free = is_for_a_cancel() and not self._counts_cancels
+        await take_turn(self._buckets[request.lane], 0 if is_free else 1)
         headers = {"Authorization": f"Bearer {tokens.access_token}"}
         content = None
         if request.body is not None:
             content = _encode(request.body)
             headers["Content-Type"] = "application/json"
-        if request.method == "POST":
-            check_wanted()
         try:
             return await self._http.request(
                 request.method,
@@ -154,21 +155,11 @@ class Session:
         except httpx.HTTPError as error:
             raise InDoubt(f"no answer from Questrade ({type(error).__name__})") from error
 
-    async def _take_turn(self, request: Request) -> None:
-        """Raises RateLimited where it may not leave: a question waits a little, an order does not,
-        and only what Questrade itself says holds up a cancel, and what it asks for."""
-        bucket, cancels = self._buckets[request.lane], is_for_a_cancel()
-        while request.method == "GET" and not cancels:
-            wait_s = bucket.wait_s()
-            if not 0 < wait_s <= PATIENCE_S:
-                break
-            await asyncio.sleep(wait_s)
-        bucket.take(0 if cancels else 1, cancel=cancels)
-
     def _check(self, request: Request, response: httpx.Response) -> None:
         """Raises where the response is no answer to the request."""
         status = response.status_code
         if status == 429:
+            self._counts_cancels |= request.method == "DELETE"
             wait_s = self._wait_of(response)
             for bucket in self._buckets.values():
                 bucket.shut(wait_s)
