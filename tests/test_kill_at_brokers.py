@@ -16,7 +16,8 @@ from engine.brokers.base import RateLimited
 from engine.core.events import BrokerChanged, ClockTick, Event, Restored, TripKillSwitch
 from engine.core.machine import Machine, MachineConfig
 from engine.core.model import NANOS, Order, OrderState
-from engine.requests import InFlight, Requests
+from engine.host.broker_link import SHUT
+from engine.host.requests import InFlight, Requests
 from tests.brokers.contract import WiredPeer, builders
 from tests.brokers.peer_alpaca import AlpacaPeer
 from tests.loopback.faults import Fault, Limit
@@ -198,6 +199,7 @@ async def test_what_a_venue_says_of_waiting_is_obeyed_and_then_the_cancels_come_
         room = shut.broker.room()
         assert room is not None
         assert room.shut_s > 0
+        assert set(desk.machine.orders.refused.values()) == {SHUT}
         await desk.until(lambda: not desk.left(shut))
         assert asked(shut) >= 1
 

@@ -314,10 +314,12 @@ class SubmitFailed(Event, frozen=True):
 
 
 class CancelRejected(Event, frozen=True):
-    """A cancel did not take (FIX 35=9): too late, unknown, or no answer."""
+    """A cancel did not take (FIX 35=9): too late, unknown, or no answer. Not `sent`, it did not
+    leave: where the order stands is not in question."""
 
     client_order_id: str
     reason: str
+    sent: bool = True
 
 
 class ReplaceRejected(Event, frozen=True):

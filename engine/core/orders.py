@@ -192,8 +192,8 @@ class OrderBook(OrderReports):
             self._query(order)
 
     def on_cancel_rejected(self, event: CancelRejected) -> None:
-        """Believed of the cancel alone: where the order stands, the venue is asked. The same reason
-        is told once of an order, however often its cancel is tried."""
+        """Believed of the cancel alone: where the order stands, the venue is asked, unless nothing
+        got there. The same reason is told once of an order, however often its cancel is tried."""
         order = self.open.get(event.client_order_id)
         if order is None:
             return
@@ -201,7 +201,8 @@ class OrderBook(OrderReports):
         if self.refused.get(order.client_order_id) != reason:
             self.refused[order.client_order_id] = reason
             self._bus.publish(OrderCancelRejected(order, reason))
-        self._query(order)
+        if event.sent:
+            self._query(order)
 
     def on_not_found(self, event: OrderNotFound) -> None:
         """The venue knows of no such order: believed only once its visibility lag has passed."""

@@ -9,7 +9,7 @@ from math import inf
 from random import Random
 from typing import ParamSpec, TypeVar
 
-from engine.brokers.base import BaseBroker, InDoubt, NotSent
+from engine.brokers.base import BaseBroker, InDoubt, NotSent, RateLimited
 from engine.brokers.turns import Patience, for_a_cancel, patience, with_patience
 from engine.brokers.wanted import GONE, while_wanted
 from engine.core.clock_offset import TELLS
@@ -39,6 +39,8 @@ IsWanted = Callable[[str, OrderState], bool]
 """Whether an order is still in the state in which its request was made: a kill may have come."""
 
 DISCONNECT_S = 1.0
+SHUT = "the venue takes no requests for now"
+"""Why a cancel waits; for how long is shown with the broker."""
 PATIENCE_S = 20.0
 """How long the requests of a statement wait for their turn in all: less than the core's
 `LOST_AFTER`."""
@@ -243,19 +245,22 @@ class BrokerLink:
 
     async def cancel(self, order: Order, is_open: Callable[[str], bool]) -> None:
         """Ask, however long it takes until the venue takes the request. One that is under way is
-        not asked for twice, nor where the order itself is asked about: it may have ended. Of one
-        that did not leave there is nothing to tell: the machine asks for it again."""
+        not asked for twice, nor where the order itself is asked about: it may have ended. One that
+        has to wait, because the venue said so, is told of before it leaves."""
         key = order.client_order_id
         await self.tried.wait()
         if key in self._cancelling or key in self._asking:
             return
         self._cancelling.add(key)
+        room = self.broker.room()
+        if room is not None and room.shut_s:
+            self._publish(CancelRejected(key, SHUT, sent=False, ts=self._now()))
         try:
             with _as_cancels_are(), while_wanted(partial(is_open, key)):
                 answer = await self._timed(self.broker.cancel_order, order)
         except NotSent as error:
-            log.warning("order %s is not cancelled yet: %s", key, error)
-            return
+            reason = SHUT if isinstance(error, RateLimited) else str(error)
+            answer = CancelRejected(key, reason, sent=False, ts=self._now())
         except Exception as error:
             answer = CancelRejected(key, _reason_of(error), ts=self._now())
         finally:

@@ -617,6 +617,9 @@ def test_a_rejected_cancel_has_the_venue_asked(rig: Rig, resting: Order) -> None
     cancel(rig, resting)
     effects = rig.send(CancelRejected(resting.client_order_id, "no answer"))
     assert len(effects_of(effects, QueryOrder)) == 1
+    effects = rig.send(CancelRejected(resting.client_order_id, "no connection", sent=False))
+    assert not effects_of(effects, QueryOrder), "nothing got there that could have changed it"
+    assert rig.facts(OrderCancelRejected)[-1].reason == "no connection"
 
 
 def test_a_refused_cancel_is_told_once_for_each_reason(rig: Rig, resting: Order) -> None:
