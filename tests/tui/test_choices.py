@@ -59,6 +59,30 @@ async def test_the_choices_say_what_each_would_do() -> None:
             assert text in it.screen
 
 
+async def test_the_choices_name_every_open_order_and_first_those_that_wait() -> None:
+    states = dict(
+        zip(
+            range(3),
+            (OrderState.INTENDED, OrderState.SUBMITTED, OrderState.PENDING_REPLACE),
+            strict=True,
+        )
+    )
+    snapshot = scripted.paper()
+    order = next(o for o in snapshot.orders if o.is_open)
+    waiting = [
+        replace(order, client_order_id=f"tb-{n}", state=state) for n, state in states.items()
+    ]
+    stays = replace(order, client_order_id="tb-9", state=OrderState.ACCEPTED)
+    async with desk(replace(snapshot, orders=(stays, *waiting)), size=(80, 50)) as it:
+        await it.press("K")
+        assert "orders that stay: 3 open" in it.screen
+        assert "not sent yet, and never will be: 1 order" in it.screen
+        listed = it.screen[it.screen.index("open now:") :]
+        for text in ("NOT SENT YET", "NOT ACKNOWLEDGED YET", "CHANGE NOT CONFIRMED YET"):
+            assert text in listed
+            assert listed.index(text) < listed.index("tb-9")
+
+
 async def test_a_letter_stops() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("K", "enter", "space", seconds=0.5)
@@ -72,8 +96,8 @@ async def test_a_letter_stops() -> None:
 STOP = "SELL 29 AAPL  protective stop, worth 4,830.82, sma-aap-0004"
 OTHERS = (
     "BUY 1.175 ETH-USD  limit, worth 3,040.90, sma-eth-0005",
-    "BUY 11 SPY  limit, worth 4,860.90, sma-spy-0006",
-    "SELL 0.031 BTC-USD  limit, worth 1,184.20, sma-btc-0007",
+    "BUY 11 SPY  limit, IN DOUBT, worth 4,860.90, sma-spy-0006",
+    "SELL 0.031 BTC-USD  limit, CANCEL NOT CONFIRMED YET, worth 1,184.20",
 )
 HELD = "29 AAPL of sma_crossover, worth 4,933.62"
 

@@ -9,7 +9,7 @@ from engine.core.model import KillAction, Part, Scope
 from engine.view.snapshot import Snapshot
 from tui import format
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import LEAVE, account_named
+from tui.dialogs.safety import LEAVE, WAITS, account_named, named, worst
 from tui.dialogs.sure import TITLES, WORDS, SureDialog, consequences, only, sent, trip
 from tui.frame import Frame
 from tui.widgets.lines import Line
@@ -60,7 +60,7 @@ class KillDialog(Dialog):
                 text += paragraph(line, indent="   ")
         if part is None:
             text += [BLANK, (("p", "key"), ("  only one strategy, symbol or broker", "strong"))]
-        return [*text, BLANK, LEAVE]
+        return [*text, BLANK, LEAVE, *_open_orders(snapshot)]
 
     def _heading(self, snapshot: Snapshot) -> list[Line]:
         if self._part is None:
@@ -91,6 +91,22 @@ class KillDialog(Dialog):
         known = self._part is None and self.frame.snapshot is not None
         if known and self.takes_answer():
             self.go_on(PartDialog(self.frame, self.clock, self.send))
+
+
+def _open_orders(snapshot: Snapshot) -> list[Line]:
+    """Every open order by name: first those that wait for an answer, then the largest."""
+    orders = [order for order in snapshot.orders if order.is_open]
+    orders.sort(key=lambda order: (order.state not in WAITS, -(worst(order, snapshot) or 0)))
+    more = (
+        f"  and {len(orders) - NAMED} more: the orders screen has all"
+        if len(orders) > NAMED
+        else ""
+    )
+    return [
+        *([BLANK, (("open now:", "dim"),)] if orders else []),
+        *((("  ", "text"), *named(order, snapshot)) for order in orders[:NAMED]),
+        *([((more, "text"),)] if more else []),
+    ]
 
 
 class PartDialog(Dialog):

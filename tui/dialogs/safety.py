@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding
 
 from engine.core.events import RearmKillSwitch, RearmPart, ResetCircuitBreaker, ToggleStrategy
-from engine.core.model import Order, OrderPurpose, is_cancelled_by
+from engine.core.model import Order, OrderPurpose, OrderState, is_cancelled_by
 from engine.view.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
@@ -18,6 +18,14 @@ from tui.widgets.lines import Line
 LEAVE: Line = (("esc", "key"), (" changes nothing.", "text"))
 LISTED = 5
 """How many of the orders that a kill could not cancel yet are named."""
+WAITS = {
+    OrderState.INTENDED: "NOT SENT YET",
+    OrderState.SUBMITTED: "NOT ACKNOWLEDGED YET",
+    OrderState.IN_DOUBT: "IN DOUBT",
+    OrderState.PENDING_CANCEL: "CANCEL NOT CONFIRMED YET",
+    OrderState.PENDING_REPLACE: "CHANGE NOT CONFIRMED YET",
+}
+"""What an open order waits for, by its state."""
 CONFIRM = Binding("y", "confirm", "Yes", id="confirm")
 
 
@@ -70,10 +78,13 @@ def named(order: Order, snapshot: Snapshot | None) -> Line:
     worth = format.money(worst(order, snapshot) if snapshot else None)
     is_stop = order.purpose is OrderPurpose.PROTECTIVE_STOP
     kind = format.words(order.purpose if is_stop else order.type)
+    waits = WAITS.get(order.state)
     return (
         format.side(order.side),
         (f" {format.quantity(order.leaves)} {order.symbol}", "strong"),
-        (f"  {kind}, worth {worth}, {order.client_order_id}", "text"),
+        (f"  {kind}, ", "text"),
+        *([(f"{waits}, ", "caution")] if waits else []),
+        (f"worth {worth}, {order.client_order_id}", "text"),
     )
 
 

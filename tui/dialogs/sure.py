@@ -6,7 +6,15 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from engine.core.events import Command, KillPart, TripKillSwitch
-from engine.core.model import KillAction, Order, OrderPurpose, Part, Scope, is_cancelled_by
+from engine.core.model import (
+    KillAction,
+    Order,
+    OrderPurpose,
+    OrderState,
+    Part,
+    Scope,
+    is_cancelled_by,
+)
 from engine.view.snapshot import PositionRow, Snapshot
 from tui import format
 from tui.commands import AUTHOR
@@ -84,13 +92,16 @@ def cancelled_by(action: KillAction, snapshot: Snapshot) -> list[Order]:
 def consequences(action: KillAction, snapshot: Snapshot) -> list[str]:
     """What the kill switch would do to open orders and positions, in numbers."""
     cancelled = cancelled_by(action, snapshot)
-    kept = [o for o in snapshot.orders if o.is_open and o not in cancelled]
+    others = [o for o in snapshot.orders if o.is_open and o not in cancelled]
+    kept = [o for o in others if o.state is not OrderState.INTENDED]
     goes, stays = count_of(cancelled, snapshot), count_of(kept, snapshot)
+    unsent = len(others) - len(kept)
+    never = [f"not sent yet, and never will be: {format.plural(unsent, 'order')}"] if unsent else []
     match action:
         case KillAction.STOP:
-            return [f"orders that stay: {stays}"]
+            return [f"orders that stay: {stays}", *never]
         case KillAction.KEEP_STOPS:
-            return [f"orders cancelled: {goes}", f"stops that stay: {stays}"]
+            return [f"orders cancelled: {goes}", f"stops that stay: {stays}", *never]
         case KillAction.CANCEL:
             stops = sum(order.purpose is OrderPurpose.PROTECTIVE_STOP for order in cancelled)
             bare = f", {format.plural(stops, 'protective stop')}" if stops else ""
