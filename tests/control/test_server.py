@@ -36,6 +36,7 @@ from engine.control.server import MOST_CONSOLES, ControlServer
 from engine.core.events import (
     ChangeCommander,
     Command,
+    ConfirmLive,
     RearmKillSwitch,
     SignOfLife,
     ToggleStrategy,
@@ -49,6 +50,7 @@ from tests.tui import scripted
 
 WITHIN_S = 10
 REARM = RearmKillSwitch(word="REARM", author="forged")
+CONFIRM = ConfirmLive(word="LIVE", author="forged")
 KILL = TripKillSwitch(source="console", reason="kill key", author="forged")
 
 
@@ -226,10 +228,12 @@ def test_the_first_commands_and_the_second_only_stops(engine: Served, attach: At
     two.send(SignOfLife())
     two.send(KILL)
     one.send(REARM)
-    until(lambda: len(engine.ordered) == 2)
+    one.send(CONFIRM)
+    until(lambda: len(engine.ordered) == 3)
     author = f"two (pid {os.getpid()})"
     assert replace(KILL, author=author) in engine.ordered
-    assert replace(REARM, author=f"one (pid {os.getpid()})") in engine.ordered
+    for command in (REARM, CONFIRM):
+        assert replace(command, author=f"one (pid {os.getpid()})") in engine.ordered
     notes: list[str] = []
     until(lambda: notes.extend(two.notes()) or notes)
     assert notes == [f"not done: one (pid {os.getpid()}) is in command"]

@@ -1,7 +1,10 @@
 """Alerts are counted on every screen, and stay until somebody has acknowledged them."""
 
+from msgspec.structs import replace
+
 from engine.control.standing import Standing
 from engine.core.events import AcknowledgeAlerts
+from engine.view.snapshot import AlertRow
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
 from tui.commands import SCREENS
@@ -140,3 +143,14 @@ async def test_an_engine_that_has_ended_is_an_alert_too() -> None:
         await it.draw()
         await it.press("a")
         assert "engine ended: law I4 broken" in it.screen
+
+
+async def test_of_what_waits_for_a_person_nobody_says_that_it_is_over() -> None:
+    text = "alert strategy-file-mine.py: it is broken: SyntaxError"
+    row = AlertRow("strategy-file-mine.py", "error", text, 0, 0, 1, lasts=False, holds=True)
+    async with desk(replace(scripted.paper(), alerts=(row,))) as it:
+        await it.press("a")
+        assert "unread" in it.screen
+        assert "Live trading makes no entry before it is acknowledged." in it.screen
+        assert "  over  " not in it.screen
+        assert "cause is over" not in it.screen

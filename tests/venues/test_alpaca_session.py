@@ -1,6 +1,8 @@
 """A whole engine at Alpaca: account and market data on loopback servers, and their faults."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.session import Session, running
 from tests.street import BTC, Street
 
 PATIENCE_S = 30
+ANN = "console of ann on pts/7 (pid 4242)"
 
 
 @pytest_asyncio.fixture
@@ -233,7 +236,7 @@ async def test_a_real_account_is_traded_once_a_person_has_confirmed_it(real: Str
         assert blocked.signals[0].outcome == "blocked"
         assert "not confirmed in this session" in blocked.signals[0].note
         assert real.venue.orders == {}
-        session.command(ConfirmLive(word=LIVE_WORD, author="a test"))
+        session.command(ConfirmLive(word=LIVE_WORD, author=ANN))
         for _ in range(6):
             real.bar()
         snapshot = await session.until(lambda s: has_position_and_stop(real, s), PATIENCE_S)
@@ -241,6 +244,10 @@ async def test_a_real_account_is_traded_once_a_person_has_confirmed_it(real: Str
     async with running(settings) as session:  # the confirmation was of that session
         snapshot = await session.until(is_up, PATIENCE_S)
         assert not all(condition.met for condition in snapshot.live_gate)
+    with closing(sqlite3.connect(settings.database_path)) as database:
+        asked = "SELECT payload FROM audit_log WHERE kind = 'LiveConfirmed'"
+        ((payload,),) = database.execute(asked).fetchall()
+    assert f'"author":"{ANN}"' in payload, "who confirmed, and at which terminal, is kept"
 
 
 @pytest.mark.parametrize("given", [{"mode": "live"}, {"allow_live_trading": True}])

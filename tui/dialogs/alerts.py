@@ -106,14 +106,13 @@ class AlertsDialog(Dialog):
 
 
 def _story(row: AlertRow) -> list[Line]:
-    """All that is known of an alert."""
-    state = "Its cause lasts." if row.lasts else "Its cause is over."
+    """All that is known of an alert. Whether the cause of one that live trading waits for is over
+    is a person's to say, unless it is known to last."""
+    told = [f"{row.count} times since {format.date_and_clock(row.since_ts)}."] * (row.count > 1)
+    if row.lasts or not row.holds:
+        told.append("Its cause lasts." if row.lasts else "Its cause is over.")
     if row.acknowledged_by:
-        state += f" Acknowledged by {row.acknowledged_by}."
+        told.append(f"Acknowledged by {row.acknowledged_by}.")
     elif row.holds:
-        state += " Live trading makes no entry before it is acknowledged."
-    times = f"{row.count} times since {format.date_and_clock(row.since_ts)}. "
-    return [
-        *paragraph(row.text, "strong"),
-        *paragraph(f"{times if row.count > 1 else ''}{state}"),
-    ]
+        told.append("Live trading makes no entry before it is acknowledged.")
+    return [*paragraph(row.text, "strong"), *paragraph(" ".join(told))]

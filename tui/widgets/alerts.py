@@ -34,7 +34,8 @@ class Alerts(LineTable[AlertRow]):
     def cells(self, row: AlertRow) -> Line:
         word, badge, style = LEVELS.get(row.level, (row.level, "text", "text"))
         read = bool(row.acknowledged_by)
-        state = "read" if read else "lasts" if row.lasts else "over"
+        known = "lasts" if row.lasts else "over"
+        state = "read" if read else "unread" if row.holds and not row.lasts else known
         return (
             (format.day_and_clock(row.ts), "dim"),
             (word, "dim" if read else badge),
