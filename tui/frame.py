@@ -288,6 +288,9 @@ def kill_story(frame: Frame) -> str:
         parts[-1] = f"FAILED, nothing moved for {format.seconds(frame.kill_stuck)}: {parts[-1]}"
     if frame.kill_took is not None:
         parts[-1] += f" after {format.seconds(frame.kill_took)}"
+    if frame.kill_stuck is not None:
+        do = "cancel" if kill.open_orders else "close"
+        parts.append(f"it is tried on; {do} them at the venue by hand")
     if not kill.durable:
         parts.append("NOT ON DISK YET")
     if frame.kill_delay is not None:

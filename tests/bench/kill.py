@@ -8,8 +8,13 @@ After each run the kill switch is re-armed, which places the stops again.
 Of three brokers one does not answer, and its cancels do not count; in the first runs by command it
 is awaited that they are asked for again and that the console shows that broker as not connected.
 With the database locked, or the disk full, orders are killed while nothing can be written.
+
+At real adapters the clock stops when the last order is cancelled at the loopback server, which
+takes no more requests than the venue does; the peer is what its limit alone would make of one
+request for each order.
 """
 
+import asyncio
 import resource
 import sqlite3
 import time
@@ -30,6 +35,9 @@ from tests.bench.probed import Readings
 from tests.bench.served import served
 from tests.bench.terminal import CONSOLE, TimedTerminal
 from tests.bench.venues import Venue, Venues
+from tests.brokers.killing import killing
+from tests.loopback.faults import Limit
+from tests.loopback.venue import Change
 
 RUNS = 30
 RUNS_OF_THE_KEY = 200
@@ -41,6 +49,9 @@ HOLDING_MANY = HOLDING | {
     "max_position_size_pct": "0.05",
 }
 TIMEOUT_S = 60.0
+AT_ADAPTERS = 150
+LIMITS = {"alpaca": (200, 60.0), "coinbase": (30, 1.0)}
+"""How many requests in so many seconds each takes, by its documentation."""
 LIMIT_MS, LIMIT_MANY_MS = 50.0, 250.0
 SIZE = (120, 40)
 CTRL_K = "\x0b"
@@ -64,6 +75,8 @@ def measure() -> Iterator[Figure]:
     )
     yield figure("kill while the database is locked", command_delays(one, around=locked))
     yield figure("kill while the disk is full", command_delays(one, around=full))
+    for name, limit in LIMITS.items():
+        yield asyncio.run(at_adapter(name, *limit))
 
 
 def figure(what: str, delays: list[float], limit_ms: float = LIMIT_MS) -> Figure:
@@ -165,6 +178,36 @@ def is_retried(snapshot: Snapshot, venue: Venue, share: int) -> bool:
     """Whether the broker is asked again, and the console shows it as not there."""
     shown = any(b.name == venue.name and not b.connected for b in snapshot.brokers)
     return shown and len(venue.cancels) > share and snapshot.kill.phase == "cancelling"
+
+
+# --- real adapters -------------------------------------------------------------------------------
+
+
+async def at_adapter(name: str, most: int, seconds: float) -> Figure:
+    """Seconds from the command to the last order that the venue cancels."""
+    async with killing(AT_ADAPTERS, name) as (desk, [peer]):
+        room = peer.broker.room()
+        assert room is not None
+        each_s = max(0.0, AT_ADAPTERS - room.most) * seconds / most
+        peer.faults.limit = Limit(most, seconds)
+        ended: list[float] = []
+
+        def on_change(change: Change) -> None:
+            if change.what == "canceled":
+                ended.append(time.perf_counter())
+
+        peer.venue.listeners.append(on_change)
+        start = time.perf_counter()
+        desk.publish(TripKillSwitch(source="bench", author="bench"))
+        await desk.until(lambda: not peer.venue.open)
+    return Figure(
+        f"kill command → last of {AT_ADAPTERS} orders cancelled at {name}'s loopback server",
+        ended[-1] - start,
+        "s",
+        "one request each at its limit",
+        each_s,
+        note=f"{peer.faults.requests.total()} requests, {peer.faults.limited} over the limit",
+    )
 
 
 # --- the key in the console ----------------------------------------------------------------------

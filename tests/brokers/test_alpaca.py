@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from engine.brokers.alpaca import AlpacaBroker, Login
 from engine.brokers.alpaca.broker import FEES_ASKED
 from engine.brokers.alpaca.rest import ASKED_AT_ONCE
-from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, NotSent
+from engine.brokers.base import InDoubt, NotAuthenticated, NotPermitted, NotSent, RateLimited
 from engine.core.events import (
     AccountStatement,
     BrokerChanged,
@@ -44,7 +44,7 @@ from engine.core.model import (
 from engine.feeds.alpaca import instruments
 from engine.ops.errors import UserError
 from tests.brokers.peer_alpaca import AAPL, BTC, IN_BASE, PEERS, AlpacaPeer
-from tests.loopback.alpaca import KEY, MOST_ORDERS, SECRET
+from tests.loopback.alpaca import COUNTS_ANEW_S, KEY, MOST_ORDERS, SECRET
 from tests.loopback.faults import Fault
 
 S = OrderState
@@ -448,6 +448,14 @@ async def test_stocks_lose_nothing_to_what_else_is_traded(
     assert (can.short, can.fractional, can.extended_hours) == (True, False, extended)
     crypto = broker.capabilities.of(AssetClass.CRYPTO)
     assert (crypto.short, crypto.fractional, crypto.extended_hours) == (False, True, False)
+
+
+async def test_a_limit_of_requests_lasts_until_alpaca_counts_anew(alpaca: AlpacaPeer) -> None:
+    """It tells the time at which it does, and not how long to wait."""
+    alpaca.faults.plan("positions", Fault.RATE_LIMITED_BARE)
+    with pytest.raises(RateLimited) as limited:
+        await alpaca.broker.get_positions()
+    assert COUNTS_ANEW_S - 5 < limited.value.wait_s <= COUNTS_ANEW_S
 
 
 async def test_requests_that_hang_hold_no_thread_for_good(alpaca: AlpacaPeer) -> None:

@@ -128,6 +128,33 @@ async def test_a_limit_that_is_used_up_holds_up_its_own_calls_alone(peer: Questr
     assert isinstance(await peer.broker.cancel_order(order), ExecutionReport)
 
 
+async def test_cancels_all_leave_at_once_until_questrade_says_that_they_are_too_many(
+    peer: QuestradePeer,
+) -> None:
+    """More than its other calls: of orders no limit is documented."""
+    orders = [peer.order(units=1) for _ in range(3)]
+    for order in orders:
+        await peer.broker.submit_order(order)
+    room = left(peer)
+    await peer.broker.cancel_order(orders[0])
+    assert left(peer) >= room
+    peer.faults.retry_after_s = 0
+    peer.faults.plan("cancel", Fault.RATE_LIMITED)
+    with pytest.raises(RateLimited):
+        await peer.broker.cancel_order(orders[1])
+    await peer.broker.cancel_order(orders[1])
+    await peer.broker.cancel_order(orders[2])
+    assert left(peer) < room
+    assert not peer.venue.open
+
+
+def left(peer: QuestradePeer) -> float:
+    """How many requests about orders may leave now."""
+    room = peer.broker.room()
+    assert room is not None
+    return room.left
+
+
 async def test_no_redirect_is_followed(peer: QuestradePeer) -> None:
     peer.server.redirects = True
     with pytest.raises(InDoubt, match="307"):

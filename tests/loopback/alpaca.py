@@ -7,6 +7,7 @@ whole quantity, whatever was filled of the first (https://github.com/alpacahq/Al
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -49,6 +50,8 @@ OTHERS = {OrderType.UNKNOWN: "pegged", TimeInForce.UNKNOWN: "opg"}
 """What those that we have no name for are called there."""
 MOST_ORDERS = 500
 """In one answer, the newest first."""
+COUNTS_ANEW_S = 20
+"""After "too many requests"."""
 MESSAGES = {
     401: (40110000, "request is not authorized"),
     403: (40300000, "forbidden."),
@@ -71,7 +74,8 @@ def when(ts: int) -> str:
 def refusal(status: int, code: int = 0, message: str = "") -> web.Response:
     known_code, known = MESSAGES.get(status, (0, ""))
     body = {"code": code or known_code, "message": message or known}
-    return web.json_response(body, status=status)
+    counts_anew = {"X-RateLimit-Reset": str(int(time.time()) + COUNTS_ANEW_S)}
+    return web.json_response(body, status=status, headers=counts_anew if status == 429 else {})
 
 
 def kind_of(request: web.Request) -> str:

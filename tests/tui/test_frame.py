@@ -153,6 +153,7 @@ def test_a_kill_that_does_not_move_has_failed_until_it_does() -> None:
     assert "FAILED" not in kill_story(killing(2, 9.9 + STUCK_AFTER, progress))
     stuck = killing(2, 10.0 + STUCK_AFTER, progress)
     assert "FAILED, nothing moved for 5.0 s: cancelling, 2 orders still open" in kill_story(stuck)
+    assert "it is tried on; cancel them at the venue by hand" in kill_story(stuck)
     assert kill_words(stuck) == ("KILL FAILED 2 left", "alarm")
     assert "FAILED" not in kill_story(killing(1, 20.0, progress))
     assert "FAILED" not in kill_story(killing(0, 60.0, progress))
