@@ -63,7 +63,8 @@ async def test_escape_closes_and_sends_nothing(key: str) -> None:
 async def test_the_typed_word_re_arms() -> None:
     async with desk(scripted.killed()) as it:
         await it.press("R")
-        assert "Re-armed, these strategies trade again: sma_crossover." in it.screen
+        assert "Re-armed, these strategies trade again: sma_crossover, breakout" in it.screen
+        assert "(paused)." in it.screen
         await it.press("R", "E", "A", "R", "M", "enter", seconds=0.5)
         assert it.sent == [REARM]
         assert not is_open(it)
@@ -273,7 +274,8 @@ async def test_quit_says_what_happens_to_orders_and_positions() -> None:
         assert "4 open, worth 13,916.82 USD" in it.screen
         assert "3 open, worth — USD" in it.screen
         assert "Open orders stay in the database and go on at the next start" in it.screen
-        assert "At the next start these strategies are on: sma_crossover." in it.screen
+        assert "At the next start these strategies are on: sma_crossover, breakout" in it.screen
+        assert "(paused)." in it.screen
 
 
 async def test_quit_offers_to_detach_from_an_engine_of_its_own() -> None:

@@ -9,7 +9,7 @@ from engine.view.snapshot import Snapshot
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, paragraph
 from tui.dialogs.kill import KillDialog
-from tui.dialogs.safety import CONFIRM, letter, stake
+from tui.dialogs.safety import CONFIRM, letter, stake, switched_on
 from tui.frame import Frame
 from tui.summary import orders_of, pnl_of
 from tui.widgets.lines import Line
@@ -73,14 +73,14 @@ class QuitDialog(Dialog):
                 BLANK,
                 letter("y", "quits"),
             ]
-        on = [row.name for row in snapshot.strategies if row.state == "on"]
+        on = switched_on(snapshot) or "none"
         if not frame.owned:
             return [
                 *stake(snapshot),
                 *_session(snapshot),
                 BLANK,
                 *paragraph("The engine goes on: this console did not start it."),
-                *paragraph(f"These strategies go on: {', '.join(on) or 'none'}."),
+                *paragraph(f"These strategies go on: {on}."),
                 BLANK,
                 *([_STOPS] if frame.standing.mine else []),
                 letter("y", "quits the console"),
@@ -92,7 +92,7 @@ class QuitDialog(Dialog):
             *_session(snapshot),
             BLANK,
             *paragraph("The engine stops with this console."),
-            *paragraph(f"At the next start these strategies are on: {', '.join(on) or 'none'}."),
+            *paragraph(f"At the next start these strategies are on: {on}."),
             *paragraph(orders, style),
             *paragraph(positions, style),
             *paragraph(_LOST[cast("Console", self.app).on_terminal_lost]),

@@ -115,6 +115,13 @@ def open_positions(snapshot: Snapshot) -> str:
     return _count(len(held), total(worths), snapshot)
 
 
+def switched_on(snapshot: Snapshot) -> str:
+    """The strategies that are switched on, also those held back now; empty where none is."""
+    held_back = {"on": "", "paused": " (paused)", "killed": " (killed)"}
+    rows = [row for row in snapshot.strategies if row.state in held_back]
+    return ", ".join(f"{row.name}{held_back[row.state]}" for row in rows)
+
+
 def total(values: Sequence[Decimal | None]) -> Decimal | int | None:
     """The sum; None where one of them is not known."""
     return None if None in values else sum(filter(None, values))
@@ -133,7 +140,7 @@ class RearmDialog(Dialog):
         if snapshot is None:
             return []
         kill = snapshot.kill
-        on = [row.name for row in snapshot.strategies if row.state == "on"]
+        on = switched_on(snapshot)
         text = [
             *paragraph(f"Tripped by {kill.source} at {format.clock(kill.ts)} UTC: {kill.reason}"),
             BLANK,
@@ -147,7 +154,7 @@ class RearmDialog(Dialog):
             text += paragraph(f"{still}{more}:", "warn")
             text += [(("  ", "text"), *named(order, snapshot)) for order in waits[:LISTED]]
         text += paragraph(
-            f"Re-armed, these strategies trade again: {', '.join(on)}."
+            f"Re-armed, these strategies trade again: {on}."
             if on
             else "No strategy is on: re-armed, nothing trades until one is switched on."
         )
