@@ -44,6 +44,7 @@ S = OrderState
 ALL = builders()
 IN_BASE = builders("IN_BASE")
 WIRED = [name for name in ALL if name != "paper"]
+OVER_HTTP = ["alpaca", "binance", "coinbase", "kraken", "questrade"]
 DOUBTFUL = [Fault.HANG, Fault.RESET, Fault.SERVER_ERROR, Fault.REDIRECT, *sorted(CARRIED_OUT)]
 REFUSING = {
     Fault.UNAUTHORIZED: NotAuthenticated,
@@ -454,6 +455,24 @@ async def test_a_submit_without_an_answer_is_in_doubt_and_never_repeated(
     assert found is None or found.state is S.ACCEPTED
 
 
+@pytest.mark.parametrize("name", OVER_HTTP)
+async def test_an_answer_that_is_cut_anywhere_leaves_the_order_in_doubt(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every byte, and never is it refused."""
+    monkeypatch.setattr(TokenBucket, "take", lambda *_, **__: None)
+    async with ALL[name]() as wired:
+        assert isinstance(wired, WiredPeer)
+        order = wired.order()
+        await wired.broker.submit_order(order)
+        answer = wired.faults.answers["submit"]
+        for length in range(len(answer)):
+            wired.faults.plan("submit", answer[:length])
+            with pytest.raises(InDoubt):
+                await wired.broker.submit_order(order)
+        assert wired.faults.requests["submit"] == 1 + len(answer)
+
+
 @pytest.mark.parametrize("fault", REFUSING)
 async def test_a_submit_that_is_not_looked_at_says_why(wired: WiredPeer, fault: Fault) -> None:
     has(wired, fault)
@@ -651,6 +670,33 @@ async def test_executions_that_are_told_twice_and_out_of_order_are_the_same(
     heard = {fill.execution_id: fill.quantity for fill in wired.executions(order)}
     assert sorted(heard.values()) == [4 * wired.unit, 6 * wired.unit]
     assert len(wired.executions(order)) >= 2
+
+
+@pytest.mark.parametrize("name", OVER_HTTP)
+async def test_a_message_that_is_cut_short_is_none_and_what_it_told_is_known(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some leave it at that; where the library ends the connection it is made again."""
+    monkeypatch.setattr("engine.ops.backoff.FIRST_PAUSE_S", 0.01)
+    async with ALL[name]() as wired:
+        assert isinstance(wired, WiredPeer)
+        await wired.streams.has_joined()
+        order = wired.order()
+        await wired.broker.submit_order(order)
+        said: list[bytes | str] = []
+        with monkeypatch.context() as heard:
+            heard.setattr(wired.streams, "say", said.append)
+            wired.quote(98, 99)
+        wired.events.clear()
+        joined = wired.streams.joined
+        wired.streams.say(said[-1][: len(said[-1]) // 2])
+        if name not in ("alpaca", "questrade"):  # these pass it over
+            await wired.streams.has_joined(joined + 1)
+            await wired.hears(BrokerChanged, lambda event: event.connected)
+        for message in said:
+            wired.streams.say(message)
+        await wired.sees(order, S.FILLED)
+        assert {fill.quantity for fill in wired.executions(order)} <= {order.quantity}
 
 
 async def test_what_a_mute_stream_did_not_tell_is_among_the_executions(wired: WiredPeer) -> None:

@@ -85,7 +85,8 @@ class Limit:
 
 class Faults:
     """Counts every request that comes, by its kind (submit, cancel, replace, order, orders, fills,
-    positions, balance, quote, login or other), and says what is to become of it.
+    positions, balance, quote, login or other), and says what is to become of it. `answers` has the
+    last one of each kind that was given as it should be.
 
     While there is a `limit` what is beyond it is RATE_LIMITED: `limited` are so many. Such an
     answer says to come again after `retry_after_s`.
@@ -93,22 +94,24 @@ class Faults:
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
+        self.answers: dict[str, bytes] = {}
         self.limit: Limit | None = None
         self.limited = 0
         self.retry_after_s = float(RETRY_AFTER_S)
         self.closing = asyncio.Event()
         self._came = asyncio.Event()
-        self._planned: dict[str, deque[Fault]] = {}
+        self._planned: dict[str, deque[Fault | bytes]] = {}
 
-    def plan(self, kind: str, *faults: Fault) -> None:
-        """What becomes of the next requests of `kind`, one after another."""
+    def plan(self, kind: str, *faults: Fault | bytes) -> None:
+        """What becomes of the next requests of `kind`, one after another. Bytes are answered in the
+        place of the venue, which is not asked."""
         self._planned.setdefault(kind, deque()).extend(faults)
 
     def heal(self) -> None:
         """Nothing that was planned becomes of any request."""
         self._planned.clear()
 
-    def take(self, kind: str) -> Fault | None:
+    def take(self, kind: str) -> Fault | bytes | None:
         """A request came: what becomes of it."""
         self.requests[kind] += 1
         self._came.set()
@@ -137,9 +140,15 @@ def middleware(
     async def meet(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        fault = faults.take(kind_of(request))
+        kind = kind_of(request)
+        fault = faults.take(kind)
         if fault is None:
-            return await handler(request)
+            answer = await handler(request)
+            if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+                faults.answers[kind] = answer.body
+            return answer
+        if isinstance(fault, bytes):
+            return web.Response(body=fault, content_type="application/json")
         if fault is Fault.SLOW:
             await asyncio.sleep(SLOW_S)
             return await handler(request)
