@@ -6,6 +6,7 @@ single steps are used, and `LiveFeed` sees every loss. Protocol: https://docs.al
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -205,6 +206,8 @@ class AlpacaSource:
             async with asyncio.timeout(OPEN_S):
                 await stream._start_ws()
                 await stream._send_subscribe_msg()
+        except ssl.SSLError:  # one of them is a ValueError
+            raise NotConnected("Alpaca's stream: its certificate is not valid") from None
         except ValueError as error:  # how the library tells that the keys are not taken
             raise NotAuthenticated(f"Alpaca's stream: {clean(str(error))}") from None
         except Exception as error:
