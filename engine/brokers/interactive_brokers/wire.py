@@ -36,6 +36,8 @@ ENDED = {
 CANCELED = 202
 REFUSED = frozenset({109, 110, 111, 200, 201, 203, 321, 434})
 """Of a new order: IB does not take it. Of any other code that is not sure."""
+TOO_LATE = frozenset({161, 10147, 10148})
+"""Of a cancel: the order has ended. It was not rejected."""
 REMARKS = frozenset({399, 404, 10349})
 """Said of orders that stay: when it will work, what it waits for, what a preset made of it."""
 LIVE_DATA = 1
@@ -98,9 +100,10 @@ def is_answered(trade: "ib_async.Trade") -> bool:
 
 
 def state_of(trade: "ib_async.Trade") -> OrderState:
-    """Where IB has the order; one that an error ended was rejected."""
+    """Where IB has the order; one that an error ended was rejected, unless that told of a cancel
+    that there was nothing left to cancel."""
     status = trade.orderStatus
-    if is_refused(trade) or is_guess(trade):
+    if is_refused(trade) or (is_guess(trade) and _code(trade) not in TOO_LATE):
         return S.REJECTED
     return ENDED.get(status.status) or (S.PARTIALLY_FILLED if status.filled else S.ACCEPTED)
 
