@@ -50,11 +50,17 @@ class TokenBucket:
     def take(self, cost: float = 1.0, *, cancel: bool = False, place: object | None = None) -> None:
         """Count a request that leaves now. Raises RateLimited, with the time to wait, where there
         is no room for it; nothing is counted then."""
-        if wait_s := self.wait_s(cost, cancel=cancel, place=place):
-            raise RateLimited(f"too many requests; the next in {wait_s:.1f} s", wait_s)
+        self.check(cost, cancel=cancel, place=place)
         self._tokens -= cost
         if self._window_s:
             self._recent.append((self._filled_at, cost))
+
+    def check(
+        self, cost: float = 1.0, *, cancel: bool = False, place: object | None = None
+    ) -> None:
+        """As `take`, but nothing leaves yet."""
+        if wait_s := self.wait_s(cost, cancel=cancel, place=place):
+            raise RateLimited(f"too many requests; the next in {wait_s:.1f} s", wait_s)
 
     @contextmanager
     def in_line(self, cost: float) -> Generator[object]:

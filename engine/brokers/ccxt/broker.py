@@ -39,7 +39,7 @@ from engine.brokers.ccxt.reading import (
 from engine.brokers.ccxt.venues import VENUES, Access, Said
 from engine.brokers.stops import limit_beyond
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import for_a_cancel, wait_for_turn
+from engine.brokers.turns import for_a_cancel, is_for_a_cancel, wait_for_turn
 from engine.core.events import (
     BrokerChanged,
     CancelRejected,
@@ -248,7 +248,13 @@ class CcxtBroker(BaseBroker):
 
     async def _find(self, order: Order) -> ExecutionReport | None:
         """Look among the open orders, and only then among the others: one that fills meanwhile is
-        in the second."""
+        in the second.
+
+        Nothing is asked before there is room for both, but for a cancel: the first alone, asked
+        again and again, would use up what the exchange takes, and the second never be asked."""
+        if not is_for_a_cancel():
+            await wait_for_turn(self._bucket, self._venue.look_cost)
+            self._bucket.check(self._venue.look_cost)
         key, symbol = order.client_order_id, self._symbol(order.symbol)
         for name in self._venue.looked_for_in:
             ask = getattr(self._open, name)

@@ -38,8 +38,8 @@ class Venue(Struct, frozen=True):
     `pages` says how executions come where there are many: by their time, by an offset, or by a
     cursor that ccxt follows; where `by_symbol`, of one symbol after another. Where orders cannot be
     asked for by our name, an order whose id there is not known is looked for in what the calls
-    `looked_for_in` answer. `key` is what ccxt wants our name to be called in a new order, `named`
-    whether a cancel can tell it. `market_params` go with a market order of an amount. Where an
+    `looked_for_in` answer, which weigh `look_cost` in all. `key` is what ccxt wants our name to be
+    called in a new order, `named` whether a cancel can tell it. `market_params` go with a market order of an amount. Where an
     exchange does not stream executions (`streams_fills`), they are asked for when it tells that an
     order has filled. `counts_seconds` says that its clock is told in whole seconds. `data_rate` and
     `data_burst` are those of the market data, beside the account's; `market_params_of` symbols asks
@@ -62,6 +62,7 @@ class Venue(Struct, frozen=True):
     pages: Literal["time", "offset", "cursor"] = "time"
     by_symbol: bool = False
     looked_for_in: tuple[str, ...] = ()
+    look_cost: float = 1
     key: str = "clientOrderId"
     named: bool = True
     market_params: Callable[[str], Mapping[str, Any]] = lambda _: {}
@@ -145,6 +146,7 @@ VENUES = {
         has_currencies=False,
         pages="offset",
         looked_for_in=("fetch_open_orders", "fetch_closed_orders"),
+        look_cost=6,
         counts_seconds=True,
     ),
     # "If the ID is not unique, the order will not be created and the order corresponding with that
