@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -31,7 +32,7 @@ from engine.core.model import (
     nanos,
     utc,
 )
-from tests.loopback.faults import Faults, Streams, middleware
+from tests.loopback.faults import Faults, Streams, cut_frame, middleware
 from tests.loopback.serving import Server
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
@@ -368,7 +369,11 @@ class AlpacaServer:
         await socket.send_bytes(json.dumps({"stream": "authorization", "data": data}).encode())
         listening = json.loads((await socket.receive()).data)["data"]
         await socket.send_bytes(json.dumps({"stream": "listening", "data": listening}).encode())
-        speaking = asyncio.create_task(self.streams.serve(socket.send_bytes, socket.close))
+        speaking = asyncio.create_task(
+            self.streams.serve(
+                socket.send_bytes, socket.close, partial(cut_frame, request.transport)
+            )
+        )
         async for _ in socket:
             pass
         speaking.cancel()
@@ -398,7 +403,13 @@ class AlpacaServer:
         since = request.query.get("since_id", f"{len(self.told):026}")
         for message in self.told[int(since) :]:
             await send(message)
-        speaking = asyncio.create_task(self.streams.serve(send, close))
+
+        def cut(message: bytes) -> None:
+            assert request.transport is not None
+            request.transport.write(b"data: " + message[: len(message) // 2])
+            ended.set()
+
+        speaking = asyncio.create_task(self.streams.serve(send, close, cut))
         await ended.wait()
         speaking.cancel()
         return response

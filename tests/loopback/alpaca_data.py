@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgpack
 from aiohttp import WSMsgType, web
 
-from tests.loopback.faults import Faults, Streams, middleware
+from tests.loopback.faults import Faults, Streams, cut_frame, middleware
 from tests.loopback.serving import Server
 
 KEY, SECRET = "key-of-the-test", "secret-of-the-test"
@@ -84,7 +85,9 @@ class AlpacaData:
             assert isinstance(message, bytes)
             await socket.send_bytes(message)
 
-        speaking = asyncio.create_task(self.streams.serve(send, socket.close))
+        speaking = asyncio.create_task(
+            self.streams.serve(send, socket.close, partial(cut_frame, request.transport))
+        )
         try:
             async for message in socket:
                 if message.type is not WSMsgType.BINARY:

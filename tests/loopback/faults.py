@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -86,7 +87,8 @@ class Limit:
 class Faults:
     """Counts every request that comes, by its kind (submit, cancel, replace, order, orders, fills,
     positions, balance, quote, login or other), and says what is to become of it. `answers` has the
-    last one of each kind that was given as it should be.
+    last one of each kind that was given as it should be. `struck`
+    counts what became of them as it was planned.
 
     While there is a `limit` what is beyond it is RATE_LIMITED: `limited` are so many. Such an
     answer says to come again after `retry_after_s`.
@@ -95,6 +97,7 @@ class Faults:
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.answers: dict[str, bytes] = {}
+        self.struck: Counter[tuple[str, Fault]] = Counter()
         self.limit: Limit | None = None
         self.limited = 0
         self.retry_after_s = float(RETRY_AFTER_S)
@@ -120,7 +123,10 @@ class Faults:
             self.retry_after_s = wait_s
             return Fault.RATE_LIMITED
         planned = self._planned.get(kind)
-        return planned.popleft() if planned else None
+        fault = planned.popleft() if planned else None
+        if fault is not None:
+            self.struck[kind, fault] += 1
+        return fault
 
     async def has_come(self, kind: str, times: int) -> None:
         """Until there were so many requests of `kind`, in all."""
@@ -194,22 +200,42 @@ def _gone(request: web.Request) -> web.Response:
     return web.Response()
 
 
+class StreamFault(StrEnum):
+    """What becomes of what a server says without being asked."""
+
+    DOUBLED = "doubled"
+    """Each message is said twice."""
+    REORDERED = "reordered"
+    """Of two messages the second is said first."""
+    MUTE = "mute"
+    """Nothing is said, and it is lost; the connection stays."""
+    GAP = "gap"
+    """There was no connection, and none was taken."""
+    HALF = "half a frame"
+    """The line is cut in the middle of a message."""
+    GARBAGE = "garbage"
+    """A message has bytes in its middle that are none of the protocol's."""
+
+
 class Streams:
     """The connections to which a server speaks without being asked, and their faults.
 
-    `doubled` says each message twice; `reordered` says of two messages the second first; while
-    `mute` nothing is said, and it is lost. `refuses` is for the server to look at: whether it takes
-    no new connection.
+    `doubled`, `reordered` and `mute` are faults as long as they are set, `halved` and `garbled` up
+    to the next message. `refuses` is for the server to look at: whether it takes no new connection.
+    `struck` counts the messages that met a fault.
     """
 
     def __init__(self) -> None:
         self.doubled = False
         self.reordered = False
         self.mute = False
+        self.halved = False
+        self.garbled = False
         self.refuses = False
         self.joined = 0
+        self.struck: Counter[StreamFault] = Counter()
         self._held: list[bytes | str] = []
-        self._queues: dict[asyncio.Queue[bytes | str], Callable[[], Awaitable[object]]] = {}
+        self._queues: dict[asyncio.Queue[bytes | str], _Connection] = {}
         self._came = asyncio.Event()
 
     @property
@@ -217,11 +243,13 @@ class Streams:
         """How many are connected now."""
         return len(self._queues)
 
-    async def serve(self, send: Send, close: Callable[[], Awaitable[object]]) -> None:
+    async def serve(
+        self, send: Send, close: Callable[[], Awaitable[object]], cut: Callable[[bytes], None]
+    ) -> None:
         """Speak to one connection until it ends, which is when this is cancelled or `send` fails;
-        `close` ends it from here."""
+        `close` ends it from here, `cut` does so in the middle of a message."""
         queue: asyncio.Queue[bytes | str] = asyncio.Queue()
-        self._queues[queue] = close
+        self._queues[queue] = _Connection(close, cut)
         self.joined += 1
         self._came.set()
         try:
@@ -240,19 +268,63 @@ class Streams:
 
     def say(self, message: bytes | str) -> None:
         if self.mute:
-            return
+            self.struck[StreamFault.MUTE] += 1
+        elif not self._queues:
+            self.struck[StreamFault.GAP] += 1
+        elif self.garbled:
+            self.garbled = False
+            self.struck[StreamFault.GARBAGE] += 1
+            self._say(_garbled(message))
+        elif self.halved:
+            self.halved = False
+            self.struck[StreamFault.HALF] += 1
+            for connection in self._queues.values():
+                connection.cut(message if isinstance(message, bytes) else message.encode())
+        else:
+            self._say(message)
+
+    def _say(self, message: bytes | str) -> None:
         messages = [message]
         if self.reordered:
             self._held.append(message)
             if len(self._held) < 2:
                 return
+            self.struck[StreamFault.REORDERED] += 1
             messages, self._held = self._held[::-1], []
+        if self.doubled:
+            self.struck[StreamFault.DOUBLED] += 1
         for queue in self._queues:
             for each in messages:
                 for _ in range(2 if self.doubled else 1):
                     queue.put_nowait(each)
 
+    def heal(self) -> None:
+        """What is said from now on arrives."""
+        self.doubled = self.reordered = self.mute = self.halved = self.garbled = False
+        self.refuses = False
+
     async def close(self) -> None:
         """End every connection, as when the line is cut in order."""
-        for end in list(self._queues.values()):
-            await end()
+        for connection in list(self._queues.values()):
+            await connection.close()
+
+
+def _garbled(message: bytes | str) -> bytes | str:
+    middle = len(message) // 2
+    if isinstance(message, str):
+        return message[:middle] + GARBAGE.decode("latin-1") + message[middle:]
+    return message[:middle] + GARBAGE + message[middle:]
+
+
+@dataclass(frozen=True)
+class _Connection:
+    close: Callable[[], Awaitable[object]]
+    cut: Callable[[bytes], None]
+
+
+def cut_frame(transport: asyncio.BaseTransport | None, message: bytes) -> None:
+    """Half of a WebSocket's frame of text, and then the end of the line."""
+    assert isinstance(transport, asyncio.Transport)
+    header = bytes([0x81, 126]) + len(message).to_bytes(2, "big")
+    transport.write(header + message[: len(message) // 2])
+    transport.close()

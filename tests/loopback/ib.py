@@ -92,6 +92,11 @@ class _Client:
     async def end(self) -> None:
         self.cut()
 
+    def cut_in(self, message: bytes) -> None:
+        """Half of a message, and then the end of the line."""
+        self._writer.write(message[4 : 4 + len(message) // 2])
+        self._writer.close()
+
 
 class IbServer:
     """Of several clients, those that ask for open orders are told of orders, and each of the market
@@ -163,7 +168,7 @@ class IbServer:
         serving = asyncio.current_task()
         assert serving is not None
         self._serving.add(serving)
-        saying = asyncio.create_task(self.streams.serve(client.hear, client.end))
+        saying = asyncio.create_task(self.streams.serve(client.hear, client.end, client.cut_in))
         await self._talk(client, reader)
         saying.cancel()
         await asyncio.wait([saying])

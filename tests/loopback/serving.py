@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 
-from tests.loopback.faults import Faults, Streams
+from tests.loopback.faults import Faults, Streams, cut_frame
+
+TRANSPORT = "transport"
+"""The key of a socket's transport among what it carries."""
 
 
 class Server:
@@ -70,7 +74,8 @@ async def speaking(
 
     def start() -> None:
         if not tasks:
-            tasks.append(asyncio.create_task(streams.serve(send, socket.close)))
+            serve = streams.serve(send, socket.close, partial(cut_frame, socket[TRANSPORT]))
+            tasks.append(asyncio.create_task(serve))
 
     try:
         yield start
@@ -93,6 +98,7 @@ def web_socket(
             return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        socket[TRANSPORT] = request.transport
         await talk(socket)
         return socket
 

@@ -75,7 +75,9 @@ class Venue:
     with `posts_later` what that is in money is taken at the end of a day that no test sees.
     An order that costs more than the cash is refused, and one that sells more than is held of what
     pays commissions in itself: nothing of that kind is lent. `listeners` are told of every change,
-    when it is made. Times are the computer's: the clients at the other end have no other clock.
+    when it is made. `refusals` are raised at the next orders and cancels; DuplicateId once the
+    order is taken, as where it came twice. Times are the computer's: the clients at the other end
+    have no other clock.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Venue:
         self.fills: list[Fill] = []
         self.quotes: dict[str, Quote] = {}
         self.listeners: list[Callable[[Change], None]] = []
+        self.refusals: list[Refused] = []
         self.now = now
         self._uniqueness = uniqueness
         self._posts_later = posts_later
@@ -103,6 +106,9 @@ class Venue:
 
     def submit(self, order: Order) -> Placed:
         """Take `order`. Raises Refused, with the reason; then there is none."""
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if refusal is not None and not isinstance(refusal, DuplicateId):
+            raise refusal
         known = self.find(order.client_order_id)
         forever = self._uniqueness is Idempotency.FOREVER
         if known and self._uniqueness is not Idempotency.NONE and (forever or known.is_open):
@@ -123,11 +129,15 @@ class Venue:
             raise Refused(report.reason)
         self.orders[placed.number] = placed
         self._follow(placed, OrderState.ACCEPTED, "accepted")
+        if refusal is not None:
+            raise refusal
         return placed
 
     def cancel(self, number: int) -> None:
         """Raises Refused where there is nothing to cancel."""
         placed = self._known(number)
+        if self.refusals:
+            raise self.refusals.pop(0)
         answer = self._exchange.cancel(placed.key, self.now())
         if isinstance(answer, CancelRejected):
             raise Refused(f"order is already {placed.order.state}")

@@ -31,21 +31,19 @@ from msgspec.structs import replace
 from engine.brokers.base import BaseBroker
 from engine.core.events import (
     BarClosed,
+    ConfirmLive,
     FeedChanged,
     QuoteUpdate,
     Restored,
     ResumeSymbol,
     TripKillSwitch,
 )
+from engine.core.live import LIVE_WORD
 from engine.core.model import (
     MINUTE,
-    ZERO,
     Bar,
-    Fill,
     Instrument,
-    Order,
-    OrderPurpose,
-    OrderState,
+    Mode,
     Quote,
 )
 from engine.feeds.base import Feed, Publish
@@ -57,13 +55,12 @@ from engine.ops.settings import Settings
 from engine.simulation.laws import Violation, law
 from engine.simulation.process_account import NEVER, STRATEGIES
 from engine.simulation.process_laws import Succession, judge_rest
-from engine.store.ledger import standing
 from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.view.snapshot import Snapshot
 from tests.brokers.contract import WiredPeer, builders
 from tests.loopback.faults import Fault
-from tests.loopback.venue import Placed
+from tests.simulation.books import Books
 
 IN_BASE = {f"{name}, in base": build for name, build in builders("IN_BASE").items()}
 """Venues that take their commissions of what is bought."""
@@ -84,10 +81,6 @@ OUTAGE_S = 1.5
 ON_THE_WAY_S = 2.0
 """What left before a kill has reached the venue by then (I5)."""
 UNITS = 10
-MOVING = {OrderState.INTENDED, OrderState.SUBMITTED, OrderState.IN_DOUBT} | {
-    OrderState.PENDING_CANCEL,
-    OrderState.PENDING_REPLACE,
-}
 KINDS = ("submit",) * 4 + ("cancel",) * 3 + ("order",) * 2 + ("replace", "orders", "fills")
 KINDS += ("positions", "balance")
 GARBAGE = '\x00\x1b]52;c;\x07 {"id": '
@@ -133,10 +126,9 @@ class _Street:
         self.random = random
         self.seen = seen
         self.traded = replace(peer.instrument, venue=peer.broker.name)
-        self.by_hand: set[int] = set()
         self.market = _Market(self, Random(random.getrandbits(64)))
         self.settings = _settings(folder, random, peer)
-        self.submits_at_kill: int | None = None
+        self.books = Books(peer, self.settings)
         self.restarting = asyncio.Lock()
 
     async def play(self) -> None:
@@ -147,86 +139,22 @@ class _Street:
             await self._live(faults=True)
         await self._live(faults=False)
         judge_rest(self._succession.now)
-        self._compare()
+        self.books.compare(self._succession)
+        self.seen["orders"] += len(self._succession.now.orders)
+        self.seen["orders there"] += len(self.peer.venue.orders)
+        self.seen["executions"] += len(self._succession.now.trades)
 
     async def _live(self, *, faults: bool) -> None:
         await _Life(self, faults).run()
         await asyncio.to_thread(self._succession.judge)
-
-    # --- both sides -----------------------------------------------------------------------------
-
-    def _compare(self) -> None:
-        """I1, I2, I5, I8 and I21, by the venue's own books."""
-        now, venue, sent = self._succession.now, self.peer.venue, self._succession.sent
-        requests = self.peer.faults.requests["submit"]
-        law(requests <= len(sent), "I21: one send", (requests, len(sent)))
-        if self.submits_at_kill is not None:
-            law(requests == self.submits_at_kill, "I5: a submit after the kill", requests)
-        ours = self.ours()
-        law(len(ours) <= requests, "I2", (len(ours), requests))
-        for placed in ours:
-            key = placed.order.client_order_id
-            if self.peer.broker.capabilities.client_order_ids:
-                law(key in now.orders, "I1", placed.order)
-                law(sum(p.order.client_order_id == key for p in ours) == 1, "I2", placed.order)
-        differences = self.differences(now.orders.values(), now.trades.values())
-        law(not differences, "I8", differences)
-        self.seen["orders"] += len(now.orders)
-        self.seen["orders there"] += len(venue.orders)
-        self.seen["executions"] += len(now.trades)
-
-    def ours(self) -> list[Placed]:
-        """The orders at the venue that an engine sent."""
-        apart = self.by_hand | set(self.peer.successors)
-        return [placed for placed in self.peer.venue.orders.values() if placed.number not in apart]
-
-    def differences(self, orders: Iterable[Order], trades: Iterable[Fill]) -> list[str]:
-        """What the venue has otherwise than the database."""
-        trades = list(trades)
-        venue = self.peer.venue
-        spent = sum((fill.cash_change for fill in trades), self.settings.starting_cash)
-        held = sum((fill.position_change for fill in trades), ZERO)
-        pairs: dict[str, tuple[object, object]] = {
-            "open orders": (
-                Counter(_terms(p.order) for p in venue.open),
-                Counter(_terms(o) for o in orders if o.is_open),
-            ),
-            "executions": (
-                Counter(map(_traded, venue.fills)),
-                Counter(map(_traded, standing(trades))),
-            ),
-            "position": (venue.positions.get(self.peer.symbol, ZERO), held),
-            "cash": (venue.cash, spent),
-        }
-        return [
-            f"{what}: there {there}, here {here}"
-            for what, (there, here) in pairs.items()
-            if there != here
-        ]
-
-
-def _moves(order: Order, broker: str) -> bool:
-    """Whether an answer about `order` is waited for. At Interactive Brokers nobody but its maker
-    can cancel one that is not ours."""
-    is_external = order.purpose is OrderPurpose.EXTERNAL
-    if broker == "interactive_brokers" and is_external:
-        return order.state in MOVING - {OrderState.PENDING_CANCEL}
-    return order.state in MOVING
-
-
-def _terms(order: Order) -> tuple[object, ...]:
-    """Of an order that is not ours, its executions do not tell the type."""
-    return (order.side, order.quantity.normalize(), order.filled.normalize())
-
-
-def _traded(fill: Fill) -> tuple[object, ...]:
-    return (fill.side, fill.quantity.normalize(), fill.price.normalize())
 
 
 def _settings(folder: Path, random: Random, peer: WiredPeer) -> Settings:
     """How the account is traded: what is a matter of taste is drawn."""
     given: dict[str, Any] = {
         "data_dir": folder,
+        "mode": Mode.LIVE if peer.broker.live else Mode.PAPER,
+        "allow_live_trading": peer.broker.live,
         "currency": peer.instrument.currency,
         "starting_cash": peer.venue.cash,
         "strategies": ("churn",),
@@ -364,7 +292,7 @@ class _Life:
         random, loop = self._random, asyncio.get_running_loop()
         ends = loop.time() + LIFE_S
         troubles = [t for t in (*[self._fault] * 6, *_TROUBLES) if random.random() < 0.7]
-        if self._street.submits_at_kill is None and random.random() < KILLED:
+        if self._street.books.submits_at_kill is None and random.random() < KILLED:
             troubles.append(_kill)
         resume_at = loop.time() + RESUME_S
         async with asyncio.TaskGroup() as tasks:
@@ -386,38 +314,24 @@ class _Life:
         street.seen[f"planned {fault}"] += 1
 
     def _resume(self) -> None:
+        """What the operator does all the time: at Kraken and Coinbase there is no test account."""
         symbol = self._street.traded.symbol
         self._runtime.command(ResumeSymbol(symbol=symbol, author="simulation"))
+        if self._street.peer.broker.live:
+            self._runtime.command(ConfirmLive(word=LIVE_WORD, author="simulation"))
 
     async def _rests(self, engine: asyncio.Task[None]) -> None:
         """It trades for a while, and settles all that was left; then both sides agree."""
-        await asyncio.sleep(LAST_S)
+        await asyncio.sleep(LAST_S / 2)
+        self._resume()
+        await asyncio.sleep(LAST_S / 2)
         self._street.market.runs = False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_S
-        while unsettled := self._unsettled():
+        while unsettled := self._street.books.unsettled(self._runtime, self._snapshot):
             law(not engine.done(), "it ended by itself", unsettled)
             law(loop.time() < deadline, "I16: it does not come to rest", unsettled)
             await asyncio.sleep(POLL_S)
-
-    def _unsettled(self) -> list[str]:
-        snapshot, street = self._snapshot, self._street
-        if snapshot is None or not all(b.connected for b in snapshot.brokers):
-            return [f"no connection: {snapshot and snapshot.brokers}"]
-        orders = self._runtime.machine.orders.open.values()
-        venue = street.peer.broker.name
-        moving = [f"{o.client_order_id} {o.state}" for o in orders if _moves(o, venue)]
-        there = Counter(_terms(p.order) for p in street.peer.venue.open)
-        here = Counter(map(_terms, orders))
-        held = sum((row.position.quantity for row in snapshot.positions), ZERO)
-        holds = street.peer.venue.positions.get(street.peer.symbol, ZERO)
-        if there != here:
-            moving.append(f"open orders: there {there}, here {here}")
-        if held != holds:
-            moving.append(f"position: there {holds}, here {held}")
-        if snapshot.cash != street.peer.venue.cash:
-            moving.append(f"cash: there {street.peer.venue.cash}, here {snapshot.cash}")
-        return moving
 
 
 # --- what befalls the stream, the server and the operator -----------------------------------------
@@ -462,21 +376,20 @@ async def _restart_server(street: _Street, runtime: Runtime, random: Random) -> 
 
 
 async def _order_by_hand(street: _Street, runtime: Runtime, random: Random) -> None:
-    street.by_hand.add(street.peer.by_hand().number)
+    street.books.by_hand.add(street.peer.by_hand().number)
 
 
 async def _kill(street: _Street, runtime: Runtime, random: Random) -> None:
     runtime.command(TripKillSwitch(source="key", author="simulation"))
     street.seen["killed"] += 1
     await asyncio.sleep(ON_THE_WAY_S)
-    street.submits_at_kill = street.peer.faults.requests["submit"]
+    street.books.submits_at_kill = street.peer.faults.requests["submit"]
 
 
 def _heal(peer: WiredPeer) -> None:
     """Nothing is wrong any more, but for what was lost."""
     peer.faults.heal()
-    streams = peer.streams
-    streams.mute = streams.refuses = streams.doubled = streams.reordered = False
+    peer.streams.heal()
 
 
 _TROUBLES = (_close, _mute, _refuse, _double, _reorder, _garbage, _order_by_hand, _restart_server)

@@ -39,14 +39,15 @@ class Venue(Struct, frozen=True):
     cursor that ccxt follows; where `by_symbol`, of one symbol after another. Where orders cannot be
     asked for by our name, an order whose id there is not known is looked for in what the calls
     `looked_for_in` answer, which weigh `look_cost` in all. `key` is what ccxt wants our name to be
-    called in a new order, `named` whether a cancel can tell it. `market_params` go with a market order of an amount. Where an
-    exchange does not stream executions (`streams_fills`), they are asked for when it tells that an
-    order has filled. `counts_seconds` says that its clock is told in whole seconds. `data_rate` and
-    `data_burst` are those of the market data, beside the account's; `market_params_of` symbols asks
-    for the markets of these alone. `said` reads what is answered about the API key by `key_call`,
-    or with what the account holds. With `commission_in_base` the commission of a buy is taken from
-    what is bought; with `stops_have_limits` a stop goes there as `engine.brokers.stops` says.
-    `batch_cancel` is the call that cancels several orders by their ids.
+    called in a new order, `named` whether a cancel can tell it. `market_params` go with a market
+    order of an amount. Where an exchange does not stream executions (`streams_fills`), they are
+    asked for when it tells that an order has filled. `counts_seconds` says that its clock is told
+    in whole seconds. `data_rate` and `data_burst` are those of the market data, beside the
+    account's; `market_params_of` symbols asks for the markets of these alone. `said` reads what is
+    answered about the API key by `key_call`, or with what the account holds. With
+    `commission_in_base` the commission of a buy is taken from what is bought; with
+    `stops_have_limits` a stop goes there as `engine.brokers.stops` says. `batch_cancel` is the call
+    that cancels several orders by their ids.
     """
 
     capabilities: Capabilities

@@ -1,0 +1,191 @@
+"""The matrix: every fault at every adapter, from end to end.
+
+Each cell is a short session of the real engine and the adapter, through its client library, at a
+loopback server (`tests.simulation.one_fault`). After each the laws are judged by the journal, the
+database and the venue's books: I1 intent-first, I2 at-most-once, I3 fills-once, I5 kill, I8
+reconciled, and the others on the way; and that the fault did strike.
+
+What a protocol cannot have is not in the table: a socket of TWS, and the paper broker, have neither
+a status nor a body of HTTP; who has no client order ids is not told of a second one; and what paper
+says is no frame.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.model import OrderState
+from tests.brokers.contract import WiredPeer, builders
+from tests.loopback.faults import Fault, StreamFault
+from tests.loopback.haste import run_in_haste
+from tests.loopback.venue import DuplicateId, Refused
+from tests.simulation.one_fault import Session
+
+WITH_IDS = "alpaca binance kraken coinbase"
+HTTP = f"{WITH_IDS} questrade"
+WIRED = f"{HTTP} interactive_brokers"
+ALL = f"{WIRED} paper"
+REFUSED, DUPLICATE = Refused("422"), DuplicateId("422, known")
+
+ABANDONED, CANCELED = OrderState.ABANDONED, OrderState.CANCELED
+REJECTED, FILLED = OrderState.REJECTED, OrderState.FILLED
+
+GONE = (CANCELED, ABANDONED)
+"""After a cancel. Interactive Brokers does not tell of an order that ended in another session: one
+whose cancel was not answered is given up as one that is not there."""
+
+AT_A_REQUEST = {
+    # the fault of a submit, then of a kill's cancel: what becomes of the order, and where
+    Fault.SLOW: (FILLED, ALL),
+    Fault.HANG: (ABANDONED, ALL),
+    Fault.RESET: (ABANDONED, ALL),
+    Fault.UNAUTHORIZED: (CANCELED, HTTP),
+    Fault.FORBIDDEN: (CANCELED, HTTP),
+    REFUSED: (REJECTED, WIRED),
+    DUPLICATE: (FILLED, WITH_IDS),
+    Fault.RATE_LIMITED: (CANCELED, HTTP),
+    Fault.SERVER_ERROR: (ABANDONED, HTTP),
+    Fault.GATEWAY_TIMEOUT: (FILLED, HTTP),
+    Fault.LOST: (FILLED, ALL),
+    Fault.MUTE: (FILLED, ALL),
+    Fault.TRUNCATED: (FILLED, HTTP),
+    Fault.GARBAGE: (FILLED, HTTP),
+}
+BEFORE_A_KILL = {
+    # the fault of a submit while whose answer is awaited the kill switch trips: what becomes of the
+    # order (at Kraken the slow one comes after the cancel, with a nonce that is refused)
+    Fault.SLOW: (CANCELED, ALL),
+    Fault.HANG: (ABANDONED, ALL),
+    Fault.LOST: (CANCELED, ALL),
+    Fault.GATEWAY_TIMEOUT: (CANCELED, HTTP),
+}
+IN_THE_STREAM = {
+    # the fault of what is said of an order's executions
+    StreamFault.DOUBLED: (FILLED, ALL),
+    StreamFault.REORDERED: (FILLED, ALL),
+    StreamFault.MUTE: (FILLED, ALL),
+    StreamFault.GAP: (FILLED, ALL),
+    StreamFault.HALF: (FILLED, WIRED),
+    StreamFault.GARBAGE: (FILLED, WIRED),
+}
+
+PEERS = {**builders(), **builders("LINED")}
+
+
+def cells(table: Mapping[Any, tuple[OrderState, str]]) -> list[Any]:
+    """Venue, fault, and what is to become of the order."""
+    return [
+        pytest.param(name, fault, expected, id=f"{fault}-{name}")
+        for fault, (expected, names) in table.items()
+        for name in names.split()
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """What the engine logs of faults that are meant."""
+    caplog.set_level(logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True)
+def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing wakes the loop 50 times a second; and Alpaca's library, which waits on a thread,
+    where no time is skipped, does not wait long."""
+    monkeypatch.setattr("engine.host.health.PULSE_S", 1.0)
+    monkeypatch.setattr("engine.feeds.conflation.FLUSH_S", 1.0)
+    monkeypatch.setattr("tests.brokers.peer_alpaca.READ_S", 0.3)
+
+
+def play(name: str, folder: Path, acts: Callable[[Session], Awaitable[None]]) -> Session:
+    """A session at the venue, under all laws."""
+
+    async def session() -> Session:
+        async with PEERS[name]() as peer:
+            assert isinstance(peer, WiredPeer)
+            await peer.close()  # the engine has a broker of its own
+            session = Session(peer, folder)
+            await session.play(acts)
+            return session
+
+    played = run_in_haste(session)
+    played.judge()
+    return played
+
+
+def plan(peer: WiredPeer, kind: str, fault: Fault | Refused) -> Callable[[], bool]:
+    """The next request of a kind meets the fault; the answer tells whether it has."""
+    if isinstance(fault, Fault):
+        peer.faults.plan(kind, fault)
+        return lambda: peer.faults.struck[kind, fault] > 0
+    refusal = fault if kind == "submit" else Refused(str(fault))
+    peer.venue.refusals.append(refusal)
+    return lambda: not peer.venue.refusals
+
+
+@pytest.mark.parametrize(("name", "fault", "expected"), cells(AT_A_REQUEST))
+def test_a_fault_of_a_submit_and_of_a_cancel(
+    name: str, fault: Fault | Refused, expected: OrderState, tmp_path: Path
+) -> None:
+    """The order ends as it must, the session goes on, and a kill still cancels what rests."""
+
+    async def acts(session: Session) -> None:
+        peer, venue = session.peer, session.peer.venue
+        strikes = plan(peer, "submit", fault)
+        session.market.buy()
+        await session.until("the submit meets its fault", strikes)
+        await session.until("it is answered", lambda: venue.orders or session.settled)
+        session.dip()
+        await session.rests()
+        await session.has_resting()
+        strikes = plan(peer, "cancel", fault)
+        session.kill()
+        await session.until("the cancel meets its fault", strikes)
+        await session.until("all is cancelled", lambda: not venue.open)
+
+    session = play(name, tmp_path, acts)
+    assert session.orders[0].state is expected
+    assert session.orders[-1].state in GONE
+
+
+@pytest.mark.parametrize(("name", "fault", "expected"), cells(BEFORE_A_KILL))
+def test_a_kill_while_a_submit_has_no_answer(
+    name: str, fault: Fault, expected: OrderState, tmp_path: Path
+) -> None:
+    """The order is cancelled as soon as it is known, and nothing is sent any more."""
+
+    async def acts(session: Session) -> None:
+        strikes = plan(session.peer, "submit", fault)
+        session.market.buy()
+        await session.until("the submit meets its fault", strikes)
+        session.kill()
+        await session.rests()
+        session.market.buy()
+
+    session = play(name, tmp_path, acts)
+    assert [order.state for order in session.orders] == [expected]
+    assert not session.peer.venue.open
+
+
+@pytest.mark.parametrize(("name", "fault", "expected"), cells(IN_THE_STREAM))
+def test_a_fault_of_the_stream(
+    name: str, fault: StreamFault, expected: OrderState, tmp_path: Path
+) -> None:
+    """Both executions are counted once, whether they were told or had to be asked for."""
+
+    async def acts(session: Session) -> None:
+        streams = session.peer.streams
+        await session.has_resting()
+        await session.spoils(fault)
+        session.dip()
+        await session.until("it strikes", lambda: streams.struck[fault])
+        streams.heal()
+        await session.rests()
+        session.kill()
+        await session.until("all is cancelled", lambda: not session.peer.venue.open)
+
+    session = play(name, tmp_path, acts)
+    assert session.orders[0].state is expected
+    assert len(session.trades) == 2
