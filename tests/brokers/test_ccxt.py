@@ -604,6 +604,20 @@ async def test_a_market_order_to_buy_is_for_the_amount_and_not_for_money(
     assert body["order_configuration"] == {"market_market_ioc": {"base_size": "0.010"}}
 
 
+async def test_an_execution_at_coinbase_has_our_name_whatever_came_before_it(
+    at_coinbase: CcxtPeer[Coinbase],
+) -> None:
+    """The answer to the submit is missing, and the first that is told of the order is its
+    execution: told without our name it would be booked as that of a stranger's order."""
+    order = at_coinbase.order()
+    at_coinbase.streams.mute = True
+    at_coinbase.venue.submit(replace(order, symbol=at_coinbase.symbol))
+    at_coinbase.streams.mute = False
+    at_coinbase.quote(98, 99)
+    told = await at_coinbase.hears(ExecutionReport, lambda event: event.fill is not None)
+    assert told.client_order_id == order.client_order_id
+
+
 async def test_coinbases_executions_come_by_a_cursor(at_coinbase: CcxtPeer[Coinbase]) -> None:
     for _ in range(COINBASE_PAGE + 5):
         at_coinbase.venue.submit(replace(at_coinbase.order(units=1), client_order_id=""))

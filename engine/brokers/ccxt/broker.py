@@ -395,6 +395,7 @@ class CcxtBroker(BaseBroker):
         """Tell the executions of an order that are new; answers where it is now: of two messages
         ccxt keeps the one that came last, be it the older one."""
         order = await self._answer(self._open.fetch_order, order["id"], order["symbol"])
+        self._remember(order["id"], client_order_id_of(order))
         params = {"order_ids": [order["id"]]}
         for trade in await self._answer(self._open.fetch_my_trades, None, None, None, params):
             if trade["id"] not in self._asked_for:
@@ -532,11 +533,15 @@ class CcxtBroker(BaseBroker):
             report = report_of(order, client_order_id, self._now())
         if not report.venue_order_id:
             raise InDoubt("the answer names no order")
+        self._remember(report.venue_order_id, client_order_id)
+        return report
+
+    def _remember(self, venue_order_id: str, client_order_id: str) -> None:
+        """What executions do not tell: our name for an order of the exchange's."""
         if client_order_id:
-            self._keys[report.venue_order_id] = client_order_id
+            self._keys[venue_order_id] = client_order_id
             if len(self._keys) > KEPT:
                 self._keys.popitem(last=False)
-        return report
 
     def _report_with_terms(self, order: Told, client_order_id: str) -> ExecutionReport:
         """Where they can be changed."""
