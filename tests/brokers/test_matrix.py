@@ -134,7 +134,7 @@ def test_a_fault_of_a_submit_and_of_a_cancel(
     async def acts(session: Session) -> None:
         peer, venue = session.peer, session.peer.venue
         strikes = plan(peer, "submit", fault)
-        session.market.buy()
+        await session.buys()
         await session.until("the submit meets its fault", strikes)
         await session.until("it is answered", lambda: venue.orders or session.settled)
         session.dip()
@@ -158,7 +158,7 @@ def test_a_kill_while_a_submit_has_no_answer(
 
     async def acts(session: Session) -> None:
         strikes = plan(session.peer, "submit", fault)
-        session.market.buy()
+        await session.buys()
         await session.until("the submit meets its fault", strikes)
         session.kill()
         await session.rests()

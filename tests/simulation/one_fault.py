@@ -221,6 +221,14 @@ class Session:
         for units in (4, 6):
             self.market.quote(99.6, 99.7, units)
 
+    async def buys(self) -> None:
+        """An order is made, as soon as the broker is connected: one that was may be so no more."""
+        while True:
+            self.market.buy()
+            if self.runtime.machine.orders.open:
+                return
+            await asyncio.sleep(AGAIN_S)
+
     async def has_resting(self) -> None:
         """An order rests at the venue: the strategy buys until one does."""
         while not self.peer.venue.open:
