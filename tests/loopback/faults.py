@@ -97,7 +97,7 @@ class Faults:
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.answers: dict[str, bytes] = {}
-        self.struck: Counter[tuple[str, Fault]] = Counter()
+        self.struck: Counter[tuple[str, Fault | bytes]] = Counter()
         self.limit: Limit | None = None
         self.limited = 0
         self.retry_after_s = float(RETRY_AFTER_S)
