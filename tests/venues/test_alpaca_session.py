@@ -145,7 +145,7 @@ async def test_a_fee_that_becomes_known_after_its_execution_is_booked_then(
 ) -> None:
     """The account answers nothing for a while after the execution: the books are right once it
     does, and nothing is paused."""
-    monkeypatch.setattr("tests.loopback.faults.RETRY_AFTER_S", 2)
+    monkeypatch.setattr("tests.loopback.faults.RETRY_AFTER_S", 4)
     street = Street(tmp_path, rules=COSTS)
     street.server.gross = True
     async with street.open():

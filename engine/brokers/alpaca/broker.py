@@ -54,6 +54,7 @@ from engine.core.model import (
     OrderTerms,
     OrderType,
     Quote,
+    Side,
     TimeInForce,
     nanos,
     utc,
@@ -73,6 +74,8 @@ FEES_ASKED = 3
 FEES_AGAIN_S = 0.5
 FEES_LATER_S = 5.0
 """How often it is asked again while it does not tell them."""
+HEARD_WITHIN = NANOS
+"""What is told here has reached the books."""
 TOLD_S = 2.0
 """Within it the stream has told what a statement found out."""
 ORDERS_AT_ONCE = 500
@@ -144,6 +147,7 @@ class AlpacaBroker(BaseBroker):
         self._before: dict[str, Decimal] = {}
         self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
         self._fees_told = asyncio.Event()
+        self._corrected_ts: dict[str, int] = {}
 
     def restore(self, restored: Restored) -> None:
         self._fees.restore(restored)
@@ -265,8 +269,17 @@ class AlpacaBroker(BaseBroker):
     def _with_its_fee(self, fill: Fill) -> TradeBusted:
         """Of an execution that was told without it."""
         key = fill.execution_id
+        self._corrected_ts[fill.symbol] = self._now()
         corrected = replace(fill, execution_id=self._fees.booked(key))
         return TradeBusted(key, fill.symbol, corrected, "its fee became known", ts=self._now())
+
+    def _is_of_before_the_fee(self, order: OurOrder) -> bool:
+        """Whether a sale was decided on what the books had before the fee of a purchase was known:
+        it is of more than the account has, and another one once the books know."""
+        fees, symbol = self._fees, order.symbol
+        is_known = symbol not in fees.open and all(fill.symbol != symbol for fill in fees.found)
+        told_ts = self._corrected_ts.get(symbol, 0) + HEARD_WITHIN
+        return order.side is Side.SELL and (not is_known or order.created_ts < told_ts)
 
     def _taken_back(self, update: answers.Update, symbol: str) -> TradeBusted:
         """The execution that takes its place has its id: what its order had filled tells another
@@ -296,6 +309,8 @@ class AlpacaBroker(BaseBroker):
         except Refused as error:
             if "client_order_id" in str(error):
                 raise InDoubt("alpaca has this client order id: it was accepted earlier") from None
+            if "insufficient" in str(error) and self._is_of_before_the_fee(order):
+                raise NotSent(f"{error}: a part of what was bought went for its fee") from None
             return ExecutionReport(
                 order.client_order_id, OrderState.REJECTED, reason=str(error), ts=self._now()
             )
