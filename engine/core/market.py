@@ -201,6 +201,6 @@ class Market:
         market.updated = min(ts, self._bus.now)  # a time to come would keep it fresh
         if market.day_open != market.day_open:
             market.day_open = mark
-        if market.stale:
+        if market.stale and self.is_fresh(market.instrument.symbol):
             market.stale = False
             self._bus.publish(FeedRecovered(market.instrument.symbol))

@@ -246,6 +246,19 @@ def test_the_first_data_after_that_recovers_it(rig: Rig, event: str) -> None:
     assert len(ages(rig)) == 2
 
 
+def test_data_that_are_too_old_themselves_recover_nothing(rig: Rig) -> None:
+    """The past that strategies are shown at a start, or a feed that is delayed by minutes: a symbol
+    would be stale and recovered in turn, at each bar and tick."""
+    rig.quote(100)
+    rig.tick(600)
+    for age in (400, 300, 200):
+        rig.send(QuoteUpdate(Quote("ACME", rig.now - age * NANOS, 100, 100, 1, 1)))
+        rig.tick(1)
+    assert rig.facts(FeedRecovered) == []
+    assert len(ages(rig)) == 1
+    assert not rig.machine.market.is_fresh("ACME")
+
+
 def test_a_symbol_that_never_had_data_is_not_fresh_and_not_told_to_be_stale(rig: Rig) -> None:
     rig.tick(1000)
     assert ages(rig) == []
