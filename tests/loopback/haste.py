@@ -84,3 +84,23 @@ def run_in_haste(work: Callable[[], Awaitable[T]]) -> T:
         asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_Selector(haste))) as runner,
     ):
         return runner.run(runs())
+
+
+class HastePolicy(asyncio.DefaultEventLoopPolicy):
+    """All loops are in `haste`."""
+
+    def __init__(self, haste: Haste) -> None:
+        super().__init__()
+        self._haste = haste
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.SelectorEventLoop(_Selector(self._haste))
+
+
+@contextmanager
+def hasty() -> Generator[HastePolicy]:
+    """For the tests of a module: a fixture of pytest-asyncio's name `event_loop_policy` that yields
+    this."""
+    haste = Haste()
+    with haste.everywhere():
+        yield HastePolicy(haste)
