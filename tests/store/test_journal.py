@@ -6,17 +6,19 @@ import os
 import resource
 import signal
 import types
+from collections import abc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec import msgpack, structs
+from msgspec import Struct, msgpack, structs
 
 from engine.core.events import (
     ClockTick,
@@ -85,23 +87,28 @@ def test_a_journal_without_inputs_has_a_header(path: Path) -> None:
     assert (reader.header, list(reader), reader.torn) == (HEADER, [], "")
 
 
+@cache
 def values(kind: Any) -> st.SearchStrategy[Any]:
-    """Any value of a field's type; for a Struct one with every field drawn."""
+    """Any value of a field's type; for a Struct, which may hold others of its kind, one with every
+    field drawn."""
     parts = [values(part) for part in get_args(kind) if part is not Ellipsis]
     match get_origin(kind) or kind:
         case types.UnionType:
             return st.one_of(parts)
         case builtins.tuple:
             return st.lists(parts[0], max_size=2).map(tuple)
-        case builtins.dict:
+        case builtins.dict | abc.Mapping:
             return st.dictionaries(*parts, max_size=2)
         case plain if plain in PLAIN:
             return PLAIN[plain]
         case enum if issubclass(enum, Enum):
             return st.sampled_from(enum)
         case struct:
-            fields = {field.name: values(field.type) for field in structs.fields(struct)}
-            return st.builds(struct, **fields)
+            return st.deferred(lambda: built(struct))
+
+
+def built(struct: type[Struct]) -> st.SearchStrategy[Struct]:
+    return st.builds(struct, **{f.name: values(f.type) for f in structs.fields(struct)})
 
 
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
