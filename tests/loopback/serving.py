@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.loopback.faults import Faults, Streams, cut_frame
 
-TRANSPORT = "transport"
+TRANSPORT = web.ResponseKey("transport", asyncio.Transport)
 """The key of a socket's transport among what it carries."""
 
 
@@ -98,6 +98,7 @@ def web_socket(
             return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        assert isinstance(request.transport, asyncio.Transport)
         socket[TRANSPORT] = request.transport
         await talk(socket)
         return socket
