@@ -160,9 +160,9 @@ def test_two_consoles_and_the_command_line_tell_the_same(attach: Attach, tmp_pat
     """The market stands still meanwhile."""
     one = attach()
     one.wait_for("filled: buy")
+    one.press("p")
     two = attach()
     two.wait_for("READ-ONLY")
-    one.press("p")
     for console in (one, two):
         console.wait_for("PAUSED")
     done = tradebot("status", "--json", DATA_DIR=str(tmp_path / "var"))

@@ -10,6 +10,7 @@ import pytest
 from engine.brokers.paper import FILLS_KEPT
 from engine.core.bus import TRACE_LENGTH
 from engine.core.events import ExecutionReport, OrderAdopted, PositionChanged, QuoteUpdate
+from engine.core.execution.protection import WITHDRAWN_KEPT
 from engine.core.market import REFUSALS_KEPT
 from engine.core.matching import ANSWERS_KEPT
 from engine.core.model import OrderPurpose, OrderState, Quote, Side
@@ -43,6 +44,7 @@ BOUNDS = {
     "_lines": LINES_KEPT,
     "_refusing": REFUSALS_KEPT,
     "_trace": TRACE_LENGTH,
+    "_withdrawn": WITHDRAWN_KEPT,
     "bars": HISTORY * SYMBOLS,
     "broker._fills": FILLS_KEPT,
     "causes.orders": STORIES_KEPT,

@@ -7,15 +7,19 @@ the engine's own. Only the ticks come faster.
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from engine.brokers.base import RateLimited
 from engine.core.events import TripKillSwitch
 from engine.core.model import OrderState
 from engine.host.broker_link import SHUT
+from tests.brokers import peer_alpaca
 from tests.brokers.contract import WiredPeer
 from tests.brokers.killing import killing
-from tests.brokers.peer_alpaca import AlpacaPeer
+from tests.brokers.peer_alpaca import AlpacaPeer, login
+from tests.brokers.peer_ccxt import CcxtPeer
 from tests.loopback.faults import Fault, Limit
+from tests.loopback.kraken import Kraken
 
 MANY, TAKEN, MORE = 60, 40, 30
 KILL = TripKillSwitch(source="key", author="me")
@@ -29,7 +33,7 @@ def asked(peer: WiredPeer) -> int:
 # --- many orders ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["alpaca", "alpaca-broker", "coinbase"])
+@pytest.mark.parametrize("name", ["alpaca", "alpaca-broker", "coinbase", "kraken"])
 async def test_a_kill_of_many_orders_takes_fewer_requests_than_there_are_orders(name: str) -> None:
     """One for each, Alpaca would cancel the last of 150 after 25 s: it takes 200 a minute."""
     async with killing(MANY, name) as (desk, [peer]):
@@ -38,6 +42,8 @@ async def test_a_kill_of_many_orders_takes_fewer_requests_than_there_are_orders(
         await desk.until(lambda: not peer.venue.open)
         assert asked(peer) <= TAKEN
         assert not peer.faults.limited
+        if isinstance(peer, CcxtPeer) and isinstance(peer.spoken, Kraken):
+            assert not peer.spoken.overtaken  # each has a nonce, and they come in its order
 
 
 async def test_an_order_of_somebody_else_is_not_cancelled_with_all_of_ours() -> None:
@@ -48,6 +54,21 @@ async def test_an_order_of_somebody_else_is_not_cancelled_with_all_of_ours() -> 
         await desk.until(lambda: not desk.left(peer))
         assert peer.venue.open == [foreign]
         assert not peer.faults.requests["cancel all"]
+
+
+async def test_orders_that_are_cancelled_one_by_one_are_all_there_is_room_for_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that stays keeps the others from being cancelled in one request, as a protective stop
+    does in a kill that keeps those."""
+    few = lambda server: replace(login(server), requests_a_minute=MORE + 15)  # noqa: E731
+    monkeypatch.setattr(peer_alpaca, "login", few)
+    async with killing(MORE, "alpaca") as (desk, [peer]):
+        staying = peer.by_hand("8")
+        peer.faults.limit = Limit(MORE + 1, 60)
+        desk.publish(KILL)
+        await desk.until(lambda: peer.venue.open == [staying])
+        assert not peer.faults.limited
 
 
 async def test_one_that_is_left_where_all_are_cancelled_is_asked_for_again() -> None:

@@ -41,6 +41,7 @@ from engine.core.events import (
 )
 from engine.core.machine import Machine
 from engine.core.model import DAY, MINUTE, NANOS, Bar, Fill, OrderState, Quote, Side
+from engine.core.newest import Newest
 from engine.feeds.recordings import Recordings
 from engine.ops.settings import Settings
 from engine.simulation.process_account import STRATEGIES
@@ -212,7 +213,8 @@ def sizes(root: object, name: str = "") -> dict[str, int]:
         if id(value) in seen or isinstance(value, str | bytes | int | float | Struct):
             continue
         seen.add(id(value))
-        if isinstance(value, Sized) and type(value).__module__ in ("builtins", "collections"):
+        is_plain = type(value).__module__ in ("builtins", "collections") or type(value) is Newest
+        if isinstance(value, Sized) and is_plain:
             found[path] = found.get(path, 0) + len(value)
             inner = value.values() if isinstance(value, Mapping) else value
             stack += [(f"{path}[]", item) for item in list(inner)]  # type: ignore[call-overload]

@@ -59,11 +59,12 @@ class AccountStatus(Struct, frozen=True):
 
 class Room(Struct, frozen=True):
     """How many requests a venue takes now, of `most` at once; none for the next `shut_s` seconds,
-    where it said to wait so long."""
+    where it said to wait so long. Of the cancels that wait the last leaves in `cancels_s`."""
 
     left: float
     most: float
     shut_s: float = 0.0
+    cancels_s: float = 0.0
 
 
 class BaseBroker(ABC):

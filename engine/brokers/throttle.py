@@ -1,5 +1,6 @@
 """How many requests a venue takes, and room among them for cancels."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -79,7 +80,19 @@ class TokenBucket:
     def room(self) -> Room:
         """How much is left now; what is reserved for cancels is part of it."""
         now = self._fill()
-        return Room(max(self._tokens, 0.0), self._burst, max(self._shut_until - now, 0.0))
+        left = min(self._tokens, self._free(now)) if self._window_s else self._tokens
+        shut_s = max(self._shut_until - now, 0.0)
+        return Room(max(left, 0.0), self._burst, shut_s, self._cancels_s(now))
+
+    def _cancels_s(self, now: float) -> float:
+        """In how many seconds the last of the cancels in the line leaves; 0 where none waits."""
+        waiting = self._before(None)
+        if not waiting:
+            return 0.0
+        by_rate = (waiting - self._tokens) / self._rate
+        windows = math.ceil(waiting / self._burst) - 1 if self._window_s else 0
+        by_window = self._window_wait_s(waiting - windows * self._burst, now)
+        return max(self._shut_until - now, by_rate, by_window + windows * self._window_s, 0.0)
 
     def _before(self, place: object | None) -> float:
         """What the cancels cost that come before `place`; all that wait, for what is not there."""
@@ -92,16 +105,19 @@ class TokenBucket:
 
     def _window_wait_s(self, least: float, now: float) -> float:
         """In how many seconds the window has room for so much, or is empty."""
-        while self._recent and self._recent[0][0] + self._window_s <= now:
-            self._recent.popleft()
-        free = self._burst - sum(cost for _, cost in self._recent)
-        wait_s = 0.0
+        free, wait_s = self._free(now), 0.0
         for at, cost in self._recent:
             if free >= least:
                 break
             free += cost
             wait_s = at + self._window_s - now
         return wait_s
+
+    def _free(self, now: float) -> float:
+        """What may leave within the window; what left before it is forgotten."""
+        while self._recent and self._recent[0][0] + self._window_s <= now:
+            self._recent.popleft()
+        return self._burst - sum(cost for _, cost in self._recent)
 
     def _fill(self) -> float:
         """Let in what has come since; the time."""

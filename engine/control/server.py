@@ -7,6 +7,7 @@ was sent, then the newest picture; one that reads nothing for long is let go.
 
 import asyncio
 import logging
+import os
 import socket
 from concurrent.futures import Future
 from contextlib import suppress
@@ -300,7 +301,8 @@ class Console(asyncio.Protocol):
         if hello.version != version():
             self.refuse(
                 f"the engine is of tradebot {version()}, and this is {clean(hello.version)}",
-                "stop the engine and start it with this program, or attach with the engine's",
+                f"stop the engine (kill {os.getpid()} stops it in order) and start it with this "
+                "program, or attach with the engine's",
             )
             return
         self._deadline.cancel()

@@ -116,7 +116,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"command     {facts['in_command'] or 'no console is in command'}"
     equity, cash, day = (_money(facts[name]) for name in ("equity", "cash", "day_pnl"))
     yield f"equity      {equity} {clean(facts['currency'])}, cash {cash}, day {day}"
-    because = clean(f"{kill['source']}: {kill['reason']}")
+    because = clean(": ".join(filter(None, (kill["source"], kill["reason"]))))
     state = f"TRIPPED by {because} ({kill['phase']})" if kill["tripped"] else "ready"
     yield f"kill switch {state}"
     if facts["killed_parts"]:

@@ -122,6 +122,11 @@ class Accounts:
                 what = f"the rate of {currency} in {self.base} that is in use is of"
                 self._alert(f"rate-{currency}", [f"{what} {utc(published):%Y-%m-%d}"])
 
+    def published(self, venue: str) -> int:
+        """When the older of the rates was published by which the account is counted; 0 where none
+        is needed, or none is known."""
+        return self._published.get(self.currencies[venue], 0) if venue in self.foreign else 0
+
     def unit(self, venue: str) -> str:
         """How money of an account is written."""
         return _unit(self.currencies[venue])

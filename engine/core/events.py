@@ -63,6 +63,16 @@ class BarClosed(Event, frozen=True, gc=False):
     holed: bool = False
 
 
+class HistoryLoaded(Event, frozen=True, gc=False):
+    """Bars of the past of one symbol, oldest first: they warm the strategies that are on up, and
+    make no price where there is one. Where `strategy` is named they are older than those that are
+    kept, and it alone is shown them and then those: it was switched on later."""
+
+    symbol: str
+    bars: tuple[Bar, ...]
+    strategy: str = ""
+
+
 class FeedChanged(Event, frozen=True):
     """The connection of a feed came up or went down; `status` is connected, behind (quotes are
     conflated), degraded (a part of it is away), disconnected, paused or ended."""
@@ -245,8 +255,8 @@ class Restored(Event, frozen=True):
 
 
 class EngineStarted(Event, frozen=True):
-    """Warm-up is over: from here on signals make orders. `config` is the version of the program,
-    its settings and strategies, as the host tells it."""
+    """From here on signals make orders, once their strategy has seen its history. `config` is the
+    version of the program, its settings and strategies, as the host tells it."""
 
     config: str = ""
 
@@ -273,6 +283,10 @@ class StrategyFileChanged(Event, frozen=True):
 
 
 # --- inputs: brokers -----------------------------------------------------------------------------
+
+
+CONNECTING = "connecting"
+"""The reason of a broker that was not reached yet, and has not failed either."""
 
 
 class BrokerChanged(Event, frozen=True):
@@ -1108,6 +1122,7 @@ class Record(Effect, frozen=True):
 Input = (
     QuoteUpdate
     | BarClosed
+    | HistoryLoaded
     | FeedChanged
     | ClockTick
     | IntentCommitted

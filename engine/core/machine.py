@@ -44,6 +44,7 @@ from engine.core.events import (
     FeedStatusChanged,
     FillQuarantined,
     HaltChanged,
+    HistoryLoaded,
     IntentCommitted,
     IntentFailed,
     KillFileChanged,
@@ -379,6 +380,8 @@ class Machine:
         for part in (market, portfolio, risk.watch, runner):
             bus.subscribe(QuoteUpdate, part.on_quote)
             bus.subscribe(BarClosed, part.on_bar)
+        bus.subscribe(HistoryLoaded, runner.on_history)
+        bus.subscribe(HistoryLoaded, portfolio.on_history)
         bus.subscribe(BarCorrected, portfolio.on_bar_corrected)
         bus.subscribe(BarCorrected, risk.watch.on_books)
         for part in (orders, market, risk.watch, runner, self.pauses, desk):
@@ -413,6 +416,7 @@ class Machine:
             bus.subscribe(fill_fact, desk.on_fill)
         for end_fact in (OrderCanceled, OrderRejected, OrderExpired, OrderAbandoned):
             bus.subscribe(end_fact, desk.on_order_done)
+        bus.subscribe(OrderPendingCancel, desk.on_pending_cancel)
         bus.subscribe(OrderAdopted, safety.on_adopted)
         bus.subscribe(OrderAdopted, self.parts.on_adopted)
         for settled_fact in (OrderAccepted, OrderReplaced, OrderReplaceRejected):
@@ -485,6 +489,7 @@ class Machine:
         bus.subscribe(OrderRejected, reconciler.on_rejected)
         bus.subscribe(OrderInDoubt, reconciler.on_doubt)
         bus.subscribe(PositionChanged, reconciler.on_position)
+        bus.subscribe(Reconciled, portfolio.on_reconciled)
         bus.subscribe(Reconciled, desk.on_resumed)
         bus.subscribe(FeedChanged, self._on_feed)
 

@@ -107,6 +107,17 @@ class Market:
         self._close(market, bar)
         return True
 
+    def keep_past(self, bar: Bar) -> bool:
+        """Keep a bar that closed before the start; False for one that is none, or not the next. It
+        is the price where no newer one came."""
+        market = self.symbols.get(bar.symbol)
+        if market is None or not bar.is_sound or (market.bars and bar.ts <= market.bars[-1].ts):
+            return False
+        market.bars.append(bar)
+        if bar.ts > market.updated:
+            self._close(market, bar)
+        return True
+
     def _close(self, market: SymbolMarket, bar: Bar) -> None:
         market.mark_source = "close"
         market.previous = bar.open if bar.interval < LONG_BAR else bar.close

@@ -95,6 +95,7 @@ class SimulatedExchange:
         self._groups: dict[str, dict[str, Resting]] = {}
         self._next_expiry = NEVER
         self._answers: OrderedDict[str, ExecutionReport] = OrderedDict()
+        self._seen: dict[str, Quote | Bar] = {}
         self.slippage_paid = ZERO
 
     # --- orders ---------------------------------------------------------------------------------
@@ -117,7 +118,9 @@ class SimulatedExchange:
             return self._answers[key]
         if reason := self._objection(order):
             return self._answer(key, OrderState.REJECTED, now, reason=reason)
-        return self._rest(order, now, now)
+        report = self._rest(order, now, now)
+        self._resting[order.symbol][key].rests_at(self._seen.get(order.symbol))
+        return report
 
     def cancel(self, client_order_id: str, now: int) -> ExecutionReport | CancelRejected:
         resting = self._find_resting(client_order_id)
@@ -237,6 +240,7 @@ class SimulatedExchange:
 
     def on_quote(self, quote: Quote) -> list[ExecutionReport]:
         """Fill what this quote fills."""
+        self._seen[quote.symbol] = quote
         reports = self.expire(quote.ts) if quote.ts >= self._next_expiry else []
         book = self._resting.get(quote.symbol)
         if not book or not quote.is_sound or quote.is_stub:
@@ -255,11 +259,14 @@ class SimulatedExchange:
 
     def on_past_quote(self, quote: Quote) -> None:
         """The last quote of a former session: what rested then has had its chance at it."""
+        self._seen[quote.symbol] = quote
         for resting in self._resting.get(quote.symbol, {}).values():
             resting.quoted |= resting.active <= quote.ts
+            resting.has_rested |= resting.quoted and resting.triggered
 
     def on_bar(self, bar: Bar) -> list[ExecutionReport]:
         """Fill what this bar fills, of the orders that were there before it began."""
+        self._seen[bar.symbol] = bar
         start = bar.ts - bar.interval
         reports = self.expire(start) if start >= self._next_expiry else []
         book = self._resting.get(bar.symbol)
@@ -338,7 +345,9 @@ class SimulatedExchange:
             commission_quantity=(
                 (quantity * share).quantize(CENT_FRACTION, ROUND_DOWN) if in_base else ZERO
             ),
+            liquidity=resting.liquidity,
         )
+        resting.has_rested = True
         if resting.leaves:
             state = OrderState.PARTIALLY_FILLED
             reports.append(self._answer(order.client_order_id, state, ts, order, fill))

@@ -213,6 +213,15 @@ class FintracStatus(StrEnum):
     CORRECTED = "corrected"
 
 
+class Liquidity(StrEnum):
+    """Whether an execution added liquidity, its order resting at its limit, or took it (FIX 851,
+    LastLiquidityInd)."""
+
+    MAKER = "maker"
+    TAKER = "taker"
+    UNKNOWN = "unknown"
+
+
 class Idempotency(StrEnum):
     """For how long a venue refuses a client order id that it has had: for ever, while the order is
     open, or not at all. Only the first makes it safe to send an order again."""
@@ -481,7 +490,7 @@ class Fill(Struct, frozen=True, gc=False):
     `commission` is in the instrument's currency, positive when paid; `commission_quantity` is the
     part that the venue took in the instrument itself, as a quantity of it: of one bitcoin bought
     and 0.001 taken, 0.999 is held. `venue` is that of the account whose cash it changes; it and
-    `strategy` are ours to say.
+    `strategy` are ours to say. `liquidity` is unknown where the venue does not tell.
     """
 
     execution_id: str
@@ -496,6 +505,7 @@ class Fill(Struct, frozen=True, gc=False):
     venue_order_id: str = ""
     commission_quantity: Decimal = ZERO
     venue: str = ""
+    liquidity: Liquidity = Liquidity.UNKNOWN
 
     @property
     def is_opening(self) -> bool:

@@ -32,7 +32,8 @@ FINAL_ORDERS_KEPT = 2_000
 """Of one that is forgotten the database still knows the id, so no second order is made of its
 decision, and the ledger its executions."""
 
-_UNKNOWN = Capabilities()
+_UNKNOWN = Capabilities(fractional=True)
+"""What is held in fractions can be closed before its venue has said what it takes."""
 
 
 def client_order_id(*parts: object) -> str:

@@ -32,7 +32,14 @@ def order_fault(order: Order, instrument: Instrument, capabilities: Capabilities
         return f"a {order.type} order waits: it cannot be {order.time_in_force}"
     if order.oco_group and not capabilities.oco:
         return "one-cancels-other is not supported"
-    return terms_fault(order, order.terms, instrument)
+    return terms_fault(order, order.terms, instrument) or fraction_fault(order.terms, capabilities)
+
+
+def fraction_fault(terms: OrderTerms, capabilities: Capabilities) -> str:
+    """Why a venue takes no order for so much; empty where it does."""
+    if capabilities.fractional or not terms.quantity % 1:
+        return ""
+    return f"quantity {terms.quantity} is no whole number: the venue trades no fractions"
 
 
 def terms_fault(order: Order, terms: OrderTerms, instrument: Instrument) -> str:

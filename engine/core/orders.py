@@ -36,7 +36,7 @@ from engine.core.order_graph import (
 )
 from engine.core.order_moves import FINAL_ORDERS_KEPT, client_order_id
 from engine.core.order_reports import OrderReports
-from engine.core.order_rules import order_fault, terms_fault
+from engine.core.order_rules import fraction_fault, order_fault, terms_fault
 from engine.core.text import clean
 
 __all__ = ["FINAL_ORDERS_KEPT", "OrderBook", "client_order_id"]
@@ -86,11 +86,12 @@ class OrderBook(OrderReports):
         if order.state not in (S.ACCEPTED, S.PARTIALLY_FILLED):
             return f"the order is {order.state.replace('_', ' ')}"
         instrument = self._instruments.get(order.symbol)
-        if instrument is None or not self.capabilities_of(instrument).replace:
+        able = self.capabilities_of(instrument)
+        if instrument is None or not able.replace:
             return "the venue cannot replace orders"
         if terms == order.terms:
             return "nothing would change"
-        if fault := terms_fault(order, terms, instrument):
+        if fault := terms_fault(order, terms, instrument) or fraction_fault(terms, able):
             return fault
         if terms.quantity <= order.filled:
             return f"{order.filled} is filled already"

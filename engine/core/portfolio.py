@@ -1,6 +1,6 @@
 """The ledger: cash of each account, positions, realised and unrealised P&L. Exact, in Decimal."""
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import isfinite, nan
@@ -17,18 +17,21 @@ from engine.core.events import (
     CommandRefused,
     Event,
     FillQuarantined,
+    HistoryLoaded,
     LateFill,
     OrderFilled,
     OrderPartiallyFilled,
     PositionChanged,
     PositionClosed,
     QuoteUpdate,
+    Reconciled,
     Restored,
     TradeBusted,
     TradeReversed,
 )
 from engine.core.market import Market
 from engine.core.model import ZERO, Book, Fill, Instrument, Position
+from engine.core.newest import Newest
 from engine.core.order_rules import is_dust
 from engine.core.text import clean
 
@@ -57,7 +60,8 @@ class Portfolio:
     of a broker's cash. Cash, prices and costs are in
     the currency of their account; equity, exposure and all sums over accounts are in the base
     currency. `equity_estimate` follows every price in float64 for the loss limits and the equity
-    curve; `equity()` is exact.
+    curve; `equity()` is exact. `beyond` is how much more of a symbol its account has than the
+    books, by the broker's last statement.
     """
 
     def __init__(
@@ -68,9 +72,10 @@ class Portfolio:
         self.accounts = accounts
         self.cash = dict(cash)
         self.positions: dict[tuple[str, str], Position] = {}
+        self.beyond: dict[str, Decimal] = {}
         self._venues = {symbol: m.instrument.venue for symbol, m in market.symbols.items()}
         self._held: dict[str, Holding] = {}
-        self._executions: OrderedDict[str, None] = OrderedDict()
+        self._executions: Newest[str, None] = Newest(EXECUTIONS_KEPT)
         self._entries: dict[tuple[str, str], deque[Entry]] = {}
         self._former: dict[str, Fill] = {}
         self.equity_estimate = 0.0
@@ -166,7 +171,8 @@ class Portfolio:
         former = {symbol: v for symbol, v in event.venues.items() if v in self.cash}
         self._venues = former | self._venues
         self.positions = {(p.strategy, p.symbol): p for p in event.positions}
-        self._executions = OrderedDict.fromkeys(event.execution_ids)
+        self._executions.clear()
+        self._executions.update(dict.fromkeys(event.execution_ids))
         self._former = {fill.execution_id: fill for fill in event.fills}
         for symbol, mark in event.marks.items():
             market = self._market.symbols.get(symbol)
@@ -187,7 +193,12 @@ class Portfolio:
             self._mark(held, event.bar.close)
 
     def on_bar_corrected(self, event: BarCorrected) -> None:
-        symbol = event.bar.symbol
+        self._mark_anew(event.bar.symbol)
+
+    def on_history(self, event: HistoryLoaded) -> None:
+        self._mark_anew(event.symbol)
+
+    def _mark_anew(self, symbol: str) -> None:
         held = self._held.get(symbol)
         if held is not None:
             self._mark(held, self._mark_of(symbol))
@@ -201,7 +212,7 @@ class Portfolio:
         """Apply an execution that the order book found new and sound. An entry's stop-loss becomes
         the price that the position is to be protected at."""
         fill = event.fill
-        self._note(fill.execution_id)
+        self._executions[fill.execution_id] = None
         self.cash[fill.venue] += fill.cash_change
         key = (fill.strategy, fill.symbol)
         before = self.position(*key)
@@ -221,6 +232,15 @@ class Portfolio:
     def on_adjusted(self, event: CashAdjusted) -> None:
         self.cash[event.adjustment.venue] += event.adjustment.amount
         self._resync()
+
+    def on_reconciled(self, event: Reconciled) -> None:
+        """What differs is not booked: no execution says how it came about."""
+        elsewhere = {s: q for s, q in self.beyond.items() if self.venue(s) != event.broker}
+        self.beyond = elsewhere | {
+            each.symbol: Decimal(each.theirs) - Decimal(each.ours)
+            for each in event.differences
+            if each.kind == "position"
+        }
 
     def on_busted(self, event: TradeBusted) -> None:
         """The venue takes an execution back: cash, cost and realised P&L become what they would be
@@ -274,10 +294,10 @@ class Portfolio:
         )
 
     def _reverse(self, fill: Fill, correction: Fill | None, reason: str) -> None:
-        self._note(fill.execution_id + REVERSED)
+        self._executions[fill.execution_id + REVERSED] = None
         cash = self.cash[fill.venue] - fill.cash_change
         if correction is not None:
-            self._note(correction.execution_id)
+            self._executions[correction.execution_id] = None
             cash += correction.cash_change
         self.cash[fill.venue] = cash
         key = (fill.strategy, fill.symbol)
@@ -299,11 +319,6 @@ class Portfolio:
     def _instrument(self, symbol: str) -> Instrument | None:
         market = self._market.symbols.get(symbol)
         return None if market is None else market.instrument
-
-    def _note(self, execution_id: str) -> None:
-        self._executions[execution_id] = None
-        if len(self._executions) > EXECUTIONS_KEPT:
-            self._executions.popitem(last=False)
 
     # --- running estimate -----------------------------------------------------------------------
 

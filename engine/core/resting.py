@@ -4,7 +4,17 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from engine.core.model import Bar, Order, OrderState, OrderTerms, OrderType, Side, TimeInForce
+from engine.core.model import (
+    Bar,
+    Liquidity,
+    Order,
+    OrderState,
+    OrderTerms,
+    OrderType,
+    Quote,
+    Side,
+    TimeInForce,
+)
 
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 
@@ -12,13 +22,15 @@ AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 class Resting:
     """`active` is since when the order may fill, `expires` when it ends by itself (ns UTC, 0 for
     never); `limit`, `stop` and `trail` repeat its prices as floats, to be compared with market
-    data. The stop of a trailing stop follows the best price since the order is active."""
+    data. The stop of a trailing stop follows the best price since the order is active. An order
+    `has_rested` where the market was beyond its limit before it fills."""
 
     __slots__ = (
         "active",
         "buys",
         "expires",
         "filled",
+        "has_rested",
         "limit",
         "order",
         "quoted",
@@ -38,7 +50,7 @@ class Resting:
         trails = order.type is OrderType.TRAILING_STOP
         self.trail = _float(order.trail) if trails else None
         self.triggered = order.type in (OrderType.MARKET, OrderType.LIMIT) or bool(order.filled)
-        self.quoted = False
+        self.quoted = self.has_rested = False
 
     @property
     def leaves(self) -> Decimal:
@@ -66,10 +78,22 @@ class Resting:
         if self.trail is None or terms.stop_price != before:
             self.stop = _float(terms.stop_price)
 
+    def rests_at(self, seen: Quote | Bar | None) -> None:
+        """The order comes to a market that was last `seen` so: beyond its limit, it rests."""
+        if self.triggered and seen is not None and seen.is_sound:
+            touch = seen.close if isinstance(seen, Bar) else seen.ask if self.buys else seen.bid
+            self.has_rested = not self.within(touch)
+
     def go_on_from(self, stop: float) -> None:
         """A trailing stop had followed the price to `stop` before."""
         if self.trail is not None:
             self._move(stop)
+
+    @property
+    def liquidity(self) -> Liquidity:
+        """Of an execution now."""
+        maker = self.limit is not None and self.has_rested
+        return Liquidity.MAKER if maker else Liquidity.TAKER
 
     # --- prices ---------------------------------------------------------------------------------
 
@@ -89,7 +113,10 @@ class Resting:
         if not self.triggered:
             self.triggered = self._touched(touch)
             self._follow(touch)
-        return touch if self.triggered and self.within(touch) else None
+        if self.triggered and self.within(touch):
+            return touch
+        self.has_rested = self.triggered
+        return None
 
     def in_bar(self, bar: Bar) -> float | None:
         """The price at which `bar` fills the order, None where it does not."""
@@ -106,6 +133,7 @@ class Resting:
             return None if self.quoted else price
         if self.at_once:
             return price if self.within(price) else None
+        self.has_rested |= not self.within(price) or self.active <= bar.ts - 2 * bar.interval
         if self.buys:
             return min(price, self.limit) if min(price, bar.low) < self.limit else None
         return max(price, self.limit) if max(price, bar.high) > self.limit else None

@@ -17,6 +17,7 @@ from engine.core.events import (
     CommandRefused,
     EngineStarted,
     EngineStopping,
+    HistoryLoaded,
     PositionChanged,
     QuoteUpdate,
     ReloadStrategy,
@@ -184,8 +185,9 @@ class Slot:
 class Run:
     """A strategy as the operator sees it: all its symbols, on or off.
 
-    One that raised has `failed` until it is switched on again; one that could not be set up is
-    `broken` for the session.
+    One that was not on in this session is `cold`: it was shown nothing. One that raised has
+    `failed` until it is switched on again; one that could not be set up is `broken` for the
+    session.
     """
 
     def __init__(self, name: str, kind: type[Strategy], parameters: StrategyParameters) -> None:
@@ -196,6 +198,7 @@ class Run:
         self.note = ""
         self.failed = False
         self.broken = False
+        self.cold = True
         self.slots: dict[str, Slot] = {}
         self.required = 0
 
@@ -203,11 +206,12 @@ class Run:
 class StrategyRunner:
     """Hands market data to the strategies and publishes their signals.
 
-    A strategy that keeps state sees every bar while it is off, so that it is warm when it is
-    switched on; what it answers then is dropped. The same side twice in a row for a symbol is
-    dropped too. A strategy that raises is switched off and the others go on. While a symbol is
-    `halted` nothing is signalled in it, and after it not before the strategy has seen its history
-    anew: no signal over the gap.
+    A strategy that keeps state sees every bar from when it is on, while it is off again too; what
+    it answers then is dropped. One that is switched on later is shown its past then
+    (HistoryLoaded), and signals nothing before it has seen as much of it as it requires. The same
+    side twice in a row for a symbol is dropped too. A strategy that raises is switched off and the
+    others go on. While a symbol is `halted` nothing is signalled in it, and after it not before the
+    strategy has seen its history anew: no signal over the gap.
     """
 
     def __init__(
@@ -246,10 +250,7 @@ class StrategyRunner:
                 run.failed = run.broken = True
                 run.note = clean(f"{type(error).__name__} on {symbol}: {error}")
                 continue
-            strategy.name = name
-            strategy.markets = markets
-            strategy.read_book = partial(self._portfolio.book, name)
-            strategy.trading_day = self._calendars.trading_day(market.instrument.calendar)
+            self._set_up(strategy, name, markets, symbol)
             slot = Slot(run, strategy, symbol, market.bars)
             run.slots[symbol] = slot
             run.required = max(run.required, required)
@@ -259,6 +260,16 @@ class StrategyRunner:
                 self._quote_slots[symbol] = (*self._quote_slots.get(symbol, ()), slot)
             if kind.on_clock is not Strategy.on_clock:
                 self._clock_slots = (*self._clock_slots, slot)
+
+    def _set_up(
+        self, strategy: Strategy, name: str, markets: Mapping[str, SymbolMarket], symbol: str
+    ) -> None:
+        """Tell an instance of `name` who it is, and what it may read."""
+        calendar = markets[symbol].instrument.calendar
+        strategy.name = name
+        strategy.markets = markets
+        strategy.read_book = partial(self._portfolio.book, name)
+        strategy.trading_day = self._calendars.trading_day(calendar)
 
     def load(self, name: str, kind: type[Strategy], fingerprint: str) -> None:
         """The file of a strategy is new or another one: `kind` is what it makes now.
@@ -326,12 +337,15 @@ class StrategyRunner:
 
     def _warm_up(self, run: Run) -> None:
         """Show a strategy that came in the middle of a session the bars that are kept."""
+        run.cold = False
         for symbol, slot in run.slots.items():
-            bars = self._market.symbols[symbol].bars
-            shown: deque[Bar] = deque(maxlen=bars.maxlen)
-            for bar in bars:
-                shown.append(bar)
-                self._show(slot, bar, shown)
+            self._show_all(slot, self._market.symbols[symbol].bars)
+
+    def _show_all(self, slot: Slot, bars: Iterable[Bar]) -> None:
+        shown: deque[Bar] = deque(maxlen=self._market.symbols[slot.symbol].bars.maxlen)
+        for bar in bars:
+            shown.append(bar)
+            self._show(slot, bar, shown)
 
     def is_on(self, name: str) -> bool:
         run = self.runs.get(name)
@@ -347,7 +361,7 @@ class StrategyRunner:
         for slot in self._bar_slots.get(bar.symbol, ()):
             slot.seen += 1
             run, strategy = slot.run, slot.strategy
-            if run.failed or not (run.enabled or strategy.keeps_state):
+            if run.failed or not (run.enabled or (strategy.keeps_state and not run.cold)):
                 continue
             try:  # as in _ask, written out for speed: this is the hot path
                 answer = strategy.on_bar(bar, slot.history)
@@ -363,7 +377,7 @@ class StrategyRunner:
     def _show(self, slot: Slot, bar: Bar, history: Sequence[Bar]) -> None:
         """Show a bar of the past: whatever the answer, it makes no order."""
         slot.seen += 1
-        if slot.run.failed or not slot.strategy.keeps_state:
+        if slot.run.failed or slot.run.cold or not slot.strategy.keeps_state:
             return
         slot.strategy.live = False
         try:
@@ -371,6 +385,33 @@ class StrategyRunner:
         except (Exception, SystemExit) as error:
             self._fail(slot, error)
         slot.strategy.live = self._live
+
+    def on_history(self, event: HistoryLoaded) -> None:
+        if event.strategy:
+            run = self.runs.get(event.strategy)
+            if run is not None and (slot := run.slots.get(event.symbol)) is not None:
+                self._show_its_past(slot, event.bars)
+            return
+        for bar in event.bars:
+            if self._market.keep_past(bar):
+                self._show_past(bar)
+
+    def _show_its_past(self, slot: Slot, older: Sequence[Bar]) -> None:
+        """To a new instance, from the oldest bar on: what came since it was switched on is among
+        those that are kept."""
+        kept = self._market.symbols[slot.symbol].bars
+        if not slot.strategy.decides_for_all:
+            try:
+                strategy = slot.run.kind(slot.symbol, slot.run.parameters)
+            except (Exception, SystemExit) as error:
+                self._fail(slot, error)
+                return
+            self._set_up(strategy, slot.run.name, slot.strategy.markets, slot.symbol)
+            strategy.live = self._live
+            slot.strategy = strategy
+        slot.seen = 0
+        before = kept[0].ts if kept else self._bus.now
+        self._show_all(slot, (*(bar for bar in older if bar.ts < before and bar.is_sound), *kept))
 
     def on_quote(self, event: QuoteUpdate) -> None:
         quote = event.quote
@@ -392,6 +433,7 @@ class StrategyRunner:
             if run is None:
                 continue
             run.enabled = state.enabled
+            run.cold = not run.enabled
             run.note = run.note if run.broken else state.paused
             for symbol, side in state.last_signals.items():
                 if symbol in run.slots:
@@ -433,6 +475,10 @@ class StrategyRunner:
         if event.enabled:
             run.failed = False
             run.note = ""
+            if run.cold:
+                run.cold = False
+                for slot in run.slots.values():
+                    slot.seen = 0
         self._bus.publish(StrategyToggled(run.name, run.enabled, clean(event.author)))
 
     # --- outcomes -------------------------------------------------------------------------------
@@ -450,7 +496,7 @@ class StrategyRunner:
 
     def _ask(self, slot: Slot, question: Callable[..., Any], *arguments: Any) -> None:
         """Call into a strategy: whatever it does, the others go on."""
-        if slot.run.failed:
+        if slot.run.failed or slot.run.cold:
             return
         try:
             answer = question(*arguments)

@@ -1,7 +1,7 @@
 """What every source of market data can do."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from engine.core.events import Event
@@ -9,6 +9,7 @@ from engine.core.model import Bar, Instrument, Quote
 from engine.feeds.clock import Clock
 
 Publish = Callable[[Event], None]
+Show = Callable[[Sequence[Bar | Quote]], Awaitable[None]]
 
 MOST_PAST = 20_000
 """Bars of a minute: two weeks of a market that never closes."""
@@ -62,11 +63,13 @@ class Feed(Protocol):
         where market time is now."""
         ...
 
-    async def past(self, count: int, since: int) -> list[Bar | Quote]:
-        """What was known at the start, in the order in which it came: of each symbol the bars that
-        closed after `since` (ns UTC) and `count` before them, and of a recording the last quote.
+    async def past(self, count: int, since: int, show: Show) -> None:
+        """Show what was known at the start: of each symbol the bars that closed after `since` (ns
+        UTC) and `count` before them, and of a recording the last quote.
 
-        No more than `MOST_PAST` bars of a symbol: what is older weighs nothing any more.
+        A recording shows all at once, in the order in which it came; another feed the bars of one
+        symbol after the other, as the venue answers, and none of a symbol that it has none of. No
+        more than `MOST_PAST` bars of a symbol: what is older weighs nothing any more.
         """
         ...
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from operator import attrgetter
 from random import Random
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from engine.core.events import BarClosed, Event, FeedChanged, HaltChanged, QuoteUpdate
 from engine.core.model import MINUTE, Bar, Instrument, Quote
 from engine.core.text import clean
-from engine.feeds.base import MOST_PAST, Publish
+from engine.feeds.base import MOST_PAST, Publish, Show
 from engine.feeds.clock import Clock, SystemClock
 from engine.feeds.conflation import Conflation
 from engine.ops.backoff import FIRST_PAUSE_S, Backoff
@@ -123,26 +122,25 @@ class LiveFeed:
     def played(self) -> None:
         """Its market time is now."""
 
-    async def past(self, count: int, since: int) -> list[Bar | Quote]:
+    async def past(self, count: int, since: int, show: Show) -> None:
         """As `Feed.past`; of a venue that does not answer none: its strategies warm up as bars
         come. A limit of a venue's is waited for, unless it is a ban."""
         count = min(count + max(0, self._start - since) // MINUTE, MOST_PAST)
-        found = await asyncio.gather(*(self._past_of(line.source, count) for line in self._lines))
-        return sorted((bar for bars in found for bar in bars), key=attrgetter("ts"))
+        await asyncio.gather(*(self._past_of(line.source, count, show) for line in self._lines))
 
-    async def _past_of(self, source: Source, count: int) -> list[Bar]:
-        bars: list[Bar] = []
+    async def _past_of(self, source: Source, count: int, show: Show) -> None:
         failures = 0
         for instrument in source.instruments:
             try:
-                bars += await _patient(source, instrument.symbol, count, self._start)
+                bars = await _patient(source, instrument.symbol, count, self._start)
                 failures = 0
             except (NotSent, InDoubt) as error:
                 log.warning("no bars of %s: %s", clean(instrument.symbol), _reason_of(error))
                 failures += 1
                 if failures == GIVE_UP_AFTER:
                     break
-        return bars
+            else:
+                await show(bars)
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         """Publish until cancelled."""

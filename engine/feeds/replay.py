@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from engine.core.events import BarClosed, FeedChanged, QuoteUpdate
 from engine.core.model import DAY, MINUTE, NANOS, Bar, Quote, utc
-from engine.feeds.base import MOST_PAST, Played, Publish
+from engine.feeds.base import MOST_PAST, Played, Publish, Show
 from engine.feeds.clock import NanosecondSource, ReplayClock
 from engine.feeds.recordings import Recordings
 from engine.ops.errors import UserError
@@ -114,8 +114,8 @@ class ReplayFeed:
     def played(self) -> Played | None:
         return None if self._ended else self._played
 
-    async def past(self, count: int, since: int) -> list[Bar | Quote]:
-        return await asyncio.to_thread(self._past, count, since)
+    async def past(self, count: int, since: int, show: Show) -> None:
+        await show(await asyncio.to_thread(self._past, count, since))
 
     def _past(self, count: int, since: int) -> list[Bar | Quote]:
         values = self._all()

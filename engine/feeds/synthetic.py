@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import count
-from operator import attrgetter
 from random import Random
 
 from engine.core.events import BarClosed, FeedChanged, QuoteUpdate
 from engine.core.model import MINUTE, NANOS, AssetClass, Bar, Instrument, Quote
-from engine.feeds.base import Publish
+from engine.feeds.base import Publish, Show
 from engine.feeds.clock import Clock, SystemClock
 
 BATCH_SECONDS = 0.005
@@ -86,11 +85,10 @@ class SyntheticFeed:
     def played(self) -> None:
         """Its market time is now."""
 
-    async def past(self, count: int, since: int) -> list[Bar | Quote]:
+    async def past(self, count: int, since: int, show: Show) -> None:
         """`count` bars of each symbol; nobody saw the ones before a restart form."""
-        names = [instrument.symbol for instrument in self.instruments]
-        bars = [bar for name in names for bar in await self.history(name, count, self._start)]
-        return sorted(bars, key=attrgetter("ts"))
+        for instrument in self.instruments:
+            await show(await self.history(instrument.symbol, count, self._start))
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         publish(FeedChanged(self.name, "connected", ts=self.clock.now()))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -49,6 +49,17 @@ class Backfill:
         self._held[bar.symbol] = [event]
         self._tasks.start(self._fill(bar, last))
         return True
+
+    def hold(self, symbols: Iterable[str]) -> None:
+        """Hold the bars of `symbols` back until each is released: their past comes first."""
+        self._held.update((symbol, []) for symbol in symbols)
+
+    def release(self, symbol: str, last: int = 0) -> None:
+        """Its past is there, up to the bar that closed at `last` (ns UTC)."""
+        self._last[symbol] = max(self._last.get(symbol, 0), last)
+        for event in self._held.pop(symbol, ()):
+            if not self.holds(event):
+                self._admit(event)
 
     async def close(self) -> None:
         """What is held back stays so."""

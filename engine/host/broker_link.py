@@ -2,22 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from math import inf
 from random import Random
 from typing import ParamSpec, TypeVar
 
-from engine.brokers.base import BaseBroker, InDoubt, NotSent, RateLimited
-from engine.brokers.turns import Patience, for_a_cancel, patience, with_patience
+from engine.brokers.base import BaseBroker, InDoubt, NotPermitted, NotSent, RateLimited
+from engine.brokers.turns import SHORTLY_S, Patience, for_a_cancel, patience, with_patience
 from engine.brokers.wanted import GONE, while_wanted
 from engine.core.clock_offset import TELLS
 from engine.core.events import (
+    CONNECTING,
     AccountStatement,
     BrokerChanged,
     CancelRejected,
     Event,
+    ExecutionReport,
     OrderNotFound,
     ReplaceRejected,
     StatementDue,
@@ -81,12 +83,12 @@ class BrokerLink:
         self._check = check
         self._backoff = Backoff(random)
         self._connected = False
-        self._reason = "connecting"
+        self._reason = CONNECTING
         self._mute = False
         self._answers = AnswerTimes()
         self._patience = Patience(0)
         self._cancelling: set[str] = set()
-        self._asking: set[str] = set()
+        self._asking: dict[str, Patience] = {}
         self.clock_offset: int | None = None
         """How far market time is ahead of the venue's (ns), as it was when that was asked; None
         where it did not tell."""
@@ -104,6 +106,7 @@ class BrokerLink:
             None if room is None else room.most,
             0.0 if room is None else room.shut_s,
             None if offset is None else offset / 1e6,
+            0.0 if room is None else room.cancels_s,
         )
 
     # --- the connection -------------------------------------------------------------------------
@@ -228,7 +231,8 @@ class BrokerLink:
     # --- requests -------------------------------------------------------------------------------
 
     async def submit(self, order: Order, is_wanted: IsWanted) -> None:
-        """Send once. Whatever is not a clear answer leaves the order in doubt."""
+        """Send once. Whatever is not a clear answer leaves the order in doubt. What is not
+        permitted will not be in a minute either: the order is rejected, as what a venue refuses."""
         key = order.client_order_id
         await self.tried.wait()
         if not is_wanted(key, OrderState.SUBMITTED):
@@ -237,6 +241,8 @@ class BrokerLink:
         try:
             with while_wanted(partial(is_wanted, key, OrderState.SUBMITTED)):
                 answer = await self._timed(self.broker.submit_order, order)
+        except NotPermitted as error:
+            answer = ExecutionReport(key, OrderState.REJECTED, reason=str(error), ts=self._now())
         except NotSent as error:
             answer = SubmitFailed(key, False, str(error), ts=self._now())
         except Exception as error:
@@ -245,18 +251,19 @@ class BrokerLink:
 
     async def cancel(self, order: Order, is_open: Callable[[str], bool]) -> None:
         """Ask, however long it takes until the venue takes the request. One that is under way is
-        not asked for twice, nor where the order itself is asked about: it may have ended. One that
+        not asked for twice, nor while the order itself is asked about: it may have ended. One that
         has to wait, because the venue said so, is told of before it leaves."""
         key = order.client_order_id
         await self.tried.wait()
-        if key in self._cancelling or key in self._asking:
+        asking = self._asking.get(key)
+        if key in self._cancelling or (asking is not None and not asking.is_tried):
             return
         self._cancelling.add(key)
         room = self.broker.room()
         if room is not None and room.shut_s:
             self._publish(CancelRejected(key, SHUT, sent=False, ts=self._now()))
         try:
-            with _as_cancels_are(), while_wanted(partial(is_open, key)):
+            with for_a_cancel(), with_patience(Patience(inf)), while_wanted(partial(is_open, key)):
                 answer = await self._timed(self.broker.cancel_order, order)
         except NotSent as error:
             reason = SHUT if isinstance(error, RateLimited) else str(error)
@@ -294,16 +301,17 @@ class BrokerLink:
         key = order.client_order_id
         if self._patience.is_tried or key in self._asking:
             return
-        self._asking.add(key)
         cancelled = order.state is OrderState.PENDING_CANCEL
+        asking = Patience(inf if cancelled else SHORTLY_S)
+        self._asking[key] = asking
         try:
-            with _as_cancels_are() if cancelled else nullcontext():
+            with with_patience(asking), for_a_cancel() if cancelled else nullcontext():
                 report = await self._ask(self.broker.get_order, order)
         except Exception as error:
             log.warning("no answer about order %s: %s", key, _reason_of(error))
             return
         finally:
-            self._asking.discard(key)
+            del self._asking[key]
         self._publish(report or OrderNotFound(key, ts=self._now()))
 
     async def statement(self, asked_ts: int, since: int) -> None:
@@ -363,13 +371,6 @@ class BrokerLink:
             raise
         self._note(answered=True)
         return answer
-
-
-@contextmanager
-def _as_cancels_are() -> Generator[None]:
-    """What is asked within the block goes with the cancels, and has as much patience."""
-    with for_a_cancel(), with_patience(Patience(inf)):
-        yield
 
 
 @asynccontextmanager

@@ -57,11 +57,12 @@ from engine.core.events import (
     ResetCircuitBreaker,
     Restored,
     SteerFeed,
+    StrategyToggled,
     ToggleStrategy,
     TripKillSwitch,
 )
 from engine.core.machine import Machine
-from engine.core.model import DAY, NANOS, Bar, Order, OrderState
+from engine.core.model import DAY, NANOS, Order, OrderState
 from engine.core.sessions import Calendars
 from engine.core.text import clean
 from engine.feeds.base import Feed, Played
@@ -74,11 +75,12 @@ from engine.host.identifying import IdentityKeeper
 from engine.host.journaling import JournalKeeper
 from engine.host.latching import LatchKeeper
 from engine.host.opening import openings
-from engine.host.rates import read_rates
+from engine.host.rates import RatesWatch, read_rates
 from engine.host.reloading import StrategyWatch
 from engine.host.requests import InFlight, Requests
 from engine.host.restoring import check_witness, durable_state, with_accounts, with_openings
 from engine.host.saving import Saver
+from engine.host.warming import WarmUp
 from engine.host.watchdog import Unwatched, Watchdog
 from engine.ops.errors import UserError
 from engine.ops.latch import KillLatch
@@ -99,8 +101,6 @@ from engine.view.view import View
 from engine.view.wording import left_open
 
 TICK_S = 0.25
-WARM_UP_BATCH = 200
-"""Bars of the past that are shown at a time: a kill waits for no more."""
 ANSWERS_S = 3.0
 ON_DISK_S = 6.0
 """How long after its beginning a stop waits for the brokers, and for the disk. What is left of the
@@ -307,6 +307,8 @@ class Runtime:
         match fact:
             case KillSwitchTriggered() | KillSwitchRearmed():
                 self._latching.write()
+            case StrategyToggled(enabled=True):
+                self._warming.switched_on(fact.strategy)
             case AlertRaised():
                 log.error("alert %s: %s", fact.name, fact.text)
             case FeedStatusChanged():
@@ -358,6 +360,9 @@ class Runtime:
         self._view.broken = found.broken
         self._feed_status, self._feed_note = "connecting", ""
         self._backfill = Backfill(self._feed.history, self._admit, self._fail)
+        self._warming = WarmUp(
+            self.machine, self._feed, self._backfill, self._in_flight, self.publish, self._fail
+        )
         self._conflation = Conflation(self._admit)
         self._latching = LatchKeeper(
             self._latch,
@@ -393,6 +398,7 @@ class Runtime:
             self._publish_now,
             self._view.show_broken,
         )
+        self._rates = RatesWatch(settings.fx_rates, rates, self._publish_now)
         self.publish(restored)
         for rate in rates:
             self.publish(msgspec.structs.replace(rate, ts=restored.ts))
@@ -436,12 +442,15 @@ class Runtime:
             self.command(command)
 
     async def _start(self) -> None:
-        """Brokers, warm-up, then trade; the data flow from then on."""
+        """Brokers, then trade. A recording's past comes before its data flow, another feed's while
+        they do: nothing waits for a venue that is slow to tell it."""
         await self._requests.tried()
         with suppress(TimeoutError):  # a broker without an answer is not traded with, and shown
             async with asyncio.timeout(2 * self._settings.submit_timeout_s):
                 await self._in_flight.idle.wait()
-        await self._warm_up()
+        since = self._first_start or self._feed.clock.now()
+        if self._feed.recorded:
+            await self._warming.show_recorded(since)
         self._config = await asyncio.to_thread(config_version, self._settings)
         self.publish(EngineStarted(self._config, ts=self._now()))
         log.info(
@@ -450,6 +459,9 @@ class Runtime:
             len(self.machine.config.instruments),
             self.machine.state_hash(),
         )
+        if not self._feed.recorded:
+            self._warming.start(since)
+            await self._warming.of_what_is_held()
         await self._feed.run(self.publish, self._in_flight.idle)
 
     def _trip_if_asked(self) -> None:
@@ -468,22 +480,6 @@ class Runtime:
         if self._settings.circuit_breaker_reset and self.machine.safety.breaker.state.tripped:
             author = "CIRCUIT_BREAKER_RESET=true"
             self.publish(ResetCircuitBreaker(word=RESET_WORD, author=author, ts=self._now()))
-
-    async def _warm_up(self) -> None:
-        """Show the strategies the bars before now, so that their first live bar counts.
-
-        After a restart these are the bars that the account's first session was shown, and all
-        since: so every strategy is as it was, to the last bit of an average that never forgets.
-        """
-        required = max((run.required for run in self.machine.runner.runs.values()), default=0)
-        since = self._first_start or self._feed.clock.now()
-        for number, value in enumerate(await self._feed.past(required, since)):
-            if number % WARM_UP_BATCH == 0:
-                await asyncio.sleep(0)
-            if isinstance(value, Bar):
-                self.publish(BarClosed(value, live=False, ts=value.ts))
-            else:
-                self.publish(QuoteUpdate(value, live=False, ts=value.ts))
 
     def _switch_on(self, restored: Restored) -> None:
         """Switch on what the settings name and no operator ever switched."""
@@ -512,6 +508,7 @@ class Runtime:
                 self._pulse.run(),
                 self._conflation.run(),
                 self._watch.run(),
+                self._rates.run(),
                 self._picture(),
                 self._stop.wait(),
             )
@@ -547,6 +544,7 @@ class Runtime:
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)
+        await self._warming.close()
         await self._backfill.close()
         await self._let_decisions_leave(began)
         self._winds_down = True
@@ -659,6 +657,7 @@ class Runtime:
             self._feed_note,
             self._feed.clock.speed,
             self._feed.recorded,
+            awaited=self._warming.awaited,
         )
         loop, offset = asyncio.get_running_loop(), self.machine.safety.clock_offset.offset
         health = Health(

@@ -187,6 +187,7 @@ def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> N
         raise UserError(
             f"Strategy {request.strategy} cannot be set up ({strategy.note})", "mend its file"
         )
+    run.send(ToggleStrategy(strategy=request.strategy, enabled=True, author="backtest"))
     if request.start is not None:
         required = strategy.required
         before: list[Bar] = []
@@ -197,7 +198,6 @@ def _begin(run: Backtest, request: BacktestRequest, recordings: Recordings) -> N
             run.send(BarClosed(bar, live=False, ts=bar.ts))
     for venue in dict.fromkeys(i.venue for i in run.machine.config.instruments):
         run.send(BrokerChanged(venue, True, capabilities=CAPABILITIES))
-    run.send(ToggleStrategy(strategy=request.strategy, enabled=True, author="backtest"))
     run.send(EngineStarted())
 
 

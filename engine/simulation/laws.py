@@ -657,14 +657,16 @@ class Laws:
         kills = self._kills(order.strategy, order.symbol)
         forced = KillAction.FLATTEN in kills or order.strategy not in self.on
         forced = forced and order.purpose is OrderPurpose.EXIT
-        decided = order.created_ts if forced else self.ts
         if forced or (order.purpose is OrderPurpose.ENTRY and order.symbol not in self.daily):
             extended = self.limits.limits.extended_hours and not forced
             (calendar,) = (i.calendar for i in self.config.instruments if i.symbol == order.symbol)
             for table in self.config.calendars:
                 if table.name == calendar:
                     before, after = (table.before, table.after) if extended else (0, 0)
-                    law(_is_within(table, decided, before, after), "closed", order)
+                    # What was decided while it was closed may be forced to leave once it opens.
+                    times = (order.created_ts, self.ts) if forced else (self.ts,)
+                    is_open = any(_is_within(table, ts, before, after) for ts in times)
+                    law(is_open, "closed", order)
                     of_day = (order.type, order.time_in_force) == (OrderType.LIMIT, TimeInForce.DAY)
                     regular = not extended or _is_within(table, order.created_ts)
                     law(regular or of_day, "extended hours", order)

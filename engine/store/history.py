@@ -4,19 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
-    Double,
-    Select,
     and_,
-    cast,
-    column,
     or_,
     select,
     true,
     tuple_,
-    values,
 )
 from sqlalchemy.orm import aliased
 
@@ -30,10 +24,6 @@ from engine.store.statements import values_of
 from engine.view.questions import (
     MOST_FILLS,
     MOST_ORDERS,
-    MOST_POINTS,
-    Equity,
-    EquityCurve,
-    EquityPoint,
     FillPage,
     Fills,
     OrderPage,
@@ -43,8 +33,6 @@ from engine.view.snapshot import FillRow
 
 MOST_OF_A_TRIP = 200
 """Executions of one round trip that are told."""
-LATEST = 2**63 - 1
-"""A time (ns UTC) after all others."""
 NO_ORDERS: Mapping[str, Order] = {}
 NO_FILLS: Mapping[tuple[str, str], FillRow] = {}
 
@@ -195,42 +183,3 @@ def fills(connection: Connection, position: Position, until: Until | None = None
         since &= table.ts <= until.ts
     query = select(*table.__table__.columns).where(since).order_by(table.ts).limit(MOST_OF_A_TRIP)
     return values_of(connection, query, Fill)
-
-
-def equity(connection: Connection, asked: Equity, until: Until | None = None) -> EquityCurve:
-    """The points that were saved in the currency of the newest one: sums in another are no part of
-    its curve. Of more than are asked for, the ends, and the lowest and highest of each stretch of
-    time."""
-    table = models.EquityCurve
-    end = LATEST if until is None else until.ts
-    newest = select(table.ts, table.currency).where(table.ts <= end).order_by(table.ts.desc())
-    last = connection.execute(newest.limit(1)).first()
-    if last is None:
-        return EquityCurve("", ())
-    of_it = table.currency == last.currency
-    most = max(4, min(asked.points, MOST_POINTS))
-    points = select(table.ts, table.equity, table.cash).order_by(table.ts)
-    whole = points.where(of_it, table.ts.between(asked.since, end))
-    rows = connection.execute(whole.limit(most + 1)).all()
-    if len(rows) > most:
-        first, stop = rows[0].ts, last.ts + 1
-        width = -(-(stop - first) // ((most - 2) // 2))
-        stretches = [(begin, min(begin + width, stop)) for begin in range(first, stop, width)]
-        found = connection.execute(_extremes(of_it, stretches))
-        times = {ts for pair in found for ts in pair if ts is not None}
-        rows = connection.execute(points.where(table.ts.in_(times | {first, last.ts}))).all()
-    return EquityCurve(last.currency, tuple(EquityPoint(*row) for row in rows))
-
-
-def _extremes(of_it: ColumnElement[bool], stretches: list[tuple[int, int]]) -> Select[int, int]:
-    """The times of the lowest and the highest point in each stretch of time, from its begin to
-    before its end. Each is a range of the primary key, of which only the best row so far is kept:
-    to sort a million points takes ten times as long."""
-    table = models.EquityCurve
-    columns = column("begin", BigInteger), column("stop", BigInteger)
-    stretch = values(*columns, name="stretch").data(stretches).cte()
-    within = (table.ts >= stretch.c.begin) & (table.ts < stretch.c.stop)
-    worth = cast(table.equity, Double)
-    point = select(table.ts).where(of_it, within).limit(1).correlate(stretch)
-    lowest, highest = point.order_by(worth), point.order_by(worth.desc())
-    return select(lowest.scalar_subquery(), highest.scalar_subquery()).select_from(stretch)

@@ -22,6 +22,7 @@ from engine.core.model import (
     FintracRule,
     FintracStatus,
     FintracTransaction,
+    Liquidity,
     OrderPurpose,
     OrderState,
     OrderType,
@@ -29,7 +30,7 @@ from engine.core.model import (
     TimeInForce,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 8
 """The newest of `engine.store.migrations`."""
 
 
@@ -163,6 +164,7 @@ class Trade(Base):
     venue_order_id: Mapped[str]
     commission_quantity: Mapped[Decimal]
     venue: Mapped[str]
+    liquidity: Mapped[Liquidity]
 
 
 class Position(Base):
@@ -238,6 +240,20 @@ class EquityCurve(Base):
     equity: Mapped[Decimal]
     cash: Mapped[Decimal]
     currency: Mapped[str]
+
+
+class EquityHour(Base):
+    """The lowest and the highest point of the equity curve in the hour UTC that begins at `ts`, of
+    those in `currency`."""
+
+    __tablename__ = "equity_hour"
+
+    ts: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    lowest: Mapped[Decimal]
+    lowest_ts: Mapped[int]
+    highest: Mapped[Decimal]
+    highest_ts: Mapped[int]
 
 
 class AuditLog(Base):

@@ -31,6 +31,7 @@ from engine.store.account_state import put, read_state
 from engine.store.audit import RECORDED_HEAD, AuditHead, head_of
 from engine.store.database import FAULTS, open_database, reason_of, transact
 from engine.store.durable import Market, market_at
+from engine.store.equity import save_point
 from engine.store.identity import Identities
 from engine.store.place import Place
 from engine.store.postgresql import ANSWER_SECONDS
@@ -38,6 +39,7 @@ from engine.store.recording import Tail, next_session, read_tail, record
 from engine.store.restoring import opened, restored, unrecorded_openings
 from engine.store.statements import insert_new, upsert, values_of
 from engine.store.witness import ORDERS, Witnessed, difference
+from engine.view.questions import EquityPoint
 
 T = TypeVar("T")
 
@@ -130,8 +132,7 @@ class Repository:
         """Add a point to the equity curve, and keep the high-water mark where it is a number."""
 
         def save(connection: Connection) -> None:
-            point = {"ts": ts, "equity": equity, "cash": cash, "currency": currency}
-            connection.execute(upsert(self._dialect, models.EquityCurve), point)
+            save_point(connection, EquityPoint(ts, equity, cash), currency)
             if isfinite(peak):
                 put(connection, {"peak_equity": peak})
 

@@ -8,7 +8,14 @@ from typing import Any, cast
 
 from engine import __version__
 from engine.build import plugins
-from engine.core.events import BarClosed, FeedStatusChanged, QuoteUpdate, Record, Restored
+from engine.core.events import (
+    BarClosed,
+    FeedStatusChanged,
+    HistoryLoaded,
+    QuoteUpdate,
+    Record,
+    Restored,
+)
 from engine.core.strategy import Strategy
 from engine.core.text import clean
 from engine.ops.errors import UserError
@@ -78,7 +85,9 @@ class Past:
         event = next(self._inputs)
         effects = self.machine.process(event)
         self.number += 1
-        changed = SHOWN if effects or isinstance(event, QuoteUpdate | BarClosed) else 0
+        changed = (
+            SHOWN if effects or isinstance(event, QuoteUpdate | BarClosed | HistoryLoaded) else 0
+        )
         for effect in effects:
             if isinstance(effect, Record):
                 fact = effect.fact

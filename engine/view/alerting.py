@@ -10,7 +10,7 @@ from engine.view.wording import ERROR, Worded
 
 MOST_ALERTS = 200
 
-_KILL, _BREAKER = "kill-switch", "circuit-breaker"
+_KILL, _BREAKER, _DIFFERS = "kill-switch", "circuit-breaker", "reconciliation-"
 """What the last session left has the names of `engine.core.alerts`."""
 
 
@@ -36,6 +36,8 @@ class Alerts:
             self._acknowledge(fact)
         if name := _ended(fact):
             self._end(clean(name))
+        if isinstance(fact, e.Reconciled) and all(d.kind == "cash" for d in fact.differences):
+            self._end(clean(f"{_DIFFERS}{fact.broker}"))
         if raised := _raised(fact, line[0]):
             name, lasts = raised
             self._raise(clean(name), lasts, fact, line)
@@ -56,6 +58,7 @@ class Alerts:
                 ts=fact.ts,
                 count=known.count + 1,
                 lasts=lasts,
+                over=False,
                 holds=known.holds or holds,
                 acknowledged_by="",
             )
@@ -69,7 +72,7 @@ class Alerts:
         if row is not None and row.acknowledged_by:
             del self._rows[name]
         elif row is not None:
-            self._rows[name] = replace(row, lasts=False)
+            self._rows[name] = replace(row, lasts=False, over=True)
 
     def _acknowledge(self, fact: e.AlertsAcknowledged) -> None:
         for name in self._rows.keys() & set(fact.names):
@@ -85,7 +88,7 @@ def _raised(fact: e.Event, level: str) -> tuple[str, bool] | None:
     none. An error of any other kind is one too."""
     match fact:
         case e.AlertRaised(name=name):
-            return name, name in (_KILL, _BREAKER)
+            return name, name in (_KILL, _BREAKER) or name.startswith(_DIFFERS)
         case e.KillSwitchTriggered():
             return _KILL, True
         case e.CircuitBreakerTripped():

@@ -20,7 +20,7 @@ from engine.core.machine import Machine
 from engine.core.model import ZERO, Fill, OrderPurpose, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
-from engine.store import audited, history
+from engine.store import audited, equity, history
 from engine.store.audited import Until
 from engine.store.database import read_database
 from engine.store.place import Place
@@ -122,7 +122,7 @@ class Answers:
             case Bars():
                 return self._chart(question)
             case Equity():
-                return await self._read(partial(history.equity, asked=question, until=until))
+                return await self._read(partial(equity.curve, asked=question, until=until))
             case Orders():
                 known = {} if until is None else self._machine.orders.orders
                 page = partial(history.orders, asked=question, until=until, known=known)

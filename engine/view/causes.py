@@ -1,8 +1,5 @@
 """Remembers the facts of the last signals and orders, so that it can be told why each was made."""
 
-from collections import OrderedDict
-from typing import TypeVar
-
 from engine.core.bus import Bus
 from engine.core.events import (
     BarCorrected,
@@ -18,8 +15,7 @@ from engine.core.events import (
     SignalGenerated,
     TradeReversed,
 )
-
-K = TypeVar("K")
+from engine.core.newest import Newest
 
 STORIES_KEPT = 500
 """Signals, and orders, of which the facts are in memory; the audit log has the others."""
@@ -50,13 +46,13 @@ class Causes:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self.signals: OrderedDict[int, Story] = OrderedDict()
-        self.orders: OrderedDict[str, Story] = OrderedDict()
+        self.signals: Newest[int, Story] = Newest(STORIES_KEPT)
+        self.orders: Newest[str, Story] = Newest(STORIES_KEPT)
 
     def follow(self, fact: Event) -> None:
         match fact:
             case SignalGenerated():
-                _keep(self.signals, fact.seq, Story([fact]))
+                self.signals[fact.seq] = Story([fact])
             case OrderSized() | RiskChecked() | SignalBlocked():
                 if (story := self.signals.get(fact.cause)) is not None:
                     story.add(fact)
@@ -77,7 +73,7 @@ class Causes:
     def _begin(self, fact: OrderIntended | OrderAdopted) -> None:
         cause = fact.order.cause
         story = self.signals.get(cause) or Story(self._bus.why(cause)[-2:])
-        _keep(self.orders, fact.order.client_order_id, story)
+        self.orders[fact.order.client_order_id] = story
         story.add(fact)
 
     def _go_on(self, client_order_id: str, fact: Event) -> None:
@@ -86,9 +82,3 @@ class Causes:
         story = self.orders.get(client_order_id)
         if story is not None and story.facts[-1] is not fact:
             story.add(fact)
-
-
-def _keep(stories: OrderedDict[K, Story], key: K, story: Story) -> None:
-    stories[key] = story
-    if len(stories) > STORIES_KEPT:
-        stories.popitem(last=False)

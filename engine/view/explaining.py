@@ -15,7 +15,7 @@ from engine.core import events as e
 from engine.core.model import NANOS, Bar, Fill, Order, OrderPurpose, Position, Quote, Signal, utc
 from engine.core.text import clean
 from engine.view.questions import Chain, Number, Step
-from engine.view.wording import worded
+from engine.view.wording import as_told, worded
 
 REMEDIES = {
     "stop": "no stop in force: {reason}",
@@ -122,6 +122,9 @@ def _step(fact: e.Event) -> Iterator[Step]:
             yield Step(fact.ts, None, "Blocked", clean(fact.reason))
         case e.OrderIntended(order=order):
             yield _order(order, fact.ts)
+        case e.OrderReplaced(order=order):
+            text, id_ = clean(order.reason), order.client_order_id
+            yield Step(fact.ts, None, _title(fact), text, _terms(order), id_)
         case e.OrderPartiallyFilled() | e.OrderFilled() | e.LateFill():
             yield _filled(fact, fact.order, fact.fill)
         case _:
@@ -217,7 +220,7 @@ def _check(check: e.RiskChecked) -> Number:
     )
 
 
-def _order(order: Order, ts: int) -> Step:
+def _terms(order: Order) -> tuple[Number, ...]:
     prices = {
         "quantity": order.quantity,
         "limit": order.limit_price,
@@ -227,18 +230,22 @@ def _order(order: Order, ts: int) -> Step:
         "target": order.take_profit,
         "trail": order.trail,
     }
-    numbers = tuple(Number(name, value) for name, value in prices.items() if value is not None)
+    return tuple(Number(name, value) for name, value in prices.items() if value is not None)
+
+
+def _order(order: Order, ts: int) -> Step:
     kind = order.type.replace("_", " ")
     text = f"{kind}, {order.time_in_force.upper()}, to {order.side} {_text(order.quantity)}"
     id_ = order.client_order_id
     text = f"{_purpose(order)}: {text} {clean(order.symbol)} ({clean(id_)})"
-    return Step(ts, None, "Order", text, numbers, id_)
+    return Step(ts, None, "Order", text, _terms(order), id_)
 
 
 def _filled(fact: e.Event, order: Order, fill: Fill) -> Step:
     numbers = (*_fill_numbers(fill), Number("left", order.leaves))
     text = (
-        f"{_purpose(order)}: {fill.side} {_text(fill.quantity)} at {_text(fill.price)}, "
+        f"{_purpose(order)}: {fill.side} {_text(fill.quantity)} at {_text(fill.price)}"
+        f"{as_told(fill.liquidity)}, "
         f"by the venue's clock at {_clock(fill.ts)} ({clean(fill.execution_id)})"
     )
     return Step(fact.ts, None, _title(fact), text, numbers, order.client_order_id)
@@ -253,7 +260,8 @@ def _fill_numbers(fill: Fill) -> tuple[Number, ...]:
 
 
 def _later(fill: Fill) -> Step:
-    text = f"{fill.side} {_text(fill.quantity)} at {_text(fill.price)} ({clean(fill.execution_id)})"
+    how = f"at {_text(fill.price)}{as_told(fill.liquidity)}"
+    text = f"{fill.side} {_text(fill.quantity)} {how} ({clean(fill.execution_id)})"
     return Step(fill.ts, None, "Filled", text, _fill_numbers(fill), fill.client_order_id)
 
 

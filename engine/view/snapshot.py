@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from engine.core.events import KilledPart
+from engine.core.events import CONNECTING, KilledPart
 from engine.core.model import (
     Fill,
     Instrument,
@@ -165,9 +165,9 @@ class LogLine(Struct, frozen=True, gc=False):
 
 class AlertRow(Struct, frozen=True, gc=False):
     """Something went wrong: `count` times since `since_ts`, the last time at `ts` (market time).
-    `level` and `text` are those of the log's line. It `lasts` while its cause is there; live
-    trading waits for a person to have read one that `holds`. `acknowledged_by` is empty while
-    nobody has."""
+    `level` and `text` are those of the log's line. It `lasts` while its cause is there, and is
+    `over` once that is known to be gone; live trading waits for a person to have read one that
+    `holds`. `acknowledged_by` is empty while nobody has."""
 
     name: str
     level: str
@@ -178,6 +178,7 @@ class AlertRow(Struct, frozen=True, gc=False):
     lasts: bool
     holds: bool
     acknowledged_by: str = ""
+    over: bool = False
 
 
 class SessionTotals(Struct, frozen=True, gc=False):
@@ -194,13 +195,15 @@ class SessionTotals(Struct, frozen=True, gc=False):
 
 class AccountRow(Struct, frozen=True, gc=False):
     """The cash of the account at `venue`, in `currency`, and what of it has settled; `worth` is
-    what a unit of it is counted as in the snapshot's currency, None where that is not known."""
+    what a unit of it is counted as in the snapshot's currency, None where that is not known, by a
+    rate that was published at `rate_ts`; 0 where it is by none."""
 
     venue: str
     currency: str
     cash: Decimal
     settled_cash: Decimal
     worth: Decimal | None
+    rate_ts: int = 0
 
 
 class KillStatus(Struct, frozen=True, gc=False):
@@ -260,7 +263,7 @@ class DeadManStatus(Struct, frozen=True, gc=False):
 class FeedStatus(Struct, frozen=True, gc=False):
     """`status` is connecting, connected, behind, degraded, paused, disconnected or ended, from
     `since_ts` on (0 is not known); it was disconnected `losses` times in this session. `speed` 0
-    is as fast as possible, 1 real time."""
+    is as fast as possible, 1 real time. Of `awaited` symbols the past has not come yet."""
 
     name: str
     status: str
@@ -269,6 +272,7 @@ class FeedStatus(Struct, frozen=True, gc=False):
     recorded: bool
     since_ts: int = 0
     losses: int = 0
+    awaited: int = 0
 
 
 class BrokerStatus(Struct, frozen=True, gc=False):
@@ -286,6 +290,11 @@ class BrokerStatus(Struct, frozen=True, gc=False):
     cash: Decimal | None = None
     cash_difference: Decimal | None = None
 
+    @property
+    def is_connecting(self) -> bool:
+        """Whether it was not reached yet, and has not failed either."""
+        return not self.connected and self.note == CONNECTING
+
 
 class StoreStatus(Struct, frozen=True, gc=False):
     """The database is available, or not, from `since_ts` on (market time, 0 is not known)."""
@@ -301,7 +310,8 @@ class BrokerHealth(Struct, frozen=True, gc=False):
     `answer_ms` and `slowest_ms` are the median and the 99th percentile of the time from an order's
     request (submit, cancel, replace) to its answer, of the last `orders` of them. `room` is how
     many requests may leave now, of `most`; none leaves for the next `shut_s` seconds. Market time
-    is `clock_offset_ms` ahead of the broker's.
+    is `clock_offset_ms` ahead of the broker's. Where cancels wait until it takes more requests, the
+    last leaves in `cancels_s`.
     """
 
     name: str
@@ -312,6 +322,7 @@ class BrokerHealth(Struct, frozen=True, gc=False):
     most: float | None = None
     shut_s: float = 0.0
     clock_offset_ms: float | None = None
+    cancels_s: float = 0.0
 
 
 class JournalStatus(Struct, frozen=True, gc=False):

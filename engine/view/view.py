@@ -218,7 +218,14 @@ class View:
             return ()
         settled = machine.compliance.settled_cash()
         return tuple(
-            AccountRow(venue, currency, cash[venue], settled[venue], accounts.worth[venue])
+            AccountRow(
+                venue,
+                currency,
+                cash[venue],
+                settled[venue],
+                accounts.worth[venue],
+                accounts.published(venue),
+            )
             for venue, currency in accounts.currencies.items()
         )
 

@@ -9,6 +9,7 @@ from engine.core.model import (
     FintracReport,
     FintracStatus,
     KillAction,
+    Liquidity,
     Order,
     OrderPurpose,
     utc,
@@ -137,7 +138,13 @@ def _fill(order: Order, fill: Fill) -> str:
     rest = f", {order.leaves} left" if order.leaves else ""
     taken = fill.commission_quantity
     fee = f", {taken.normalize():f} {fill.symbol} taken as commission" if taken else ""
-    return f"filled: {fill.side} {fill.quantity} {fill.symbol} at {fill.price}{fee}{rest}"
+    at = f"at {fill.price}{as_told(fill.liquidity)}"
+    return f"filled: {fill.side} {fill.quantity} {fill.symbol} {at}{fee}{rest}"
+
+
+def as_told(liquidity: Liquidity) -> str:
+    """As what an execution was made, where its venue tells."""
+    return "" if liquidity is Liquidity.UNKNOWN else f" as {liquidity}"
 
 
 def _position(fact: e.Event) -> Worded | None:
@@ -216,6 +223,8 @@ def _safety(fact: e.Event) -> Worded | None:
             return WARNING, "database is back: orders may leave again"
         case e.StoreStatusChanged():
             return ERROR, f"database out of reach, no order leaves: {fact.reason}"
+        case e.BrokerStatusChanged(connected=False, reason=e.CONNECTING):
+            return INFO, f"broker {fact.broker} connecting"
         case e.BrokerStatusChanged():
             state = "connected" if fact.connected else f"not connected: {fact.reason}"
             return INFO if fact.connected else ERROR, f"broker {fact.broker} {state}"

@@ -15,8 +15,7 @@ from engine.ops.settings import Settings
 from engine.view.snapshot import Snapshot
 
 STRATEGIES = Path(__file__).parent / "strategies"
-START_S = 240.0
-"""Of 500 symbols the strategies are shown 400,000 bars first."""
+START_S = 60.0
 STOP_S = 10.0
 POLL_S = 0.002
 
@@ -63,11 +62,16 @@ def running(parts: Parts | None = None, **settings: Any) -> Iterator[EngineHost]
         host = EngineHost(Settings(data_dir=Path(folder), **settings), parts)
         host.start()
         try:
-            wait_for(host, lambda snapshot: snapshot.feed.status == "connected")
+            wait_for(host, is_ready)
             yield host
         finally:
             if not host.stop(STOP_S):
                 raise TimeoutError("the engine does not stop")
+
+
+def is_ready(snapshot: Snapshot) -> bool:
+    """Whether data flow, and the past of every symbol is there."""
+    return snapshot.feed.status == "connected" and not snapshot.feed.awaited
 
 
 def wait_for(

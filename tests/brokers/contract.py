@@ -132,8 +132,9 @@ class Peer(ABC):
 
 class WiredPeer(Peer):
     """A broker with a loopback server at the other end of the wire. `cannot` are the faults that
-    its protocol does not have."""
+    its protocol does not have; `other` is traded there too."""
 
+    other: Instrument
     venue: Venue
     faults: Faults
     streams: Streams
@@ -142,7 +143,11 @@ class WiredPeer(Peer):
     @property
     def symbol(self) -> str:
         """What the venue calls the instrument."""
-        return self.instrument.symbol.removeprefix(f"{self.broker.name}:")
+        return self.name_of(self.instrument)
+
+    def name_of(self, instrument: Instrument) -> str:
+        """What the venue calls it."""
+        return instrument.symbol.removeprefix(f"{self.broker.name}:")
 
     def quote(self, bid: float, ask: float, units: int = 1000) -> None:
         self.venue.quote(self.symbol, bid, ask, float(units * self.unit))
@@ -158,8 +163,9 @@ class WiredPeer(Peer):
         return ()
 
     @abstractmethod
-    def another(self) -> BaseBroker:
-        """A broker that knows nothing, as after a restart."""
+    def another(self, *instruments: Instrument) -> BaseBroker:
+        """A broker that knows nothing, as after a restart; of `instruments`, where any are
+        given."""
 
     @abstractmethod
     async def start_server(self) -> None:

@@ -40,14 +40,15 @@ class AlpacaPeer(WiredPeer):
         self.server = server
         self.venue, self.faults, self.streams = server.venue, server.faults, server.streams
         self.login = replace(login(server), account_id=account_id)
+        self.other = BTC if traded is AAPL else AAPL
         super().__init__(self.another(), traded, unit, time.time_ns())
 
     @property
     def successors(self) -> Collection[int]:
         return self.server.replaces.keys()
 
-    def another(self) -> AlpacaBroker:
-        return AlpacaBroker([AAPL, BTC], self.login, time.time_ns)
+    def another(self, *instruments: Instrument) -> AlpacaBroker:
+        return AlpacaBroker(instruments or [AAPL, BTC], self.login, time.time_ns)
 
     async def start_server(self) -> None:
         await self.server.start()

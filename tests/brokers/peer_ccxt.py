@@ -40,6 +40,11 @@ AT_COINBASE = Instrument(
     "BTC/USD", AssetClass.CRYPTO, Decimal("0.01"), Decimal("0.00000001"), venue="coinbase"
 )
 
+ETH = {
+    traded.venue: replace(traded, symbol=traded.symbol.replace("BTC", "ETH"))
+    for traded in (BTC, XBT, AT_COINBASE)
+}
+
 S = TypeVar("S", Binance, Kraken, Coinbase)
 
 
@@ -50,9 +55,10 @@ class CcxtPeer(WiredPeer, Generic[S]):
         self.spoken, self.server = spoken, server
         self.venue, self.faults, self.streams = spoken.venue, spoken.faults, spoken.streams
         self._traded = instrument
+        self.other = ETH[instrument.venue]
         super().__init__(self.another(), instrument, Decimal("0.001"), time.time_ns())
 
-    def another(self) -> BaseBroker:
+    def another(self, *instruments: Instrument) -> BaseBroker:
         name = self._traded.venue
         access = Access(
             SecretStr("key"),
@@ -61,7 +67,7 @@ class CcxtPeer(WiredPeer, Generic[S]):
             url=self.server.url,
             timeout_s=TIMEOUT_S,
         )
-        return ccxt_broker(name, [self._traded], access, time.time_ns)
+        return ccxt_broker(name, instruments or [self._traded], access, time.time_ns)
 
     async def start_server(self) -> None:
         await self.server.start()
@@ -87,7 +93,7 @@ async def connected(spoken: S, instrument: Instrument) -> AsyncGenerator[CcxtPee
 
 
 def binance() -> AbstractAsyncContextManager[CcxtPeer[Binance]]:
-    return connected(Binance(Venue([BTC], Idempotency.OPEN_ONLY)), BTC)
+    return connected(Binance(Venue([BTC, ETH["binance"]], Idempotency.OPEN_ONLY)), BTC)
 
 
 def binance_in_base() -> AbstractAsyncContextManager[CcxtPeer[Binance]]:
@@ -96,11 +102,11 @@ def binance_in_base() -> AbstractAsyncContextManager[CcxtPeer[Binance]]:
 
 
 def kraken() -> AbstractAsyncContextManager[CcxtPeer[Kraken]]:
-    return connected(Kraken(Venue([XBT], Idempotency.OPEN_ONLY)), XBT)
+    return connected(Kraken(Venue([XBT, ETH["kraken"]], Idempotency.OPEN_ONLY)), XBT)
 
 
 def coinbase() -> AbstractAsyncContextManager[CcxtPeer[Coinbase]]:
-    return connected(Coinbase(Venue([AT_COINBASE])), AT_COINBASE)
+    return connected(Coinbase(Venue([AT_COINBASE, ETH["coinbase"]])), AT_COINBASE)
 
 
 PEERS = {"binance": binance, "kraken": kraken, "coinbase": coinbase}

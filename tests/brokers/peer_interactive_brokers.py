@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from engine.brokers.interactive_brokers import Gateway, InteractiveBrokers
 from engine.core.model import AssetClass, Idempotency, Instrument
 from tests.brokers.contract import WiredPeer
@@ -13,12 +15,16 @@ from tests.loopback.ib import IbServer
 from tests.loopback.venue import Venue
 
 AAPL = Instrument("AAPL", AssetClass.STOCK, Decimal("0.01"), Decimal(1))
+MSFT = replace(AAPL, symbol="MSFT")
 TIMEOUT_S = 2.0
 CLIENT_ID = 7
 
 
 class InteractiveBrokersPeer(WiredPeer):
-    cannot = frozenset(Fault) - {Fault.SLOW, Fault.HANG, Fault.RESET, Fault.LOST, Fault.MUTE}
+    other = MSFT
+    cannot = frozenset(Fault) - {
+        Fault.SLOW, Fault.HANG, Fault.RESET, Fault.LOST, Fault.LATE, Fault.MUTE,
+    }  # fmt: skip
 
     def __init__(self, server: IbServer) -> None:
         self.server = server
@@ -30,11 +36,14 @@ class InteractiveBrokersPeer(WiredPeer):
         *instruments: Instrument,
         account: str = "",
         client_id: int = CLIENT_ID,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = 0.0,
     ) -> InteractiveBrokers:
         """A broker that knows nothing, as after a restart."""
         gateway = Gateway(
-            port=self.server.port, client_id=client_id, account=account, timeout_s=timeout_s
+            port=self.server.port,
+            client_id=client_id,
+            account=account,
+            timeout_s=timeout_s or TIMEOUT_S,
         )
         return InteractiveBrokers(instruments or [AAPL], time.time_ns, gateway)
 
@@ -47,7 +56,7 @@ class InteractiveBrokersPeer(WiredPeer):
 
 @asynccontextmanager
 async def interactive_brokers() -> AsyncGenerator[InteractiveBrokersPeer]:
-    server = IbServer(Venue([AAPL], Idempotency.NONE))
+    server = IbServer(Venue([AAPL, MSFT], Idempotency.NONE))
     await server.start()
     peer = InteractiveBrokersPeer(server)
     await peer.link.tried.wait()

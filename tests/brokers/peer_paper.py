@@ -32,6 +32,7 @@ from engine.core.model import Fill, Instrument, Order, Quote
 from engine.core.sessions import Calendars
 from tests.brokers.contract import COSTS, Peer, WiredPeer
 from tests.core.rig import ACME, COIN, FREE
+from tests.loopback import faults
 from tests.loopback.faults import SLOW_S, Fault, Faults, Streams
 from tests.loopback.venue import Placed, Venue
 
@@ -102,7 +103,7 @@ class Lined(PaperBroker):
         async def close() -> None:
             said.put_nowait(None)
 
-        serving = asyncio.create_task(self._streams.serve(said.put, close, lambda _: None))
+        serving = asyncio.create_task(self._streams.serve(said.put, close, lambda *_: None))
         try:
             while (message := await said.get()) is not None:
                 yield msgspec.json.decode(message, type=ExecutionReport)
@@ -133,6 +134,9 @@ class Lined(PaperBroker):
         if fault is Fault.SLOW:
             await asyncio.sleep(SLOW_S)
         answer = await carry_out()
+        if fault is Fault.LATE:
+            await asyncio.sleep(faults.LATE_S)
+            self._faults.late += 1
         if fault is Fault.LOST:
             raise InDoubt("the line was cut")
         if fault is Fault.MUTE:
@@ -177,7 +181,7 @@ class LinedPeer(WiredPeer):
         self.venue = cast(Venue, LinedVenue(lambda: self._lined))
         super().__init__(self.another(), ACME, Decimal(1), time.time_ns())
 
-    def another(self) -> Lined:
+    def another(self, *_: Instrument) -> Lined:
         self._lined = Lined(self.faults, self.streams)
         return self._lined
 

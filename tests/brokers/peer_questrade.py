@@ -17,11 +17,14 @@ from tests.loopback.questrade import FIRST_TOKEN, QuestradeServer
 from tests.loopback.venue import Venue
 
 SHOP = Instrument("questrade:SHOP.TO", AssetClass.STOCK, Decimal("0.01"), Decimal(1), "CAD")
+RY = replace(SHOP, symbol="questrade:RY.TO")
 TIMEOUT_S = 1.0
 
 
 class QuestradePeer(WiredPeer):
     """`tokens` is the file of a broker's tokens."""
+
+    other = RY
 
     def __init__(self, server: QuestradeServer, tokens: Path) -> None:
         self.server = server
@@ -49,7 +52,8 @@ class QuestradePeer(WiredPeer):
 
 
 def make_server() -> QuestradeServer:
-    return QuestradeServer(Venue([replace(SHOP, symbol="SHOP.TO")], Idempotency.NONE))
+    listed = [replace(SHOP, symbol=symbol) for symbol in ("SHOP.TO", "RY.TO")]
+    return QuestradeServer(Venue(listed, Idempotency.NONE))
 
 
 @asynccontextmanager

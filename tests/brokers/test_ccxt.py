@@ -1,5 +1,6 @@
 """What is of ccxt's exchanges alone: the traps of the library and of each exchange."""
 
+import asyncio
 import json
 import re
 import time
@@ -52,6 +53,7 @@ from tests.loopback.venue import Venue
 
 S = OrderState
 CANARY = "canary-7f3a"
+COUNTED_ONE = b'{"error": [], "result": {"count": 1}}'
 
 
 @pytest.fixture
@@ -343,6 +345,33 @@ async def test_nonces_of_another_program_are_passed_in_the_end(
         except NotSent:
             refused += 1
     assert 3 <= refused <= 5
+
+
+async def test_a_cancel_whose_nonce_was_overtaken_leaves_once_more_at_once(
+    at_kraken: CcxtPeer[Kraken],
+) -> None:
+    report = await at_kraken.broker.submit_order(order := at_kraken.order())
+    refused = b'{"error": ["EAPI:Invalid nonce"]}'
+    at_kraken.faults.plan("cancel", refused)
+    told = await at_kraken.broker.cancel_order(replace(order, venue_order_id=report.venue_order_id))
+    assert isinstance(told, ExecutionReport)
+    assert not at_kraken.venue.open
+
+
+@pytest.mark.parametrize("answer", [b'{"error": ["EOrder:Unknown order"]}', COUNTED_ONE])
+async def test_orders_that_a_cancel_of_several_left_are_cancelled_one_by_one(
+    at_kraken: CcxtPeer[Kraken], answer: bytes
+) -> None:
+    """Kraken tells how many it cancelled, and not which."""
+    orders = [at_kraken.order(units=1) for _ in range(3)]
+    ids = [(await at_kraken.broker.submit_order(order)).venue_order_id for order in orders]
+    at_kraken.venue.cancel(at_kraken.venue.open[0].number)
+    at_kraken.faults.plan("cancel", answer)
+    asked = (replace(o, venue_order_id=id_) for o, id_ in zip(orders, ids, strict=True))
+    told = await asyncio.gather(*map(at_kraken.broker.cancel_order, asked))
+    assert all(isinstance(one, ExecutionReport) for one in told)
+    assert not at_kraken.venue.open
+    assert at_kraken.faults.requests["cancel"] == 3
 
 
 @pytest.mark.parametrize("taken", [True, False])

@@ -27,6 +27,7 @@ from engine.core.model import (
     ZERO,
     AssetClass,
     Idempotency,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -136,6 +137,7 @@ async def test_it_says_which_account_it_has(peer: Peer) -> None:
 
 
 async def test_an_order_is_accepted_and_fills(peer: Peer) -> None:
+    peer.quote(99, 100)
     order = peer.order()
     report = await peer.broker.submit_order(order)
     assert report.client_order_id == order.client_order_id
@@ -148,6 +150,8 @@ async def test_an_order_is_accepted_and_fills(peer: Peer) -> None:
     assert (fill.symbol, fill.side) == (order.symbol, Side.BUY)
     assert (fill.quantity, fill.price) == (order.quantity, 99)
     assert fill.execution_id
+    tells = peer.broker.name not in ("alpaca", "questrade")
+    assert fill.liquidity is (Liquidity.MAKER if tells else Liquidity.UNKNOWN)
 
 
 async def test_its_answers_are_timed_and_its_room_for_requests_is_told(peer: Peer) -> None:
@@ -173,6 +177,9 @@ async def test_a_market_order_fills(peer: Peer) -> None:
     peer.quote(99, 100)
     await peer.sees(order, S.FILLED)
     assert sum(fill.quantity for fill in peer.executions(order)) == order.quantity
+    tells = peer.broker.name not in ("alpaca", "questrade")
+    told = {fill.liquidity for fill in await peer.broker.get_fills(0)}
+    assert told == {Liquidity.TAKER if tells else Liquidity.UNKNOWN}
 
 
 async def test_an_order_fills_part_by_part(peer: Peer) -> None:
@@ -308,8 +315,8 @@ async def test_executions_since_a_time_are_those_that_were_heard(peer: Peer) -> 
     await peer.sees(order, S.FILLED)
     fills = await peer.broker.get_fills(0)
     heard = peer.executions(order)
-    assert {f.execution_id: (f.quantity, f.price, f.side) for f in fills} == {
-        f.execution_id: (f.quantity, f.price, f.side) for f in heard
+    assert {f.execution_id: (f.quantity, f.price, f.side, f.liquidity) for f in fills} == {
+        f.execution_id: (f.quantity, f.price, f.side, f.liquidity) for f in heard
     }
     last = max(fill.ts for fill in fills)
     assert not await peer.broker.get_fills(last + 60_000_000_000)

@@ -10,24 +10,21 @@ a status nor a body of HTTP; who has no client order ids is not told of a second
 says is no frame.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.core.model import OrderState
-from tests.brokers.contract import WiredPeer, builders
+from tests.brokers.contract import WiredPeer
+from tests.brokers.playing import ALL, BROKER_API, HTTP, WIRED, WITH_IDS, play
 from tests.loopback.faults import Fault, StreamFault
-from tests.loopback.haste import run_in_haste
 from tests.loopback.venue import DuplicateId, Refused
 from tests.simulation.one_fault import Session
 
-WITH_IDS = "alpaca binance kraken coinbase"
-HTTP = f"{WITH_IDS} questrade"
-WIRED = f"{HTTP} interactive_brokers"
-ALL = f"{WIRED} paper"
+pytestmark = pytest.mark.usefixtures("calm")
+
 REFUSED, DUPLICATE = Refused("422"), DuplicateId("422, known")
 
 ABANDONED, CANCELED = OrderState.ABANDONED, OrderState.CANCELED
@@ -43,15 +40,20 @@ AT_A_REQUEST = {
     Fault.HANG: (ABANDONED, ALL),
     Fault.RESET: (ABANDONED, ALL),
     Fault.UNAUTHORIZED: (CANCELED, HTTP),
-    Fault.FORBIDDEN: (CANCELED, HTTP),
+    Fault.FORBIDDEN: (REJECTED, HTTP),
     REFUSED: (REJECTED, WIRED),
-    DUPLICATE: (FILLED, WITH_IDS),
+    DUPLICATE: (FILLED, f"{WITH_IDS} {BROKER_API}"),
     Fault.RATE_LIMITED: (CANCELED, HTTP),
+    Fault.RATE_LIMITED_BARE: (CANCELED, HTTP),
+    Fault.BANNED: (CANCELED, "binance"),
+    Fault.REDIRECT: (ABANDONED, HTTP),
     Fault.SERVER_ERROR: (ABANDONED, HTTP),
-    Fault.GATEWAY_TIMEOUT: (FILLED, HTTP),
-    Fault.LOST: (FILLED, ALL),
+    Fault.SERVER_ERROR_AFTER: (FILLED, HTTP),
+    Fault.GATEWAY_TIMEOUT: (FILLED, f"{HTTP} {BROKER_API}"),
+    Fault.LOST: (FILLED, f"{ALL} {BROKER_API}"),
     Fault.MUTE: (FILLED, ALL),
     Fault.TRUNCATED: (FILLED, HTTP),
+    Fault.EMPTY: (FILLED, HTTP),
     Fault.GARBAGE: (FILLED, HTTP),
 }
 BEFORE_A_KILL = {
@@ -64,15 +66,13 @@ BEFORE_A_KILL = {
 }
 IN_THE_STREAM = {
     # the fault of what is said of an order's executions
-    StreamFault.DOUBLED: (FILLED, ALL),
-    StreamFault.REORDERED: (FILLED, ALL),
-    StreamFault.MUTE: (FILLED, ALL),
-    StreamFault.GAP: (FILLED, ALL),
-    StreamFault.HALF: (FILLED, WIRED),
-    StreamFault.GARBAGE: (FILLED, WIRED),
+    StreamFault.DOUBLED: (FILLED, f"{ALL} {BROKER_API}"),
+    StreamFault.REORDERED: (FILLED, f"{ALL} {BROKER_API}"),
+    StreamFault.MUTE: (FILLED, f"{ALL} {BROKER_API}"),
+    StreamFault.GAP: (FILLED, f"{ALL} {BROKER_API}"),
+    StreamFault.HALF: (FILLED, f"{WIRED} {BROKER_API}"),
+    StreamFault.GARBAGE: (FILLED, f"{WIRED} {BROKER_API}"),
 }
-
-PEERS = {**builders(), **builders("LINED")}
 
 
 def cells(table: Mapping[Any, tuple[OrderState, str]]) -> list[Any]:
@@ -82,37 +82,6 @@ def cells(table: Mapping[Any, tuple[OrderState, str]]) -> list[Any]:
         for fault, (expected, names) in table.items()
         for name in names.split()
     ]
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """What the engine logs of faults that are meant."""
-    caplog.set_level(logging.CRITICAL)
-
-
-@pytest.fixture(autouse=True)
-def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing wakes the loop 50 times a second; and Alpaca's library, which waits on a thread,
-    where no time is skipped, does not wait long."""
-    monkeypatch.setattr("engine.host.health.PULSE_S", 1.0)
-    monkeypatch.setattr("engine.feeds.conflation.FLUSH_S", 1.0)
-    monkeypatch.setattr("tests.brokers.peer_alpaca.READ_S", 0.3)
-
-
-def play(name: str, folder: Path, acts: Callable[[Session], Awaitable[None]]) -> Session:
-    """A session at the venue, under all laws."""
-
-    async def session() -> Session:
-        async with PEERS[name]() as peer:
-            assert isinstance(peer, WiredPeer)
-            await peer.close()  # the engine has a broker of its own
-            session = Session(peer, folder)
-            await session.play(acts)
-            return session
-
-    played = run_in_haste(session)
-    played.judge()
-    return played
 
 
 def plan(peer: WiredPeer, kind: str, fault: Fault | Refused) -> Callable[[], bool]:

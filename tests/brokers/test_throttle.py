@@ -122,6 +122,29 @@ def test_cancels_leave_in_their_order_and_all_else_behind_them(
     assert bucket.wait_s(cancel=True) == 0.5
 
 
+def test_it_is_told_when_the_last_cancel_leaves_that_waits(
+    bucket: TokenBucket, clock: Clock
+) -> None:
+    assert bucket.room().cancels_s == 0
+    drain(bucket, cancel=True)
+    with bucket.in_line(1), bucket.in_line(1):
+        assert bucket.room().cancels_s == 1
+        bucket.shut(5)
+        assert bucket.room().cancels_s == 5
+
+
+@pytest.mark.parametrize(("waiting", "in_s"), [(6, 0), (7, 1.5), (16, 1.5), (17, 3), (27, 4.5)])
+def test_of_more_cancels_than_a_window_takes_the_last_leaves_windows_later(
+    clock: Clock, waiting: int, in_s: float
+) -> None:
+    bucket = TokenBucket(10, 10, 0, clock, window_s=1.5)
+    for _ in range(4):
+        bucket.take()
+    assert bucket.room().left == 6
+    with bucket.in_line(waiting):
+        assert bucket.room().cancels_s == in_s
+
+
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=50))
 def test_never_more_than_the_rate_and_never_into_the_reserve(
     steps: list[tuple[float, bool]],

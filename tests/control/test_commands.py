@@ -101,6 +101,7 @@ def test_flatten_closes_all_and_waits_for_it(folder: Path, running: Running) -> 
     assert status["positions"] == []
     assert status["orders"] == []
     assert status["kill"]["source"] == "tradebot flatten"
+    assert "TRIPPED by tradebot flatten (complete)" in tradebot(folder, "status").stdout
 
 
 def test_flatten_asks_for_the_word_and_says_what_it_does(folder: Path, running: Running) -> None:

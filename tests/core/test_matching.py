@@ -14,6 +14,7 @@ from engine.core.model import (
     MINUTE,
     Bar,
     Fill,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -205,6 +206,58 @@ def test_a_limit_order_fills_at_a_quote_that_crosses_it(
     venue = exchange(slippage_bps=50)
     venue.submit(order(side, LIMIT, limit=limit), NOON)
     assert prices(venue.on_quote(quote(99, 101))) == ([] if price is None else [Decimal(price)])
+
+
+@pytest.mark.parametrize(
+    ("limit", "asks", "liquidity"),
+    [
+        (101, (101,), Liquidity.TAKER),
+        (101, (102, 101), Liquidity.MAKER),
+        (101, (101, 101), Liquidity.TAKER),
+        (None, (101,), Liquidity.TAKER),
+    ],
+    ids=["crosses", "waits", "crosses at once", "market"],
+)
+def test_a_limit_order_that_rests_before_it_fills_is_a_maker(
+    limit: int | None, asks: tuple[float, ...], liquidity: Liquidity
+) -> None:
+    """The order comes before the last of the quotes."""
+    venue = exchange()
+    for ask in asks[:-1]:
+        venue.on_quote(quote(99, ask))
+    venue.submit(order(Side.BUY, LIMIT if limit else MARKET, limit=limit), NOON)
+    (fill,) = fills(venue.on_quote(quote(99, asks[-1])))
+    assert fill.liquidity is liquidity
+
+
+def test_what_is_left_of_an_order_that_crossed_rests() -> None:
+    venue = exchange()
+    venue.submit(order(Side.BUY, LIMIT, 10, limit=101), NOON)
+    reports = [*venue.on_quote(quote(99, 101, 1, 4)), *venue.on_quote(quote(99, 101, 1, 6))]
+    assert [f.liquidity for f in fills(reports)] == [Liquidity.TAKER, Liquidity.MAKER]
+
+
+@pytest.mark.parametrize(
+    ("kind", "opens", "liquidity"),
+    [
+        (LIMIT, (98,), Liquidity.TAKER),
+        (LIMIT, (100,), Liquidity.MAKER),
+        (LIMIT, (101, 98), Liquidity.MAKER),
+        (STOP_LIMIT, (98.5,), Liquidity.TAKER),
+    ],
+    ids=["at the open", "within", "at a later open", "a stop that is touched"],
+)
+def test_a_limit_order_that_a_bar_reaches_is_a_maker(
+    kind: OrderType, opens: tuple[float, ...], liquidity: Liquidity
+) -> None:
+    venue = exchange()
+    stop = 98 if kind is STOP_LIMIT else None
+    venue.submit(order(Side.BUY, kind, stop=stop, limit=99), NOON)
+    told: list[ExecutionReport] = []
+    for minute, opened in enumerate(opens, start=1):
+        told += venue.on_bar(bar(opened, opened, opened - 1.5, opened, minute=minute))
+    (fill,) = fills(told)
+    assert fill.liquidity is liquidity
 
 
 # --- stop ----------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from engine.core.events import CommitIntent, OrderRejected, SubmitOrder
+from engine.core.events import BrokerChanged, CommitIntent, OrderRejected, SubmitOrder
 from engine.core.matching import CAPABILITIES
 from engine.core.model import (
     AssetClass,
@@ -119,6 +121,62 @@ def test_a_venue_of_which_nothing_is_known_gets_plain_orders_alone(order: Order)
     if not order_fault(order, instrument, Capabilities()):
         assert order.type in (OrderType.MARKET, OrderType.LIMIT)
         assert order.time_in_force is TimeInForce.GTC
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity", "leaves"),
+    [
+        (AssetClass.STOCK, "1.5", False),
+        (AssetClass.STOCK, "2", True),
+        (AssetClass.CRYPTO, "1.5", True),
+    ],
+)
+def test_a_fraction_leaves_only_where_its_venue_trades_them(
+    kind: AssetClass, quantity: str, leaves: bool
+) -> None:
+    """As at Alpaca: of crypto alone."""
+    rig = at_alpaca(Instrument("ACME", kind, Decimal("0.01"), Decimal("0.5")))
+    rig.machine.orders.intend(an_order(Side.BUY, quantity))
+    rig.tick()
+    assert bool(rig.submits()) is leaves
+    if leaves:
+        changed = OrderTerms(Decimal("2.5"), Decimal(100))
+        told = rig.machine.orders.replace_objection("tb-1", changed)
+        assert ("fractions" in told) is (kind is AssetClass.STOCK)
+    else:
+        (denied,) = rig.facts(OrderRejected)
+        said = "not sent: quantity 1.5 is no whole number: the venue trades no fractions"
+        assert denied.order.reason == said
+
+
+@pytest.mark.parametrize("kind", [AssetClass.STOCK, AssetClass.CRYPTO])
+def test_what_its_venue_does_not_sell_short_is_not_sold_short(kind: AssetClass) -> None:
+    coin = Instrument("ACME", kind, Decimal("0.01"), Decimal("0.5"), shortable=True)
+    rig = at_alpaca(coin)
+    rig.quote(100.0)
+    risk = rig.machine.risk
+    usages = risk.position.usages(an_order(Side.SELL, "2"), risk.books(), rig.machine.bus.now)
+    (short,) = (usage for usage in usages if usage.check == "short")
+    assert short.within is (kind is AssetClass.STOCK)
+    assert short.note == ("" if short.within else "paper sells nothing short")
+
+
+def at_alpaca(instrument: Instrument) -> Rig:
+    """A rig at a venue that can do as much."""
+    rig = Rig(instruments=[instrument], audited=False)
+    stocks = replace(CAPABILITIES, fractional=False)
+    crypto = replace(CAPABILITIES, short=False)
+    able = replace(stocks, by_class={AssetClass.CRYPTO: crypto})
+    rig.send(BrokerChanged("paper", True, capabilities=able))
+    rig.machine.orders.gate = lambda order: ""
+    return rig
+
+
+def an_order(side: Side, quantity: str) -> Order:
+    return Order(
+        "tb-1", "puppet", "ACME", side, OrderType.LIMIT, Decimal(quantity), OrderPurpose.ENTRY,
+        START, START, Decimal(100), limit_price=Decimal(100),
+    )  # fmt: skip
 
 
 def test_a_denial_names_the_numbers() -> None:

@@ -645,6 +645,32 @@ def test_a_stop_that_is_refused_after_the_position_was_closed_is_no_news() -> No
     assert rig.of(EXIT) == []
 
 
+def test_a_venue_that_takes_every_stop_and_cancels_it_refuses_it() -> None:
+    rig = able(Rig(execution=replace(AT_MARKET, on_stop_refused=StopRefused.ALERT)))
+    rig.hold_position()
+    for _ in range(2):
+        rig.report(rig.last(STOP), S.CANCELED, reason="risk desk")
+        assert resting(rig) == [(STOP, 49, d(98))]
+    rig.report(rig.last(STOP), S.CANCELED, reason="risk desk")
+    (fact,) = rig.facts(PositionUnprotected)
+    assert fact.reason == "the venue cancelled it 3 times: risk desk"
+    assert resting(rig) == []
+    rig.tick(300)
+    assert resting(rig) == [(STOP, 49, d(98))]
+    rig.report(rig.last(STOP), S.CANCELED)  # the first in five minutes
+    assert resting(rig) == [(STOP, 49, d(98))]
+
+
+def test_a_stop_that_the_operator_cancels_again_and_again_is_not_refused() -> None:
+    rig = able(Rig())
+    rig.hold_position()
+    for _ in range(4):
+        rig.request_cancel(rig.last(STOP))
+    assert len(rig.of(STOP)) == 5
+    assert rig.facts(PositionUnprotected) == []
+    assert resting(rig) == [(STOP, 49, d(98))]
+
+
 # --- after a kill --------------------------------------------------------------------------------
 
 

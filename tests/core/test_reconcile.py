@@ -784,6 +784,33 @@ def test_a_split_is_told_pauses_the_symbol_once_and_is_no_trade() -> None:
     assert len(rig.facts(PositionChanged)) == before
 
 
+def test_what_the_account_has_not_is_not_sold_until_it_has_it_again() -> None:
+    rig = Bench()
+    held = rig.hold_position().quantity
+    stop = rig.last(OrderPurpose.PROTECTIVE_STOP)
+    rig.broker.positions["ACME"] = Decimal(0)  # its shares go by another name
+    rig.compare()
+    rig.signal(Side.SELL)
+    assert rig.of(OrderPurpose.EXIT) == []
+    assert rig.open == [stop]  # the statement may be wrong
+    rig.broker.positions["ACME"] = held
+    rig.compare()
+    assert [order.quantity for order in rig.of(OrderPurpose.EXIT)] == [held]
+
+
+def test_of_what_the_account_has_less_than_the_books_no_more_is_sold() -> None:
+    rig = Bench()
+    held = rig.hold_position().quantity
+    rig.broker.positions["ACME"] = held - 9
+    rig.compare()
+    assert [order.leaves for order in rig.open] == [held - 9]
+    rig.signal(Side.SELL)
+    rig.quote(99)
+    assert [order.filled for order in rig.of(OrderPurpose.EXIT)] == [held - 9]
+    assert rig.open == []
+    assert rig.broker.positions["ACME"] == 0
+
+
 def test_a_position_of_a_symbol_that_is_not_known_is_told() -> None:
     rig = Bench(Broker(OTHER=7))
     assert kinds(rig.facts(Reconciled)[-1]) == [("position", "OTHER", "0", "7")]

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from engine.core.events import (
     CommandRefused,
+    HistoryLoaded,
     KillPart,
     OrderSized,
     PartKilled,
@@ -236,6 +237,54 @@ def test_a_strategy_is_off_until_it_is_switched_on() -> None:
     rig = Rig(restored=Restored({"paper": CASH}, strategies=(StrategyState("puppet", False),)))
     rig.signal(Side.BUY)
     assert said(rig) == []
+
+
+class Counting(Strategy):
+    """Signals at each bar, with how many closes it was shown since the oldest."""
+
+    def initialize(self) -> None:
+        self.closes: list[float] = []
+
+    def required_history(self) -> int:
+        return 4
+
+    def on_bar(self, bar: Bar, history: Sequence[Bar]) -> Signal | None:
+        self.closes.append(bar.close)
+        side = Side.BUY if len(self.closes) % 2 else Side.SELL
+        return self.signal(side, bar, {"first": self.closes[0], "shown": len(self.closes)})
+
+
+def past_bar(minutes: int, price: float) -> Bar:
+    return Bar("ACME", START + minutes * MINUTE, price, price, price, price, 1.0)
+
+
+def test_history_is_shown_to_those_that_are_on_and_is_no_price_where_a_newer_one_came() -> None:
+    rig = Rig(kinds={"counting": Counting})
+    rig.quote(50.0)
+    bars = tuple(past_bar(n - 10, 100.0 + n) for n in range(4))
+    rig.send(HistoryLoaded("ACME", bars))
+    assert rig.machine.market.symbols["ACME"].mark == 50.0
+    assert not said(rig, "counting")
+    rig.bar(60)
+    (fact,) = rig.facts(SignalGenerated)
+    assert fact.signal.indicators == {"first": 100.0, "shown": 5.0}
+
+
+def test_one_that_is_switched_on_later_says_nothing_before_it_was_shown_its_past() -> None:
+    off = Restored({"paper": CASH}, strategies=(StrategyState("counting", False),))
+    rig = Rig(kinds={"counting": Counting}, restored=off)
+    for n in range(6):
+        rig.bar(100 + n)
+    rig.toggle("counting")
+    rig.bar(106)
+    assert not said(rig, "counting"), "it saw one bar of the four that it requires"
+    kept = rig.machine.market.symbols["ACME"].bars
+    older = tuple(past_bar(n - 20, 90.0 + n) for n in range(2))
+    rig.send(HistoryLoaded("ACME", (*older, kept[0]), "counting"))
+    assert not said(rig, "counting"), "what is past makes no signal"
+    rig.bar(107)
+    (fact,) = rig.facts(SignalGenerated)
+    assert fact.signal.indicators == {"first": 90.0, "shown": 10.0}
 
 
 def test_switching_an_unknown_strategy_is_refused() -> None:

@@ -20,7 +20,7 @@ from engine.feeds.alpaca import AlpacaSource
 from engine.ops.errors import UserError
 from tests.feeds.listening import ENOUGH_S, Listener
 from tests.loopback.alpaca_data import KEY, SECRET, AlpacaData
-from tests.loopback.faults import Fault
+from tests.loopback.faults import GARBAGE, Fault
 from tests.loopback.serving import serving
 
 NOON = 1_718_633_460 * NANOS  # 2024-06-17T14:11:00Z
@@ -98,6 +98,26 @@ async def test_a_halt_that_ended_while_nobody_listened_is_over_with_the_next_bar
         assert isinstance(halted, HaltChanged)
         assert halted.halted
         assert all(isinstance(bar, Bar) for bar in (old, *bars, last))
+
+
+async def test_a_part_of_a_message_is_none_and_ends_the_stream_which_can_be_opened_again(
+    server: AlpacaData, source: AlpacaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MessagePack that is cut, or no such thing."""
+    said: list[bytes] = []
+    with monkeypatch.context() as heard:
+        heard.setattr(server.streams, "say", said.append)
+        server.say(QUOTE, BAR)
+    (whole,) = said
+    for part in (*(whole[:length] for length in range(0, len(whole), 9)), whole[:-1], GARBAGE):
+        async with Listener(source, server.streams) as listener:
+            server.streams.say(part)
+            with pytest.raises(NotConnected):
+                await listener.until(1)
+            assert not listener.heard
+    async with Listener(source, server.streams) as listener:
+        server.streams.say(whole)
+        assert len(await listener.until(2)) == 2
 
 
 @pytest.mark.parametrize("feed", ["iex", "sip"])

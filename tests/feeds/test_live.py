@@ -302,10 +302,10 @@ def past_of(virtual: VirtualTime, *venues: Scripted) -> list[str]:
     feed = LiveFeed(venues, Clock(virtual), Random(1))
     found: list[str] = []
 
-    async def ask() -> None:
-        found.extend(value.symbol for value in await feed.past(1, virtual.loop.nanoseconds()))
+    async def show(values: Sequence[Bar | Quote]) -> None:
+        found.extend(value.symbol for value in values)
 
-    virtual.run(ask())
+    virtual.run(feed.past(1, virtual.loop.nanoseconds(), show))
     return sorted(found)
 
 

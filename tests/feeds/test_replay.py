@@ -575,7 +575,7 @@ def test_it_goes_on_after_the_event_that_it_was_played_to(
         heard.append(event)
         places.append(feed.played)
 
-    assert asyncio.run(feed.past(100, 0))[-1] == last
+    assert past_of(feed, 100, 0)[-1] == last
     virtual.run(feed.run(publish))
     _, *played, _ = heard
     assert [value(event) for event in played] == events[number + 1 :]
@@ -586,6 +586,16 @@ def test_it_goes_on_after_the_event_that_it_was_played_to(
     ]
 
 
+def past_of(feed: ReplayFeed, count: int, since: int) -> list[Bar | Quote]:
+    shown: list[Bar | Quote] = []
+
+    async def show(values: Sequence[Bar | Quote]) -> None:
+        shown.extend(values)
+
+    asyncio.run(feed.past(count, since, show))
+    return shown
+
+
 def value(event: Event) -> Bar | Quote:
     assert isinstance(event, BarClosed | QuoteUpdate)
     return event.bar if isinstance(event, BarClosed) else event.quote
@@ -593,7 +603,7 @@ def value(event: Event) -> Bar | Quote:
 
 def test_the_past_is_what_the_first_session_was_shown_and_all_since(samples: Recordings) -> None:
     start = at("2018-04-05T10:00:00")
-    shown = asyncio.run(ReplayFeed(samples, ["BTC-USD"], start, 0).past(2, start - 4 * MINUTE))
+    shown = past_of(ReplayFeed(samples, ["BTC-USD"], start, 0), 2, start - 4 * MINUTE)
     closes = [(v.ts - start) // MINUTE for v in shown if isinstance(v, Bar)]
     assert closes == [-5, -4, -3, -2, -1, 0]
     (quote,) = [v for v in shown if isinstance(v, Quote)]

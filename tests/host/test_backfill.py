@@ -10,7 +10,7 @@ import pytest
 
 from engine.core.events import BarClosed, FeedChanged
 from engine.core.model import MINUTE, Bar
-from engine.feeds.base import Feed, Played, Publish
+from engine.feeds.base import Feed, Played, Publish, Show
 from engine.feeds.clock import SystemClock
 from engine.feeds.synthetic import SyntheticFeed
 from engine.host.runtime import Parts
@@ -51,11 +51,10 @@ class Live(SyntheticFeed):
         self.started = asyncio.Event()
 
     async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
-        return (
-            await asyncio.to_thread(self._answer, symbol, count, until)
-            if self.started.is_set()
-            else []
-        )
+        return await asyncio.to_thread(self._answer, symbol, count, until)
+
+    async def past(self, count: int, since: int, show: Show) -> None:
+        """None: the first bar that is published is the first of all."""
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         publish(FeedChanged(self.name, "connected", ts=self.clock.now()))

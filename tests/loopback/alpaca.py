@@ -32,7 +32,7 @@ from engine.core.model import (
     nanos,
     utc,
 )
-from tests.loopback.faults import Faults, Streams, cut_frame, middleware
+from tests.loopback.faults import Faults, Streams, cut_frame, middleware, part_of
 from tests.loopback.serving import Server
 from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed, Refused, Venue
 
@@ -404,9 +404,9 @@ class AlpacaServer:
         for message in self.told[int(since) :]:
             await send(message)
 
-        def cut(message: bytes) -> None:
+        def cut(message: bytes, kept: int | None) -> None:
             assert request.transport is not None
-            request.transport.write(b"data: " + message[: len(message) // 2])
+            request.transport.write(part_of(b"data: " + message, kept))
             ended.set()
 
         speaking = asyncio.create_task(self.streams.serve(send, close, cut))

@@ -16,6 +16,7 @@ from engine.core.model import (
     Bar,
     Fill,
     Instrument,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -426,7 +427,7 @@ def trade_of(fill: Fill, commission: tuple[str, str]) -> dict[str, Any]:
         "commissionAsset": coin,
         "time": fill.ts // MS,
         "isBuyer": fill.side is Side.BUY,
-        "isMaker": False,
+        "isMaker": fill.liquidity is Liquidity.MAKER,
         "isBestMatch": True,
     }
 
@@ -463,7 +464,7 @@ def execution_report(change: Change, now_ms: int, commission: tuple[str, str]) -
         "t": int(fill.execution_id) if fill else -1,
         "I": 8641984,
         "w": change.placed.is_open,
-        "m": False,
+        "m": fill is not None and fill.liquidity is Liquidity.MAKER,
         "M": False,
         "O": told["time"],
         "Z": told["cummulativeQuoteQty"],

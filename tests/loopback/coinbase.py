@@ -488,7 +488,7 @@ def fill_of(fill: Fill) -> dict[str, Any]:
         "commission": f"{fill.commission:f}",
         "product_id": fill.symbol.replace("/", "-"),
         "sequence_timestamp": time(fill.ts),
-        "liquidity_indicator": "MAKER",
+        "liquidity_indicator": fill.liquidity.upper(),
         "size_in_quote": False,
         "side": fill.side.upper(),
     }

@@ -16,10 +16,13 @@ from aiohttp import web
 
 RETRY_AFTER_S = 7
 SLOW_S = 0.2
+LATE_S = 60.0
 GARBAGE = b'\x00\xff\x1b]52;c;\x07 {"id": \xc3\x28'
 HTML = "<html><body><h1>\x1b[2J Bad gateway [/x]</h1></body></html>"
 
 Send = Callable[[Any], Awaitable[None]]
+Cut = Callable[[bytes, int | None], None]
+"""Ends a connection in a message, of which so many bytes were sent, or half."""
 
 
 class Fault(StrEnum):
@@ -43,6 +46,7 @@ class Fault(StrEnum):
     REDIRECT = "307"
     """To itself: whoever follows sends everything once more."""
     LOST = "answer lost"
+    LATE = "answered after a minute"
     MUTE = "answer never comes"
     SERVER_ERROR_AFTER = "500 after acceptance"
     GATEWAY_TIMEOUT = "504 after acceptance"
@@ -63,6 +67,18 @@ STATUS = {
 }
 CARRIED_OUT = frozenset(list(Fault)[list(Fault).index(Fault.LOST) :])
 """The venue did what was asked; its answer is not there, or is none."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Given in the place of the venue, which is not asked."""
+
+    body: bytes
+    status: int = 200
+
+
+Meets = Fault | bytes | Answer
+"""What may become of a request; bytes are the body of an Answer."""
 
 
 class Limit:
@@ -88,7 +104,7 @@ class Faults:
     """Counts every request that comes, by its kind (submit, cancel, replace, order, orders, fills,
     positions, balance, quote, login or other), and says what is to become of it. `answers` has the
     last one of each kind that was given as it should be. `struck`
-    counts what became of them as it was planned.
+    counts what became of them as it was planned, `late` the answers that were given late.
 
     While there is a `limit` what is beyond it is RATE_LIMITED: `limited` are so many. Such an
     answer says to come again after `retry_after_s`.
@@ -97,24 +113,24 @@ class Faults:
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.answers: dict[str, bytes] = {}
-        self.struck: Counter[tuple[str, Fault | bytes]] = Counter()
+        self.struck: Counter[tuple[str, Meets]] = Counter()
         self.limit: Limit | None = None
         self.limited = 0
+        self.late = 0
         self.retry_after_s = float(RETRY_AFTER_S)
         self.closing = asyncio.Event()
         self._came = asyncio.Event()
-        self._planned: dict[str, deque[Fault | bytes]] = {}
+        self._planned: dict[str, deque[Meets]] = {}
 
-    def plan(self, kind: str, *faults: Fault | bytes) -> None:
-        """What becomes of the next requests of `kind`, one after another. Bytes are answered in the
-        place of the venue, which is not asked."""
+    def plan(self, kind: str, *faults: Meets) -> None:
+        """What becomes of the next requests of `kind`, one after another."""
         self._planned.setdefault(kind, deque()).extend(faults)
 
     def heal(self) -> None:
         """Nothing that was planned becomes of any request."""
         self._planned.clear()
 
-    def take(self, kind: str) -> Fault | bytes | None:
+    def take(self, kind: str) -> Meets | None:
         """A request came: what becomes of it."""
         self.requests[kind] += 1
         self._came.set()
@@ -154,7 +170,10 @@ def middleware(
                 faults.answers[kind] = answer.body
             return answer
         if isinstance(fault, bytes):
-            return web.Response(body=fault, content_type="application/json")
+            fault = Answer(fault)
+        if isinstance(fault, Answer):
+            json = "application/json"
+            return web.Response(status=fault.status, body=fault.body, content_type=json)
         if fault is Fault.SLOW:
             await asyncio.sleep(SLOW_S)
             return await handler(request)
@@ -162,6 +181,11 @@ def middleware(
             await faults.closing.wait()
             return _gone(request)
         answer = await handler(request) if fault in CARRIED_OUT else None
+        if fault is Fault.LATE:
+            await asyncio.sleep(LATE_S)
+            faults.late += 1
+            assert answer is not None
+            return answer
         if fault is Fault.MUTE:
             await faults.closing.wait()
         if fault in (Fault.MUTE, Fault.RESET, Fault.LOST):
@@ -221,7 +245,8 @@ class Streams:
     """The connections to which a server speaks without being asked, and their faults.
 
     `doubled`, `reordered` and `mute` are faults as long as they are set, `halved` and `garbled` up
-    to the next message. `refuses` is for the server to look at: whether it takes no new connection.
+    to the next message; of one that is halved so many bytes are `kept`, half where it is None.
+    `refuses` is for the server to look at: whether it takes no new connection.
     `struck` counts the messages that met a fault.
     """
 
@@ -231,6 +256,7 @@ class Streams:
         self.mute = False
         self.halved = False
         self.garbled = False
+        self.kept: int | None = None
         self.refuses = False
         self.joined = 0
         self.struck: Counter[StreamFault] = Counter()
@@ -243,9 +269,7 @@ class Streams:
         """How many are connected now."""
         return len(self._queues)
 
-    async def serve(
-        self, send: Send, close: Callable[[], Awaitable[object]], cut: Callable[[bytes], None]
-    ) -> None:
+    async def serve(self, send: Send, close: Callable[[], Awaitable[object]], cut: Cut) -> None:
         """Speak to one connection until it ends, which is when this is cancelled or `send` fails;
         `close` ends it from here, `cut` does so in the middle of a message."""
         queue: asyncio.Queue[bytes | str] = asyncio.Queue()
@@ -279,7 +303,8 @@ class Streams:
             self.halved = False
             self.struck[StreamFault.HALF] += 1
             for connection in self._queues.values():
-                connection.cut(message if isinstance(message, bytes) else message.encode())
+                whole = message if isinstance(message, bytes) else message.encode()
+                connection.cut(whole, self.kept)
         else:
             self._say(message)
 
@@ -319,12 +344,17 @@ def _garbled(message: bytes | str) -> bytes | str:
 @dataclass(frozen=True)
 class _Connection:
     close: Callable[[], Awaitable[object]]
-    cut: Callable[[bytes], None]
+    cut: Cut
 
 
-def cut_frame(transport: asyncio.BaseTransport | None, message: bytes) -> None:
-    """Half of a WebSocket's frame of text, and then the end of the line."""
+def part_of(frame: bytes, kept: int | None) -> bytes:
+    """The first `kept` bytes, or half of them."""
+    return frame[: len(frame) // 2 if kept is None else kept]
+
+
+def cut_frame(transport: asyncio.BaseTransport | None, message: bytes, kept: int | None) -> None:
+    """A part of a WebSocket's frame of text, and then the end of the line."""
     assert isinstance(transport, asyncio.Transport)
     header = bytes([0x81, 126]) + len(message).to_bytes(2, "big")
-    transport.write(header + message[: len(message) // 2])
+    transport.write(part_of(header + message, kept))
     transport.close()

@@ -1,24 +1,34 @@
 """Time that does not wait: where nothing happens, clock and loop go on to what is due next.
 
 A server on loopback has answered before the loop looks again, so what is waited for then is a
-time-out, a pause or a deadline. Work on threads takes the time that it takes.
+time-out, a pause or a deadline. Work on threads, the database's too, takes the time that it takes.
 """
 
 import asyncio
 import selectors
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from queue import SimpleQueue
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import aiosqlite.core
+
 T = TypeVar("T")
 
-IDLE_S = 0.0002
-"""So long nothing has to happen for time to be skipped."""
+create_context = cache(ssl.create_default_context)
+"""Nothing is encrypted here: the certificates of the world are read once, and not for each
+client."""
+
 SKIP_S = 0.05
 """The most that is skipped at once: who is late is given many chances before a time-out."""
+IDLE_S = 0.0002
+"""So long it is waited in truth before every `TENTH` skip: for what the kernel has still to do."""
+TENTH = 10
 
 
 class Haste:
@@ -26,7 +36,7 @@ class Haste:
 
     def __init__(self) -> None:
         self.skipped_s = 0.0
-        self._work: list[Future[Any]] = []
+        self._work: list[Future[Any] | asyncio.Future[Any]] = []
 
     @property
     def is_working(self) -> bool:
@@ -43,8 +53,17 @@ class Haste:
         def counted(
             executor: ThreadPoolExecutor, work: Callable[..., Any], *given: Any, **named: Any
         ) -> Future[Any]:
-            self._work.append(submit(executor, work, *given, **named))
-            return self._work[-1]
+            future = submit(executor, work, *given, **named)
+            self._work.append(future)
+            return future
+
+        class Counted(SimpleQueue[Any]):
+            """What the thread of a database is to do: a future, and the work."""
+
+            def put_nowait(_, item: tuple[asyncio.Future[Any] | None, object]) -> None:  # noqa: N805
+                if item[0] is not None:
+                    self._work.append(item[0])
+                super().put_nowait(item)
 
         with (
             patch.object(time, "time", lambda: real() + self.skipped_s),
@@ -54,21 +73,27 @@ class Haste:
                 time, "monotonic_ns", lambda: monotonic_ns() + round(self.skipped_s * 1e9)
             ),
             patch.object(ThreadPoolExecutor, "submit", counted),
+            patch.object(aiosqlite.core, "SimpleQueue", Counted),
+            patch.object(ssl, "create_default_context", create_context),
         ):
             yield
 
 
-class _Selector(selectors.DefaultSelector):
+class _Selector(selectors.SelectSelector):
+    """Of the selectors the one that does not round a wait up to a millisecond."""
+
     def __init__(self, haste: Haste) -> None:
         super().__init__()
         self._haste = haste
+        self._skips = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= IDLE_S or self._haste.is_working:
             return super().select(timeout)
-        ready = super().select(IDLE_S)
+        ready = super().select(0 if self._skips % TENTH else IDLE_S)
         if not ready and not self._haste.is_working:
-            self._haste.skipped_s += min(timeout - IDLE_S, SKIP_S)
+            self._skips += 1
+            self._haste.skipped_s += min(timeout, SKIP_S)
         return ready
 
 

@@ -18,6 +18,7 @@ from engine.core.model import (
     NANOS,
     ZERO,
     Fill,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -28,6 +29,7 @@ from engine.core.model import (
     nanos,
     utc,
 )
+from tests.loopback import faults
 from tests.loopback.faults import SLOW_S, Fault, Faults, Streams
 from tests.loopback.venue import Change, Placed, Refused, Venue
 
@@ -92,9 +94,9 @@ class _Client:
     async def end(self) -> None:
         self.cut()
 
-    def cut_in(self, message: bytes) -> None:
-        """Half of a message, and then the end of the line."""
-        self._writer.write(message[4 : 4 + len(message) // 2])
+    def cut_in(self, message: bytes, kept: int | None) -> None:
+        """A part of a message, and then the end of the line."""
+        self._writer.write(faults.part_of(message[4:], kept))
         self._writer.close()
 
 
@@ -216,8 +218,15 @@ class IbServer:
         answers = self._answers(number, fields)
         if fault is Fault.LOST:
             client.cut()
+        elif fault is Fault.LATE:
+            loop = asyncio.get_running_loop()
+            loop.call_later(faults.LATE_S, self._say_late, client, answers)
         elif fault is not Fault.MUTE:
             client.say(_wire(answers))
+
+    def _say_late(self, client: _Client, answers: list[Message]) -> None:
+        self.faults.late += 1
+        client.say(_wire(answers))
 
     def _answers(self, number: int, fields: list[str]) -> list[Message]:
         match number:
@@ -400,7 +409,8 @@ class IbServer:
                 f"{utc(fill.ts):%Y%m%d %H:%M:%S} UTC", self._account(placed), "NASDAQ",
                 "BOT" if fill.side is Side.BUY else "SLD", fill.quantity, fill.price,
                 PERM + placed.number, client, 0, total, placed.order.avg_price or fill.price,
-                placed.order.client_order_id, "", "", "", 1, 0,
+                placed.order.client_order_id, "", "", "",
+                1 if fill.liquidity is Liquidity.MAKER else 2, 0,
             ],
             [59, 1, execution, fill.commission, "USD", "", "", ""],
         ]  # fmt: skip

@@ -15,6 +15,7 @@ from engine.core.model import (
     Bar,
     Fill,
     Instrument,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -32,10 +33,12 @@ from tests.loopback.venue import Change, DuplicateId, InsufficientFunds, Placed,
 
 PAGE = 50
 """Executions in one answer, the newest first."""
+CANCELS_AT_ONCE = 50
 ACCOUNT = "AA88 N84G WOAK NMOI"
 KINDS = {
     "AddOrder": "submit",
     "CancelOrder": "cancel",
+    "CancelOrderBatch": "cancel",
     "AmendOrder": "replace",
     "OpenOrders": "order",
     "QueryOrders": "order",
@@ -71,8 +74,8 @@ class KrakenError(Exception):
 class Kraken:
     """One account in the coins of `venue`'s instruments, named as ccxt does (BTC/USD).
 
-    `nonce` is the greatest that came, `permissions` are those of the API key; where they are
-    None nothing is told of it.
+    `nonce` is the greatest that came, `overtaken` counts those that came too late. `permissions`
+    are those of the API key; where they are None nothing is told of it.
     """
 
     def __init__(self, venue: Venue) -> None:
@@ -81,7 +84,7 @@ class Kraken:
         self.streams = Streams()
         self.market = Market()
         self.bodies: list[Body] = []
-        self.nonce = 0
+        self.nonce = self.overtaken = 0
         self.permissions: list[str] | None = ["query-funds", "modify-trades"]
         self.refusal = ""
         self.refused: asyncio.Queue[str] = asyncio.Queue()
@@ -95,6 +98,7 @@ class Kraken:
         private: dict[str, Handler] = {
             "AddOrder": self._submit,
             "CancelOrder": self._cancel,
+            "CancelOrderBatch": self._cancel_batch,
             "AmendOrder": self._amend,
             "OpenOrders": self._open_orders,
             "ClosedOrders": self._closed_orders,
@@ -122,10 +126,15 @@ class Kraken:
         """The signature is not looked at, the nonce is."""
 
         async def checked(request: web.Request) -> web.Response:
-            body = {name: str(value) for name, value in (await request.post()).items()}
+            body: Body
+            if request.path.endswith("Batch"):
+                body = await request.json()  # in a form it would be an invalid argument
+            else:
+                body = {name: str(value) for name, value in (await request.post()).items()}
             if not {"API-Key", "API-Sign"} <= request.headers.keys():
                 return answer(error="EAPI:Invalid key")
             if int(body["nonce"]) <= self.nonce:
+                self.overtaken += 1
                 return answer(error="EAPI:Invalid nonce")
             self.nonce = int(body["nonce"])
             return answered(handler, body)
@@ -242,6 +251,17 @@ class Kraken:
                 self.venue.cancel(placed.number)
                 return {"count": 1}
         raise KrakenError("EOrder:Unknown order")
+
+    def _cancel_batch(self, body: Body) -> Any:
+        """It tells how many it cancelled, and of one that is not open nothing more."""
+        named = [placed for placed in self.venue.open if txid(placed) in body["orders"]]
+        if len(body["orders"]) > CANCELS_AT_ONCE:
+            raise KrakenError("EGeneral:Invalid arguments:orders")
+        if not named:
+            raise KrakenError("EOrder:Unknown order")
+        for placed in named:
+            self.venue.cancel(placed.number)
+        return {"count": len(named)}
 
     def _amend(self, body: Body) -> Any:
         """In place: what is not named stays."""
@@ -511,7 +531,7 @@ def trade_of(fill: Fill) -> dict[str, Any]:
         "leverage": "0",
         "misc": "",
         "trade_id": int(fill.execution_id),
-        "maker": True,
+        "maker": fill.liquidity is Liquidity.MAKER,
     }
 
 
@@ -526,7 +546,7 @@ def executed(change: Change, now: int) -> dict[str, Any]:
         "side": str(fill.side),
         "last_qty": float(fill.quantity),
         "last_price": float(fill.price),
-        "liquidity_ind": "m",
+        "liquidity_ind": fill.liquidity[0],
         "cost": float(fill.quantity * fill.price),
         "order_type": NAMES[change.placed.order.type],
         "fees": [{"asset": "USD", "qty": float(fill.commission)}],

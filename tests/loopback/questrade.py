@@ -446,6 +446,8 @@ class QuestradeServer:
         is_ours = (await socket.receive()).data in self.access_tokens
         with suppress(ConnectionError):
             await socket.send_str(json.encode({"success": is_ours}).decode())
+        if not is_ours:  # or who was gone before the first message would end the one that is there
+            return
         former = self._sockets.pop(streams, None)
         self._sockets[streams] = socket
         if former is not None:

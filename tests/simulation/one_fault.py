@@ -8,41 +8,34 @@ database, and the venue's own books.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
-from engine.brokers.base import BaseBroker
 from engine.core.events import (
-    BarClosed,
     ConfirmLive,
     FeedChanged,
-    QuoteUpdate,
-    Restored,
     ResumeSymbol,
     TripKillSwitch,
 )
 from engine.core.live import LIVE_WORD
-from engine.core.model import MINUTE, Bar, Fill, Instrument, Mode, Order, Quote
-from engine.feeds.base import Feed, Publish
-from engine.feeds.clock import SystemClock
-from engine.host.runtime import Parts, Runtime
-from engine.host.watchdog import Unwatched
+from engine.core.model import MINUTE, Fill, Instrument, Mode, Order
+from engine.feeds.base import Publish
+from engine.host.runtime import Runtime
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.simulation.laws import law
 from engine.simulation.process_account import NEVER
-from engine.simulation.process_laws import Succession, judge_rest
+from engine.simulation.process_laws import Kept, Succession, judge_rest
 from engine.store.place import Place
 from engine.store.repository import Repository
 from engine.view.snapshot import Snapshot
 from tests.brokers.contract import WiredPeer
 from tests.loopback.faults import StreamFault
 from tests.simulation.books import Books
+from tests.simulation.peer_market import PeerMarket, parts_at
 
 STRATEGY = '''
 from engine.core.model import Side
@@ -64,10 +57,9 @@ PATIENCE_S = 180.0
 LOOK_S = 0.1
 AGAIN_S = 2.0
 SPAN = 60 * MINUTE
-"""The bars began so long before now: none comes from the future."""
 
 
-def settings_of(folder: Path, peer: WiredPeer) -> Settings:
+def settings_of(folder: Path, peer: WiredPeer, **changes: Any) -> Settings:
     plugins = folder / "plugins"
     plugins.mkdir()
     (plugins / "told.py").write_text(STRATEGY)
@@ -91,37 +83,15 @@ def settings_of(folder: Path, peer: WiredPeer) -> Settings:
         "throttle_orders": 0,
         "fps": 5,
     }
-    return Settings(**given)
+    return Settings(**(given | changes))
 
 
-class Market:
-    """What the session says, to the venue and to the engine; a Feed."""
+class Market(PeerMarket):
+    """Stands until the session says something; a Feed."""
 
-    name = "told"
-    recorded = False
-    conflated = 0
-    played = None
-
-    def __init__(self, peer: WiredPeer, traded: Instrument) -> None:
-        self._peer = peer
-        self.clock = SystemClock(time.time_ns, time.monotonic_ns)
-        self.instruments = (traded,)
-        self._bar_ts = self.clock.now() // MINUTE * MINUTE - SPAN
+    def __init__(self, peer: WiredPeer, *others: Instrument) -> None:
+        super().__init__(peer, SPAN, *others)
         self._publish: Publish | None = None
-
-    @property
-    def span(self) -> tuple[int, int]:
-        now = self.clock.now()
-        return now, now
-
-    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
-        return []
-
-    async def past(self, count: int, since: int) -> list[Bar | Quote]:
-        return []
-
-    def steer(self, action: str, speed: float) -> None:
-        pass
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         self._publish = publish
@@ -129,25 +99,18 @@ class Market:
         self.quote(100, 100.1)
         await asyncio.Event().wait()
 
-    def quote(self, bid: float, ask: float, units: int = 1000) -> None:
+    def quote(
+        self, bid: float, ask: float, units: int = 1000, other: Instrument | None = None
+    ) -> None:
         assert self._publish is not None
-        self._peer.quote(bid, ask, units)
-        size, now = float(units * self._peer.unit), self.clock.now()
-        quote = Quote(self.instruments[0].symbol, now, bid, ask, size, size)
-        self._publish(QuoteUpdate(quote, ts=now))
+        self.tell_quote(self._publish, bid, ask, units, other)
 
-    def buy(self) -> None:
+    def buy(self, other: Instrument | None = None) -> None:
         """The strategy, which sees no reason to hold anything, sees one to buy."""
-        self.quote(100, 100.1)
-        for close in (99.9, 100.1):
-            self._bar(close)
-
-    def _bar(self, close: float) -> None:
+        self.quote(100, 100.1, other=other)
         assert self._publish is not None
-        self._bar_ts += MINUTE
-        symbol, low, high = self.instruments[0].symbol, min(close, 100), max(close, 100)
-        bar = Bar(symbol, self._bar_ts, 100, high, low, close, 100_000.0)
-        self._publish(BarClosed(bar, ts=self.clock.now()))
+        for close in (99.9, 100.1):
+            self.tell_bar(self._publish, 100, close, other)
 
     @property
     def runs(self) -> bool:
@@ -155,28 +118,18 @@ class Market:
 
 
 class Session:
-    """One engine at the venue of `peer`, from its start to its orderly end."""
+    """One engine at the venue of `peer`, from its start to its orderly end. It trades `others` too;
+    `changes` are of its settings."""
 
-    def __init__(self, peer: WiredPeer, folder: Path) -> None:
+    def __init__(self, peer: WiredPeer, folder: Path, *others: Instrument, **changes: Any) -> None:
         self.peer = peer
         peer.venue.now = time.time_ns
-        self.settings = settings_of(folder, peer)
-        self._traded = replace(peer.instrument, venue=peer.broker.name)
-        self.market = Market(peer, self._traded)
+        self.settings = settings_of(folder, peer, **changes)
+        self.market = Market(peer, *others)
         self.books = Books(peer, self.settings)
         self.snapshot: Snapshot | None = None
-        parts = Parts(feed=self._feed, brokers=self._brokers, watchdog=Unwatched, wall=time.time_ns)
+        parts = parts_at(self.market)
         self.runtime = Runtime(self.settings, self._show, parts)
-
-    async def _feed(self, *_: object) -> Feed:
-        return self.market
-
-    def _brokers(
-        self, _settings: Settings, _feed: Feed, restored: Restored, *_: object
-    ) -> Mapping[str, BaseBroker]:
-        broker = self.peer.another()
-        broker.restore(restored)
-        return {self._traded.venue: broker}
 
     def _show(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -215,6 +168,17 @@ class Session:
     @property
     def trades(self) -> list[Fill]:
         return list(self._succession.now.trades.values())
+
+    @property
+    def kept(self) -> Kept:
+        """What the database holds after it."""
+        return self._succession.now
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing new is to be bought of the instrument."""
+        rows = self.snapshot.paused if self.snapshot is not None else ()
+        return any(row.symbol == self.market.traded.symbol for row in rows)
 
     def dip(self) -> None:
         """The market fills an entry in two parts."""
@@ -258,7 +222,7 @@ class Session:
 
     def resume(self) -> None:
         """After a refusal a symbol waits for the operator."""
-        symbol = self._traded.symbol
+        symbol = self.market.traded.symbol
         self.runtime.command(ResumeSymbol(symbol=symbol, author="operator"))
 
     def kill(self) -> None:

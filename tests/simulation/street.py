@@ -12,10 +12,9 @@ end the books of the venue and those of the database must agree.
 
 import asyncio
 import logging
-import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -26,30 +25,20 @@ from tempfile import mkdtemp
 from typing import Any
 
 import click
-from msgspec.structs import replace
 
-from engine.brokers.base import BaseBroker
 from engine.core.events import (
-    BarClosed,
     ConfirmLive,
     FeedChanged,
-    QuoteUpdate,
-    Restored,
     ResumeSymbol,
     TripKillSwitch,
 )
 from engine.core.live import LIVE_WORD
 from engine.core.model import (
     MINUTE,
-    Bar,
-    Instrument,
     Mode,
-    Quote,
 )
-from engine.feeds.base import Feed, Publish
-from engine.feeds.clock import SystemClock
-from engine.host.runtime import Parts, Runtime
-from engine.host.watchdog import Unwatched
+from engine.feeds.base import Publish
+from engine.host.runtime import Runtime
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.simulation.laws import Violation, law
@@ -61,6 +50,7 @@ from engine.view.snapshot import Snapshot
 from tests.brokers.contract import WiredPeer, builders
 from tests.loopback.faults import Fault
 from tests.simulation.books import Books
+from tests.simulation.peer_market import PeerMarket, parts_at
 
 IN_BASE = {f"{name}, in base": build for name, build in builders("IN_BASE").items()}
 """Venues that take their commissions of what is bought."""
@@ -72,7 +62,6 @@ LIFE_S, LAST_S = 3.0, 2.0
 PATIENCE_S = 90.0
 """Within it the last engine has come to rest (I16)."""
 SPAN = 24 * 60 * MINUTE
-"""The bars began so long before now: no bar comes from the future."""
 QUOTE_S, BAR_S = 0.05, 0.15
 POLL_S = 0.1
 RESUME_S = 1.0
@@ -125,8 +114,7 @@ class _Street:
         self.peer = peer
         self.random = random
         self.seen = seen
-        self.traded = replace(peer.instrument, venue=peer.broker.name)
-        self.market = _Market(self, Random(random.getrandbits(64)))
+        self.market = _Market(peer, Random(random.getrandbits(64)))
         self.settings = _settings(folder, random, peer)
         self.books = Books(peer, self.settings)
         self.restarting = asyncio.Lock()
@@ -186,36 +174,16 @@ def _settings(folder: Path, random: Random, peer: WiredPeer) -> Settings:
     return Settings(**given)
 
 
-class _Market:
+class _Market(PeerMarket):
     """A walk about 100 that both the venue and the engine see, whichever engine it is; a Feed."""
 
     name = "street"
-    recorded = False
-    conflated = 0
-    played = None
 
-    def __init__(self, street: _Street, random: Random) -> None:
-        self._street = street
+    def __init__(self, peer: WiredPeer, random: Random) -> None:
+        super().__init__(peer, SPAN)
         self._random = random
-        self.clock = SystemClock()
-        self.instruments: tuple[Instrument, ...] = (street.traded,)
-        self._bar_ts = time.time_ns() // MINUTE * MINUTE - SPAN
         self._price = 100.0
         self.runs = True
-
-    @property
-    def span(self) -> tuple[int, int]:
-        now = self.clock.now()
-        return now, now
-
-    async def history(self, symbol: str, count: int, until: int) -> list[Bar]:
-        return []
-
-    async def past(self, count: int, since: int) -> list[Bar | Quote]:
-        return []
-
-    def steer(self, action: str, speed: float) -> None:
-        pass
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
         publish(FeedChanged(self.name, "connected", ts=self.clock.now()))
@@ -226,26 +194,15 @@ class _Market:
                 self._quote(publish)
                 if loop.time() >= bar_at:
                     bar_at = loop.time() + BAR_S
-                    self._bar(publish)
+                    self.tell_bar(publish, self._price, self._price)
             await asyncio.sleep(QUOTE_S)
 
     def _quote(self, publish: Publish) -> None:
         width = 0.03 if self._random.random() < 0.02 else 0.003
         walked = self._price * (1 + self._random.uniform(-width, width))
         self._price = round(walked + 0.02 * (100 - walked), 1)
-        bid, ask = self._price, round(self._price + 0.1, 1)
-        units = self._random.choice((3, 7, 1000))
-        self._street.peer.quote(bid, ask, units)
-        size = float(units * self._street.peer.unit)
-        symbol = self._street.traded.symbol
-        now = self.clock.now()
-        publish(QuoteUpdate(Quote(symbol, now, bid, ask, size, size), ts=now))
-
-    def _bar(self, publish: Publish) -> None:
-        self._bar_ts += MINUTE
-        at = self._price
-        bar = Bar(self._street.traded.symbol, self._bar_ts, at, at, at, at, 100_000.0)
-        publish(BarClosed(bar, ts=self.clock.now()))
+        ask = round(self._price + 0.1, 1)
+        self.tell_quote(publish, self._price, ask, self._random.choice((3, 7, 1000)))
 
 
 class _Life:
@@ -256,22 +213,8 @@ class _Life:
         self._faults = faults
         self._random = Random(street.random.getrandbits(64))
         self._snapshot: Snapshot | None = None
-        parts = Parts(
-            feed=self._feed,
-            brokers=self._brokers,
-            watchdog=Unwatched,
-        )
+        parts = parts_at(street.market)
         self._runtime = Runtime(street.settings, self._show, parts)
-
-    async def _feed(self, *_: object) -> Feed:
-        return self._street.market
-
-    def _brokers(
-        self, _settings: Settings, _feed: Feed, restored: Restored, *_: object
-    ) -> Mapping[str, BaseBroker]:
-        broker = self._street.peer.another()
-        broker.restore(restored)
-        return {self._street.traded.venue: broker}
 
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -315,7 +258,7 @@ class _Life:
 
     def _resume(self) -> None:
         """What the operator does all the time: at Kraken and Coinbase there is no test account."""
-        symbol = self._street.traded.symbol
+        symbol = self._street.market.traded.symbol
         self._runtime.command(ResumeSymbol(symbol=symbol, author="simulation"))
         if self._street.peer.broker.live:
             self._runtime.command(ConfirmLive(word=LIVE_WORD, author="simulation"))

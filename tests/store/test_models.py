@@ -44,6 +44,7 @@ def test_the_schema_is_that_of_the_design() -> None:
         "market_data",
         "fintrac_report",
         "equity_curve",
+        "equity_hour",
         "audit_log",
         "bot_state",
     }

@@ -70,6 +70,7 @@ from engine.core.model import (
     Fill,
     Instrument,
     KillAction,
+    Liquidity,
     Mode,
     Order,
     OrderPurpose,
@@ -740,7 +741,7 @@ async def test_what_a_commission_took_of_the_instrument_is_kept(
 ) -> None:
     await begun(store, CASH)
     order = make_order(quantity=Decimal(1))
-    fill = make_fill(commission_quantity=Decimal("0.001"))
+    fill = make_fill(commission_quantity=Decimal("0.001"), liquidity=Liquidity.MAKER)
     await store.commit_intent(order)
     await store.record(bought(stamp, order, fill, CASH))
     assert await store.trades(10) == [fill]

@@ -198,13 +198,13 @@ async def test_a_newer_one_and_that_of_another_mode_are_refused(
 # --- on a server ---------------------------------------------------------------------------------
 
 AS_IT_WAS = (
-    "DROP TABLE alembic_version, audit_log, market_data, fintrac_report",
+    "DROP TABLE alembic_version, audit_log, market_data, fintrac_report, equity_hour",
     "CREATE TABLE audit_log (session bigint, seq bigint, ts bigint NOT NULL, kind text NOT NULL,"
     " cause bigint NOT NULL, payload text NOT NULL, PRIMARY KEY (session, seq))",
     "INSERT INTO audit_log VALUES (1, 2, 30, 'B', 1, '{}'), (1, 1, 20, 'A', 0, '{}')",
     "ALTER TABLE orders DROP take_profit, DROP trail, DROP oco_group, DROP pending_quantity,"
     " DROP pending_limit_price, DROP pending_stop_price",
-    "ALTER TABLE trades DROP commission_quantity, DROP venue",
+    "ALTER TABLE trades DROP commission_quantity, DROP venue, DROP liquidity",
     "ALTER TABLE equity_curve DROP currency",
     "INSERT INTO bot_state VALUES ('schema_version', '1')",
     "DELETE FROM bot_state WHERE key IN ('mode', 'audit_head') RETURNING 1",

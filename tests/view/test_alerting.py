@@ -3,7 +3,9 @@
 from engine.core.events import (
     AcknowledgeAlerts,
     BrokerChanged,
+    Difference,
     RaiseAlert,
+    Reconciled,
     StoreChanged,
 )
 from engine.core.model import OrderPurpose, OrderState, Side
@@ -67,6 +69,19 @@ def test_one_that_nobody_acknowledged_stays_when_its_cause_is_gone() -> None:
     assert row.ts > first.ts
     picture.rig.send(StoreChanged(True))
     acknowledge(picture, "store")
+    assert picture.take().alerts == ()
+
+
+def test_what_differed_at_the_start_is_over_once_all_agrees_and_still_waits_for_a_person() -> None:
+    picture = Picture()
+    picture.rig.send(RaiseAlert("reconciliation-paper", "position ACME: 5 here, 0 there"))
+    gap = Difference("position", "ACME", "5", "0", "position ACME: 5 here, 0 there")
+    picture.view.follow(Reconciled("paper", (gap,)))
+    assert (only(picture).lasts, only(picture).over) == (True, False)
+    picture.view.follow(Reconciled("paper", ()))
+    row = only(picture)
+    assert (row.lasts, row.over, row.holds) == (False, True, True)
+    acknowledge(picture, row.name)
     assert picture.take().alerts == ()
 
 

@@ -138,7 +138,8 @@ def test_accounts_are_shown_in_their_currencies_and_sums_in_the_base() -> None:
     picture = Picture(instruments=(ACME, shop))
     unknown = picture.take()
     assert (unknown.equity, unknown.cash, unknown.settled_cash) == (None, None, None)
-    picture.rig.send(RatePublished("USD", Decimal("1.25"), "test", picture.rig.now))
+    published = picture.rig.now
+    picture.rig.send(RatePublished("USD", Decimal("1.25"), "test", published))
     picture.rig.hold_position(100, symbol="SHOP")
     picture.rig.quote(110, "SHOP")
     snapshot = picture.take()
@@ -147,11 +148,12 @@ def test_accounts_are_shown_in_their_currencies_and_sums_in_the_base() -> None:
     gain = held * 10 * Decimal("0.8")
     assert (row.mark, row.unrealised_pnl, row.value) == (110, gain, held * 110 * Decimal("0.8"))
     assert strategy(snapshot).pnl == snapshot.day_pnl == gain
+    cash = CASH - held * 100
     assert snapshot.accounts == (
         AccountRow("paper", "USD", CASH, CASH, Decimal(1)),
-        AccountRow("maple", "CAD", CASH - held * 100, CASH - held * 100, Decimal("0.8")),
+        AccountRow("maple", "CAD", cash, cash, Decimal("0.8"), published),
     )
-    assert snapshot.cash == CASH + (CASH - held * 100) * Decimal("0.8")
+    assert snapshot.cash == CASH + cash * Decimal("0.8")
     assert (snapshot.worth("SHOP"), snapshot.worth("ACME")) == (Decimal("0.8"), 1)
     funds = limit(snapshot, "funds", "maple")
     assert (funds.used, funds.limit, funds.unit) == (held * 110, CASH + held * 10, "CAD")

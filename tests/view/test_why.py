@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.core.events import BarClosed, OrderCancelRejected, OrderPendingCancel
+from engine.core.events import BarClosed, OrderCancelRejected, OrderPendingCancel, OrderReplaced
 from engine.core.model import OrderPurpose, OrderState
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
@@ -119,6 +120,14 @@ def test_a_cancel_that_did_not_take_is_told_with_its_reason() -> None:
         ("Pending cancel", "kill switch"),
         ("Cancel rejected", "already filled"),
     ]
+
+
+def test_an_order_that_was_changed_is_told_with_its_new_terms() -> None:
+    changed = replace(ORDER, limit_price=Decimal("7300"), reason="follows the price")
+    chain = order_chain(changed, [OrderReplaced(changed)])
+    told = step(chain, "Replaced")
+    assert told.text == "follows the price"
+    assert numbers(told)["limit"] == Decimal("7300")
 
 
 async def test_each_step_says_how_long_after_the_one_before_it_came(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from engine.core.model import (
     FintracRule,
     FintracStatus,
     KillAction,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -100,10 +101,11 @@ WORDS: list[tuple[e.Event, str, str]] = [
     ),
     (
         e.OrderPartiallyFilled(
-            order("partially_filled", filled=4), replace(FILL, commission_quantity=Decimal("0.010"))
+            order("partially_filled", filled=4),
+            replace(FILL, commission_quantity=Decimal("0.010"), liquidity=Liquidity.TAKER),
         ),
         "info",
-        "filled: buy 4 ACME at 100.10, 0.01 ACME taken as commission, 6 left",
+        "filled: buy 4 ACME at 100.10 as taker, 0.01 ACME taken as commission, 6 left",
     ),
     (
         e.LateFill(order("canceled", filled=4), FILL),

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -60,6 +59,7 @@ from engine.core.model import (
     utc,
 )
 from engine.core.model import Order as OurOrder
+from engine.core.newest import Newest
 from engine.core.text import clean
 from engine.ops.errors import UserError
 
@@ -142,8 +142,8 @@ class AlpacaBroker(BaseBroker):
         self._access: Access | None = None
         self._updates: Updates | Events | None = None
         self._objection = ""
-        self._roots: OrderedDict[str, str] = OrderedDict()
-        self._executions: OrderedDict[str, str] = OrderedDict()
+        self._roots: Newest[str, str] = Newest(KNOWN_ORDERS)
+        self._executions: Newest[str, str] = Newest(KNOWN_ORDERS)
         self._before: dict[str, Decimal] = {}
         self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
         self._fees_told = asyncio.Event()
@@ -237,7 +237,7 @@ class AlpacaBroker(BaseBroker):
             await self._find_fee(fill, update.position_qty)
             fill = self._fees.with_fee(fill)
         if fill is not None and update.execution_id:
-            _keep(self._executions, update.execution_id, fill.execution_id)
+            self._executions[update.execution_id] = fill.execution_id
         if update.event in ("replaced", "order_replace_rejected") or (
             update.event == "rejected" and order.replaces is not None
         ):
@@ -638,14 +638,7 @@ class AlpacaBroker(BaseBroker):
 
     def _learn(self, order: Order) -> None:
         """Remember which intent an order is of: its executions are told by its own id alone."""
-        _keep(self._roots, order.id, order.root)
-
-
-def _keep(memory: OrderedDict[str, str], key: str, value: str) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > KNOWN_ORDERS:
-        memory.popitem(last=False)
+        self._roots[order.id] = order.root
 
 
 def _changes(order: Order, terms: OrderTerms) -> dict[str, str]:

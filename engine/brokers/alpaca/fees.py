@@ -14,7 +14,7 @@ difference, unless it is as little as such a fee.
 """
 
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import ROUND_DOWN, Decimal
 
@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from engine.core.events import Restored
 from engine.core.model import ZERO, Fill, Side
+from engine.core.newest import Newest
 
 MOST = Decimal("0.01")
 """The largest part of a purchase that is believed to be its fee: Alpaca's own are a quarter of it.
@@ -47,7 +48,7 @@ class CryptoFees:
         self._symbols = frozenset(symbols)
         self._before: dict[str, Decimal] = {}
         self._applied: frozenset[str] = frozenset()
-        self._fees: OrderedDict[str, Decimal] = OrderedDict()
+        self._fees: Newest[str, Decimal] = Newest(FEES_KEPT)
         self._told: set[str] = set()
         self._corrected: set[str] = set()
         self._misfits: dict[str, Decimal] = {}
@@ -147,8 +148,6 @@ class CryptoFees:
     def _keep(self, fill: Fill, fee: Decimal) -> None:
         key = fill.execution_id
         self._fees[key] = fee
-        if len(self._fees) > FEES_KEPT:
-            self._fees.popitem(last=False)
         if fee and key in self._told:
             self._corrected.add(key)
             self.found.append(self.with_fee(fill))

@@ -34,8 +34,11 @@ from engine.core.text import clean
 CONNECT_S = 3.0
 ASKED_AT_ONCE = 8
 DATA_AT_ONCE = 2
+SWEEPING_AT_ONCE = 2
 RATE_WINDOW_S = 60.0
 """Alpaca counts requests by the minute: so long at most lasts a limit that comes without a time."""
+WINDOW_S = RATE_WINDOW_S + 1
+"""What leaves later may be there earlier."""
 REFUSED_ORDER = 40310000
 """The code of an order that the account cannot pay for, or may not make as it is."""
 
@@ -225,11 +228,14 @@ class Access:
     data have connections and threads of their own each: none waits for another one."""
 
     def __init__(self, login: Login) -> None:
-        # Of a minute's requests three fifths at once, half of these for cancels alone.
-        a_fifth = login.requests_a_minute / 5
-        bucket = TokenBucket(2 * a_fifth / 60, 3 * a_fifth, 1.5 * a_fifth, time.monotonic)
+        # It counts by the minute, and not how fast: of a kill's cancels as many leave at once as it
+        # takes in one, half of which are for cancels alone. A tenth is for the cancel of all, which
+        # is so never behind cancels and questions that nobody answered.
+        most = login.requests_a_minute
+        bucket = TokenBucket(0.9 * most / 60, 0.9 * most, most / 2, time.monotonic, WINDOW_S)
         self.bucket = bucket
-        data_bucket = TokenBucket(2 * a_fifth / 60, 3 * a_fifth, 0, time.monotonic)
+        sweeping = TokenBucket(0.07 * most / 60, 0.03 * most, 0, time.monotonic)
+        data_bucket = TokenBucket(most / 150, 0.6 * most, 0, time.monotonic)
 
         def rest(client: RESTClient, name: str, threads: int, **named: Any) -> Rest:
             named = {"bucket": bucket} | named
@@ -238,9 +244,9 @@ class Access:
         self.trading = rest(trading_client(login), "alpaca", ASKED_AT_ONCE)
         # A thread for each that the bucket lets out in a minute, which is longer than one lasts: no
         # cancel waits for another one that hangs.
-        most = login.requests_a_minute
         self.cancels = rest(trading_client(login), "alpaca-cancel", most)
-        self.sweep = Sweep(self.cancels)
+        self.swept = rest(trading_client(login), "alpaca-sweep", SWEEPING_AT_ONCE, bucket=sweeping)
+        self.sweep = Sweep(self.swept, bucket)
         stocks = StockHistoricalDataClient(**login.to_data)
         self.stocks = rest(stocks, "alpaca-stocks", DATA_AT_ONCE, bucket=data_bucket)
         crypto = CryptoHistoricalDataClient(**login.to_data)
@@ -248,5 +254,5 @@ class Access:
 
     def close(self) -> None:
         self.sweep.close()
-        for rest in (self.trading, self.cancels, self.stocks, self.crypto):
+        for rest in (self.trading, self.cancels, self.swept, self.stocks, self.crypto):
             rest.close()

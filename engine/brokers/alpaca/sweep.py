@@ -9,15 +9,17 @@ of a second, is cancelled with the others.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from engine.brokers.alpaca.answers import Canceled, Named, Refused, read
+from engine.brokers.base import RateLimited
 from engine.brokers.batch import Batch
+from engine.brokers.throttle import TokenBucket
 from engine.brokers.turns import wait_for_turn
 from engine.core.model import Order
+from engine.core.newest import Newest
 
 if TYPE_CHECKING:
     from engine.brokers.alpaca.rest import Rest
@@ -35,12 +37,13 @@ cancelled by itself."""
 
 
 class Sweep:
-    """`rest` is that of the cancels."""
+    """`rest` is its own, `bucket` that of the cancels of single orders."""
 
-    def __init__(self, rest: "Rest") -> None:
+    def __init__(self, rest: "Rest", bucket: TokenBucket) -> None:
         self._rest = rest
-        self._batch = Batch(lambda: wait_for_turn(rest.bucket, COST), self._cancel_all)
-        self._unwanted: OrderedDict[str, None] = OrderedDict()
+        self._bucket = bucket
+        self._batch = Batch(self._turn, self._cancel_all)
+        self._unwanted: Newest[str, None] = Newest(REMEMBERED)
         self._alone = self._leaving = 0
         self._calm = asyncio.Event()
         self._calm.set()
@@ -52,9 +55,7 @@ class Sweep:
         """None as well where few are under way and there is room: it leaves at once."""
         for name in (order.client_order_id, order.venue_order_id):
             self._unwanted[name] = None
-        while len(self._unwanted) > REMEMBERED:
-            self._unwanted.popitem(last=False)
-        if self._alone < ALONE and not self._rest.bucket.wait_s(1 + COST, cancel=True):
+        if self._alone < ALONE and not self._bucket.wait_s(cancel=True):
             return None
         return await self._batch.ask(order.client_order_id)
 
@@ -77,6 +78,12 @@ class Sweep:
         finally:
             self._leaving -= 1
 
+    async def _turn(self) -> None:
+        """What Alpaca says of waiting is for all requests of the account."""
+        if wait_s := self._bucket.room().shut_s:
+            await asyncio.sleep(wait_s)
+        await wait_for_turn(self._rest.bucket, COST)
+
     async def _cancel_all(self, keys: Sequence[str]) -> Mapping[str, Answer]:
         if self._leaving or len(keys) <= COST:
             return dict.fromkeys(keys)
@@ -86,6 +93,9 @@ class Sweep:
             if len(listed) >= LISTED_AT_ONCE or not all(map(self._is_unwanted, listed)):
                 return dict.fromkeys(keys)
             answer = await self._rest.question(self._rest.client.cancel_orders)
+        except RateLimited as error:
+            self._bucket.shut(error.wait_s)
+            raise
         finally:
             self._calm.set()
         told = {row.id: row for row in read(answer, list[Canceled])}

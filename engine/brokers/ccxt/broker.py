@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -21,9 +21,9 @@ from engine.brokers.base import (
     NotSent,
     Room,
 )
-from engine.brokers.batch import Batch
+from engine.brokers.ccxt.cancels import Cancels
 from engine.brokers.ccxt.client import Nonces, exchange, load_markets
-from engine.brokers.ccxt.errors import Refused, told, understood
+from engine.brokers.ccxt.errors import Refused, answered, asked, told, understood
 from engine.brokers.ccxt.reading import (
     MS,
     Told,
@@ -61,6 +61,7 @@ from engine.core.model import (
     Quote,
     TimeInForce,
 )
+from engine.core.newest import Newest
 from engine.core.order_moves import is_made_here
 from engine.core.text import clean
 from engine.ops.backoff import Backoff
@@ -71,7 +72,6 @@ KEPT = 10_000
 """How many of the orders' two names are kept, and of the executions that were asked for; the engine
 knows those of older ones itself."""
 AT_ONCE = 1000
-CANCELS_AT_ONCE = 100
 EARLIER = 10 * MINUTE
 """How long before its creation here an order is looked for there: the clocks differ."""
 ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
@@ -102,10 +102,11 @@ class CcxtBroker(BaseBroker):
         self._bucket = TokenBucket(
             venue.rate, venue.burst, venue.reserved, time.monotonic, venue.window_s
         )
-        self._batch = Batch(lambda: wait_for_turn(self._bucket), self._cancel_batch)
+        together = venue.batch_cancel
+        self._cancels = together and Cancels(together, self._bucket, lambda: self._open)
         self._nonces = Nonces()
         self._exchange: Any = None
-        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._keys: Newest[str, str] = Newest(KEPT)
         self._said: asyncio.Queue[Event] = asyncio.Queue()
         self._moved: asyncio.Queue[Told] = asyncio.Queue()
         self._asked_for: deque[str] = deque(maxlen=KEPT)
@@ -118,8 +119,8 @@ class CcxtBroker(BaseBroker):
         name, access, bucket = self.name, self._access, self._bucket
         self._exchange = exchange(name, access, bucket, self._on_up, self._nonces)
         try:
-            markets: Mapping[str, Any] = await self._ask(load_markets, self._exchange, self._ours)
-            held: Mapping[str, Any] = await self._ask(self._exchange.fetch_balance)
+            markets: Mapping[str, Any] = await asked(load_markets, self._exchange, self._ours)
+            held: Mapping[str, Any] = await asked(self._exchange.fetch_balance)
         except (NotAuthenticated, NotPermitted) as error:
             raise UserError(
                 f"{self.name} does not let the account in: {error}",
@@ -136,7 +137,8 @@ class CcxtBroker(BaseBroker):
             log.warning("%s does not say which account it is; the books may be another's", name)
 
     async def disconnect(self) -> None:
-        self._batch.close()
+        if self._cancels is not None:
+            self._cancels.close()
         if self._exchange is not None:
             closing, self._exchange = self._exchange, None
             await closing.close()
@@ -151,7 +153,7 @@ class CcxtBroker(BaseBroker):
         is_known = key in self._keys.values()  # where it is, the answer may be of the former order
         limit_price = self._limit_of(order)
         try:
-            answer = await self._ask(
+            answer = await asked(
                 self._open.create_order,
                 symbol,
                 "limit" if limit_price is not None else "market",
@@ -182,30 +184,16 @@ class CcxtBroker(BaseBroker):
                 return CancelRejected(key, "unknown order", ts=self._now())
             order = replace(order, venue_order_id=found.venue_order_id)
         try:
-            if self._venue.batch_cancel:
-                if reason := await self._batch.ask(order.venue_order_id):
+            if self._cancels is not None and order.venue_order_id:
+                if reason := await self._cancels.ask(order.venue_order_id):
                     return CancelRejected(key, reason, ts=self._now())
                 return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
-            answer = await self._ask(
-                self._open.cancel_order, *self._named(order), self._names(order)
-            )
+            answer = await asked(self._open.cancel_order, *self._named(order), self._names(order))
         except Refused as refused:
             return CancelRejected(key, str(refused), ts=self._now())
         if answer["status"] is None:
             return ExecutionReport(key, S.PENDING_CANCEL, order.venue_order_id, ts=self._now())
         return self._report(answer, key)
-
-    async def _cancel_batch(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Why the exchange does not cancel each of them; empty for those that it does."""
-        call = getattr(self._open, self._venue.batch_cancel)
-        reasons: dict[str, str] = {}
-        for first in range(0, len(ids), CANCELS_AT_ONCE):
-            answer = await self._ask(call, {"order_ids": ids[first : first + CANCELS_AT_ONCE]})
-            with understood():
-                for row in answer["results"]:
-                    taken = row["success"] is True
-                    reasons[row["order_id"]] = "" if taken else clean(str(row["failure_reason"]))
-        return reasons
 
     async def replace_order(
         self, order: Order, terms: OrderTerms
@@ -222,7 +210,7 @@ class CcxtBroker(BaseBroker):
             self._exact("price", symbol, terms.limit_price),
         )
         try:
-            await self._ask(self._open.edit_order, *self._named(order), *changes, params)
+            await asked(self._open.edit_order, *self._named(order), *changes, params)
         except Refused as refused:
             return ReplaceRejected(key, str(refused), ts=self._now())
         try:
@@ -239,7 +227,7 @@ class CcxtBroker(BaseBroker):
             return await self._find(order)
         names = {} if looked_for else self._names(order)
         try:
-            answer = await self._ask(self._open.fetch_order, *self._named(order), names)
+            answer = await asked(self._open.fetch_order, *self._named(order), names)
         except Refused as refused:
             if refused.unknown:
                 return None
@@ -283,7 +271,7 @@ class CcxtBroker(BaseBroker):
         return [fill for fill in fills if fill.ts >= since]
 
     async def get_positions(self) -> Mapping[str, Decimal]:
-        held: Mapping[str, Any] = await self._answer(self._open.fetch_balance)
+        held: Mapping[str, Any] = await answered(self._open.fetch_balance)
         positions: dict[str, Decimal] = {}
         coins: set[str] = set()
         for symbol, theirs in self._symbols.items():
@@ -295,7 +283,7 @@ class CcxtBroker(BaseBroker):
         return positions
 
     async def get_account_balance(self) -> Balance:
-        held: Mapping[str, Any] = await self._answer(self._open.fetch_balance)
+        held: Mapping[str, Any] = await answered(self._open.fetch_balance)
         currencies = {self._market(symbol)["quote"] for symbol in self._ours}
         if len(currencies) != 1:
             return Balance()
@@ -307,13 +295,13 @@ class CcxtBroker(BaseBroker):
     async def get_quote(self, symbol: str) -> Quote | None:
         if symbol not in self._symbols:
             return None
-        book = await self._answer(self._open.fetch_order_book, self._symbols[symbol], 5)
+        book = await answered(self._open.fetch_order_book, self._symbols[symbol], 5)
         with understood():
             ts = (book["timestamp"] or 0) * MS or self._now()
             return quote_of(book, symbol, ts)
 
     async def get_account_status(self) -> AccountStatus | None:
-        said = await self._of_account(await self._answer(self._open.fetch_balance))
+        said = await self._of_account(await answered(self._open.fetch_balance))
         if said.may_trade is None:
             return None
         objection = f"{self.name} lets the API key make no orders"
@@ -325,7 +313,7 @@ class CcxtBroker(BaseBroker):
         info = held["info"]
         if self._venue.key_call:
             try:
-                info = await self._ask(getattr(self._open, self._venue.key_call))
+                info = await asked(getattr(self._open, self._venue.key_call))
             except Refused as refused:
                 log.warning("%s does not tell of the API key: %s", self.name, refused)
                 return Said()
@@ -334,7 +322,7 @@ class CcxtBroker(BaseBroker):
 
     async def get_time(self) -> int:
         """Where whole seconds are told, the middle of one is as near as can be."""
-        ms = await self._answer(self._open.fetch_time)
+        ms = await answered(self._open.fetch_time)
         with understood():
             return int(ms) * MS + (NANOS // 2 if self._venue.counts_seconds else 0)
 
@@ -394,10 +382,10 @@ class CcxtBroker(BaseBroker):
     async def _ask_for_fills(self, order: Told) -> Told:
         """Tell the executions of an order that are new; answers where it is now: of two messages
         ccxt keeps the one that came last, be it the older one."""
-        order = await self._answer(self._open.fetch_order, order["id"], order["symbol"])
+        order = await answered(self._open.fetch_order, order["id"], order["symbol"])
         self._remember(order["id"], client_order_id_of(order))
         params = {"order_ids": [order["id"]]}
-        for trade in await self._answer(self._open.fetch_my_trades, None, None, None, params):
+        for trade in await answered(self._open.fetch_my_trades, None, None, None, params):
             if trade["id"] not in self._asked_for:
                 self._asked_for.append(trade["id"])
                 self._say_fill(trade)
@@ -424,20 +412,6 @@ class CcxtBroker(BaseBroker):
             raise NotConnected(f"not connected to {self.name}")
         return self._exchange
 
-    async def _ask(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        """What the exchange answers. Raises Refused where that is no."""
-        try:
-            return await call(*arguments)
-        except Exception as error:
-            raise told(error) from None  # the library's own text may hold what is signed
-
-    async def _answer(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-        """As `_ask`, of what no exchange refuses."""
-        try:
-            return await self._ask(call, *arguments)
-        except Refused as refused:
-            raise InDoubt(str(refused)) from None
-
     async def _orders(
         self,
         ask: Callable[..., Awaitable[Any]],
@@ -449,18 +423,18 @@ class CcxtBroker(BaseBroker):
         then (ns UTC), or as many as a page can have."""
         by_page = self._venue.pages == "cursor"
         if by_page and since is not None:
-            return await self._answer(ask, symbol, since // MS, None, {**params, **ALL_PAGES})
-        return await self._answer(ask, symbol, None, AT_ONCE if by_page else None, params)
+            return await answered(ask, symbol, since // MS, None, {**params, **ALL_PAGES})
+        return await answered(ask, symbol, None, AT_ONCE if by_page else None, params)
 
     async def _trades(self, symbol: str | None, since_ms: int) -> list[Told]:
         """All since then, page by page, until one brings nothing new."""
         ask, pages = self._open.fetch_my_trades, self._venue.pages
         if pages == "cursor":
-            return await self._answer(ask, symbol, since_ms, None, ALL_PAGES)
+            return await answered(ask, symbol, since_ms, None, ALL_PAGES)
         found: dict[tuple[str, str], Told] = {}
         while True:
             params = {"ofs": len(found)} if pages == "offset" else {}
-            page: list[Told] = await self._answer(ask, symbol, since_ms, AT_ONCE, params)
+            page: list[Told] = await answered(ask, symbol, since_ms, AT_ONCE, params)
             with understood():
                 new = {(trade["order"], trade["id"]): trade for trade in page}
                 if new.keys() <= found.keys():
@@ -540,8 +514,6 @@ class CcxtBroker(BaseBroker):
         """What executions do not tell: our name for an order of the exchange's."""
         if client_order_id:
             self._keys[venue_order_id] = client_order_id
-            if len(self._keys) > KEPT:
-                self._keys.popitem(last=False)
 
     def _report_with_terms(self, order: Told, client_order_id: str) -> ExecutionReport:
         """Where they can be changed."""

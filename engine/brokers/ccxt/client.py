@@ -28,7 +28,7 @@ from engine.brokers.base import (
 from engine.brokers.ccxt.errors import WAIT_S
 from engine.brokers.ccxt.venues import VENUES, Access
 from engine.brokers.throttle import TokenBucket
-from engine.brokers.turns import take_turn
+from engine.brokers.turns import is_for_a_cancel, take_turn
 from engine.ops.errors import UserError
 
 CONNECT_S = 5
@@ -130,7 +130,7 @@ class _Account(Tuned):
 
     async def fetch2(self, path: str, api: Any, method: str, params: Any, config: Any) -> Any:
         """A request that is refused for its time was not carried out; the next has the right one,
-        though our clock had jumped."""
+        though our clock had jumped. What a cancel asks for is so asked for once more at once."""
         if "private" not in api:
             return await super().fetch2(path, api, method, params, config)
         try:
@@ -138,7 +138,9 @@ class _Account(Tuned):
         except InvalidNonce:
             self.nonces.was_refused()
             await self._look_at_the_clock()
-            raise
+            if not is_for_a_cancel():
+                raise
+            answer = await super().fetch2(path, api, method, params, config)
         except NotAuthenticated:  # all that Coinbase says of it
             await self._look_at_the_clock()
             raise

@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 from ccxt.base import errors as ccxt  # pyright: ignore[reportMissingTypeStubs]
@@ -21,6 +22,9 @@ from engine.core.text import clean
 
 WAIT_S = 10.0
 """How long to wait where an exchange limits the rate and does not say for how long."""
+MARKET_SHUT = "EService:Market in "
+"""How Kraken says that a pair takes no such orders now (cancel_only, post_only, limit_only mode),
+which is for the library the same as an exchange that is down."""
 NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)
 
 
@@ -39,6 +43,22 @@ def understood() -> Generator[None]:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
         raise InDoubt("the answer was not understood") from None
+
+
+async def asked(call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """What the exchange answers. Raises Refused where that is no."""
+    try:
+        return await call(*arguments)
+    except Exception as error:
+        raise told(error) from None  # the library's own text may hold what is signed
+
+
+async def answered(call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """As `asked`, of what no exchange refuses."""
+    try:
+        return await asked(call, *arguments)
+    except Refused as refused:
+        raise InDoubt(str(refused)) from None
 
 
 def told(error: Exception) -> Exception:
@@ -70,6 +90,8 @@ def told(error: Exception) -> Exception:
             if "duplicate" in reason.lower():
                 return InDoubt(f"accepted earlier: {reason}")
             return Refused(reason, isinstance(error, ccxt.OrderNotFound))
+        case ccxt.OnMaintenance() if MARKET_SHUT in reason:
+            return Refused(reason)
         case ccxt.RequestTimeout() | asyncio.TimeoutError():
             return InDoubt("no answer in time")
         case ccxt.OperationFailed() if error.__cause__ is None:

@@ -9,6 +9,7 @@ from engine.core.model import (
     TIMES_IN_FORCE,
     ZERO,
     Fill,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -30,6 +31,8 @@ STATES = {
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
 }
+FAILED = "FAILED"
+"""At Coinbase, of an order that it took and then would not have; the library calls it canceled."""
 TYPES = {
     ("market", False): OrderType.MARKET,
     ("limit", False): OrderType.LIMIT,
@@ -47,7 +50,9 @@ def number(value: Any) -> Decimal | None:
 def state_of(order: Told) -> OrderState:
     """Where it is; what is none of the final states works."""
     working = OrderState.PARTIALLY_FILLED if number(order["filled"]) else OrderState.ACCEPTED
-    return STATES.get(order["status"], working)
+    state = STATES.get(order["status"], working)
+    is_failed = state is OrderState.CANCELED and order["info"].get("status") == FAILED
+    return OrderState.REJECTED if is_failed else state
 
 
 def report_of(order: Told, client_order_id: str, now: int) -> ExecutionReport:
@@ -115,6 +120,7 @@ def fill_of(trade: Told, symbol: str, client_order_id: str, base: str, quote: st
         trade["timestamp"] * MS,
         venue_order_id=clean(trade["order"]),
         commission_quantity=cost if paid_in == base else ZERO,
+        liquidity=_liquidity_of(trade),
     )
 
 
@@ -146,6 +152,15 @@ def state_after(trade: Told) -> OrderState:
     info: Told = trade["info"]
     status = str(info.get("X") or info.get("order_status")).lower()
     return OrderState.FILLED if status == "filled" else OrderState.PARTIALLY_FILLED
+
+
+def _liquidity_of(trade: Told) -> Liquidity:
+    """Of Kraken's stream ccxt says maker where nothing is told."""
+    info: Told = trade["info"]
+    said = trade.get("takerOrMaker")
+    if said not in ("maker", "taker") or ("exec_type" in info and "liquidity_ind" not in info):
+        return Liquidity.UNKNOWN
+    return Liquidity(said)
 
 
 def _type_of(order: Told) -> OrderType:

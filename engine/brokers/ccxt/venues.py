@@ -30,6 +30,16 @@ class Said(Struct, frozen=True):
     may_trade: bool | None = None
 
 
+class BatchCancel(Struct, frozen=True):
+    """The `call` of ccxt that cancels up to `most` orders, whose ids go in `field`. It `tells_each`
+    of them, or only of how many of them it took the cancel."""
+
+    call: str
+    field: str
+    most: int
+    tells_each: bool
+
+
 class Venue(Struct, frozen=True):
     """One exchange.
 
@@ -46,8 +56,8 @@ class Venue(Struct, frozen=True):
     account's; `market_params_of` symbols asks for the markets of these alone. `said` reads what is
     answered about the API key by `key_call`, or with what the account holds. With
     `commission_in_base` the commission of a buy is taken from what is bought; with
-    `stops_have_limits` a stop goes there as `engine.brokers.stops` says. `batch_cancel` is the call
-    that cancels several orders by their ids.
+    `stops_have_limits` a stop goes there as `engine.brokers.stops` says. `batch_cancel` says how
+    several orders are cancelled at once.
     """
 
     capabilities: Capabilities
@@ -73,7 +83,7 @@ class Venue(Struct, frozen=True):
     data_burst: float = 10
     market_params_of: Callable[[Iterable[str]], Mapping[str, Any]] = lambda _: {}
     key_call: str = ""
-    batch_cancel: str = ""
+    batch_cancel: BatchCancel | None = None
 
 
 def _listed(symbols: Iterable[str]) -> Mapping[str, Any]:
@@ -144,6 +154,7 @@ VENUES = {
         rate=1,
         burst=45,
         reserved=3,
+        batch_cancel=BatchCancel("privatePostCancelOrderBatch", "orders", 50, tells_each=False),
         has_currencies=False,
         pages="offset",
         looked_for_in=("fetch_open_orders", "fetch_closed_orders"),
@@ -163,7 +174,9 @@ VENUES = {
         burst=30,
         reserved=10,
         window_s=1.1,
-        batch_cancel="v3PrivatePostBrokerageOrdersBatchCancel",
+        batch_cancel=BatchCancel(
+            "v3PrivatePostBrokerageOrdersBatchCancel", "order_ids", 100, tells_each=True
+        ),
         data_rate=27,
         data_burst=30,
         options={

@@ -10,6 +10,7 @@ from engine.core.model import (
     ZERO,
     Fill,
     Instrument,
+    Liquidity,
     Order,
     OrderPurpose,
     OrderState,
@@ -66,6 +67,7 @@ class Records:
             wire.amount(str(fill.commissionReport.commission)) or ZERO,
             nanos(done.time),
             venue_order_id=str(done.permId),
+            liquidity=wire.LIQUIDITY.get(done.lastLiquidity, Liquidity.UNKNOWN),
         )
 
     def venue_order(self, trade: "ib_async.Trade") -> VenueOrder:

@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from engine.brokers.base import NotPermitted, NotSent
-from engine.core.model import OrderState, OrderTerms, OrderType, TimeInForce
+from engine.core.model import Liquidity, OrderState, OrderTerms, OrderType, TimeInForce
 from engine.core.order_rules import LARGEST
 from engine.core.text import clean
 
@@ -24,6 +24,8 @@ TYPES = {
     OrderType.STOP_LIMIT: "STP LMT",
 }
 OUR_TYPES = {name: kind for kind, name in TYPES.items()}
+LIQUIDITY = {1: Liquidity.MAKER, 2: Liquidity.TAKER}
+"""https://interactivebrokers.github.io/tws-api/classIBApi_1_1Execution.html (LastLiquidity)"""
 TIMES = (TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK)
 OUR_TIMES = {kind.upper(): kind for kind in TIMES}
 UNANSWERED = frozenset({"PendingSubmit", "ApiPending"})

@@ -1,6 +1,5 @@
 """Which of Questrade's orders are ours: it keeps no client order ids."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from engine.brokers.base import InDoubt
@@ -13,6 +12,7 @@ from engine.brokers.questrade.wire import (
     time_of,
 )
 from engine.core.model import NANOS, Order
+from engine.core.newest import Newest
 
 KEPT = 10_000
 EARLIER = 5 * NANOS
@@ -32,8 +32,8 @@ class OrderIds:
     """
 
     def __init__(self) -> None:
-        self._owners: OrderedDict[int, str] = OrderedDict()
-        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._owners: Newest[int, str] = Newest(KEPT)
+        self._newest: Newest[str, int] = Newest(KEPT)
         self._unanswered: dict[str, Order] = {}
 
     def expect(self, order: Order) -> None:
@@ -58,12 +58,10 @@ class OrderIds:
     def learn(self, client_order_id: str, row: OrderRow) -> None:
         """`row` is where that order is now."""
         self._unanswered.pop(client_order_id, None)
-        self._owners |= {row.id: client_order_id, row.chain: client_order_id}
+        for order_id in (row.id, row.chain):
+            self._owners[order_id] = client_order_id
         if row.state != REPLACED:
             self._newest[client_order_id] = row.id
-        for known in (self._owners, self._newest):
-            while len(known) > KEPT:
-                known.popitem(last=False)
 
     def newest(self, order: Order) -> int | None:
         """The id by which the order can be asked for; None where Questrade never named it."""

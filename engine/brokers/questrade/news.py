@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
 from msgspec import MsgspecError, json, structs
@@ -12,6 +11,7 @@ from engine.brokers.questrade import wire
 from engine.brokers.questrade.records import Records
 from engine.core.events import BrokerChanged, Event, ExecutionReport
 from engine.core.model import MINUTE, OrderState
+from engine.core.newest import Newest
 from engine.ops.backoff import Backoff
 from engine.ops.errors import UserError
 
@@ -35,7 +35,7 @@ class News:
         self._ids = records.ids
         self._now = records.now
         self._said: asyncio.Queue[Event] = asyncio.Queue(MOST)
-        self._told: OrderedDict[int, None] = OrderedDict()
+        self._told: Newest[int, None] = Newest(MOST)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def events(self) -> AsyncGenerator[Event]:
@@ -133,6 +133,4 @@ class News:
         if row.id in self._told:
             return False
         self._told[row.id] = None
-        if len(self._told) > MOST:
-            self._told.popitem(last=False)
         return True

@@ -105,14 +105,24 @@ class Context:
 
     def closable(self, position: Position) -> Decimal:
         """How much of a position an order can close: what its account still has, in lots."""
-        instrument, left = self.instrument(position.symbol), self._left(position)
-        return left if instrument is None else in_lots(left, instrument)
+        return self._in_lots(position, self._left(position))
 
-    def _left(self, position: Position) -> Decimal:
-        """How much of a position its account still has: others may have closed it at the venue.
-        What they closed is taken from the strategies in the order of their names."""
+    def at_venue(self, position: Position) -> Decimal:
+        """As `closable`, and no more than the broker's last statement has: without an execution,
+        shares may have been renamed, merged or taken away."""
+        beyond = self.portfolio.beyond.get(position.symbol, ZERO)
+        return self._in_lots(position, self._left(position, beyond))
+
+    def _in_lots(self, position: Position, quantity: Decimal) -> Decimal:
+        instrument = self.instrument(position.symbol)
+        return quantity if instrument is None else in_lots(quantity, instrument)
+
+    def _left(self, position: Position, beyond: Decimal = ZERO) -> Decimal:
+        """How much of a position its account still has: others may have closed it at the venue,
+        which has so much `beyond` the books. What is missing is taken from the strategies in the
+        order of their names."""
         symbol, own = position.symbol, position.strategy
-        external = self.portfolio.position(EXTERNAL, symbol).quantity
+        external = self.portfolio.position(EXTERNAL, symbol).quantity + beyond
         if external * position.quantity >= 0 and own != EXTERNAL:
             return abs(position.quantity)
         against = [
@@ -126,7 +136,7 @@ class Context:
             missing -= taken
             if strategy == own:
                 return abs(quantity) - taken
-        return missing
+        return min(missing, abs(position.quantity))
 
     def closing_orders(self, key: Key) -> list[Order]:
         """The open orders of the desk that close what `key` holds."""

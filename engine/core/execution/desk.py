@@ -134,6 +134,10 @@ class Desk:
         self.exits.on_done(event)
         self._tend((order.strategy, order.symbol))
 
+    def on_pending_cancel(self, event: OrderEvent) -> None:
+        if is_resting(event.order):
+            self.protection.on_pending_cancel(event.order)
+
     def on_order_settled(self, event: OrderEvent) -> None:
         """What protects is at the venue, with the terms that it has there: it can be changed."""
         order = event.order

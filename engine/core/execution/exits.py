@@ -27,6 +27,8 @@ from engine.core.pauses import REFUSED_PAUSE
 TRY_AGAIN = 5 * NANOS
 """An exit of a flatten that did not fill leaves again after this long."""
 
+NOT_THERE = "its venue has none of it, by the last statement"
+
 NEVER = 2**62
 """Not before it is asked for again."""
 
@@ -153,7 +155,10 @@ class Exits:
             return False
         if exit_.forced and not self._is_in_session(key, exit_):
             return False
-        if reason := self.objection(key):
+        reason = self.objection(key)
+        if not reason and not self._context.at_venue(position):
+            reason = NOT_THERE
+        if reason:
             self._explain(key, reason)
             return False
         return True
@@ -219,7 +224,7 @@ class Exits:
             *key,
             side,
             OrderType.MARKET if limit is None else OrderType.LIMIT,
-            context.closable(position),
+            context.at_venue(position),
             exit_.purpose,
             bus.now,
             bus.now,

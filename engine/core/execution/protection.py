@@ -28,6 +28,7 @@ from engine.core.model import (
     OrderType,
     Position,
 )
+from engine.core.newest import Newest
 from engine.core.orders import client_order_id
 from engine.core.pauses import REFUSED_PAUSE
 
@@ -36,6 +37,12 @@ TRAIL_STEP = Decimal("0.05")
 
 NOT_SENT = "not sent"
 """How the order book begins the reason of an order that never left."""
+
+WITHDRAWN_KEPT = 1000
+"""Orders whose cancel was ours that are remembered."""
+
+NOT_KEPT = 3
+"""A leg that its venue takes and cancels so often within `REFUSED_PAUSE` is as good as refused."""
 
 SETTLED = (OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 IN_FLIGHT = (OrderState.INTENDED, OrderState.SUBMITTED, OrderState.PENDING_REPLACE)
@@ -91,6 +98,8 @@ class Protection:
         self._exits = exits
         self.brackets: dict[Key, Bracket] = {}
         self.refused: dict[tuple[str, str, OrderPurpose], int] = {}
+        self._withdrawn: Newest[str, None] = Newest(WITHDRAWN_KEPT)
+        self._lost: dict[tuple[str, str, OrderPurpose], tuple[int, ...]] = {}
         self._watched: dict[str, tuple[Key, ...]] = {}
 
     # --- what is wanted -------------------------------------------------------------------------
@@ -110,7 +119,8 @@ class Protection:
         self._watch()
 
     def drop(self, key: Key) -> None:
-        """The position is closed."""
+        """The position is closed. The next one is not that for which the venue refused a leg."""
+        self.on_reversed(key)
         if self.brackets.pop(key, None) is not None:
             self._context.bus.publish(BracketChanged(Bracket(*key)))
             self._watch()
@@ -130,7 +140,7 @@ class Protection:
         if bracket.stop_price is None:
             return []
         able = self._context.capabilities(position.symbol)
-        quantity = self._context.closable(position)
+        quantity = self._held(position)
         target = bracket.take_profit if able.oco else None
         group = self._group(position) if target is not None else ""
         trail = bracket.trail if OrderType.TRAILING_STOP in able.order_types else None
@@ -142,6 +152,11 @@ class Protection:
             purpose, limit = OrderPurpose.TAKE_PROFIT, OrderType.LIMIT
             legs.append(Leg(purpose, limit, quantity, target, oco_group=group))
         return legs
+
+    def _held(self, position: Position) -> Decimal:
+        """What a stop is to cover. One that rests stays where a statement has nothing of the
+        position at all: that may be the statement's error."""
+        return self._context.at_venue(position) or self._context.closable(position)
 
     def _group(self, position: Position) -> str:
         """The same for the whole life of a position, whichever orders take each other's place."""
@@ -164,7 +179,8 @@ class Protection:
         if not orders:
             order = self._order(position, leg)
             key = (position.strategy, position.symbol)
-            room = worst_closed([*context.closing_orders(key), order]) <= leg.quantity
+            closed = worst_closed([*context.closing_orders(key), order])
+            room = closed <= min(leg.quantity, context.at_venue(position))
             if room and (*key, leg.purpose) not in self.refused:
                 context.orders.intend(order)
             return
@@ -234,27 +250,30 @@ class Protection:
                 for order in self._context.orders.open_orders(*key)
                 if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in AT_VENUE
             ]
-            if (missing := self._context.closable(position) - sum(stops, ZERO)) > 0:
+            if (missing := self._held(position) - sum(stops, ZERO)) > 0:
                 bare[key] = missing
         return bare
 
     # --- refusals -------------------------------------------------------------------------------
 
     def on_rejected(self, event: OrderRejected) -> None:
-        """The venue refused a leg: it is not asked again at once. A position whose stop it is, is
-        closed, or that is left to the operator, as the rules say."""
-        order = event.order
+        """The venue refused a leg."""
+        self._refuse(event.order, event.order.reason)
+
+    def _refuse(self, order: Order, reason: str) -> None:
+        """It is not asked for again at once. A position whose stop it is, is closed, or that is
+        left to the operator, as the rules say."""
         position = self._context.portfolio.position(order.strategy, order.symbol)
+        if not position.quantity:
+            return
         leg = (order.strategy, order.symbol, order.purpose)
         self.refused[leg] = self._context.bus.now + REFUSED_PAUSE
-        if order.purpose is not OrderPurpose.PROTECTIVE_STOP or not position.quantity:
+        if order.purpose is not OrderPurpose.PROTECTIVE_STOP:
             return
         closes = self._context.rules.on_stop_refused is StopRefused.EXIT
         action = "it is closed" if closes else "it is asked for again in five minutes"
         self._context.bus.publish(
-            PositionUnprotected(
-                order.strategy, order.symbol, position.quantity, order.reason, action
-            )
+            PositionUnprotected(order.strategy, order.symbol, position.quantity, reason, action)
         )
         if closes:
             self._exits.force((order.strategy, order.symbol), "its stop was refused")
@@ -262,14 +281,27 @@ class Protection:
     def on_reversed(self, key: Key) -> None:
         """What the venue refused was for a position that is another one now."""
         self.refused = {leg: until for leg, until in self.refused.items() if leg[:2] != key}
+        self._lost = {leg: times for leg, times in self._lost.items() if leg[:2] != key}
+
+    def on_pending_cancel(self, order: Order) -> None:
+        self._withdrawn[order.client_order_id] = None
 
     def on_canceled(self, order: Order) -> None:
-        """One that did not leave, and would be the same again, waits a little."""
+        """One that did not leave, and would be the same again, waits a little. One that the venue
+        took and cancelled is asked for again at once, unless it cancels that too, every time."""
         position = self._context.portfolio.position(order.strategy, order.symbol)
-        wanted = any(leg.is_met_by(order) for leg in self._legs(position))
-        if wanted and order.reason.startswith(NOT_SENT):
-            leg = (order.strategy, order.symbol, order.purpose)
-            self.refused[leg] = self._context.bus.now + TRY_AGAIN
+        if not any(leg.is_met_by(order) for leg in self._legs(position)):
+            return
+        leg = (order.strategy, order.symbol, order.purpose)
+        now = self._context.bus.now
+        if order.reason.startswith(NOT_SENT):
+            self.refused[leg] = now + TRY_AGAIN
+        elif order.client_order_id not in self._withdrawn:
+            recent = [ts for ts in self._lost.get(leg, ()) if now - ts < REFUSED_PAUSE]
+            self._lost[leg] = (*recent, now)
+            if len(self._lost[leg]) >= NOT_KEPT:
+                why = f": {order.reason}" if order.reason else ""
+                self._refuse(order, f"the venue cancelled it {NOT_KEPT} times{why}")
 
     def on_time(self, now: int) -> list[Key]:
         """The positions whose refused legs may be asked for again."""

@@ -63,7 +63,7 @@ class Risk:
         self._portfolio = portfolio
         self._orders = orders
         self.rules: Callable[[Order], list[Usage]] = lambda order: []  # those from outside
-        self.position = PositionTier(market, portfolio, calendars, limits)
+        self.position = PositionTier(market, portfolio, calendars, limits, orders.capabilities_of)
         self.strategy = StrategyTier(bus, trip_breaker)
         self.account = AccountTier(market, portfolio, orders)
         self._last: tuple[Order, dict[str, Decimal | None]] | None = None

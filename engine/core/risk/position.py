@@ -1,5 +1,6 @@
 """The first tier: what holds for one order and the position that it makes."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from math import isfinite
 from operator import attrgetter
@@ -7,7 +8,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from engine.core.market import Market, SymbolMarket
-from engine.core.model import HUNDRED, ZERO, AssetClass, Instrument, Order, Side, utc
+from engine.core.model import HUNDRED, ZERO, AssetClass, Capabilities, Instrument, Order, Side, utc
 from engine.core.portfolio import Portfolio
 from engine.core.risk.books import Books
 from engine.core.risk.limits import PositionLimits, RiskLimits
@@ -17,15 +18,21 @@ from engine.core.sessions import ALWAYS_OPEN, Calendars
 
 class PositionTier:
     """Size, price and time of an order, by the limits of its instrument's asset class. Money is in
-    the base currency."""
+    the base currency; a venue can do with an instrument what `able` says."""
 
     def __init__(
-        self, market: Market, portfolio: Portfolio, calendars: Calendars, limits: RiskLimits
+        self,
+        market: Market,
+        portfolio: Portfolio,
+        calendars: Calendars,
+        limits: RiskLimits,
+        able: Callable[[Instrument], Capabilities],
     ) -> None:
         self._market = market
         self._portfolio = portfolio
         self._money = portfolio.accounts.money
         self._calendars = calendars
+        self._able = able
         self.use(limits)
 
     def use(self, limits: RiskLimits) -> None:
@@ -75,7 +82,7 @@ class PositionTier:
         usages = self.size(order.symbol, books)
         usages += [replace(u, used=used[u.check]) for u in self.of_one_order(order.symbol)]
         if order.side is Side.SELL:
-            usages.append(_short(market.instrument))
+            usages.append(_short(market.instrument, self._able(market.instrument)))
         if market.instrument.calendar != ALWAYS_OPEN:
             usages.append(self._hours(market, self._limits.extended_hours, now))
         return usages
@@ -128,9 +135,11 @@ def _of_order(check: str, symbol: str, limit: Decimal, unit: str, setting: str) 
     return Usage("position", check, symbol, None, limit, unit, setting=setting)
 
 
-def _short(instrument: Instrument) -> Usage:
-    wanted, allowed = Decimal(1), Decimal(instrument.shortable)
+def _short(instrument: Instrument, able: Capabilities) -> Usage:
+    wanted, allowed = Decimal(1), Decimal(instrument.shortable and able.short)
     note = "" if allowed else f"{instrument.symbol} may not be sold short"
+    if not able.short:
+        note = f"{instrument.venue} sells nothing short"
     return Usage("position", "short", instrument.symbol, wanted, allowed, "", note=note)
 
 
