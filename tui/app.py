@@ -1,6 +1,7 @@
 """The console: draws the newest snapshot a few times a second and turns keys into commands."""
 
 import os
+import signal
 from asyncio import to_thread
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
@@ -215,7 +216,8 @@ class Console(Travelling, inherit_bindings=False):
     def use_theme(self, name: str) -> None:
         self.theme = name
         self.remember(theme=name)
-        self.base.say(f"colours: {format.words(name)}")
+        unseen = ", not seen: NO_COLOR is set" if self.no_color else ""
+        self.base.say(f"colours: {format.words(name)}{unseen}")
 
     # --- frames ----------------------------------------------------------------------------------
 
@@ -470,6 +472,15 @@ class Console(Travelling, inherit_bindings=False):
     def action_say_quit(self) -> None:
         keys = self.frame.keys
         self.base.say(f"{keys['no-quit']} does not quit: {keys['quit']} does, after asking")
+
+    def action_suspend(self) -> None:
+        """Stop, with whoever started it, until `fg`; the engine goes on. What a terminal runs
+        first has no shell that could say so."""
+        if os.getpgrp() != os.getsid(0):
+            os.killpg(0, signal.SIGTSTP)
+        else:
+            does = f"{self.frame.keys['detach']} detaches, and the engine goes on"
+            self.base.say(f"no shell could bring the console back: {does}")
 
     # --- the end ---------------------------------------------------------------------------------
 

@@ -182,7 +182,10 @@ class AttachedEngine:
             return ""
         if self._own is not None and self.latest() is None:
             return self._own.last_words
-        return "the engine ended without a word; its log may say more"
+        return (
+            "the engine ended without a word: start tradebot-tui again, it asks the brokers first "
+            f"({self.settings.log_path} may say why)"
+        )
 
 
 def _name() -> str:

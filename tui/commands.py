@@ -335,6 +335,7 @@ ACTIONS = (
     Action("detach", "d", "Detach: the engine goes on without a console", "Console", "detach", 9),
     Action("quit", "q,ctrl+q", "Quit", "Console", "quit", 2, call="ask_quit"),
     Action("no-quit", "ctrl+c", "Say how to quit", "Console", call="say_quit"),
+    Action("suspend", "ctrl+z", "Suspend: fg in the shell comes back", "Console"),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -279,8 +279,6 @@ def kill_story(frame: Frame) -> str:
         return ""
     kill = frame.snapshot.kill
     parts = [f"KILLED by {kill.source}"]
-    if kill.reason:
-        parts[0] += f": {kill.reason}"
     if frame.kill_cancelled:
         parts.append(frame.kill_cancelled)
     parts.append(progress(kill, kill.action))
@@ -291,10 +289,13 @@ def kill_story(frame: Frame) -> str:
     if frame.kill_stuck is not None:
         do = "cancel" if kill.open_orders else "close"
         parts.append(f"it is tried on; {do} them at the venue by hand")
+    parts += cancels_wait(frame.snapshot)
     if not kill.durable:
         parts.append("NOT ON DISK YET")
     if frame.kill_delay is not None:
         parts.append(f"acknowledged in {format.seconds(frame.kill_delay)}")
+    if kill.reason:  # last: a long one may be cut, what is still open may not
+        parts.append(kill.reason)
     return " · ".join(parts)
 
 
@@ -316,6 +317,17 @@ def progress(kill: KillStatus | KilledPartRow, action: KillAction) -> str:
     if kill.open_positions:
         return f"flattening, {format.plural(kill.open_positions, 'position')} still held"
     return _DONE[action]
+
+
+def cancels_wait(snapshot: Snapshot) -> list[str]:
+    """Of each broker that takes no more requests for now, when the last cancel leaves."""
+    brokers = snapshot.health.brokers if snapshot.health else ()
+    return [
+        f"{each.name} takes no more requests for now: the last cancel leaves in "
+        f"{format.seconds(each.cancels_s)}"
+        for each in brokers
+        if each.cancels_s
+    ]
 
 
 def _part_story(row: KilledPartRow, frame: Frame) -> str:
@@ -370,7 +382,7 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     found += [
         (f"BROKER DOWN {broker.name}{_for(broker.since_ts, snapshot)}: {broker.note}", "alarm")
         for broker in snapshot.brokers
-        if not broker.connected
+        if not (broker.connected or broker.is_connecting)
     ]
     feed = snapshot.feed
     since = _for(feed.since_ts, snapshot)
@@ -381,6 +393,9 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
         found.append((f"FEED BEHIND {snapshot.feed.note}{left_out}", "caution"))
     if snapshot.feed.status == "degraded":
         found.append((f"FEED PARTLY DOWN {feed.name}{since}: {feed.note}", "caution"))
+    if feed.awaited:
+        told = f"for {feed.awaited} of {len(snapshot.quotes)} symbols"
+        found.append((f"HISTORY IS LOADING {told}: nothing is decided on them yet", "caution"))
     if snapshot.quotes and all(row.stale for row in snapshot.quotes):
         found.append(("ALL QUOTES ARE STALE: nothing is decided on them", "caution"))
     if snapshot.paused:

@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, cast
@@ -116,11 +117,10 @@ class Run:
         self._process = process
         try:
             if self.is_over:
-                process.terminate()
+                _terminate(process)
             await self._listen(process, cast("asyncio.StreamReader", process.stderr))
         finally:
-            if process.returncode is None:
-                process.kill()
+            await _ended(process)
 
     def cancel(self) -> None:
         """Have it end without a report."""
@@ -129,8 +129,7 @@ class Run:
         self.state = "cancelled"
         process = self._process
         if process is not None and process.returncode is None:
-            process.terminate()
-            asyncio.get_running_loop().call_later(_GRACE, _make_sure, process)
+            _terminate(process)
 
     async def _listen(self, process: Process, stream: asyncio.StreamReader) -> None:
         while line := await _line(stream):
@@ -164,6 +163,26 @@ async def _line(stream: asyncio.StreamReader) -> str:
         return (await stream.readline()).decode(errors="replace")
     except ValueError:
         return "...\n"
+
+
+async def _ended(process: Process) -> None:
+    """Have it end, and wait for it and for its last word however often that is cancelled: asyncio
+    complains to the user of a process that outlives its loop."""
+    if process.returncode is not None:
+        return
+    sure = _terminate(process)
+    is_waited_for = False
+    while not is_waited_for:
+        with suppress(asyncio.CancelledError):
+            await process.communicate()
+            is_waited_for = True
+    sure.cancel()
+
+
+def _terminate(process: Process) -> asyncio.TimerHandle:
+    """Ask it to end, and end it where it does not; the handle calls that off."""
+    process.terminate()
+    return asyncio.get_running_loop().call_later(_GRACE, _make_sure, process)
 
 
 def _make_sure(process: Process) -> None:

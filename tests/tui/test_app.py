@@ -41,7 +41,7 @@ PLACES = {
     "live word": (scripted.unconfirmed, "m", "L"),
     "kill choices": (scripted.paper, "K"),
     "order in doubt": (scripted.paper, *to("orders"), "home", "down", "enter"),
-    "limit": (scripted.paper, *to("risk"), "home", "down", "down", "down", "enter", "7"),
+    "limit": (scripted.paper, *to("risk"), "home", "enter", "7"),
     "breaker": (scripted.breaker_tripped, "B", "R"),
     "quit": (scripted.paper, "q"),
     "help": (scripted.paper, "question_mark"),
@@ -294,6 +294,13 @@ async def test_ctrl_c_says_how_to_quit_and_does_not() -> None:
         await it.press("ctrl+c")
         assert "ctrl+c does not quit: q does" in it.screen
         assert it.app.is_running
+
+
+async def test_colours_that_cannot_be_seen_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with desk(scripted.paper()) as it:
+        await it.press("T")
+        assert "colours: dark, not seen: NO_COLOR is set" in it.screen
 
 
 # --- orders --------------------------------------------------------------------------------------

@@ -176,3 +176,10 @@ async def test_orders_are_cancelled_and_settled_here_too() -> None:
         assert it.sent == [RequestCancel(client_order_id="sma-btc-0007", author="console")]
         await it.press("down", "enter")
         assert "In doubt since" in it.screen
+
+
+async def test_a_part_without_rows_is_not_told_as_no_order_at_all() -> None:
+    async with desk(replace(scripted.paper(), orders=())) as it:
+        await it.press("2", "f")
+        assert "none: open alone is shown" in it.screen
+        assert "no order yet" not in it.screen

@@ -196,7 +196,7 @@ async def test_every_dialog_that_asks_names_the_account(snapshot: Callable[[], S
         (*doubt, "b"),
         (*to("quotes"), "home", "down", "enter"),
         ("4", "l"),
-        (*to("risk"), "home", *["down"] * 3, "enter"),
+        (*to("risk"), "home", "enter"),
     ):
         async with desk(both, size=(80, 40)) as it:
             await it.press(*keys, seconds=0.5)
@@ -318,7 +318,7 @@ async def change(it: Desk, value: str) -> None:
 
 
 async def select_daily_loss(it: Desk) -> None:
-    await it.press(*to("risk"), "home", "down", "down", "down")
+    await it.press(*to("risk"), "home")
 
 
 def limit_of(value: str, word: str = "") -> ChangeLimit:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from engine.core.model import NANOS
+from engine.core.model import NANOS, Liquidity
 from engine.ops.errors import UserError
 from engine.view.questions import FillPage, Fills
 from engine.view.snapshot import FillRow
@@ -64,12 +64,23 @@ async def test_t_goes_from_the_orders_to_the_fills_and_back(size: tuple[int, int
 
 
 async def test_a_fill_has_every_column() -> None:
-    async with desk(scripted.paper(), size=(200, 50)) as it:
+    made = replace(scripted.FILLS[0].fill, liquidity=Liquidity.MAKER)
+    snapshot = replace(scripted.paper(), fills=(FillRow(made), *scripted.FILLS[1:]))
+    async with desk(snapshot, size=(200, 50)) as it:
         await it.press("2", "t")
         head, row = line(it, "execution id"), line(it, "x-5512")
         titles = "time symbol side qty price commission state strategy venue"
         assert all(title in head for title in (*titles.split(), "venue order id"))
-        for text in ("01-31 14:11:08", "AAPL", "BUY", " 29 ", "169.98", "4.92942", "paper"):
+        for text in (
+            "01-31 14:11:08",
+            "AAPL",
+            "BUY",
+            " 29 ",
+            "169.98",
+            "4.92942",
+            "paper",
+            "maker",
+        ):
             assert text in row
         for text in ("sma_crossover", "sma-aap-0001", "b-771201"):
             assert text in row

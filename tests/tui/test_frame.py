@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from engine.core.model import OrderState
+from engine.view.snapshot import BrokerHealth
 from tests.tui import scripted
 from tests.tui.scripted import ARMED, CANCELLING, KILLED
 from tui.frame import (
@@ -90,8 +91,8 @@ def test_the_phases_of_a_kill() -> None:
         "",
         "KILL REQUESTED 0.3 s ago, not acknowledged yet",
         "KILL REQUESTED 3.0 s ago, NO ANSWER: touch DATA_DIR/.kill_switch, or kill -9 4242",
-        "KILLED by console: kill key · cancelling, 3 orders still open · acknowledged in 0.2 s",
-        "KILLED by console: kill key · complete, no order open",
+        "KILLED by console · cancelling, 3 orders still open · acknowledged in 0.2 s · kill key",
+        "KILLED by console · complete, no order open · kill key",
     ]
 
 
@@ -121,10 +122,10 @@ def test_a_kill_says_how_many_orders_it_cancelled_and_how_long_it_took() -> None
         kill_story(killing(0, 99.0, progress)),
     ]
     assert [story.partition(" · ")[2] for story in stories] == [
-        "1 of 4 orders cancelled · cancelling, 3 orders still open after 0.4 s",
-        "3 of 4 orders cancelled · cancelling, 1 order still open after 1.0 s",
-        "4 of 4 orders cancelled · complete, no order open after 2.0 s",
-        "4 of 4 orders cancelled · complete, no order open after 2.0 s",
+        "1 of 4 orders cancelled · cancelling, 3 orders still open after 0.4 s · kill key",
+        "3 of 4 orders cancelled · cancelling, 1 order still open after 1.0 s · kill key",
+        "4 of 4 orders cancelled · complete, no order open after 2.0 s · kill key",
+        "4 of 4 orders cancelled · complete, no order open after 2.0 s · kill key",
     ]
 
 
@@ -141,9 +142,19 @@ def test_a_kill_tells_orders_that_ended_otherwise_and_cancels_that_did_not_take(
     snapshot = replace(scripted.paper(), kill=refused, orders=(*ended, third))
     progress.see(snapshot, 0.0, 11.0)
     assert kill_story(Frame(snapshot, 11.0, kill_cancelled=progress.cancelled)) == (
-        "KILLED by console: kill key · 1 of 4 orders cancelled, 1 filled, 1 ended, not listed any"
-        " more · cancelling, 1 order still open, 1 cancel did not take: unknown order"
+        "KILLED by console · 1 of 4 orders cancelled, 1 filled, 1 ended, not listed any"
+        " more · cancelling, 1 order still open, 1 cancel did not take: unknown order · kill key"
     )
+
+
+def test_a_kill_says_when_the_last_cancel_leaves_that_waits_for_the_venue() -> None:
+    """As 300 at Alpaca, which takes 200 requests a minute."""
+    waiting = replace(scripted.HEALTH, brokers=(BrokerHealth("alpaca", cancels_s=61.0),))
+    snapshot = replace(scripted.paper(), kill=CANCELLING, health=waiting)
+    told = "alpaca takes no more requests for now: the last cancel leaves in 61 s"
+    assert told in kill_story(Frame(snapshot, 11.0))
+    freed = replace(snapshot, health=replace(waiting, brokers=(BrokerHealth("alpaca"),)))
+    assert "takes no more" not in kill_story(Frame(freed, 11.0))
 
 
 def test_a_kill_that_does_not_move_has_failed_until_it_does() -> None:
@@ -167,7 +178,7 @@ def test_of_a_kill_before_the_console_came_only_that_it_does_not_move_is_known()
 
 def test_a_kill_that_is_not_on_disk_says_so() -> None:
     snapshot = replace(scripted.paper(), kill=replace(KILLED, durable=False))
-    assert kill_story(Frame(snapshot, 0.0)).endswith("NOT ON DISK YET")
+    assert kill_story(Frame(snapshot, 0.0)).endswith("NOT ON DISK YET · kill key")
 
 
 def test_the_kill_switch_of_a_lost_engine_is_not_known() -> None:
@@ -198,3 +209,22 @@ def test_a_feed_that_is_partly_down_is_an_alert() -> None:
     feed = replace(scripted.paper().feed, status="degraded", note="coin: reset")
     (found,) = alerts(Frame(replace(scripted.paper(), feed=feed), 0.0))
     assert found == (f"FEED PARTLY DOWN {feed.name} for 7m: coin: reset", "caution")
+
+
+def test_a_broker_that_is_still_connecting_is_not_told_as_down() -> None:
+    first, *others = scripted.paper().brokers
+    for note, down in (("connecting", False), ("refused", True)):
+        row = replace(first, connected=False, note=note)
+        told = alerts(Frame(replace(scripted.paper(), brokers=(row, *others)), 0.0))
+        assert any("BROKER DOWN" in text for text, _ in told) is down
+
+
+def test_it_is_told_of_how_many_symbols_the_past_is_still_to_come() -> None:
+    paper = scripted.paper()
+    loading = replace(paper, feed=replace(paper.feed, awaited=2))
+    (found,) = alerts(Frame(loading, 0.0))
+    told = (
+        f"HISTORY IS LOADING for 2 of {len(paper.quotes)} symbols: nothing is decided on them yet"
+    )
+    assert found == (told, "caution")
+    assert alerts(Frame(paper, 0.0)) == []

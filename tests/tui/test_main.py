@@ -248,6 +248,26 @@ def test_it_is_suspended_and_comes_back_while_the_engine_goes_on(start: Start) -
     terminal.wait_for(lambda screen: market_time(screen) >= before + timedelta(seconds=2))
 
 
+def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_comes_back(tmp_path: Path) -> None:
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    with Terminal(shell, environment(), folder=tmp_path) as terminal:
+        terminal.press(f"{sys.executable} -c '{MAIN}'\n")
+        terminal.wait_for("kill ready")
+        terminal.press("\x1a")
+        terminal.wait_for("Stopped")
+        terminal.press("fg\n")
+        terminal.wait_for("kill ready")
+        terminal.press("\x0b")
+        terminal.wait_for("KILLED by console")
+
+
+def test_ctrl_z_where_no_shell_could_bring_it_back_says_so(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.press("\x1a")
+    terminal.wait_for("no shell could bring the console back: d detaches")
+
+
 def state(pid: int) -> str:
     """T where the process is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -271,14 +291,14 @@ def test_a_signal_trips_the_kill_switch(start: Start) -> None:
     terminal = start()
     terminal.wait_for("kill ready")
     terminal.process.send_signal(signal.SIGUSR1)
-    terminal.wait_for("KILLED by signal: SIGUSR1")
+    terminal.wait_for(lambda screen: "KILLED by signal" in screen and "SIGUSR1" in screen)
 
 
 def test_a_kill_while_the_program_is_still_loaded_is_not_lost(start: Start) -> None:
     terminal = start()
     wait_for(lambda: holds_signals(terminal.process.pid))
     terminal.process.send_signal(signal.SIGUSR1)
-    terminal.wait_for("KILLED by signal: SIGUSR1")
+    terminal.wait_for(lambda screen: "KILLED by signal" in screen and "SIGUSR1" in screen)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

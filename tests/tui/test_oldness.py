@@ -102,6 +102,12 @@ async def test_what_is_old_is_of_now_again_with_the_next_price() -> None:
         assert "~" not in await it.draw()
 
 
+async def test_how_old_a_price_is_stands_beside_it_in_the_narrowest_positions() -> None:
+    async with desk(late("BTC-USD"), size=(80, 24)) as it:
+        row = next(line for line in it.screen.splitlines() if "~+40.85" in line)
+        assert "STALE 5m" in row
+
+
 async def test_of_an_engine_that_is_lost_all_is_old() -> None:
     async with desk(scripted.paper(), size=(200, 50)) as it:
         head = (await it.draw(5.0)).splitlines()[1]

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -227,15 +229,42 @@ async def test_a_run_that_is_killed_says_so(folder: Path) -> None:
     assert run.why == "it was ended from outside by SIGKILL: the machine may be out of memory"
 
 
-async def test_a_run_ends_with_what_waits_for_it(folder: Path) -> None:
+async def test_a_run_ends_with_what_waits_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it does not end when asked, and what waits is cancelled twice, as at a quit."""
+    monkeypatch.setattr("tui.research._GRACE", 0.0)
     run = Run(Request(**RUN))
     going = asyncio.create_task(run.carry_out())
-    await pid_of(run)
-    going.cancel()
+    os.kill(pid := await pid_of(run), signal.SIGSTOP)
+    for _ in range(2):
+        going.cancel()
+        await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await going
     assert run._process is not None
-    assert await run._process.wait() == -signal.SIGKILL
+    assert run._process.returncode == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_quit_while_a_run_is_going_ends_without_a_word(folder: Path) -> None:
+    script = (
+        "import asyncio, gc, threading\n"
+        "from tui.research import Request, Run\n"
+        f"run = Run(Request(**{RUN!r}))\n"
+        "async def main():\n"
+        "    main.going = asyncio.create_task(run.carry_out())\n"
+        "    while run.pid is None:\n"
+        "        await asyncio.sleep(0)\n"
+        "    await asyncio.sleep(0)\n"
+        "asyncio.run(main())\n"
+        "for thread in threading.enumerate()[1:]: thread.join()\n"
+        "run = main.going = None\n"
+        "gc.collect()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 async def test_two_reports_stand_side_by_side(folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.events import ChangeLimit
-from engine.core.model import NANOS
+from engine.core.model import DAY, NANOS
 from engine.view.snapshot import AccountRow, LimitRow, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
@@ -37,6 +37,13 @@ async def test_the_daily_loss_is_the_first_that_one_sees(size: tuple[int, int]) 
         assert it.screen.index(daily) < it.screen.index("exposure")
         assert all(text in daily for text in ("$212/$1,000", "$788", "21%"))
         assert "daily loss limit: 21% used, $788 left" in it.screen
+
+
+async def test_positions_at_their_limit_do_not_hide_the_losses_on_the_desk() -> None:
+    _, of_a_position = (row for row in scripted.LIMITS if row.tier == "position" and not row.past)
+    held = tuple(replace(of_a_position, scope=f"COIN{n}") for n in range(20))
+    async with desk(replace(scripted.paper(), limits=(*held, *scripted.LIMITS))) as it:
+        assert "$212/$1,000" in line(it.screen, "daily loss ")
 
 
 async def test_the_closer_of_the_two_daily_loss_limits_is_told() -> None:
@@ -127,7 +134,9 @@ async def test_day_trades_and_settled_cash_are_of_each_account() -> None:
     ]
     accounts = (
         AccountRow("alpaca", "USD", Decimal(900), Decimal(400), Decimal(1)),
-        AccountRow("ib", "CAD", Decimal(700), Decimal(650), None),
+        AccountRow(
+            "ib", "CAD", Decimal(700), Decimal(650), Decimal("0.7323"), scripted.TS - 3 * DAY
+        ),
     )
     snapshot = replace(scripted.paper(), limits=(*scripted.LIMITS, *trades), accounts=accounts)
     async with desk(snapshot, size=(250, 70)) as it:
@@ -136,6 +145,8 @@ async def test_day_trades_and_settled_cash_are_of_each_account() -> None:
         line(it.screen, "day trades ib", "3/3")
         line(it.screen, "settled alpaca", "400.00 USD", "of 900.00 USD")
         line(it.screen, "settled ib", "650.00 CAD", "of 700.00 CAD")
+        line(it.screen, "1 CAD", "0.7323 USD", "published 3d ago")
+        assert "1 USD" not in it.screen  # it is counted by no rate
 
 
 async def test_the_nearest_limits_follow_the_losses_and_those_of_one_order_come_last() -> None:

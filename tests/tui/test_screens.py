@@ -9,7 +9,9 @@ from engine.view.snapshot import LogLine
 from tests.tui import scripted
 from tests.tui.scripted import PANELS, Desk, desk, to
 from tui.commands import FIRST_SCREEN, SCREENS
+from tui.frame import Frame, Past
 from tui.widgets.quotes import Quotes
+from tui.widgets.status_strip import StatusStrip
 
 
 def here(it: Desk) -> str:
@@ -169,6 +171,17 @@ async def test_the_numbers_of_the_engines_light_give_way_to_what_is_worth_more()
         it.client.snapshot = replace(scripted.alerting(), health=replace(health, lateness_ms=80.0))
         await it.draw()
         assert "● engine 80.0 ms" in it.screen.splitlines()[1], "it is late: that is said"
+
+
+def test_what_one_has_comes_before_the_numbers_of_the_engine_and_the_count_of_events() -> None:
+    now = Frame(scripted.alerting(), 0.0, dropped=12)
+    then = now._replace(past=Past("s", 1_234_567, 12_345_678, "paused", "", now))
+    for frame, ending in ((now, "● engine"), (then, "paused")):
+        line = "".join(text for text, _ in StatusStrip()._second(frame, 80))
+        assert " equity 100,412.55 USD  day ▲+412.55  +0.41%" in line
+        assert line.rstrip().endswith(ending)
+        wide = "".join(text for text, _ in StatusStrip()._second(frame, 200))
+        assert "drop 12" in wide or "event 1,234,567 of 12,345,678 paused" in wide
 
 
 async def test_how_old_prices_are_is_said_on_a_small_screen_too() -> None:

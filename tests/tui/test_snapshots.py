@@ -162,11 +162,11 @@ SUBJECTS: dict[str, Subject] = {
     "cancel": Subject(
         CancelDialog, scripted.paper, (*to("orders"), "end", "home", *["down"] * 3, "x")
     ),
-    "limit": Subject(LimitDialog, scripted.paper, (*to("risk"), "home", *["down"] * 3, "enter")),
+    "limit": Subject(LimitDialog, scripted.paper, (*to("risk"), "home", "enter")),
     "loosen": Subject(
         LoosenDialog,
         scripted.paper,
-        (*to("risk"), "home", *["down"] * 3, "enter", *"1500", "enter"),
+        (*to("risk"), "home", "enter", *"1500", "enter"),
         0.5,
     ),
     "resume": Subject(ResumeDialog, scripted.held_back, (*to("quotes"), "home", "down", "enter")),

@@ -107,9 +107,9 @@ class AlertsDialog(Dialog):
 
 def _story(row: AlertRow) -> list[Line]:
     """All that is known of an alert. Whether the cause of one that live trading waits for is over
-    is a person's to say, unless it is known to last."""
+    is a person's to say, unless it is known to last, or to be gone."""
     told = [f"{row.count} times since {format.date_and_clock(row.since_ts)}."] * (row.count > 1)
-    if row.lasts or not row.holds:
+    if row.lasts or row.over or not row.holds:
         told.append("Its cause lasts." if row.lasts else "Its cause is over.")
     if row.acknowledged_by:
         told.append(f"Acknowledged by {row.acknowledged_by}.")

@@ -35,7 +35,7 @@ class Alerts(LineTable[AlertRow]):
         word, badge, style = LEVELS.get(row.level, (row.level, "text", "text"))
         read = bool(row.acknowledged_by)
         known = "lasts" if row.lasts else "over"
-        state = "read" if read else "unread" if row.holds and not row.lasts else known
+        state = "read" if read else "unread" if row.holds and not (row.lasts or row.over) else known
         return (
             (format.day_and_clock(row.ts), "dim"),
             (word, "dim" if read else badge),

@@ -101,7 +101,7 @@ def _state(status: BrokerStatus | FeedStatus) -> Cell:
         sign, word, style = FEED_SIGNS.get(status.status, ("○", status.status, "warn"))
         return f"{sign} {word}", style
     if not status.connected:
-        return "✗ DOWN", "down"
+        return ("○ connecting", "warn") if status.is_connecting else ("✗ DOWN", "down")
     return ("● up, LIVE", "live") if status.live else ("● up", "good")
 
 

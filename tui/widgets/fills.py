@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
-from engine.core.model import Side
+from engine.core.model import Liquidity, Side
 from engine.view.questions import Chain, FillPage, Question, WhyFill
 from engine.view.questions import Fills as AskFills
 from engine.view.snapshot import FillRow, Snapshot
@@ -34,6 +34,7 @@ class Fills(History[FillRow, FillPage]):
         Column("execution id", 8, rank=4, most=24),
         Column("venue", 5, rank=5, most=16),
         Column("venue order id", 8, rank=6, most=24),
+        Column("liquidity", 5, rank=7, most=9),
     )
     empty = "no fill yet"
 
@@ -80,6 +81,7 @@ class Fills(History[FillRow, FillPage]):
             (fill.execution_id, "dim"),
             (fill.venue or format.DASH, "dim"),
             (fill.venue_order_id or format.DASH, "dim"),
+            (format.DASH if fill.liquidity is Liquidity.UNKNOWN else str(fill.liquidity), "dim"),
         )
 
     def note(self, frame: Frame) -> str:

@@ -8,10 +8,7 @@ from tui import format
 from tui.frame import Frame
 from tui.widgets.columns import Column
 from tui.widgets.lines import Line
-from tui.widgets.risk import Risk
-
-LOSSES = ("daily_loss", "daily_loss_pct", "drawdown")
-"""The limits that trip the kill switch, which come first wherever they stand."""
+from tui.widgets.risk import LOSSES, Risk
 
 
 class Limits(Risk):

@@ -242,6 +242,8 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         if self._frame is None:
             return "waiting for the engine"
         told = "no row has all these words: {clear} shows all" if self._all else self.empty
+        if self.alone and not self._all:
+            told = f"none: {self.alone} alone is shown"
         return told.format_map(self._frame.keys)
 
     def notify_style_update(self) -> None:

@@ -47,13 +47,14 @@ class Positions(LineTable[PositionRow]):
         return WhyPosition(row.position.strategy, row.position.symbol)
 
     def aged(self, row: PositionRow) -> str:
-        mark = "STALE" if row.position.symbol in self._stale else row.mark_source or format.DASH
+        stale = oldness.words(self._stale.get(row.position.symbol))
+        mark = stale or row.mark_source or format.DASH
         return f"{mark}|{format.since(row.position.opened_ts, self._now)}"
 
     def cells(self, row: PositionRow) -> Line:
         position, instrument = row.position, row.instrument
         mark, age = self.aged(row).split("|")[:2]
-        old, stale = self._stale.get(position.symbol), mark == "STALE"
+        old = self._stale.get(position.symbol)
         gain = format.money(row.unrealised_pnl, signed=True)
         realised = format.money(row.realised_pnl, signed=True)
         return (
@@ -66,7 +67,7 @@ class Positions(LineTable[PositionRow]):
             (position.strategy, "dim"),
             (realised, format.direction(realised)),
             oldness.number(format.money(row.value), "text", old),
-            (mark, "warn" if stale else "dim"),
+            (mark, "dim" if old is None else "warn"),
             (age, "dim"),
         )
 

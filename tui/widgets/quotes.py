@@ -57,11 +57,11 @@ class Quotes(LineTable[QuoteRow]):
 
     def leave_empty(self, frame: Frame) -> None:
         """A symbol that nobody chose, and that has no data, gives way to the first that has."""
-        rows = frame.snapshot.quotes if frame.snapshot else ()
-        empty = any(r.instrument.symbol == self.selected and not has_data(r) for r in rows)
-        if empty and not self._is_chosen:
-            first = with_data_first(rows)[0]
-            self.selected = first.instrument.symbol
+        if self._is_chosen or frame.snapshot is None:
+            return
+        rows = frame.snapshot.quotes
+        if any(r.instrument.symbol == self.selected and not has_data(r) for r in rows):
+            self.selected = with_data_first(rows)[0].instrument.symbol
 
     def _go_to_row(self, index: int) -> None:
         self._is_chosen = True

@@ -17,10 +17,14 @@ BAR = 8
 COUNTED = ("", "/s")
 """The units of limits that rest on no price."""
 
+LOSSES = ("daily_loss", "daily_loss_pct", "drawdown")
+"""The limits that trip the kill switch, which come first wherever they stand."""
+
 
 class Risk(LineTable[LimitRow]):
-    """Every limit as used/limit, as a bar and in per cent. What is near its limit comes first, the
-    account's own limits before those of strategies and positions, those of one order last."""
+    """Every limit as used/limit, as a bar and in per cent. The losses come first: positions, which
+    are as large as they may be, would hide them. Then comes what is near its limit, the account's
+    own limits before those of strategies and positions, those of one order last."""
 
     BINDINGS: ClassVar = commands.bindings("risk")
     columns = (
@@ -82,6 +86,7 @@ def _share(row: LimitRow) -> float | None:
     return format.used_share(row.used, row.limit, least=row.least)
 
 
-def _weight(row: LimitRow) -> tuple[bool, bool, bool]:
+def _weight(row: LimitRow) -> tuple[bool, bool, bool, bool]:
     share = _share(row)
-    return row.past, share is None or share < format.NEAR_LIMIT, row.tier != "account"
+    far = share is None or share < format.NEAR_LIMIT
+    return row.name not in LOSSES, row.past, far, row.tier != "account"

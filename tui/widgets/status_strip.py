@@ -1,6 +1,6 @@
 """The strip at the top of every screen: what must be seen at all times."""
 
-from engine.view.snapshot import FeedStatus, Snapshot
+from engine.view.snapshot import BrokerStatus, FeedStatus, Snapshot
 from tui import commands, format, oldness
 from tui.frame import Frame, Past, alerts, kill_words
 from tui.widgets.lines import Cell, Line, Lines, banner, fit, length, spread
@@ -25,8 +25,9 @@ _LOSSES = frozenset({"behind", "degraded", "disconnected"})
 """Shown however narrow the screen is: prices are missing."""
 
 
-_SPARED = 2
-"""From this rank on a part of the second line gives way to the numbers of the engine's light."""
+_SPARED = 3
+"""From this rank on a part of the second line gives way to the numbers of the engine's light, or
+to which event of the past it is."""
 _WIDEST = 10_000
 
 
@@ -114,10 +115,10 @@ class StatusStrip(Lines):
             (4, settled(frame)),
             *[(5, account) for account in accounts(frame)],
         ]
-        right = engine_light(frame) if frame.past is None else place(frame.past)
         needed = fit([part for part in parts if part[0] < _SPARED], _WIDEST)
-        if frame.past is None and length(needed) + length(right) + 3 > width:
-            right = engine_light(frame, brief=True)
+        right = _ending(frame)
+        if length(needed) + length(right) + 3 > width:
+            right = _ending(frame, brief=True)
         room = width - length(right) - 2
         return spread(((" ", "text"), *fit(parts, room - 1)), (*right, (" ", "text")), width)
 
@@ -138,9 +139,17 @@ def tabs(here: str, frame: Frame, width: int) -> Line:
 NOT_LIVE: Line = ((" NOT LIVE ", "past"),)
 
 
-def place(past: Past) -> Line:
-    """Where in its session the past that is shown is."""
-    return (f"event {past.number:,} of {past.total:,}", "strong"), (f" {past.pace}", "warn")
+def _ending(frame: Frame, *, brief: bool = False) -> Line:
+    """What ends the second line: how the engine is, or where in the past one is."""
+    if frame.past is None:
+        return engine_light(frame, brief=brief)
+    return place(frame.past, brief=brief)
+
+
+def place(past: Past, *, brief: bool = False) -> Line:
+    """Where in its session the past that is shown is; a brief one has no count of events."""
+    pace: Line = ((f" {past.pace}", "warn"),)
+    return pace if brief else ((f"event {past.number:,} of {past.total:,}", "strong"), *pace)
 
 
 def engine_line(engine: Frame, width: int) -> Line:
@@ -225,10 +234,16 @@ def broker_lights(snapshot: Snapshot, named: bool) -> list[Line]:
     return [
         _light(
             f"broker {broker.name}" if named else "broker",
-            *(("●", "up", "good") if broker.connected else ("✗", "DOWN", "down")),
+            *_broker_sign(broker),
         )
         for broker in snapshot.brokers
     ]
+
+
+def _broker_sign(broker: BrokerStatus) -> tuple[str, str, str]:
+    if broker.is_connecting:
+        return "○", "connecting", "warn"
+    return ("●", "up", "good") if broker.connected else ("✗", "DOWN", "down")
 
 
 def feed_light(feed: FeedStatus, named: bool) -> Line:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine.core.model import Mode
-from engine.view.snapshot import DeadManStatus, Snapshot
+from engine.core.model import Mode, utc
+from engine.view.snapshot import AccountRow, DeadManStatus, KillStatus, Snapshot
 from tui import format
 from tui.frame import DEAD_MAN_WARNS_AT, Frame, kill_story, kill_words, progress
 from tui.widgets.facts import Fact, Facts
@@ -30,8 +30,7 @@ class Switches(Facts):
 
 def _switches(frame: Frame, snapshot: Snapshot) -> Iterator[Fact]:
     words, style = kill_words(frame)
-    would = f"would {format.words(snapshot.kill.action)}" if not snapshot.kill.tripped else ""
-    yield Fact("kill switch", words.removeprefix("kill "), kill_story(frame) or would, style)
+    yield Fact("kill switch", words.removeprefix("kill "), _kill_told(frame, snapshot.kill), style)
     breaker = snapshot.breaker
     if breaker.tripped:
         told = f"{breaker.reason} ({frame.keys['breaker']} resets)"
@@ -42,6 +41,13 @@ def _switches(frame: Frame, snapshot: Snapshot) -> Iterator[Fact]:
     yield _dead_man(snapshot.dead_man)
     if snapshot.dry_run:
         yield Fact("dry run", "ON", "no order is sent", "caution")
+
+
+def _kill_told(frame: Frame, kill: KillStatus) -> str:
+    """Who tripped it and why; how far it has come is in the banner."""
+    if kill.tripped:
+        return f"by {kill.source}" + (f": {kill.reason}" if kill.reason else "")
+    return kill_story(frame) or f"would {format.words(kill.action)}"
 
 
 def _dead_man(switch: DeadManStatus | None) -> Fact:
@@ -80,9 +86,19 @@ def _account(snapshot: Snapshot) -> Iterator[Fact]:
         settled = f"{format.money(account.settled_cash)} {account.currency}"
         cash = f"of {format.money(account.cash)} {account.currency} cash"
         yield Fact(f"settled {account.venue}", settled, cash)
+        if account.rate_ts:
+            yield _rate(account, snapshot)
     if not snapshot.accounts:
         settled = f"{format.money(snapshot.settled_cash)} {snapshot.currency}"
         yield Fact("settled cash", settled, f"of {format.money(snapshot.cash)} cash")
+
+
+def _rate(account: AccountRow, snapshot: Snapshot) -> Fact:
+    """By what an account in another currency is counted, and how old that is."""
+    rate = f"{format.figure(account.worth, 6)} {snapshot.currency}"
+    age = abs(snapshot.ts - account.rate_ts)
+    told = f"published {format.age(age)} ago ({utc(account.rate_ts):%Y-%m-%d})"
+    return Fact(f"1 {account.currency}", rate, told)
 
 
 def _live(snapshot: Snapshot) -> Iterator[Fact]:
