@@ -13,13 +13,16 @@ help: ## list the targets
 run: .venv/installed ## start the console on recorded market data
 	@$(BIN)/tradebot-tui
 
-# Real engines, sockets and terminals are late on a busy machine: what failed beside two others is
-# judged by a second run, alone.
+# Research and time travel run at a low priority of their own: beside tests at a higher one they would
+# starve. Real engines, sockets and terminals are late on a busy machine: what failed beside two others
+# is judged by a second run, alone.
+PYTEST := nice -n 19 $(BIN)/pytest
+
 test: .venv/installed ## run the tests
-	@$(BIN)/pytest --numprocesses=3 --dist=loadfile; status=$$?; \
+	@$(PYTEST) --numprocesses=3 --dist=loadfile; status=$$?; \
 	if [ $$status -ne 1 ]; then exit $$status; fi; \
 	echo "What failed runs once more, alone."; \
-	$(BIN)/pytest --last-failed --last-failed-no-failures=none
+	$(PYTEST) --last-failed --last-failed-no-failures=none
 
 bench: .venv/installed ## measure, and print the figures beside those of the design
 	@$(BIN)/python -m tests.bench
