@@ -475,12 +475,12 @@ class Console(Travelling, inherit_bindings=False):
 
     def action_suspend(self) -> None:
         """Stop, with whoever started it, until `fg`; the engine goes on. What a terminal runs
-        first has no shell that could say so."""
-        if os.getpgrp() != os.getsid(0):
-            os.killpg(0, signal.SIGTSTP)
-        else:
+        first has no shell that could say so, and without a terminal the group is another's."""
+        if self.is_headless or os.getpgrp() == os.getsid(0):
             does = f"{self.frame.keys['detach']} detaches, and the engine goes on"
             self.base.say(f"no shell could bring the console back: {does}")
+        else:
+            os.killpg(0, signal.SIGTSTP)
 
     # --- the end ---------------------------------------------------------------------------------
 
