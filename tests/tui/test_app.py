@@ -1,7 +1,10 @@
 """Keys on the desk: what each one sends, and what is refused and why."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -623,3 +626,28 @@ async def test_all_panels_of_a_frame_are_of_one_snapshot() -> None:
             assert any(row.startswith(f"AAPL {number} 100.00") for row in rows)
             assert any(f"sma_crossover ● on +{number}.00" in row for row in rows)
             assert any(f"AAPL SELL {number} stop" in row for row in rows)
+
+
+# --- ctrl+z --------------------------------------------------------------------------------------
+
+SUSPENDED = """
+import asyncio
+from tests.tui.scripted import desk, paper
+
+async def main() -> None:
+    async with desk(paper()) as it:
+        await it.press("ctrl+z")
+        assert "no shell could bring the console back: d detaches" in it.screen
+
+asyncio.run(main())
+"""
+
+
+def test_ctrl_z_without_a_terminal_stops_nobody() -> None:
+    """Not the group that it runs in, which is that of whoever started it, as a test's is."""
+    console = subprocess.Popen([sys.executable, "-c", SUSPENDED], process_group=0)
+    ended = os.waitid(os.P_PID, console.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+    console.kill()
+    console.wait()
+    assert ended is not None
+    assert (ended.si_code, ended.si_status) == (os.CLD_EXITED, 0)
