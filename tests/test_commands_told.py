@@ -9,7 +9,7 @@ from tests.session import running, zigzag
 
 SYMBOL = Part(Scope.SYMBOL, "ACME")
 COMMANDS: tuple[tuple[e.Command, str], ...] = (
-    (e.ControlFeed(action="pause"), '"status":"paused"'),
+    (e.ControlFeed(action="pause"), '"reason":"asked for by person-0"'),
     (e.ToggleStrategy(strategy="zigzag", enabled=False), '"author":"person-1"'),
     (e.ReloadStrategy(strategy="zigzag"), '"type":"StrategyLoaded"'),
     (e.ChangeLimit(name="max_daily_loss", value="500"), '"author":"person-3"'),

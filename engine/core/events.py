@@ -1109,8 +1109,11 @@ class QueryOrder(Effect, frozen=True):
 
 
 class SteerFeed(Effect, frozen=True):
+    """As a ControlFeed command of `author` asks."""
+
     action: str
     speed: float
+    author: str = ""
 
 
 class Record(Effect, frozen=True):

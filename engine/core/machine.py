@@ -590,7 +590,7 @@ class Machine:
             self.bus.publish(CommandRefused.of(event, reason))
 
     def _on_control(self, event: ControlFeed) -> None:
-        self._effects.append(SteerFeed(event.action, event.speed))
+        self._effects.append(SteerFeed(event.action, event.speed, clean(event.author)))
 
     def _stop_on(self, error: Exception) -> None:
         if isinstance(error, BrokenLaw):

@@ -84,6 +84,7 @@ class Feed(Protocol):
         """
         ...
 
-    def steer(self, action: str, speed: float) -> None:
-        """Carry out a ControlFeed command. A feed whose market time is now has nothing to steer."""
+    def steer(self, action: str, speed: float, author: str = "") -> None:
+        """Carry out a ControlFeed command of `author`, and say by whom it was steered. A feed whose
+        market time is now has nothing to steer."""
         ...

@@ -152,7 +152,7 @@ class LiveFeed:
         finally:
             await asyncio.gather(*(line.source.close() for line in self._lines))
 
-    def steer(self, action: str, speed: float) -> None:
+    def steer(self, action: str, speed: float, author: str = "") -> None:
         """Nothing: its time is now."""
 
     async def _follow(self, line: "_Line") -> None:

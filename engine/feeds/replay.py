@@ -170,24 +170,28 @@ class ReplayFeed:
         publish(FeedChanged(self.name, "ended", self._end_of(values), ts=self.clock.now()))
         self.clock.run_on()
 
-    def steer(self, action: str, speed: float) -> None:
-        """Pause, resume, or play at `speed` from now on. Raises UserError for anything else, and
-        after the end."""
+    def steer(self, action: str, speed: float, author: str = "") -> None:
+        """Pause, resume, or play at `speed` from now on, and say that `author` did. Raises
+        UserError for anything else, and after the end."""
         if self._ended:
             raise UserError("The recording has ended", _REMEDY)
-        was_paused = self.clock.paused
+        before = self.clock.paused, self.clock.speed
         match action:
             case "pause":
                 self.clock.pause()
+                done = ""
             case "resume":
                 self.clock.resume()
+                done = "resumed"
             case "speed":
                 self.clock.set_speed(_checked(speed))
+                done = f"plays {_speed(speed)}"
             case _:
                 raise UserError(f"A replay cannot {action!r}", "Use pause, resume or speed")
         self._steered.set()
-        if self.clock.paused != was_paused:
-            self._announce("" if self.clock.paused else "resumed")
+        if (self.clock.paused, self.clock.speed) != before:
+            by = f"asked for by {author}" if author else ""
+            self._announce(", ".join(filter(None, (done, by))))
 
     async def _play(
         self, values: list[Bar | Quote], publish: Publish, ready: asyncio.Event | None
@@ -253,6 +257,10 @@ def _checked(speed: float) -> float:
             "Use 1, 10, 60 or any number above 0, or 0 for as fast as possible",
         )
     return speed
+
+
+def _speed(speed: float) -> str:
+    return f"at {speed:g} times real time" if speed else "as fast as possible"
 
 
 def _iso(ts: int) -> str:

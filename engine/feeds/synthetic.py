@@ -108,7 +108,7 @@ class SyntheticFeed:
                     await asyncio.sleep(0)
             await asyncio.sleep(BATCH_SECONDS)
 
-    def steer(self, action: str, speed: float) -> None:
+    def steer(self, action: str, speed: float, author: str = "") -> None:
         """Nothing: its time is now."""
 
     def _publish_next(self, publish: Publish, ts: int) -> None:

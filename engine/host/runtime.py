@@ -297,7 +297,7 @@ class Runtime:
 
     def _steer(self, effect: SteerFeed) -> None:
         try:
-            self._feed.steer(effect.action, effect.speed)
+            self._feed.steer(effect.action, effect.speed, effect.author)
         except UserError as error:
             self._view.line("warning", clean(error.message))
 

@@ -6,6 +6,7 @@ import gzip
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,9 @@ class Player:
                 self.events.append(FeedChanged("test", "cancelled"))
 
         self.virtual.run(main())
+
+    def steer(self, action: str, speed: float, author: str) -> None:
+        self.feed.steer(action, speed, author)
 
 
 @pytest.fixture
@@ -353,6 +357,23 @@ def test_pausing_twice_is_said_once(small: Player) -> None:
     small.play(START, 60, {1.0: twice("pause"), 2.0: twice("resume")})
     assert [status for status, _ in changes(small.events)].count("paused") == 1
     assert small.walls[-1] == pytest.approx(11)
+
+
+def test_who_steered_a_replay_is_said(small: Player) -> None:
+    actions = {1.0: ("pause", 0), 2.0: ("speed", 120), 3.0: ("resume", 0), 4.0: ("speed", 120)}
+    small.play(
+        START,
+        60,
+        {
+            second: partial(small.steer, action, speed, f"person-{second:g}")
+            for second, (action, speed) in actions.items()
+        },
+    )
+    assert changes(small.events)[1:-1] == [
+        ("paused", "asked for by person-1"),
+        ("paused", "plays at 120 times real time, asked for by person-2"),
+        ("connected", "resumed, asked for by person-3"),
+    ]  # the fourth changed nothing
 
 
 def test_a_replay_that_starts_paused_says_so(small: Player) -> None:

@@ -48,7 +48,7 @@ class PeerMarket:
     async def past(self, count: int, since: int, show: Show) -> None:
         pass
 
-    def steer(self, action: str, speed: float) -> None:
+    def steer(self, action: str, speed: float, author: str = "") -> None:
         pass
 
     async def run(self, publish: Publish, ready: asyncio.Event | None = None) -> None:
