@@ -610,7 +610,11 @@ class SignalBlocked(Event, frozen=True):
 
 class OrderSized(Event, frozen=True):
     """Why an entry has its quantity: what its `method` asked for (not rounded), the `most` that the
-    position limit left, and the numbers that it rests on."""
+    position limit left, and the numbers that it rests on.
+
+    And why its position is protected as it is: `stop_loss`, `take_profit` (prices) and `trail` (a
+    distance) are so many `percents` away from what a buyer paid, by the settings, or, where they
+    are not named there, what the signal asked for. None of this in what older versions wrote."""
 
     client_order_id: str
     strategy: str
@@ -620,6 +624,11 @@ class OrderSized(Event, frozen=True):
     most: Decimal
     quantity: Decimal
     basis: dict[str, float]
+    buying_price: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    trail: Decimal | None = None
+    percents: dict[str, Decimal] = {}
 
 
 class RiskChecked(Event, frozen=True):
@@ -692,7 +701,10 @@ class OrderEvent(Event, frozen=True):
 
 
 class OrderIntended(OrderEvent, frozen=True):
-    pass
+    """`held` is the strategy's position in the symbol when an order that closes it was made,
+    signed; None for an entry."""
+
+    held: Decimal | None = None
 
 
 class OrderSubmitted(OrderEvent, frozen=True):

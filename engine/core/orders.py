@@ -1,5 +1,7 @@
 """The order state machine: every order, where it stands, and what is still to be asked."""
 
+from decimal import Decimal
+
 from msgspec.structs import replace
 
 from engine.core.events import (
@@ -56,16 +58,17 @@ class OrderBook(OrderReports):
 
     # --- what the engine wants ------------------------------------------------------------------
 
-    def intend(self, order: Order) -> bool:
+    def intend(self, order: Order, held: Decimal | None = None) -> bool:
         """Take on a new order and have its intent made durable. False where the client order id is
-        known: the same decision was taken before, and makes no second order.
+        known: the same decision was taken before, and makes no second order. `held` is the position
+        that it closes.
 
         An order that its venue would refuse is rejected here, with the numbers, and never leaves.
         """
         if order.client_order_id in self.orders:
             return False
         self._keep(order)
-        self._bus.publish(OrderIntended(order))
+        self._bus.publish(OrderIntended(order, held))
         if fault := self._fault(order):
             self._move(order, S.REJECTED, reason=f"not sent: {fault}")
         else:

@@ -7,17 +7,19 @@ and none for long. A session of the past is asked in the same way: only up to wh
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from engine.core.events import Event, OrderEvent
 from engine.core.machine import Machine
-from engine.core.model import ZERO, Fill, OrderPurpose, Position
+from engine.core.model import ZERO, Fill, Order, OrderPurpose, Position
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.store import audited, equity, history
@@ -25,7 +27,7 @@ from engine.store.audited import Until
 from engine.store.database import read_database
 from engine.store.place import Place
 from engine.view.causes import Causes
-from engine.view.explaining import order_chain, position_chain, signal_chain
+from engine.view.explaining import GUARDING, guard, order_chain, position_chain, signal_chain
 from engine.view.questions import (
     MOST_WAITING,
     Answer,
@@ -36,6 +38,7 @@ from engine.view.questions import (
     Fills,
     Orders,
     Question,
+    Step,
     WhyFill,
     WhyOrder,
     WhyPosition,
@@ -176,14 +179,36 @@ class Answers:
         return signal_chain(story.facts, story.dropped)
 
     async def _why_order(self, client_order_id: str) -> Chain:
+        order, facts, dropped = await self._story(client_order_id)
+        guards = await self._guards(order, facts) if order.purpose in GUARDING else ()
+        return order_chain(order, facts, dropped, guards)
+
+    async def _story(self, client_order_id: str) -> audited.Told:
         """From memory; what is older, or of a former session, from the audit log."""
         order = self._machine.orders.orders.get(client_order_id)
         story = self._causes.orders.get(client_order_id)
         if order is not None and story is not None:
-            return order_chain(order, story.facts, story.dropped)
+            return order, story.facts, story.dropped
         asked = partial(audited.story, client_order_id=client_order_id, until=self._until())
         found, facts, dropped = await self._read(asked)
-        return order_chain(order or found, facts, dropped)
+        return order or found, facts, dropped
+
+    async def _guards(self, order: Order, facts: Sequence[Event]) -> tuple[Step, ...]:
+        """From the entry of which a fill brought the order about; else from the last before it."""
+        told = [fact.order for fact in facts if isinstance(fact, OrderEvent)]
+        entries = [o for o in told if o.purpose is OrderPurpose.ENTRY] or [
+            o
+            for o in self._machine.orders.orders.values()
+            if (o.strategy, o.symbol) == (order.strategy, order.symbol)
+            and o.purpose is OrderPurpose.ENTRY
+            and o.filled
+            and o.created_ts <= order.created_ts
+        ]
+        if not entries:
+            return ()
+        entry = max(entries, key=attrgetter("created_ts")).client_order_id
+        _, about, _ = await self._story(entry)
+        return guard(about, entry)
 
     async def _why_fill(self, asked: WhyFill) -> Chain:
         key = (asked.execution_id, asked.symbol)

@@ -32,17 +32,23 @@ REMEDIES = {
 }
 """What would have let a signal pass that no limit blocked, by what blocked it."""
 
+GUARDING = (OrderPurpose.PROTECTIVE_STOP, OrderPurpose.TAKE_PROFIT)
+"""Orders that protect a position at the price that its entry came with."""
 
-def order_chain(order: Order, facts: Sequence[e.Event], dropped: int = 0) -> Chain:
+
+def order_chain(
+    order: Order, facts: Sequence[e.Event], dropped: int = 0, guards: Sequence[Step] = ()
+) -> Chain:
     """`facts` are those of the order, and those that it came from, oldest first, without so many
-    that were `dropped`; other orders of the same signal may be among them."""
+    that were `dropped`; other orders of the same signal may be among them. `guards` tell how the
+    price of one that protects a position came about."""
     own = [fact for fact in facts if _is_of(fact, order)]
     title = f"{_purpose(order)} {order.side} {_text(order.quantity)} {clean(order.symbol)}"
     return Chain(
         f"{title} ({clean(order.client_order_id)})",
         _became(order),
-        _steps(own),
-        unknown=(*_unknown(own, order), *_missing(dropped)),
+        follows((*guards, *_steps(own))),
+        unknown=(*_unknown(own, order), *_no_guard(order, guards), *_missing(dropped)),
     )
 
 
@@ -118,10 +124,11 @@ def _step(fact: e.Event) -> Iterator[Step]:
             yield _quote(quote, fact.ts)
         case e.OrderSized():
             yield _size(fact)
+            yield from _guarded(fact)
         case e.SignalBlocked():
             yield Step(fact.ts, None, "Blocked", clean(fact.reason))
-        case e.OrderIntended(order=order):
-            yield _order(order, fact.ts)
+        case e.OrderIntended():
+            yield _order(fact)
         case e.OrderReplaced(order=order):
             text, id_ = clean(order.reason), order.client_order_id
             yield Step(fact.ts, None, _title(fact), text, _terms(order), id_)
@@ -201,6 +208,39 @@ def _size(fact: e.OrderSized) -> Step:
     return Step(fact.ts, None, "Size", text, numbers)
 
 
+def guard(facts: Sequence[e.Event], entry: str) -> tuple[Step, ...]:
+    """How the prices that protect the position of the order `entry` came about, as far as the
+    `facts` of that tell."""
+    sized = (f for f in facts if isinstance(f, e.OrderSized) and f.client_order_id == entry)
+    return tuple(step for fact in sized for step in _guarded(fact))
+
+
+def _guarded(fact: e.OrderSized) -> Iterator[Step]:
+    """Nothing of what a version wrote that did not tell."""
+    if fact.buying_price is None:
+        return
+    wishes = (
+        ("stop_loss", "stop-loss at", "below", fact.stop_loss),
+        ("take_profit", "target at", "above", fact.take_profit),
+        ("trail", "trailing by", "of", fact.trail),
+    )
+    told: list[str] = []
+    price = _text(fact.buying_price)
+    numbers = [Number("buying price", fact.buying_price)]
+    for name, words, where, value in wishes:
+        if value is None:
+            continue
+        percent = fact.percents.get(name)
+        origin = (
+            "as the signal asked"
+            if percent is None
+            else f"{_text(percent)} % {where} the buying price of {price}, as set"
+        )
+        told.append(f"{words} {_text(value)}, {origin}")
+        numbers.append(Number(name.replace("_", "-"), value))
+    yield Step(fact.ts, None, "Protection", "; ".join(told), tuple(numbers))
+
+
 def _checks(checks: Sequence[e.RiskChecked]) -> Step:
     failed = [check.check.replace("_", " ") for check in checks if not check.passed]
     text = f"{len(checks) - len(failed)} of {len(checks)} limits kept"
@@ -233,12 +273,18 @@ def _terms(order: Order) -> tuple[Number, ...]:
     return tuple(Number(name, value) for name, value in prices.items() if value is not None)
 
 
-def _order(order: Order, ts: int) -> Step:
+def _order(fact: e.OrderIntended) -> Step:
+    order, id_ = fact.order, fact.order.client_order_id
     kind = order.type.replace("_", " ")
     text = f"{kind}, {order.time_in_force.upper()}, to {order.side} {_text(order.quantity)}"
-    id_ = order.client_order_id
     text = f"{_purpose(order)}: {text} {clean(order.symbol)} ({clean(id_)})"
-    return Step(ts, None, "Order", text, _terms(order), id_)
+    numbers = _terms(order)
+    if fact.held is not None:
+        whole = abs(fact.held) == order.quantity
+        part = "the whole position" if whole else f"of {_text(abs(fact.held))} in the position"
+        text = f"{text}: {part}"
+        numbers = (Number("held", fact.held), *numbers)
+    return Step(fact.ts, None, "Order", text, numbers, id_)
 
 
 def _filled(fact: e.Event, order: Order, fill: Fill) -> Step:
@@ -315,6 +361,11 @@ def _unknown(facts: Sequence[e.Event], order: Order) -> Iterator[str]:
 def _missing(dropped: int) -> Iterator[str]:
     if dropped:
         yield f"{dropped} steps between the first and the last"
+
+
+def _no_guard(order: Order, guards: Sequence[Step]) -> Iterator[str]:
+    if order.purpose in GUARDING and not guards:
+        yield "how its price came about: no record of that is left"
 
 
 def _no_basis(generated: e.SignalGenerated) -> Iterator[str]:

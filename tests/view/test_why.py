@@ -10,11 +10,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.core.events import BarClosed, OrderCancelRejected, OrderPendingCancel, OrderReplaced
+from engine.core.events import (
+    BarClosed,
+    OrderCancelRejected,
+    OrderIntended,
+    OrderPendingCancel,
+    OrderReplaced,
+    OrderSized,
+)
 from engine.core.model import OrderPurpose, OrderState
+from engine.core.sizing import SizingMethod
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
-from engine.view.explaining import order_chain
+from engine.view.explaining import guard, order_chain
 from engine.view.questions import (
     A,
     Chain,
@@ -78,7 +86,8 @@ async def test_an_entry_is_told_from_the_bar_to_the_fill(settings: Settings) -> 
         chain = await asked(session, WhyOrder(key))
         order = session.runtime.machine.orders.orders[key]
     assert titles(chain) == [
-        "Bar", "Signal", "Size", "Risk checks", "Order", "Submitted", "Accepted", "Filled",
+        "Bar", "Signal", "Size", "Protection", "Risk checks", "Order", "Submitted", "Accepted",
+        "Filled",
     ]  # fmt: skip
     assert chain.unknown == ()
     assert key in chain.title
@@ -146,6 +155,9 @@ async def test_an_exit_names_the_signal_that_it_waited_to_carry_out(settings: Se
         chain = await asked(session, WhyOrder(first(snapshot, EXIT)))
     assert titles(chain)[:3] == ["Bar", "Signal", "Order"]
     assert "wants to sell" in step(chain, "Signal").text
+    told = step(chain, "Order")
+    assert told.text.endswith(": the whole position")
+    assert numbers(told)["held"] == numbers(told)["quantity"] > 0
     assert chain.unknown == ()
 
 
@@ -154,10 +166,47 @@ async def test_a_stop_names_the_fill_that_it_protects(settings: Settings) -> Non
         snapshot = await session.until(has_traded)
         entry, stop = first(snapshot, ENTRY), first(snapshot, STOP)
         chain = await asked(session, WhyOrder(stop))
-    assert titles(chain)[:2] == ["Filled", "Order"]
-    assert chain.steps[0].order == entry
+    assert titles(chain)[:3] == ["Protection", "Filled", "Order"]
+    assert step(chain, "Filled").order == entry
     assert step(chain, "Order").order == stop
+    told, price = step(chain, "Protection"), numbers(step(chain, "Order"))["stop"]
+    assert numbers(told)["stop-loss"] == price
+    paid = numbers(told)["buying price"]
+    assert told.text == (
+        f"stop-loss at {price.normalize()}, 2 % below the buying price of {paid}, as set"
+    )
+    assert abs(price - paid * Decimal("0.98")) < Decimal("0.01")
     assert chain.unknown == ()
+
+
+def test_what_the_signal_asked_for_is_told_from_what_is_set() -> None:
+    sized = OrderSized(
+        "tb-1",
+        "zigzag",
+        "ACME",
+        SizingMethod.FIXED_FRACTION,
+        *map(Decimal, (10, 9, 9)),
+        {},
+        Decimal("100.20"),
+        Decimal(97),
+        Decimal("104.20"),
+        Decimal("1.5"),
+        {"take_profit": Decimal(4)},
+    )
+    (told,) = guard([sized, replace(sized, client_order_id="tb-2")], "tb-1")
+    assert told.text == (
+        "stop-loss at 97, as the signal asked; target at 104.2, 4 % above the buying price of "
+        "100.2, as set; trailing by 1.5, as the signal asked"
+    )
+    assert guard([replace(sized, buying_price=None)], "tb-1") == ()
+
+
+def test_a_stop_without_a_record_of_its_price_says_so() -> None:
+    stop = replace(ORDER, purpose=STOP)
+    facts = [OrderIntended(stop, Decimal(20))]
+    chain = order_chain(stop, facts)
+    assert "how its price came about: no record of that is left" in chain.unknown
+    assert chain.steps[0].text.endswith(" of 20 in the position")
 
 
 async def test_an_order_of_a_former_session_is_told_as_it_was_then(settings: Settings) -> None:
@@ -230,7 +279,9 @@ async def test_a_signal_is_told_to_what_became_of_its_order(settings: Settings) 
         chain = await asked(session, WhySignal(row.seq))
         with pytest.raises(UserError, match="signal 7 any more"):
             await asked(session, WhySignal(7))
-    assert titles(chain)[:5] == ["Bar", "Signal", "Size", "Risk checks", "Order"]
+    assert titles(chain)[:6] == [
+        "Bar", "Signal", "Size", "Protection", "Risk checks", "Order",
+    ]  # fmt: skip
     assert titles(chain)[-1] == "Filled"
     assert row.note in chain.outcome
 
@@ -246,7 +297,7 @@ async def test_a_blocked_signal_names_the_limit_and_what_would_have_let_it_pass(
     tmp_path: Path,
 ) -> None:
     chain = await blocked(zigzag(tmp_path, max_trades_per_day=1))
-    assert titles(chain) == ["Bar", "Signal", "Size", "Risk checks", "Blocked"]
+    assert titles(chain) == ["Bar", "Signal", "Size", "Protection", "Risk checks", "Blocked"]
     assert "trades per day would be 2, must be at most 1" in chain.outcome
     assert chain.remedies == ("trades per day at most 1 (MAX_TRADES_PER_DAY): it would be 2",)
     failed = [n for n in step(chain, "Risk checks").numbers if not n.passed]

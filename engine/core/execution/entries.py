@@ -145,8 +145,7 @@ class Entries:
         key = client_order_id(
             signal.strategy, signal.symbol, signal.side, signal.ts, context.risk.day
         )
-        self._tell(key, signal, size)
-        return Order(
+        order = Order(
             key,
             signal.strategy,
             signal.symbol,
@@ -164,6 +163,14 @@ class Entries:
             trail=_given(instrument, signal.trail, touch, limits.trailing_stop_pct, 0),
             cause=context.bus.cause,
         )
+        asked = {
+            "stop_loss": (signal.stop_price, stop_loss_pct),
+            "take_profit": (signal.take_profit, limits.take_profit_pct),
+            "trail": (signal.trail, limits.trailing_stop_pct),
+        }
+        percents = {name: percent for name, (own, percent) in asked.items() if own is None}
+        self._tell(order, size, touch, percents)
+        return order
 
     def _size(
         self,
@@ -182,17 +189,24 @@ class Entries:
         circumstances = Circumstances(instrument, price, stop, equity, returns, bars, now, wish)
         return sized(context.sizing, strategy, circumstances, most)
 
-    def _tell(self, key: str, signal: Signal, size: Sized) -> None:
+    def _tell(
+        self, order: Order, size: Sized, touch: Decimal, percents: dict[str, Decimal]
+    ) -> None:
         self._context.bus.publish(
             OrderSized(
-                key,
-                signal.strategy,
-                signal.symbol,
+                order.client_order_id,
+                order.strategy,
+                order.symbol,
                 size.method,
                 size.asked,
                 size.most,
                 size.quantity,
                 size.basis,
+                touch,
+                order.stop_loss,
+                order.take_profit,
+                order.trail,
+                percents,
             )
         )
 

@@ -206,7 +206,7 @@ class Exits:
         key = (position.strategy, position.symbol)
         exit_ = self.wanted[key]
         order = self._order(position, exit_)
-        if not self._context.orders.intend(order):
+        if not self._context.orders.intend(order, position.quantity):
             self.on_duplicate(order)
             return False
         self.wanted[key] = replace(exit_, order=order.client_order_id, problem="")

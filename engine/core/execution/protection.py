@@ -182,7 +182,7 @@ class Protection:
             closed = worst_closed([*context.closing_orders(key), order])
             room = closed <= min(leg.quantity, context.at_venue(position))
             if room and (*key, leg.purpose) not in self.refused:
-                context.orders.intend(order)
+                context.orders.intend(order, position.quantity)
             return
         met = [o for o in orders if leg.is_met_by(o) and o.state is not OrderState.PENDING_CANCEL]
         kept = met[0] if met else self._change(leg, orders)
