@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from engine.brokers.alpaca import Login as AlpacaLogin
 from engine.brokers.ccxt.venues import Access
 from engine.brokers.interactive_brokers import Gateway
 from engine.brokers.questrade import Login, open_session
+from engine.brokers.questrade.wire import iso
 from engine.core.model import (
     MINUTE,
     NANOS,
@@ -29,6 +31,7 @@ from engine.core.model import (
 from engine.feeds.alpaca import AlpacaSource
 from engine.feeds.base import Feed, Played
 from engine.feeds.ccxt import CcxtSource
+from engine.feeds.ccxt_streams import SETTLED
 from engine.feeds.interactive_brokers import InteractiveBrokersSource
 from engine.feeds.live import LiveFeed, Source
 from engine.feeds.questrade import QuestradeSource
@@ -64,13 +67,40 @@ STRATEGY_CLASS = Holds
 '''
 
 
+class Clock:
+    """The computer's, until it is set: then it stands still."""
+
+    def __init__(self) -> None:
+        self.stands_at: int | None = None
+
+    def __call__(self) -> int:
+        return time.time_ns() if self.stands_at is None else self.stands_at
+
+
 class Place:
-    """A server of market data, what reads it, and two instruments that it has."""
+    """A server of market data, what reads it, and two instruments that it has. `clock` is that of a
+    venue which does not say when a minute is over."""
 
     streams: Streams
     faults: Faults
     source: Source
     traded: tuple[Instrument, ...]
+    clock: Clock
+
+    def begin(self, ts: int) -> None:
+        """It is `ts`, until the minute that begins is over."""
+        self.clock.stands_at = ts
+
+    async def is_followed(self) -> None:
+        """Until who listens hears of the bars of the first instrument."""
+        await self.streams.has_joined()
+
+    async def cut(self) -> None:
+        """The line, until somebody listens again."""
+        joined = self.streams.joined
+        await self.streams.close()
+        await self.streams.has_joined(joined + 1)
+        await self.is_followed()
 
     def quote(self, instrument: Instrument, bid: float, ask: float) -> None:
         raise NotImplementedError
@@ -89,6 +119,7 @@ def instruments(venue: str, kind: AssetClass, *symbols: str) -> tuple[Instrument
 
 class AtAlpaca(Place):
     def __init__(self, server: AlpacaData) -> None:
+        self.clock = Clock()
         self._server, self.streams, self.faults = server, server.streams, server.faults
         self.traded = instruments("alpaca", AssetClass.STOCK, "AAPL", "SPIP")
         keys = SecretStr(KEY), SecretStr(SECRET)
@@ -110,7 +141,8 @@ class AtAlpaca(Place):
 
 
 class AtExchange(Place):
-    def __init__(self, spoken: Any, name: str, url: str) -> None:
+    def __init__(self, spoken: Any, name: str, url: str, clock: Clock) -> None:
+        self.clock = clock
         self._spoken, self.streams, self.faults = spoken, spoken.market.streams, spoken.faults
         self.traded = tuple(spoken.venue.instruments.values())
         self.source = CcxtSource(name, Access(paper=False, url=url, timeout_s=1.0), self.traded)
@@ -121,15 +153,41 @@ class AtExchange(Place):
     def close(self, bar: Bar, *, told: bool) -> None:
         self._spoken.market.add([bar])
         if told:
-            self._spoken.tell_candle(bar, closed=True)
+            self._tell(bar)
+        self.clock.stands_at = bar.ts + NANOS
+
+    def _tell(self, bar: Bar) -> None:
+        self._spoken.tell_candle(bar, closed=True)
+
+
+class AtKraken(AtExchange):
+    """That a candle is closed is known by the next one."""
+
+    def _tell(self, bar: Bar) -> None:
+        self.clock.stands_at = bar.start + NANOS
+        self._spoken.tell_candle(bar, closed=False)
+        self.clock.stands_at = bar.ts + NANOS
+        self._spoken.tell_candle(replace(bar, ts=bar.ts + MINUTE), closed=False)
+
+
+class AtCoinbase(AtExchange):
+    """A bar is made of the trades of its minute; the one in which somebody begins to listen is
+    asked for."""
+
+    def _tell(self, bar: Bar) -> None:
+        self.clock.stands_at = bar.start + NANOS
+        self._spoken.tell_trades(bar.symbol, (bar.start + NANOS, bar.close, bar.volume))
+        self.clock.stands_at = bar.ts + SETTLED
+        self.quote(self.traded[1], 100, 100.5)
 
 
 class AtQuestrade(Place):
     def __init__(self, server: QuestradeServer, folder: Path) -> None:
+        self.clock = Clock()
         self._server, self.streams, self.faults = server, server.quote_streams, server.faults
         self.traded = tuple(server.venue.instruments.values())
         login = Login(SecretStr(FIRST_TOKEN), folder / "t.json", url=server.login_url)
-        self.session = open_session(login, time.time_ns)
+        self.session = open_session(login, self.clock)
         self.session.join()
         self.source = QuestradeSource(self.session, list(self.traded))
 
@@ -137,17 +195,54 @@ class AtQuestrade(Place):
         self._server.venue.quote(instrument.symbol, bid, ask, 1000)
         self._server.say_quote(instrument.symbol, bidPrice=bid or None, askPrice=ask or None)
 
+    def begin(self, ts: int) -> None:
+        """The end of a minute is waited for, in real time; so it always comes soon."""
+        super().begin(ts - NANOS // 10)
+
+    def close(self, bar: Bar, *, told: bool) -> None:
+        """It is asked for when its minute is over."""
+        row: dict[str, Any] = {key: getattr(bar, key) for key in ("open", "high", "low", "close")}
+        row |= {"volume": int(bar.volume), "VWAP": bar.close}
+        row |= {"start": iso(bar.start), "end": iso(bar.ts)}
+        self._server.candles.append(row)
+        self._server.late.add(self.traded[1].symbol)
+        if told:
+            self.clock.stands_at = bar.ts - NANOS // 10
+
 
 class AtTws(Place):
-    def __init__(self, server: IbServer) -> None:
+    def __init__(self, server: IbServer, clock: Clock) -> None:
+        self.clock = clock
         self._server, self.streams, self.faults = server, server.streams, server.faults
         self.traded = tuple(server.venue.instruments.values())
         gateway = Gateway(port=server.port, timeout_s=1.0)
-        self.source = InteractiveBrokersSource(gateway, list(self.traded), time.time_ns)
+        self.source = InteractiveBrokersSource(gateway, list(self.traded), clock)
+
+    def begin(self, ts: int) -> None:
+        """There are bars of the day: ib_async follows none else."""
+        super().begin(ts)
+        for instrument in self.traded:
+            self._server.bars[instrument.symbol] = [(ts - 2 * MINUTE, 100, 100, 100, 100, 1)]
+
+    async def is_followed(self) -> None:
+        """One symbol is followed after the other."""
+        await super().is_followed()
+        while sum(fields[7] == "1" for fields in self._server.asked) < 2 * self.streams.joined:
+            await self.faults.has_come("bars", self.faults.requests["bars"] + 1)
 
     def quote(self, instrument: Instrument, bid: float, ask: float) -> None:
         self._server.venue.quote(instrument.symbol, bid, ask, 1000)
         self._server.say_quote(instrument.symbol, bid or -1, ask or -1, 1000)
+
+    def close(self, bar: Bar, *, told: bool) -> None:
+        """That it is closed is known by the next one."""
+        row = (bar.start, bar.open, bar.high, bar.low, bar.close, bar.volume)
+        for instrument in self.traded:
+            self._server.bars[instrument.symbol].append(row)
+        self.clock.stands_at = bar.ts + NANOS
+        if told:
+            self._server.say_bar(bar.symbol, row)
+            self._server.say_bar(bar.symbol, (bar.ts, *row[1:]))
 
 
 @asynccontextmanager
@@ -159,10 +254,12 @@ async def place_at(name: str, folder: Path) -> AsyncGenerator[Place]:
     elif name in EXCHANGES:
         money = "USDT" if name == "binance" else "USD"
         pairs = instruments(name, AssetClass.CRYPTO, f"BTC/{money}", f"ETH/{money}")
-        spoken = EXCHANGES[name](Venue(pairs))
+        clock = Clock()
+        speaks, place = EXCHANGES[name]
+        spoken = speaks(Venue(pairs, now=clock))
         server = Server(spoken.app, spoken.faults)
         async with serving(server):
-            yield AtExchange(spoken, name, server.url)
+            yield place(spoken, name, server.url, clock)
     elif name == "questrade":
         shares = instruments(name, AssetClass.STOCK, "SHOP.TO", "RY.TO")
         questrade = QuestradeServer(Venue(shares, Idempotency.NONE))
@@ -174,19 +271,20 @@ async def place_at(name: str, folder: Path) -> AsyncGenerator[Place]:
             await place.session.leave()
     else:
         shares = instruments(name, AssetClass.STOCK, "AAPL", "MSFT")
-        tws = IbServer(Venue(shares, Idempotency.NONE))
+        clock = Clock()
+        tws = IbServer(Venue(shares, Idempotency.NONE, now=clock))
         async with serving(tws):
-            yield AtTws(tws)
+            yield AtTws(tws, clock)
 
 
-EXCHANGES: dict[str, Callable[[Venue], Any]] = {
-    "binance": Binance,
-    "kraken": Kraken,
-    "coinbase": Coinbase,
+EXCHANGES: dict[str, tuple[Callable[[Venue], Any], type[AtExchange]]] = {
+    "binance": (Binance, AtExchange),
+    "kraken": (Kraken, AtKraken),
+    "coinbase": (Coinbase, AtCoinbase),
 }
 VENUES = ("alpaca", *EXCHANGES, "questrade", "interactive_brokers")
-TELL_BARS = ("alpaca", "binance")
-"""Of the others bars are closed by the clock, made of trades, or asked for every minute."""
+TELL_BARS = ("alpaca", "binance", "kraken")
+"""Of the others a fault of what asks for missing bars meets what asks for the next one too."""
 
 
 def settings(place: Place, folder: Path, name: str, strategy: str) -> Settings:
@@ -266,44 +364,72 @@ async def test_what_has_no_price_is_not_worth_nothing_and_is_not_sold(
 # --- a hole in the bars --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TELL_BARS)
+class Watched:
+    """An engine that watches the bars of a place's first instrument."""
+
+    def __init__(self, place: Place, session: Session, started: int) -> None:
+        self.place = place
+        self._session = session
+        self._started = started
+
+    def close(self, *numbers: int, told: bool = True) -> None:
+        """Minutes are over, so many after the first one."""
+        for number in numbers:
+            price = 100.0 + number
+            ts = self._started + number * MINUTE
+            bar = Bar(self.place.traded[0].symbol, ts, price, price, price, price, 1e6)
+            self.place.close(bar, told=told)
+
+    @property
+    def seen(self) -> list[tuple[int, bool]]:
+        """The numbers of the bars that the strategy saw, and which of them were decided on."""
+        module = sys.modules["plugin_watching"]
+        return [(int(price - 100), live) for price, live in module.SEEN if price > 100]
+
+    async def until(self, number: int) -> None:
+        await self._session.until(lambda _: (number, True) in self.seen)
+
+
+@asynccontextmanager
+async def watched(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Watched]:
+    """It has seen one bar."""
+    monkeypatch.setattr("engine.feeds.live.POLL_S", 0.05)
+    monkeypatch.setattr("engine.feeds.questrade.SETTLE_S", 0.2)
+    monkeypatch.setattr("engine.feeds.questrade.AGAIN_S", 0.2)
+    monkeypatch.setattr("engine.ops.backoff.FIRST_PAUSE_S", 0.01)
+    async with place_at(name, folder) as place:
+        started = time.time_ns() // MINUTE * MINUTE - 300 * MINUTE
+        place.begin(started)
+        async with engine(place, folder, "watching", SEEN) as session:
+            watching = Watched(place, session, started)
+            await place.is_followed()
+            watching.close(1)
+            await watching.until(1)
+            yield watching
+
+
+@pytest.mark.parametrize("name", VENUES)
 async def test_a_hole_is_filled_before_the_next_bar_is_seen_or_it_is_not_decided_on(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream was away for two minutes, and then for two hours."""
-    monkeypatch.setattr("engine.feeds.live.POLL_S", 0.05)
-    monkeypatch.setattr("engine.ops.backoff.FIRST_PAUSE_S", 0.01)
-    started = time.time_ns() // MINUTE * MINUTE - 300 * MINUTE
-    async with (
-        place_at(name, tmp_path) as place,
-        engine(place, tmp_path, "watching", SEEN) as session,
-    ):
-        traded = place.traded[0].symbol
-
-        def close(*numbers: int, told: bool) -> None:
-            for number in numbers:
-                price = 100.0 + number
-                bar = Bar(traded, started + number * MINUTE, price, price, price, price, 1e6)
-                place.close(bar, told=told)
-
-        async def cut() -> None:
-            joined = place.streams.joined
-            await place.streams.close()
-            await place.streams.has_joined(joined + 1)
-
-        slot = session.runtime.machine.runner.runs["watching"].slots[traded]
-        close(1, told=True)
-        await session.until(lambda _: slot.seen >= 1)
-        await cut()
-        close(2, 3, told=False)
-        close(4, told=True)
-        await session.until(lambda _: slot.seen >= 4)
-        await cut()
-        place.faults.plan("bars", Fault.RESET)
-        close(*range(5, 125), told=False)
-        close(125, 126, told=True)
-        await session.until(lambda _: slot.seen >= 6)
-        module = sys.modules["plugin_watching"]
-        seen = [(int(price - 100), live) for price, live in module.SEEN]
-    assert seen[:4] == [(1, True), (2, False), (3, False), (4, True)]
-    assert seen[4:] == [(125, False), (126, True)]
+    async with watched(name, tmp_path, monkeypatch) as engine:
+        engine.close(2, 3, told=False)
+        await engine.place.cut()
+        engine.close(4)
+        await engine.until(4)
+        engine.close(*range(5, 125), told=False)
+        await engine.place.cut()
+        engine.close(125)
+        await engine.until(125)
+        seen = engine.seen
+        assert [number for number, _ in seen] == [*range(1, 126)]
+        assert [number for number, live in seen if live] == [1, 4, 125]
+        if name in TELL_BARS:
+            engine.close(126, told=False)
+            engine.place.faults.plan("bars", Fault.RESET)
+            engine.close(127, 128)
+            await engine.until(128)
+            assert engine.seen[125:] == [(127, False), (128, True)]
