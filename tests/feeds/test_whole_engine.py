@@ -429,6 +429,7 @@ async def test_a_hole_is_filled_before_the_next_bar_is_seen_or_it_is_not_decided
         assert [number for number, live in seen if live] == [1, 4, 125]
         if name in TELL_BARS:
             engine.close(126, told=False)
+            await engine.place.cut()
             engine.place.faults.plan("bars", Fault.RESET)
             engine.close(127, 128)
             await engine.until(128)
