@@ -258,10 +258,12 @@ class Console(Travelling, inherit_bindings=False):
 
     def _tell(self, notice: Notice) -> None:
         """On the screen, and by the terminal's own means where that is wanted."""
-        if notice.told:
+        if notice.told and self.base.is_roomy:
             severity = "error" if notice.is_bad else "information"
             text = "\n".join(notice.told)
             self.notify(text, severity=severity, timeout=TOAST_S, markup=False)
+        elif notice.told and (notice.is_bad or not self.base.footer.warns):
+            self.base.say("; ".join(notice.told), "warn" if notice.is_bad else "info")
         sequence = "\a" if self._notify_bell else ""
         if self._notify_desktop != "off":
             text = signs.to_ascii(notice.text) if self.ascii else notice.text

@@ -62,6 +62,7 @@ async def test_the_kill_key_works_everywhere(place: str) -> None:
     async with desk(snapshot()) as it:
         await it.press(*keys, seconds=0.6)
         opened = it.app.screen
+        assert (await it.draw()).splitlines()[-1].startswith(" ^k KILL")
         await it.press("ctrl+k")
         assert it.sent == [KILL]
         assert it.app.screen is opened
@@ -238,6 +239,15 @@ async def test_the_footer_shows_only_keys_that_work_now() -> None:
         footer = (await it.draw()).splitlines()[-1]
         assert "R re-arm" in footer
         assert "p resume" in footer
+
+
+@pytest.mark.parametrize("key", ["K", "question_mark", "m", "ctrl+p"])
+async def test_under_a_dialog_the_footer_has_no_key_of_the_screen(key: str) -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press(key)
+        assert (await it.draw()).splitlines()[-1].strip() == "^k KILL  esc close"
+        it.app.base.say("kill: sent")
+        assert (await it.draw()).splitlines()[-1].strip() == "^k KILL  kill: sent"
 
 
 async def test_a_remapped_key_works_and_is_shown() -> None:

@@ -1,5 +1,7 @@
 """Fills, rejects and new trouble are told once, soon, and never in a flood."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -104,29 +106,56 @@ def test_no_text_can_leave_the_sequence(kind: str, evil: str) -> None:
     assert body.count(";") == (1 if kind == "osc9" else 3)
 
 
-async def test_a_toast_says_it_on_the_desk_and_none_lies_over_a_dialog() -> None:
+class Filling:
+    """A console in which orders are filled, one after the other."""
+
+    def __init__(self, pilot: Pilot[None], client: ScriptedClient, clock: Clock) -> None:
+        self.pilot, self.client, self.clock = pilot, client, clock
+
+    async def fill(self, name: str) -> list[str]:
+        """The lines of the screen once the order `name` was filled."""
+        snapshot, app = self.client.snapshot, self.pilot.app
+        assert snapshot is not None
+        assert isinstance(app, Console)
+        self.clock.now += 2
+        new = replace(FILLED, client_order_id=name)
+        self.client.change(orders=(*snapshot.orders, new))
+        app.tick()
+        await self.pilot.pause(0.2)
+        return [strip.text for strip in app.screen._compositor.render_strips()]
+
+
+@asynccontextmanager
+async def filling(size: tuple[int, int]) -> AsyncGenerator[Filling]:
     client, clock = ScriptedClient(scripted.paper()), Clock()
     app = Console(client, clock=clock)
-
-    async def fill(pilot: Pilot[None], name: str) -> str:
-        """What is on the screen once an order was filled."""
-        assert client.snapshot is not None
-        clock.now += 2
-        new = replace(FILLED, client_order_id=name)
-        client.change(orders=(*client.snapshot.orders, new))
-        app.tick()
-        await pilot.pause(0.2)
-        return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause()
         app.tick()
-        screen = await fill(pilot, "a")
-        assert "FILLED BUY 10 AAPL avg 169.95" in screen
-        assert "kill ready" in screen
-        await pilot.press("K")
-        screen = await fill(pilot, "b")
-        assert "FILLED BUY" not in screen
+        yield Filling(pilot, client, clock)
+
+
+async def test_a_toast_says_it_where_there_is_room_and_none_lies_over_a_dialog() -> None:
+    async with filling((160, 45)) as it:
+        lines = await it.fill("a")
+        assert sum("FILLED BUY 10 AAPL avg 169.95" in line for line in lines) == 1
+        assert "FILLED" not in lines[-1]
+        await it.pilot.press("K")
+        assert sum("FILLED BUY" in line for line in await it.fill("b")) == 1  # as it was
+
+
+@pytest.mark.parametrize("size", [(80, 24), (119, 60), (200, 35)])
+async def test_where_there_is_little_room_the_bottom_line_says_it(size: tuple[int, int]) -> None:
+    """Over no panel, and beside the key that stops everything."""
+    async with filling(size) as it:
+        *above, bottom = await it.fill("a")
+        assert bottom.startswith(" ^k KILL  FILLED BUY 10 AAPL avg 169.95")
+        assert not [line for line in above if "FILLED BUY" in line]
+        app = it.pilot.app
+        assert isinstance(app, Console)
+        app.base.say("refused: " + "x" * 300, "warn")
+        *_, bottom = await it.fill("b")
+        assert bottom.startswith(" ^k KILL  refused: xxx")
 
 
 def test_the_terminal_is_told_too_where_that_is_wanted(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class AlertsDialog(Dialog):
 
     def compose(self) -> ComposeResult:
         yield self._strip
+        yield self._footer
         with VerticalScroll(can_focus=False) as box:
             box.border_title = self.title
             yield self._table

@@ -36,6 +36,7 @@ class ColumnsDialog(Dialog):
 
     def compose(self) -> ComposeResult:
         yield self._strip
+        yield self._footer
         with VerticalScroll(can_focus=False) as box:
             box.border_title = self.title
             yield self._list

@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from engine.core.events import Command
 from tui.frame import Frame
+from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines
 from tui.widgets.status_strip import StatusStrip
 
@@ -66,6 +67,7 @@ class Dialog(ModalScreen[None]):
         self._opened = self.grace_from = clock()
         self._dismissed = False
         self._strip = StatusStrip()
+        self._footer = Footer()
         self._text = Lines(id="text")
         self._answer = Lines(id="answer")
 
@@ -94,6 +96,7 @@ class Dialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield self._strip
+        yield self._footer
         typed = bool(self.word) or self.asks
         with VerticalScroll(can_focus=not typed) as box:
             box.border_title = self.title
@@ -112,6 +115,7 @@ class Dialog(ModalScreen[None]):
         self.set_class(frame.live, "-live")
         self.set_class(frame.past is not None, "-past")
         self._strip.show(frame)
+        self._footer.show(frame)
         self._text.update(self.lines(frame))
         if self.expires and self.clock() - self._opened >= EXPIRES_AFTER:
             self.dismiss()

@@ -60,6 +60,7 @@ class ResearchDialog(Dialog):
 
     def compose(self) -> ComposeResult:
         yield self._strip
+        yield self._footer
         with VerticalScroll(can_focus=False) as box:
             box.border_title = self.title
             for name in FIELDS[self._request.kind]:

@@ -60,7 +60,7 @@ class PanelScreen(Screen[None]):
         self._strip = StatusStrip(name)
         self._panels = {id: panel(id=id) for id, panel in self.PANELS.items()}
         self._too_small = TooSmall()
-        self._footer = Footer()
+        self.footer = Footer()
         self._zoomed = False
         self._first = next(iter(self._panels))
 
@@ -69,7 +69,7 @@ class PanelScreen(Screen[None]):
         with Container(id="panels"):
             yield from self._panels.values()
         yield self._too_small
-        yield self._footer
+        yield self.footer
 
     def on_mount(self) -> None:
         self.show(self._frame)
@@ -95,15 +95,15 @@ class PanelScreen(Screen[None]):
             for panel in self._panels.values():
                 panel.show(frame)
         self._too_small.show(frame)
-        self._footer.show(frame, self.panel)
+        self.footer.show(frame, self.panel)
 
     def on_descendant_focus(self) -> None:
         """The keys of the new panel are shown at once, not with the next frame."""
-        self._footer.show(self._frame, self.panel)
+        self.footer.show(self._frame, self.panel)
         self.post_message(Panel.Arranged())
 
     def say(self, text: str, style: str = "info") -> None:
-        self._footer.say(text, style)
+        self.footer.say(text, style)
 
     def on_panel_said(self, message: Panel.Said) -> None:
         self.say(message.text, message.style)
@@ -158,6 +158,11 @@ class PanelScreen(Screen[None]):
     def too_small(self) -> bool:
         """Is there no room for any panel?"""
         return self.has_class("-small")
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether what lies over a corner for some seconds hides nothing that matters."""
+        return self.has_class("-wide") and self.has_class("-tall")
 
     def about(self) -> str:
         """The symbol that is selected in the panel in focus, empty where there is none."""

@@ -1,5 +1,5 @@
-"""The bottom line: the keys that work now, or for a moment what was just done or refused. Those of
-the screens are one part, from the first to the last."""
+"""The bottom line: the keys that work now, or for a moment what was just done or refused beside the
+one that stops everything. Those of the screens are one part, from the first to the last."""
 
 from typing import Any
 
@@ -11,6 +11,12 @@ from tui.widgets.lines import Line, Lines, fit
 
 SHOWN_FOR = 6.0
 """Seconds that a message stays."""
+
+CLOSE: Line = (("esc", "key"), (" close", "text"))
+"""What works over the screen everywhere: what else does, the dialog says."""
+
+ALWAYS = "kill"
+"""The action that is there whatever is said, or open over the screen."""
 
 
 def key_names(screen: Screen[Any]) -> dict[str, list[str]]:
@@ -24,30 +30,57 @@ def key_names(screen: Screen[Any]) -> dict[str, list[str]]:
 
 
 class Footer(Lines):
+    """Of a screen; or of a dialog, where it says what that of the screen does."""
+
     def __init__(self) -> None:
         super().__init__()
         self._message: Line = ()
         self._until: float | None = None
 
+    @property
+    def message(self) -> Line:
+        below = self.app.screen_stack[0]
+        return self._message if self.screen is below else below.query_one(Footer).message
+
+    @property
+    def warns(self) -> bool:
+        """Whether what is said is wrong, or was refused."""
+        return any(style != "info" for _, style in self._message)
+
     def say(self, text: str, style: str) -> None:
         """Show `text` in place of the keys for some seconds."""
-        self._message = ((f" {text} ", style),)
+        self._message = ((text, style),)
         self._until = None
-        self.update([self._message])
+        self._show_message()
 
-    def show(self, frame: Frame, panel: str) -> None:
+    def show(self, frame: Frame, panel: str = "") -> None:
         if self._message and self._until is None:
             self._until = frame.now + SHOWN_FOR
         if self._until is not None and frame.now >= self._until:
             self._message, self._until = (), None
-        if self._message:
-            self.update([self._message])
+        if self.message:
+            self._show_message()
             return
-        parts = [
-            (action.rank, self._part(frame, action, key))
-            for action, key in self._valid(frame, panel)
-        ]
+        if self.app.screen.is_modal:
+            self._draw([(0, self._kill()), (1, CLOSE)])
+            return
+        self._draw(
+            [
+                (action.rank, self._part(frame, action, key))
+                for action, key in self._valid(frame, panel)
+            ]
+        )
+
+    def _show_message(self) -> None:
+        """The message is cut where there is no room, never the key."""
+        self._draw([(0, (*self._kill(), ("  ", "text"), *self.message))])
+
+    def _draw(self, parts: list[tuple[int, Line]]) -> None:
         self.update([((" ", "text"), *fit(parts, (self.size or self.app.size).width - 2))])
+
+    def _kill(self) -> Line:
+        (key, *_) = key_names(self.app.screen_stack[0])[ALWAYS]
+        return ((key, "key"), (f" {commands.BY_ID[ALWAYS].label}", "text"))
 
     def _part(self, frame: Frame, action: commands.Action, key: str) -> Line:
         """The key and what it does; greyed where this console may not, which the key says too."""
