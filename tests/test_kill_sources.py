@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +162,15 @@ async def test_fifty_trips_from_everywhere_are_one_latch_and_one_cancel_an_order
 # --- tradebot kill -------------------------------------------------------------------------------
 
 
-def tradebot_kill(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+TRADEBOT = (sys.executable, "-c", "from engine.cli.main import main; main()")
+
+
+def tradebot_kill(
+    folder: Path, *arguments: str, start: Sequence[str] = TRADEBOT, **settings: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from engine.cli.main import main; main()", "kill", *arguments],
-        env=os.environ | {"DATA_DIR": str(folder)},
+        [*start, "kill", *arguments],
+        env=os.environ | {"DATA_DIR": str(folder)} | settings,
         capture_output=True,
         text=True,
         timeout=60,
@@ -182,6 +189,7 @@ def test_the_command_waits_until_the_engine_says_that_it_tripped(tmp_path: Path)
             "mode": "paper",
             "tripped": True,
             "pid": process.pid,
+            "durable": True,
             "part": None,
             "refused": None,
             "request": None,
@@ -241,6 +249,97 @@ def test_an_engine_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert f"kill -9 {os.getpid()}" in done.stderr
     assert len(list(folder.glob("*.paper.kill_request"))) == 1
+
+
+def test_a_wrong_setting_hinders_no_kill(tmp_path: Path) -> None:
+    done = tradebot_kill(tmp_path, MAX_DAILY_LOSS="much")
+    assert done.returncode == 3
+    assert "warning: MAX_DAILY_LOSS='much': " in done.stderr
+    assert len(list(tmp_path.glob("*.paper.kill_request"))) == 1
+    done = tradebot_kill(tmp_path, MODE="papr")
+    assert done.returncode == 2
+    assert "MODE='papr'" in done.stderr
+    assert "kill -USR1 with the engine's pid" in done.stderr
+
+
+NAMELESS = """
+import os
+from engine.ops.user import user_name
+os.setuid(54321)
+print(user_name())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_without_a_name_has_a_number() -> None:
+    """As in a container; without one, nothing was killed."""
+    named = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    bare = {name: value for name, value in os.environ.items() if name not in named}
+    done = subprocess.run(
+        [sys.executable, "-c", NAMELESS], env=bare, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("uid 54321\n", "")
+
+
+# A disk that takes no byte, for the process that runs in it.
+FULL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from engine.cli.main import main; main()
+"""
+
+# Holds the lock as an engine does that hears no more than the signal.
+HUNG = """
+import signal, sys
+from pathlib import Path
+from engine.ops.lock import EngineLock
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+with EngineLock(Path(sys.argv[1])):
+    print("locked", flush=True)
+    signal.sigwait({signal.SIGUSR1})
+"""
+
+
+def test_where_no_request_can_be_left_the_engine_gets_the_signal(tmp_path: Path) -> None:
+    start = (sys.executable, "-c", FULL_DISK)
+    argv = [sys.executable, "-c", HUNG, str(tmp_path / "paper.lock")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as hung:
+        try:
+            assert hung.stdout is not None
+            assert hung.stdout.readline() == "locked\n"
+            part = tradebot_kill(tmp_path, "--symbol", "ACME", start=start)
+            assert part.returncode == 2
+            assert "nothing was killed: no request can be left" in part.stderr
+            assert hung.poll() is None
+            done = tradebot_kill(tmp_path, "--json", "--timeout", "1", start=start)
+            assert (done.returncode, done.stderr) == (4, "")
+            said = json.loads(done.stdout)["error"]
+            assert f"kill -9 {hung.pid}" in said
+            assert "KILL_SWITCH=true" in said
+            assert hung.wait(10) == 0
+        finally:
+            hung.kill()
+    assert [path.name for path in tmp_path.iterdir()] == ["paper.lock"]
+
+
+def test_a_kill_that_the_disk_does_not_take_says_so_until_it_does(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        no_limit = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, no_limit[1]))
+        done = tradebot_kill(folder)
+        assert done.returncode == 0
+        assert "NOT ON DISK YET" in done.stdout
+        assert "NOT ON DISK YET" in tradebot_status(folder)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, no_limit)
+        wait_for((folder / "paper.kill_switch").exists)
+        wait_for(lambda: "NOT ON DISK" not in tradebot_status(folder))
+
+
+def tradebot_status(folder: Path) -> str:
+    argv = [*TRADEBOT, "status"]
+    return subprocess.check_output(argv, env=os.environ | {"DATA_DIR": str(folder)}, text=True)
 
 
 # --- the circuit breaker at the start ------------------------------------------------------------

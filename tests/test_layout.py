@@ -53,6 +53,7 @@ ARROWS = {
         "engine.ops.logging",
         "engine.ops.settings",
         "engine.ops.signals",
+        "engine.ops.user",
         "engine.travel",
     ),
 }

@@ -190,22 +190,21 @@ class AttachedEngine:
 
 def _name() -> str:
     """Who is at this console, for the other consoles and the audit log."""
-    import getpass
+    from engine.ops.user import user_name
 
-    user, terminal, client = "unknown", "", ""
-    with suppress(OSError, KeyError):  # a user without a name, a terminal without one
-        user = getpass.getuser()
+    terminal, client = "", ""
+    with suppress(OSError):  # a terminal without a name
         terminal = f" on {os.ttyname(0).removeprefix('/dev/')}"
     if ssh := os.environ.get("SSH_CLIENT", "").split():
         client = f" from {ssh[0]}"
-    return f"console of {user}{terminal}{client}"
+    return f"console of {user_name()}{terminal}{client}"
 
 
 def _latch_kill() -> None:
     """For the engine that runs, and did not answer, or the next one."""
     from engine.ops.files import write_private
-    from engine.ops.settings import find_kill_files
+    from engine.ops.settings import settings_to_stop
 
-    if files := find_kill_files():
-        with suppress(OSError):
-            write_private(files.latch, b"console: the kill was not answered\n")
+    if settings := settings_to_stop():
+        with suppress(OSError, UserError):
+            write_private(settings.kill_files.latch, b"console: the kill was not answered\n")

@@ -70,12 +70,12 @@ def main() -> int:
     known = {"--version": f"tradebot-tui {__version__}", "--help": USAGE, "-h": USAGE}
     for argument in sys.argv[1:]:
         if text := known.get(argument):
-            _say(text, sys.stdout)
+            _print(text, sys.stdout)
             return 0
     try:
         options = Options.of(sys.argv[1:])
     except ValueError as error:
-        _say(f"tradebot-tui: {error}\n{USAGE}", sys.stderr)
+        _print(f"tradebot-tui: {error}\n{USAGE}", sys.stderr)
         return CANNOT_START
     os.environ.update(options.settings)
     if problem := terminal_problem(os.environ):
@@ -101,9 +101,11 @@ class Options(NamedTuple):
         read_only, settings, left = False, dict[str, str](), list(arguments)
         while left:
             argument, _, value = left.pop(0).partition("=")
-            if argument == "--read-only" and not value:
+            if value and argument in ("--read-only", "--slow-link"):
+                raise ValueError(f"{argument} takes no value")
+            if argument == "--read-only":
                 read_only = True
-            elif argument == "--slow-link" and not value:
+            elif argument == "--slow-link":
                 settings["SLOW_LINK"] = "true"
             elif argument == "--fps":
                 value = value or (left.pop(0) if left else "")
@@ -117,9 +119,9 @@ class Options(NamedTuple):
 
 def terminal_problem(environment: Mapping[str, str]) -> str:
     """Why the console cannot be drawn here, and what to do; empty where it can."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if not stream.isatty():
-            name = stream.name.strip("<>")
+    for name in ("stdin", "stdout", "stderr"):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None or not stream.isatty():  # None where it was closed
             return f"{name} is no terminal\nrun it in one; over ssh with `ssh -t`\n{WITHOUT}"
     kind = environment.get("TERM", "")
     if kind in ("", "dumb"):
@@ -352,8 +354,13 @@ def _log_uncaught(arguments: threading.ExceptHookArgs) -> None:
     )
 
 
-def _say(text: str, stream: TextIO) -> None:
-    with suppress(OSError):
-        for line in text.splitlines():
-            stream.write(f"{clean(line)}\n")
-        stream.flush()
+def _say(text: str, stream: TextIO | None) -> None:
+    _print("\n".join(clean(line) for line in text.splitlines()), stream)
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Write a text of ours; nothing where nobody reads, or the stream was closed."""
+    if stream is not None:
+        with suppress(OSError):
+            stream.write(f"{text}\n")
+            stream.flush()

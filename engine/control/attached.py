@@ -1,7 +1,6 @@
 """What the commands have in common that attach to the running engine: how they get there, and the
 exit statuses by which other programs know what came of it."""
 
-import getpass
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from engine.control.protocol import Hello, version
 from engine.core.text import clean
 from engine.ops.lock import holder
 from engine.ops.settings import Settings
+from engine.ops.user import user_name
 from engine.view.snapshot import Snapshot
 
 NO_ENGINE = 3
@@ -34,8 +34,8 @@ def attached(
     settings: Settings, timeout: float = ATTACH_S
 ) -> Generator[tuple[RemoteEngine, Snapshot]]:
     """The engine that runs with these settings, and its first snapshot. Raises NotAttached."""
-    user = getpass.getuser()
-    remote = RemoteEngine(settings.socket_path, Hello(version(), user), lambda: no_engine(settings))
+    hello = Hello(version(), user_name())
+    remote = RemoteEngine(settings.socket_path, hello, lambda: no_engine(settings))
     remote.start()
     try:
         yield remote, wait_for(remote, lambda _: True, timeout)

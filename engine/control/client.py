@@ -188,7 +188,10 @@ class RemoteEngine:
             try:
                 await self._talk(address.connect(self._path))
             except PermissionError as error:
-                self._failure = f"cannot attach to the engine: {clean(str(error))}"
+                self._failure = (
+                    f"cannot attach to the engine: {clean(str(error))}\n"
+                    "be the user who runs it, or give the right DATA_DIR"
+                )
             except OSError:
                 self._failure = self._why_gone() or None
                 self.gone = self._failure is not None

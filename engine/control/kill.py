@@ -1,11 +1,12 @@
 """`tradebot kill` and `tradebot flatten`: stop the running engine's trading, from outside it."""
 
-import getpass
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -26,10 +27,12 @@ from engine.core.model import KillAction, Part, Scope
 from engine.core.safety import STRENGTH
 from engine.core.text import clean
 from engine.host.latching import SOURCE
+from engine.ops.errors import UserError
 from engine.ops.files import write_private
 from engine.ops.latch import KillFiles, KillRequest, refusal_of
 from engine.ops.lock import holder
-from engine.ops.settings import Settings, load_settings
+from engine.ops.settings import Settings, SettingsError, load_settings, settings_to_stop
+from engine.ops.user import user_name
 from engine.view.snapshot import Snapshot
 
 LOOK_S = 0.02
@@ -38,6 +41,8 @@ SOCKET_S = 0.5
 a disk."""
 FLATTEN_WORD = "FLATTEN"
 SWITCH = "the kill switch"
+UNSAVED = "it is NOT ON DISK YET: the engine tries again; until then a restart would not be killed"
+UNWRITTEN = 2
 
 
 @click.command(short_help="Trip the kill switch of the running engine.")
@@ -66,17 +71,23 @@ def kill(
     """Trip the kill switch of the engine that runs with these settings (MODE, DATA_DIR), and wait
     until it says that it did. Without --strategy, --symbol or --broker everything is killed.
 
-    Exit status: 0 tripped; 3 no engine runs, and the next one starts tripped (what is open at a
-    broker stays open); 4 no answer, and the request stays; 5 there is no such strategy, symbol or
-    broker.
+    It needs no more than MODE and DATA_DIR: where other settings are wrong it says so, and kills.
+
+    Exit status: 0 tripped; 2 MODE or DATA_DIR is wrong, or no request can be left; 3 no engine
+    runs, and the next one starts tripped (what is open at a broker stays open); 4 no answer, and
+    the request stays; 5 there is no such strategy, symbol or broker.
     """
     part = _part({Scope.STRATEGY: strategy, Scope.SYMBOL: symbol, Scope.BROKER: broker})
-    settings = load_settings()
+    settings = _settings()
     chosen = KillAction(action) if action else None
     pid, refused, waits = holder(settings.lock_path), "", None
-    if part is not None or not _by_socket(settings, chosen, reason, min(timeout, SOCKET_S)):
-        author = f"{getpass.getuser()} (pid {os.getpid()})"
-        request = _request(settings.kill_files, KillRequest(author, reason, chosen, part))
+    heard = part is None and _by_socket(settings, chosen, reason, min(timeout, SOCKET_S))
+    if not heard:
+        author = f"{user_name()} (pid {os.getpid()})"
+        try:
+            request = _request(settings.kill_files, KillRequest(author, reason, chosen, part))
+        except OSError as error:
+            fail(_without_request(error, settings.data_dir, pid, part), as_json)
         _await_answer(request, settings.lock_path, timeout)
         refused = _refusal(request)
         waits = request if request.exists() else None
@@ -86,29 +97,52 @@ def kill(
     if as_json:
         answer = {"mode": str(settings.mode), "tripped": not status, "pid": pid}
         told = {"part": part and str(part), "refused": refused or None}
-        click.echo(json.dumps(answer | told | {"request": str(waits) if waits else None}))
+        on_disk = {"durable": heard.kill.durable if heard else None}
+        told |= {"request": str(waits) if waits else None}
+        click.echo(json.dumps(answer | on_disk | told))
     else:
         what = clean(str(part)) if part else SWITCH
         told = _told(status, what, str(settings.mode), pid, timeout)
+        if heard and not heard.kill.durable:
+            told += f"\n{UNSAVED}"
         click.echo(refused or told, err=bool(status))
     raise SystemExit(status)
 
 
-def _by_socket(settings: Settings, action: KillAction | None, reason: str, timeout: float) -> bool:
-    """Trip it over the socket, which takes milliseconds; False where nobody there says that it is
+def _settings() -> Settings:
+    """By which the engine is found. A setting that is wrong is told, and hinders no kill."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        settings = settings_to_stop()
+        if settings is None:
+            raise UserError(
+                error.message,
+                f"{error.remedy}; kill -USR1 with the engine's pid trips it without settings",
+            ) from None
+        click.echo(f"warning: {error}", err=True)
+        return settings
+
+
+def _by_socket(
+    settings: Settings, action: KillAction | None, reason: str, timeout: float
+) -> Snapshot | None:
+    """Trip it over the socket, which takes milliseconds; None where nobody there says that it is
     tripped, and does as much as is asked."""
     least = STRENGTH.index(action or settings.kill_action)
     try:
         with attached(settings, timeout) as (remote, _):
             remote.send(TripKillSwitch(source=SOURCE, reason=reason, action=action))
-            wait_for(
+            last = wait_for(
                 remote,
                 lambda s: s.kill.tripped and STRENGTH.index(s.kill.action) >= least,
                 timeout,
             )
-    except NotAttached:
-        return False
-    return True
+            with suppress(NotAttached):
+                last = wait_for(remote, lambda s: s.kill.durable, timeout)
+            return last
+    except Exception:  # whatever is wrong with this way, there is another
+        return None
 
 
 def _request(files: KillFiles, request: KillRequest) -> Path:
@@ -117,6 +151,28 @@ def _request(files: KillFiles, request: KillRequest) -> Path:
     refusal_of(path).unlink(missing_ok=True)
     write_private(path, msgspec.json.encode(request))
     return path
+
+
+def _without_request(
+    error: OSError, folder: Path, pid: int | None, part: Part | None
+) -> NotAttached:
+    """That the request could not be left. An engine that runs is sent the signal, which needs no
+    disk."""
+    why = f"no request can be left in {clean(str(folder))} ({error.strerror or error})"
+    if pid and part is None:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGUSR1)
+            return NotAttached(
+                NO_ANSWER,
+                f"the engine (pid {pid}) does not answer, and {why}: it was sent SIGUSR1\n"
+                f"cancel at the broker, and end it with kill -9 {pid}: start the next one with "
+                "KILL_SWITCH=true",
+            )
+    return NotAttached(
+        UNWRITTEN,
+        f"nothing was killed: {why}\n"
+        "be the user who runs the engine, make room on the disk, or give the right DATA_DIR",
+    )
 
 
 def _await_answer(request: Path, lock: Path, timeout: float) -> None:

@@ -46,7 +46,7 @@ def fail(error: NotAttached, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps({"error": str(error)}))
     else:
-        click.echo(clean(str(error), 2000), err=True)
+        click.echo("\n".join(clean(line) for line in str(error).splitlines()), err=True)
     raise SystemExit(error.status)
 
 
@@ -118,6 +118,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"equity      {equity} {clean(facts['currency'])}, cash {cash}, day {day}"
     because = clean(": ".join(filter(None, (kill["source"], kill["reason"]))))
     state = f"TRIPPED by {because} ({kill['phase']})" if kill["tripped"] else "ready"
+    state += "" if kill["durable"] else ", NOT ON DISK YET"
     yield f"kill switch {state}"
     if facts["killed_parts"]:
         yield f"killed      {clean(', '.join(facts['killed_parts']))}"

@@ -1,6 +1,7 @@
 """Files and folders that nobody else may read: 0600 and 0700, whatever the umask."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from engine.core.text import clean
@@ -43,12 +44,15 @@ def write_private(path: Path, content: bytes) -> None:
     """
     make_private_folder(path.parent)
     draft = path.with_name(f"{path.name}.new")
-    descriptor = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with open(draft, "wb", opener=open_private) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
     name_durably(draft, path)
 
 

@@ -3,6 +3,7 @@
 `python -m engine.ops.settings` prints `.env.example`.
 """
 
+import logging
 import os
 import re
 import sys
@@ -51,6 +52,9 @@ ENCODING = "utf-8"
 ALIKE = 0.85
 LONG_NAME = 10
 ECHO_LIMIT = 60
+
+# It would print what it cannot parse, which `load_settings` tells with the remedy.
+logging.getLogger("dotenv").addHandler(logging.NullHandler())
 
 
 class SettingsError(UserError, ValueError):
@@ -542,16 +546,18 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
-def find_kill_files() -> KillFiles | None:
-    """Where the kill switch's files are, whatever other settings are wrong; None where DATA_DIR or
-    MODE is."""
+def settings_to_stop() -> Settings | None:
+    """Settings by which the engine is found that is to be stopped: what else is wrong has its
+    default. None where DATA_DIR or MODE is wrong, or `.env` cannot be read."""
     try:
-        return Settings().kill_files
+        return Settings()
+    except (OSError, UnicodeError):
+        return None
     except ValidationError as error:
         wrong = {str(detail["loc"][0]) for detail in error.errors()}
     if wrong & {"data_dir", "mode"}:
         return None
-    return Settings(**{name: Settings.model_fields[name].default for name in wrong}).kill_files
+    return Settings(**{name: Settings.model_fields[name].default for name in wrong})
 
 
 def explain(error: ValidationError, model: type[BaseSettings]) -> list[str]:
@@ -597,6 +603,8 @@ def env_example() -> str:
 
 
 def _env_file_problems() -> list[str]:
+    if ENV_FILE.is_dir():  # as a container makes one where a file that is to be mounted is not
+        raise SettingsError([".env is a folder, not a file"])
     if not ENV_FILE.is_file():
         return []
     try:

@@ -95,6 +95,14 @@ def test_a_wrong_setting_is_told_without_a_traceback_and_leaves_nothing_behind()
     assert list(Path().iterdir()) == []
 
 
+def test_a_file_of_settings_that_is_none_is_told() -> None:
+    Path(".env").mkdir()
+    assert tradebot("settings").stderr.startswith("error: .env is a folder, not a file\n")
+    Path(".env").rmdir()
+    Path(".env").write_text("MODE paper\n")
+    assert tradebot("settings").stderr.startswith("error: .env line 1: not NAME=value\n")
+
+
 def test_an_error_of_the_caller_is_told_with_its_remedy() -> None:
     result = run("by-user", command=failing)
     assert (result.exit_code, result.stdout) == (2, "")

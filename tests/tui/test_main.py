@@ -87,6 +87,16 @@ def test_without_a_terminal_it_says_so(name: str, tmp_path: Path) -> None:
     assert LEFT not in said
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_no_terminal(closed: str, tmp_path: Path) -> None:
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND]
+    done = subprocess.run(
+        shell, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["dumb", ""])
 def test_a_terminal_that_cannot_draw_is_refused(kind: str, start: Start) -> None:
     terminal = start(TERM=kind)
@@ -99,8 +109,9 @@ def test_a_terminal_that_cannot_draw_is_refused(kind: str, start: Start) -> None
     ("argument", "status", "text"),
     [
         ("--version", 0, "tradebot-tui 0."),
-        ("--help", 0, "usage:"),
+        ("--help", 0, "usage: tradebot-tui [--read-only] "),
         ("--nonsense", 2, "usage:"),
+        ("--slow-link=yes", 2, "--slow-link takes no value"),
         ("--fps=99", 2, "--fps '99': give a number from 1 to 30"),
         ("--fps", 2, "--fps '': give a number from 1 to 30"),
     ],
