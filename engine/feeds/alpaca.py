@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from importlib import import_module
 from math import inf
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from engine.brokers.alpaca import library
 from engine.brokers.alpaca.answers import Refused
 from engine.brokers.alpaca.login import Login
 from engine.core.events import HaltChanged
@@ -55,17 +54,6 @@ HALTED = {"2", "H", "P"}
 RESUMED = {"3", "T"}
 """Status codes of the tapes: 2 and 3 of the CTA plan, H, P (a pause) and T of the UTP plan."""
 
-_importing = Lock()
-
-
-def _import_library() -> None:
-    """All of it that is used here, by one thread at a time: where two begin at once with other
-    parts of it each waits for the other, and Python ends one of them with an error. Blocks: it is a
-    second's work."""
-    with _importing:
-        import_module("engine.brokers.alpaca.rest")
-        import_module("alpaca.data.live")
-
 
 def instruments(login: Login, names: Sequence[str]) -> list[Instrument]:
     """How each of `names` trades, asked of Alpaca: a pair with a slash is crypto. Blocks. The
@@ -74,7 +62,7 @@ def instruments(login: Login, names: Sequence[str]) -> list[Instrument]:
     Raises UserError for what Alpaca does not have or does not trade, NotConnected where there is no
     answer.
     """
-    _import_library()
+    library.load()
     from alpaca.common.exceptions import APIError
 
     from engine.brokers.alpaca.rest import sent_once, trading_client
@@ -168,7 +156,7 @@ class AlpacaSource:
                 arrived.extend((*self._halts(datum), datum))
                 woken.set()
 
-        await asyncio.to_thread(_import_library)
+        await asyncio.to_thread(library.load)
         stream = self._make_stream(take)
         try:
             await self._open(stream)
@@ -302,7 +290,7 @@ class AlpacaSource:
         return await loop.run_in_executor(self._threads, self._asked, method, make)
 
     def _asked(self, method: str, make: Callable[[], Any]) -> dict[str, Any]:
-        _import_library()
+        library.load()
         from engine.brokers.alpaca.rest import answered
 
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -16,7 +17,7 @@ from engine.brokers.alpaca import Login
 from engine.brokers.base import InDoubt, NotAuthenticated, NotConnected, RateLimited
 from engine.core.events import HaltChanged
 from engine.core.model import DAY, MINUTE, NANOS, AssetClass, Bar, Instrument, Quote, utc
-from engine.feeds.alpaca import AlpacaSource
+from engine.feeds.alpaca import AlpacaSource, instruments
 from engine.ops.errors import UserError
 from tests.feeds.listening import ENOUGH_S, Listener
 from tests.loopback.alpaca_data import KEY, SECRET, AlpacaData
@@ -103,13 +104,13 @@ async def test_a_halt_that_ended_while_nobody_listened_is_over_with_the_next_bar
 async def test_a_part_of_a_message_is_none_and_ends_the_stream_which_can_be_opened_again(
     server: AlpacaData, source: AlpacaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MessagePack that is cut, or no such thing."""
+    """MessagePack that is cut, at every byte, or no such thing."""
     said: list[bytes] = []
     with monkeypatch.context() as heard:
         heard.setattr(server.streams, "say", said.append)
         server.say(QUOTE, BAR)
     (whole,) = said
-    for part in (*(whole[:length] for length in range(0, len(whole), 9)), whole[:-1], GARBAGE):
+    for part in (*(whole[:length] for length in range(len(whole))), GARBAGE):
         async with Listener(source, server.streams) as listener:
             server.streams.say(part)
             with pytest.raises(NotConnected):
@@ -118,6 +119,13 @@ async def test_a_part_of_a_message_is_none_and_ends_the_stream_which_can_be_open
     async with Listener(source, server.streams) as listener:
         server.streams.say(whole)
         assert len(await listener.until(2)) == 2
+
+
+def test_without_the_library_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "engine.brokers.alpaca.stream", raising=False)
+    monkeypatch.setitem(sys.modules, "alpaca.trading.stream", None)
+    with pytest.raises(UserError, match=r"pip install 'tradebot-tui\[alpaca\]'"):
+        instruments(Login(SecretStr(KEY), SecretStr(SECRET)), ["AAPL"])
 
 
 @pytest.mark.parametrize("feed", ["iex", "sip"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from engine.brokers.alpaca import answers
+from engine.brokers.alpaca import answers, library
 from engine.brokers.alpaca.answers import Order, Refused, Symbols, read
 from engine.brokers.alpaca.fees import CryptoFees
 from engine.brokers.alpaca.login import Login
@@ -156,15 +156,11 @@ class AlpacaBroker(BaseBroker):
 
     async def connect(self) -> None:
         await self.disconnect()
-        try:
-            from engine.brokers.alpaca.events import Events
-            from engine.brokers.alpaca.rest import Access
-            from engine.brokers.alpaca.stream import Updates
-        except ImportError as error:
-            raise UserError(
-                f"Alpaca needs the package {error.name}",
-                "Install it: pip install 'tradebot-tui[alpaca]'",
-            ) from None
+        library.load()
+        from engine.brokers.alpaca.events import Events
+        from engine.brokers.alpaca.rest import Access
+        from engine.brokers.alpaca.stream import Updates
+
         self._access = Access(self._login)
         try:
             account = await self._account()
