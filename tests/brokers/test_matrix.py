@@ -7,7 +7,8 @@ reconciled, and the others on the way; and that the fault did strike.
 
 What a protocol cannot have is not in the table: a socket of TWS, and the paper broker, have neither
 a status nor a body of HTTP; who has no client order ids is not told of a second one; and what paper
-says is no frame.
+says is no frame. An account of Alpaca's Broker API has the same requests as another one of Alpaca's
+under other paths: of their faults one of each kind is enough.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,22 +38,22 @@ whose cancel was not answered is given up as one that is not there."""
 AT_A_REQUEST = {
     # the fault of a submit, then of a kill's cancel: what becomes of the order, and where
     Fault.SLOW: (FILLED, ALL),
-    Fault.HANG: (ABANDONED, ALL),
+    Fault.HANG: (ABANDONED, f"{ALL} {BROKER_API}"),
     Fault.RESET: (ABANDONED, ALL),
-    Fault.UNAUTHORIZED: (CANCELED, HTTP),
-    Fault.FORBIDDEN: (REJECTED, HTTP),
-    REFUSED: (REJECTED, WIRED),
+    Fault.UNAUTHORIZED: (CANCELED, f"{HTTP} {BROKER_API}"),
+    Fault.FORBIDDEN: (REJECTED, f"{HTTP} {BROKER_API}"),
+    REFUSED: (REJECTED, f"{WIRED} {BROKER_API}"),
     DUPLICATE: (FILLED, f"{WITH_IDS} {BROKER_API}"),
-    Fault.RATE_LIMITED: (CANCELED, HTTP),
+    Fault.RATE_LIMITED: (CANCELED, f"{HTTP} {BROKER_API}"),
     Fault.RATE_LIMITED_BARE: (CANCELED, HTTP),
     Fault.BANNED: (CANCELED, "binance"),
     Fault.REDIRECT: (ABANDONED, HTTP),
-    Fault.SERVER_ERROR: (ABANDONED, HTTP),
+    Fault.SERVER_ERROR: (ABANDONED, f"{HTTP} {BROKER_API}"),
     Fault.SERVER_ERROR_AFTER: (FILLED, HTTP),
     Fault.GATEWAY_TIMEOUT: (FILLED, f"{HTTP} {BROKER_API}"),
     Fault.LOST: (FILLED, f"{ALL} {BROKER_API}"),
     Fault.MUTE: (FILLED, ALL),
-    Fault.TRUNCATED: (FILLED, HTTP),
+    Fault.TRUNCATED: (FILLED, f"{HTTP} {BROKER_API}"),
     Fault.EMPTY: (FILLED, HTTP),
     Fault.GARBAGE: (FILLED, HTTP),
 }
@@ -60,9 +61,9 @@ BEFORE_A_KILL = {
     # the fault of a submit while whose answer is awaited the kill switch trips: what becomes of the
     # order (at Kraken the slow one comes after the cancel, with a nonce that is refused)
     Fault.SLOW: (CANCELED, ALL),
-    Fault.HANG: (ABANDONED, ALL),
-    Fault.LOST: (CANCELED, ALL),
-    Fault.GATEWAY_TIMEOUT: (CANCELED, HTTP),
+    Fault.HANG: (ABANDONED, f"{ALL} {BROKER_API}"),
+    Fault.LOST: (CANCELED, f"{ALL} {BROKER_API}"),
+    Fault.GATEWAY_TIMEOUT: (CANCELED, f"{HTTP} {BROKER_API}"),
 }
 IN_THE_STREAM = {
     # the fault of what is said of an order's executions
