@@ -584,38 +584,51 @@ async def test_a_limit_of_requests_is_obeyed(wired: WiredPeer, fault: Fault) -> 
     assert not wired.faults.requests["submit"]
 
 
-async def test_a_cancel_waits_for_no_submit(wired: WiredPeer) -> None:
-    has(wired, Fault.MUTE)
-    orders = [wired.order() for _ in range(20)]
-    await wired.broker.submit_order(orders[0])
-    wired.faults.plan("submit", *[Fault.HANG] * 19)
-    hanging = [asyncio.create_task(wired.broker.submit_order(o)) for o in orders[1:]]
+@pytest.fixture(params=WIRED)
+async def patient(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[WiredPeer]:
+    """What hangs there hangs until the server stops, also where it waits in real time."""
+    monkeypatch.setattr("tests.brokers.peer_alpaca.READ_S", 10 * ANSWER_S)
+    async with ALL[request.param]() as peer:
+        assert isinstance(peer, WiredPeer)
+        yield peer
+
+
+async def test_a_cancel_waits_for_no_submit(patient: WiredPeer) -> None:
+    has(patient, Fault.MUTE)
+    orders = [patient.order() for _ in range(20)]
+    await patient.broker.submit_order(orders[0])
+    patient.faults.plan("submit", *[Fault.HANG] * 19)
+    hanging = [asyncio.create_task(patient.broker.submit_order(o)) for o in orders[1:]]
     async with asyncio.timeout(ANSWER_S):
-        await wired.faults.has_come("submit", 2)
-        await wired.broker.cancel_order(orders[0])
-        assert not wired.venue.open
+        await patient.faults.has_come("submit", 2)
+        await patient.broker.cancel_order(orders[0])
+        assert not patient.venue.open
         given_up = [task.exception() for task in hanging if task.done()]
         assert not any(isinstance(error, InDoubt) for error in given_up)
+        await patient.stop_server()
         ended = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(error, InDoubt | NotConnected | RateLimited) for error in ended)
 
 
-async def test_a_cancel_waits_for_no_cancel(wired: WiredPeer) -> None:
+async def test_a_cancel_waits_for_no_cancel(patient: WiredPeer) -> None:
     """As many that hang as can be asked for at once, each by itself."""
-    has(wired, Fault.MUTE)
-    room = wired.broker.room()
+    has(patient, Fault.MUTE)
+    room = patient.broker.room()
     assert room is not None
     count = min(int(room.most) // 3, ALONE - 1)
-    last, *others = await resting(wired, count + 1)
-    wired.faults.plan("cancel", *[Fault.HANG] * count)
+    last, *others = await resting(patient, count + 1)
+    patient.faults.plan("cancel", *[Fault.HANG] * count)
     hanging: list[asyncio.Task[object]] = []
     async with asyncio.timeout(ANSWER_S):
         for number, order in enumerate(others, start=1):  # each by itself, also where they may
-            hanging.append(asyncio.create_task(wired.broker.cancel_order(order)))  # go together
-            await wired.faults.has_come("cancel", number)
-        await wired.broker.cancel_order(last)
-        assert len(wired.venue.open) == count
+            hanging.append(asyncio.create_task(patient.broker.cancel_order(order)))  # go together
+            await patient.faults.has_come("cancel", number)
+        await patient.broker.cancel_order(last)
+        assert len(patient.venue.open) == count
         assert not any(task.done() for task in hanging)
+        await patient.stop_server()
         ended = await asyncio.gather(*hanging, return_exceptions=True)
     assert all(isinstance(error, InDoubt) for error in ended)
 
