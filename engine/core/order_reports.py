@@ -207,12 +207,15 @@ class OrderReports(OrderMoves):
     def _is_known(self, execution_id: str) -> bool:
         return execution_id in self.unbooked or self._is_applied(execution_id)
 
+    def fault_of(self, order: Order, fill: Fill) -> str:
+        """Why an execution cannot be taken for one of `order` as it is now; empty where it can."""
+        return fill_fault(order, fill) or ("" if self._account_of(fill.symbol) else NO_ACCOUNT)
+
     def _fill(self, order: Order, fill: Fill, venue_order_id: str) -> Order:
         """Apply an execution that is new and can be true; answers the order after it."""
         if self._is_known(fill.execution_id):
             return order
-        venue = self._account_of(fill.symbol)
-        if fault := fill_fault(order, fill) or ("" if venue else NO_ACCOUNT):
+        if fault := self.fault_of(order, fill):
             self._bus.publish(FillQuarantined(fill, fault))
             return order
         filled = order.filled + fill.quantity
@@ -236,7 +239,7 @@ class OrderReports(OrderMoves):
             client_order_id=order.client_order_id,
             strategy=order.strategy,
             venue_order_id=venue_order_id or order.venue_order_id,
-            venue=venue,
+            venue=self._account_of(fill.symbol),
         )
         self.unbooked[fill.execution_id] = fill
         if late:

@@ -245,7 +245,8 @@ class Reconciler:
 
     def _take_in(self, name: str, account: Account, fills: Iterable[Fill]) -> bool:
         """Take in the executions that are missing here; whether there were any. One without a known
-        order waits while an order of ours in its symbol has no answer: it may be that one's."""
+        order waits while an order of ours in its symbol has no answer: it may be that one's. One
+        that was refused before is news again where it can be true by now: its order has grown."""
         books = self._books
         waiting, by_venue = books.unanswered(), books.by_venue_id()
         refused, account.refused = account.refused, []
@@ -254,15 +255,16 @@ class Reconciler:
         for fill in fills:
             named = by_venue.get((fill.symbol, fill.venue_order_id))
             key = fill.client_order_id or (named.client_order_id if named else "")
-            known = key in books.orders.orders
+            order = books.orders.orders.get(key)
             if books.portfolio.is_applied(fill.execution_id) or fill.symbol not in books.venues:
                 continue
-            if not known and fill.symbol in waiting:
+            if order is None and fill.symbol in waiting:
                 continue
             account.refused.append(fill.execution_id)
-            if fill.execution_id not in refused:
+            may_be = order is not None and not books.orders.fault_of(order, fill)
+            if fill.execution_id not in refused or may_be:
                 has_news = True
-                if not known and is_made_here(key):
+                if order is None and is_made_here(key):
                     lost.append(f"{key}, filled at {name}, is not in this database")
                 books.orders.on_report(
                     ExecutionReport(

@@ -462,6 +462,23 @@ def test_an_execution_that_cannot_be_taken_in_is_news_once_at_most(
     assert rig.reconciled == 3
 
 
+def test_an_execution_that_was_refused_is_taken_in_once_its_order_is_known_to_have_grown() -> None:
+    """As after a death before a replace was durable: the order's quantity is the former one."""
+    rig = Bench(void=[CancelOrder, QueryOrder])
+    order = rig.buy()
+    rig.report(order, S.ACCEPTED)
+    larger = order.quantity + 10
+    rig.broker.book(replace(part_of(order, "x-1"), quantity=larger))
+    rig.compare()
+    assert len(rig.facts(FillQuarantined)) == 1
+    assert not rig.position().quantity
+    rig.report(order, S.ACCEPTED, terms=replace(order.terms, quantity=larger))
+    rig.compare()
+    assert rig.state_of(order) is S.FILLED
+    assert rig.position().quantity == larger
+    assert len(rig.facts(FillQuarantined)) == 1
+
+
 def test_an_execution_that_nobody_told_is_applied_once_by_whatever_way_it_comes() -> None:
     rig = Bench()
     order = rig.buy()
