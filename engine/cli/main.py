@@ -68,7 +68,7 @@ def _told_in_log(error: Exception) -> str:
     return f"{what}; {clean(str(settings.log_path.absolute()))} says more"
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tradebot")
 def main() -> None:
     """The commands of tradebot. The console is tradebot-tui."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import eq
 from typing import Any, NoReturn
 
 import click
@@ -174,7 +175,7 @@ def _follow(remote: RemoteEngine, seen: Sequence[LogLine], as_json: bool) -> Non
         snapshot = remote.latest()
         now = snapshot.log if snapshot is not None else seen
         if now is not seen:
-            _print(_after(seen, now), as_json)
+            _print(new_lines(seen, now), as_json)
             seen = now
         if failure and not remote.stopped:
             raise NotAttached(REFUSED, failure)
@@ -183,11 +184,13 @@ def _follow(remote: RemoteEngine, seen: Sequence[LogLine], as_json: bool) -> Non
         time.sleep(LOOK_S)
 
 
-def _after(seen: Sequence[LogLine], now: Sequence[LogLine]) -> Sequence[LogLine]:
-    """The lines that are new: a line that was there is the same object."""
-    last = id(seen[-1]) if seen else 0
-    known = next((n for n in range(len(now) - 1, -1, -1) if id(now[n]) == last), -1)
-    return now[known + 1 :]
+def new_lines(seen: Sequence[LogLine], now: Sequence[LogLine]) -> Sequence[LogLine]:
+    """The lines of `now` after those that were `seen`, of which the oldest may be gone."""
+    for end in range(len(now), 0, -1):
+        known = min(end, len(seen))
+        if known and all(map(eq, now[end - known : end], seen[-known:])):
+            return now[end:]
+    return now
 
 
 def _print(lines: Sequence[LogLine], as_json: bool) -> None:

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from engine.control.status import new_lines
 from engine.ops.lock import EngineLock
+from engine.view.snapshot import LogLine
 from tests.host.test_headless import ROOT, engine, facts, logged, wait_for
 from tests.terminal import Terminal
 
@@ -135,7 +137,7 @@ def test_logs_are_printed_and_followed_to_the_end(folder: Path, running: Running
         stdout=subprocess.PIPE,
         text=True,
     ) as following:
-        time.sleep(2)
+        wait_for(lambda: (folder / "tradebot.log").read_text().count("is attached") == 3)
         tradebot(folder, "kill", "--reason", "followed")
         running.send_signal(signal.SIGTERM)
         assert following.stdout is not None
@@ -144,6 +146,18 @@ def test_logs_are_printed_and_followed_to_the_end(folder: Path, running: Running
     told_once = [line for line in said.splitlines() if "KILL SWITCH tripped" in line]
     assert len(told_once) == 1
     assert "followed" in told_once[0]
+
+
+def test_lines_that_were_told_are_not_told_again() -> None:
+    """After a lost connection the lines are sent anew."""
+    a, b, c = (LogLine(n, n, "info", "filled") for n in range(3))
+    seen = (a, b, b)
+    anew = tuple(msgspec.structs.replace(line) for line in seen)
+    assert new_lines(seen, anew) == ()
+    assert new_lines(seen, (*anew, b, c)) == (b, c)
+    assert new_lines(seen, (anew[-1], c)) == (c,)
+    assert new_lines(seen, (c,)) == (c,)
+    assert new_lines((), anew) == seen
 
 
 @pytest.mark.parametrize("command", [("status",), ("logs", "-f"), ("flatten", "--yes")])

@@ -596,6 +596,16 @@ async def test_at_the_smallest_size_the_account_is_seen_beside_the_mode(
         assert " desk " in head
 
 
+@pytest.mark.parametrize("size", [(120, 40), (200, 50)])
+async def test_which_engine_it_is_stands_in_the_header(size: tuple[int, int]) -> None:
+    async with desk(scripted.paper(), size=size) as it:
+        head = it.screen.splitlines()[0]
+        assert f" {scripted.HEALTH.host}:{scripted.HEALTH.pid} " in head
+        assert " account main " in head
+        assert " broker paper " in head
+        assert (f" config {scripted.HEALTH.config} " in head) == (size[0] == 200)
+
+
 async def test_the_age_of_the_newest_data_is_told_where_there_is_room() -> None:
     later = replace(scripted.paper(), ts=scripted.TS + 7 * NANOS)
     async with desk(later, size=(200, 50)) as it:

@@ -32,6 +32,13 @@ def test_only_the_kill_key_goes_before_everything_else() -> None:
     assert [action.id for action in ACTIONS if action.scope == "always"] == ["kill"]
 
 
+def test_what_tmux_or_a_terminal_may_keep_has_another_key() -> None:
+    """But for the two that are of the terminal itself."""
+    controls = {a.id: a.keys.split(",") for a in ACTIONS if "ctrl+" in a.keys}
+    alone = [id for id, keys in controls.items() if all(key.startswith("ctrl+") for key in keys)]
+    assert sorted(alone) == ["no-quit", "suspend"]
+
+
 @pytest.mark.parametrize("snapshot", [None, scripted.paper(), scripted.killed()])
 @pytest.mark.parametrize("id", ["kill", "quit", "help", "palette", "screen-desk"])
 def test_what_is_never_refused(id: str, snapshot: Snapshot | None) -> None:

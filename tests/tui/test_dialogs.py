@@ -470,7 +470,8 @@ async def test_quit_says_what_a_lost_terminal_would_do(lost: str, says: str) -> 
         assert f"Were the terminal lost instead, the engine would {says}." in it.screen
 
 
-async def test_f2_opens_the_palette_where_tmux_takes_the_key() -> None:
+@pytest.mark.parametrize(("key", "shown"), [("f1", "Help"), ("f2", "Search for commands")])
+async def test_function_keys_do_where_tmux_takes_the_others(key: str, shown: str) -> None:
     async with desk(scripted.paper()) as it:
-        await it.press("f2")
-        assert "Search for commands" in it.screen
+        await it.press(key)
+        assert shown in it.screen

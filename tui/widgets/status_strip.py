@@ -98,6 +98,7 @@ class StatusStrip(Lines):
             *([(1, _DARK)] if frame.lost else lights),
             (4, engine_named(snapshot)),
             (5, data_age(snapshot)),
+            (6, config_named(snapshot)),
         ]
         return spread(fit(parts, room), right, width)
 
@@ -197,12 +198,15 @@ def frozen_badge(frame: Frame) -> Line:
 
 
 def engine_named(snapshot: Snapshot) -> Line:
-    """Which engine it is: its host, its process, and the version of what it runs with."""
+    """Which engine it is: its host and its process."""
     health = snapshot.health
-    if health is None:
-        return ()
-    config = f"  config {health.config}" if health.config else ""
-    return ((f"{health.host}:{health.pid}{config}", "dim"),)
+    return ((f"{health.host}:{health.pid}", "dim"),) if health else ()
+
+
+def config_named(snapshot: Snapshot) -> Line:
+    """The version of what the engine runs with: its program, settings and strategies."""
+    health = snapshot.health
+    return ((f"config {health.config}", "dim"),) if health and health.config else ()
 
 
 def unread(frame: Frame) -> Line:
