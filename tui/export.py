@@ -1,10 +1,10 @@
 """Tables as CSV files, and screens as pictures."""
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from msgspec import Struct
 
@@ -20,18 +20,16 @@ def write_csv(folder: Path, name: str, wall_ts: int, rows: Sequence[Struct]) -> 
     """Write all fields of `rows` into a new file in `folder`, readable by its owner alone; the
     file's path. Its name tells the table and `wall_ts` (ns UTC). Raises OSError."""
     names, texts = details.table(rows)
-    with _new(folder, name, wall_ts, "csv") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows({name: _cell(text) for name, text in row.items()} for row in texts)
-    return Path(file.name)
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, names)
+    writer.writeheader()
+    writer.writerows({name: _cell(text) for name, text in row.items()} for row in texts)
+    return _write(folder, name, wall_ts, "csv", content.getvalue())
 
 
 def write_picture(folder: Path, name: str, wall_ts: int, svg: str) -> Path:
     """Write a picture of the screen `name` likewise, as SVG. Raises OSError."""
-    with _new(folder, name, wall_ts, "svg") as file:
-        file.write(svg)
-    return Path(file.name)
+    return _write(folder, name, wall_ts, "svg", svg)
 
 
 def stamp(ts: int) -> str:
@@ -39,14 +37,23 @@ def stamp(ts: int) -> str:
     return f"{utc(ts):%Y%m%dT%H%M%S.%f}Z"
 
 
-def _new(folder: Path, name: str, wall_ts: int, suffix: str) -> TextIO:
+def _write(folder: Path, name: str, wall_ts: int, suffix: str, content: str) -> Path:
+    """Write a new file, whole or not at all: half a table looks like a table."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{name}-{stamp(wall_ts)}.{suffix}"
 
     def for_its_owner_alone(path: str, flags: int) -> int:
         return os.open(path, flags, 0o600)
 
-    return open(path, "x", newline="", encoding="utf-8", opener=for_its_owner_alone)
+    file = open(path, "x", newline="", encoding="utf-8", opener=for_its_owner_alone)  # noqa: SIM115
+    try:
+        with file:
+            file.write(content)
+    except OSError as error:
+        path.unlink()
+        error.filename = str(path)
+        raise
+    return path
 
 
 def _cell(text: str) -> str:
