@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "var"
 
 
+@contextmanager
+def holding(folder: Path, speed: str) -> Iterator[subprocess.Popen[str]]:
+    """An engine that holds a position, for an hour of the replay."""
+    with engine(folder, REPLAY_SPEED=speed) as process:
+        wait_for(lambda: "PositionChanged" in (facts(folder) if logged(folder, "started") else ()))
+        yield process
+
+
 @pytest.fixture
 def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """An engine that holds a position."""
-    with engine(folder, REPLAY_SPEED="600") as process:
-        wait_for(lambda: "PositionChanged" in (facts(folder) if logged(folder, "started") else ()))
+    with holding(folder, "600") as process:
         yield process
 
 
@@ -106,16 +113,17 @@ def test_flatten_closes_all_and_waits_for_it(folder: Path, running: Running) -> 
     assert "TRIPPED by tradebot flatten (complete)" in tradebot(folder, "status").stdout
 
 
-def test_flatten_asks_for_the_word_and_says_what_it_does(folder: Path, running: Running) -> None:
-    for word, expected in (("yes", 2), ("FLATTEN", 0)):
-        with Terminal([*TRADEBOT, "flatten"], environment(folder)) as terminal:
-            terminal.wait_for("Type FLATTEN to do it")
-            assert "PAPER account" in terminal.screen
-            assert "sells" in terminal.screen
-            assert told(folder, "status", "--json")["kill"]["tripped"] is False
-            terminal.press(f"{word}\n")
-            assert terminal.wait(60) == expected
-    assert "no position is held" in terminal.screen
+def test_flatten_asks_for_the_word_and_says_what_it_does(folder: Path) -> None:
+    with holding(folder, "150"):
+        for word, expected in (("yes", 2), ("FLATTEN", 0)):
+            with Terminal([*TRADEBOT, "flatten"], environment(folder)) as terminal:
+                terminal.wait_for("Type FLATTEN to do it")
+                assert "PAPER account" in terminal.screen
+                assert "sells" in terminal.screen
+                assert told(folder, "status", "--json")["kill"]["tripped"] is False
+                terminal.press(f"{word}\n")
+                assert terminal.wait(60) == expected
+        assert "no position is held" in terminal.screen
 
 
 def test_flatten_that_nobody_can_confirm_does_nothing(folder: Path, running: Running) -> None:
