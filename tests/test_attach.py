@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -23,7 +24,7 @@ from tests.cli.test_cli import tradebot
 from tests.host.test_headless import engine, logged, wait_for
 from tests.session import rows
 from tests.terminal import Terminal, engines_in
-from tests.test_console import start
+from tests.test_console import ROOT, environment, start
 from tests.tui.test_main import fill
 from tui import format
 
@@ -274,12 +275,28 @@ def test_an_engine_that_is_killed_is_told_within_seconds(attach: Attach, tmp_pat
     console.wait_for("filled: buy")
     (pid,) = engines_in(tmp_path)
     os.kill(pid, signal.SIGKILL)
-    console.wait_for("ENGINE ENDED", timeout=5)
+    remedy = "ENGINE ENDED without a word: start tradebot-tui again, it asks the brokers first"
+    console.wait_for(remedy, timeout=5)
     console.press("q")
     assert console.wait() == 1
+    said = " ".join(console.received.decode(errors="replace").split())
+    assert "(var/tradebot.log may say why)" in said.rpartition("tradebot-tui: the engine ended")[2]
     again = attach()
     again.wait_for("kill ready")
     again.wait_for("unrealised")
+
+
+def test_a_console_of_another_version_says_how_to_get_on(tmp_path: Path, watch: Watch) -> None:
+    other = "import engine, sys; engine.__version__ = '0.0'; from tui.main import main; main()"
+    with engine(tmp_path / "var") as process:
+        wait_for(lambda: logged(tmp_path / "var", "started: "))
+        variables = environment(PYTHONPATH=str(ROOT))
+        with Terminal([sys.executable, "-c", other], variables, folder=tmp_path) as console:
+            console.wait_for(lambda _: console.process.poll() is not None)
+            said = console.received.decode(errors="replace")
+            assert "tradebot-tui: the engine is of tradebot" in said
+            assert f"stop the engine (kill {process.pid} stops it in order)" in said
+            goes_on(watch())
 
 
 def test_nobody_else_gets_at_the_socket(attach: Attach, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ ACTIONS = (
         "Trade the selected symbol again where it is paused; else all fields",
         "Safety",
         "open",
-        1,
+        5,
         scope="quotes",
         call="open",
     ),
@@ -284,7 +284,16 @@ ACTIONS = (
         )
         for name, place in SCREENS.items()
     ),
-    Action("next-panel", "tab,right", "Go to the next panel", "Panels", "", 0, "screen", "step(1)"),
+    Action(
+        "next-panel",
+        "tab,right",
+        "Go to the next panel",
+        "Panels",
+        "panels",
+        4,
+        "screen",
+        "step(1)",
+    ),
     Action(
         "previous-panel",
         "shift+tab,left",

@@ -361,7 +361,9 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
     """What the operator must know before all else, worst first, each with its style."""
     found: list[tuple[str, str]] = []
     if frame.failure is not None:
-        found.append((f"ENGINE ENDED: {frame.failure}", "alarm"))
+        how = frame.failure.removeprefix("the engine ended ")
+        colon = ":" if how == frame.failure else ""
+        found.append((f"ENGINE ENDED{colon} {how}", "alarm"))
     elif frame.lost:
         found.append(
             (f"ENGINE LOST {format.seconds(frame.silence)} ago: all numbers are old", "alarm")

@@ -325,6 +325,23 @@ def test_the_proposal_is_a_strategy_of_the_session() -> None:
     assert _proposed(Frame(None, 0.0), None) == Request()
 
 
+def test_the_proposal_is_what_is_switched_on_and_selected() -> None:
+    from tui.frame import Frame
+    from tui.screens.research import _proposed
+
+    snapshot = scripted.paper()
+    on, *others = snapshot.strategies
+    (without, *quotes) = snapshot.quotes
+    without = replace(without, quote=None, last=None, ts=0)
+    symbols = tuple(row.instrument.symbol for row in (without, *quotes))
+    paused = replace(on, state="paused", symbols=symbols)
+    rows = (*(replace(row, state="off") for row in others), paused)
+    frame = Frame(replace(snapshot, strategies=rows, quotes=(without, *quotes)), 0.0)
+    assert _proposed(frame, None) == Request(on.name, symbols[1])
+    assert _proposed(frame, None, symbols[2]) == Request(on.name, symbols[2])
+    assert _proposed(frame, None, "NOPE") == Request(on.name, symbols[1])
+
+
 async def test_the_form_begins_with_a_strategy_that_is_on_or_with_what_the_report_is_of(
     tmp_path: Path,
 ) -> None:

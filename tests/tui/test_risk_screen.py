@@ -173,3 +173,15 @@ async def test_what_is_old_does_not_look_ready() -> None:
         line(it.screen, "kill switch", "—")
         it.client.change(blocked_since_ts=scripted.TS + 60 * NANOS)
         assert "kill ready" in await it.draw()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_the_desk_says_which_limit_it_is_and_of_which_symbol(size: tuple[int, int]) -> None:
+    near = LimitRow("position", "position_size", "BTC-PERP", 4.9, 5.0, "%")
+    wide = LimitRow("account", "buying_power", "", 3006.0, 100_030.0, "USD")
+    async with desk(scripted.paper(), size=size) as it:
+        known = [row for row in scripted.paper().limits if row.name != "buying_power"]
+        it.client.change(limits=(near, wide, *known))
+        screen = await it.draw()
+    for name in ("daily loss pct", "size BTC-PERP"):
+        assert f"│{name} " in screen

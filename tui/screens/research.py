@@ -8,6 +8,7 @@ from tui.reports import Document, Report, Tried, load, load_tried
 from tui.research import Request, Run
 from tui.screens.panels import PanelScreen
 from tui.widgets.line_table import LineTable
+from tui.widgets.quotes import with_data_first
 from tui.widgets.reports import ReportPanel, Reports
 from tui.widgets.run import RunPanel
 from tui.widgets.tried import TriedPanel
@@ -29,6 +30,8 @@ class Research(PanelScreen):
     IN_TURN = ("report", "tried")
     _run: Run | None = None
     _request = Request()
+    _symbol = ""
+    """That which was selected on the screen before."""
 
     @property
     def _owner(self) -> "Console":
@@ -37,6 +40,9 @@ class Research(PanelScreen):
     @property
     def _table(self) -> Reports:
         return cast("Reports", self._panels["research"])
+
+    def look_at(self, symbol: str) -> None:
+        self._symbol = symbol
 
     def on_screen_resume(self) -> None:
         self.run_worker(self._load, group="load", exclusive=True)
@@ -113,7 +119,7 @@ class Research(PanelScreen):
             return
         app, request = self._owner, self._request
         if not request.strategy:
-            request = _proposed(self._frame, self._table.selected_row)
+            request = _proposed(self._frame, self._table.selected_row, self._symbol)
         request = request._replace(kind=message.kind)
         app.push_screen(ResearchDialog(request, self._start, self._frame, app.clock, app.send))
 
@@ -136,13 +142,20 @@ class Research(PanelScreen):
             await self._load(run.kept)
 
 
-def _proposed(frame: Frame, report: Report | None) -> Request:
-    """What the selected report is of; without one the first strategy that is on, or else the first,
-    on its first symbol."""
+def _proposed(frame: Frame, report: Report | None, symbol: str = "") -> Request:
+    """What the selected report is of; without one the first strategy that is switched on, or else
+    the first, on `symbol` if it trades that, or else on the first of its symbols that has data."""
     if report is not None and report.document is not None:
         return Request(report.document.strategy, ",".join(report.document.symbols))
-    rows = frame.snapshot.strategies if frame.snapshot else ()
-    sound = sorted(
-        (row for row in rows if row.state != "broken"), key=lambda row: row.state != "on"
-    )
-    return Request(sound[0].name, ",".join(sound[0].symbols[:1])) if sound else Request()
+    snapshot = frame.snapshot
+    sound = [row for row in snapshot.strategies if row.state != "broken"] if snapshot else []
+    if snapshot is None or not sound:
+        return Request()
+    row = min(sound, key=lambda row: _SWITCHED_ON.get(row.state, len(_SWITCHED_ON)))
+    quoted = [quote.instrument.symbol for quote in with_data_first(snapshot.quotes)]
+    traded = [name for name in (symbol, *quoted, *row.symbols) if name in row.symbols]
+    return Request(row.name, ",".join(traded[:1]))
+
+
+_SWITCHED_ON = {"on": 0, "paused": 1, "killed": 2}
+"""The states of a strategy that somebody switched on, in the order in which they are proposed."""

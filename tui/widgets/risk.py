@@ -20,6 +20,17 @@ COUNTED = ("", "/s")
 LOSSES = ("daily_loss", "daily_loss_pct", "drawdown")
 """The limits that trip the kill switch, which come first wherever they stand."""
 
+SHORT = {
+    "position_size": "size",
+    "position_notional": "notional",
+    "open_positions": "positions",
+    "venue_buying_power": "buying power",
+    "trades_per_day": "trades/day",
+    "consecutive_losses": "losses in row",
+    "repeated_orders": "repeats",
+}
+"""Names that leave room for what they are of."""
+
 
 class Risk(LineTable[LimitRow]):
     """Every limit as used/limit, as a bar and in per cent. The losses come first: positions, which
@@ -28,9 +39,9 @@ class Risk(LineTable[LimitRow]):
 
     BINDINGS: ClassVar = commands.bindings("risk")
     columns = (
-        Column("limit", 13, most=34, grows=True, stays=True),
+        Column("limit", 15, most=15, grows=True, stays=True),
         Column("", 9, "/"),
-        Column("", BAR),
+        Column("", BAR, rank=2),
         Column("", 4, ">", rank=1),
     )
     header = False
@@ -67,8 +78,9 @@ class Risk(LineTable[LimitRow]):
         style = "dim" if row.past else format.share_style(share)
         full = share is not None and share >= 1
         last = "last: " if row.past else ""
+        name = SHORT.get(row.name) or format.words(row.name)
         return (
-            (f"{last}{format.words(row.name)} {row.scope}".strip(), "text"),
+            (f"{last}{name} {row.scope}".strip(), "text"),
             oldness.number(format.used_of(row.used, row.limit, row.unit), style, old),
             ("━━FULL━━" if full else format.bar(share, BAR), style),
             oldness.number(format.share(share), style, old),
