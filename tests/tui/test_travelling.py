@@ -364,3 +364,20 @@ def test_destinations(text: str, expected: Destination) -> None:
 def test_what_is_no_destination_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"type an event|there is no"):
         destination(text, 900, 1_709_580_000 * NANOS)
+
+
+async def test_the_list_has_the_size_of_the_session_that_runs_as_it_is_now(
+    settings: Settings,
+) -> None:
+    health = scripted.paper().health
+    assert health is not None
+    assert health.journal is not None
+    async with listed(settings) as it:
+        (recorded,) = RecordedJournals(settings).sessions()
+        assert "runs now" not in it.screen
+        running = replace(health, started_wall_ts=recorded.started_ts)
+        it.client.change(health=running)
+        assert "runs now" in (screen := await it.draw())
+        assert "12.3 MB" in screen
+        it.client.change(health=replace(running, journal=replace(health.journal, mb=12.4)))
+        assert "12.4 MB" in await it.draw()

@@ -25,8 +25,8 @@ SHORT = {
     "position_notional": "notional",
     "open_positions": "positions",
     "venue_buying_power": "buying power",
-    "trades_per_day": "trades/day",
-    "consecutive_losses": "losses in row",
+    "trades_per_day": "trades",
+    "consecutive_losses": "losses",
     "repeated_orders": "repeats",
 }
 """Names that leave room for what they are of."""

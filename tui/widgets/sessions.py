@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.message import Message
 
-from engine.view.snapshot import Snapshot
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.columns import Column
@@ -49,6 +48,7 @@ class Sessions(LineTable["RecordedSession"]):
         super().__init__(id=id)
         self._sessions: Sequence[RecordedSession] = ()
         self._running_since = 0
+        self._running_mb: float | None = None
 
     def take(self, sessions: "Sequence[RecordedSession]", frame: Frame) -> None:
         """Show `sessions`, which were read anew."""
@@ -60,7 +60,10 @@ class Sessions(LineTable["RecordedSession"]):
             self.post_message(self.OpenAsked(self.selected_row))
 
     def rows(self, frame: Frame) -> "Sequence[RecordedSession]":
-        self._running_since = _started(frame.engine.snapshot)
+        snapshot = frame.engine.snapshot
+        health = snapshot.health if snapshot else None
+        self._running_since = health.started_wall_ts if health else 0
+        self._running_mb = health.journal.mb if health and health.journal else None
         return self._sessions
 
     def row_id(self, row: "RecordedSession") -> Hashable:
@@ -69,18 +72,24 @@ class Sessions(LineTable["RecordedSession"]):
     def note(self, frame: Frame) -> str:
         return format.plural(len(self._sessions), "session")
 
+    def aged(self, row: "RecordedSession") -> str:
+        return f"{self._runs(row)}|{self._on_disk(row)}"
+
+    def _runs(self, row: "RecordedSession") -> bool:
+        return row.started_ts == self._running_since
+
+    def _on_disk(self, row: "RecordedSession") -> str:
+        """Of the session that runs now, and not when the list was read."""
+        grows = self._runs(row) and self._running_mb is not None
+        return f"{format.number(self._running_mb if grows else row.size / MB, 1)} MB"
+
     def cells(self, row: "RecordedSession") -> Line:
-        runs = row.started_ts == self._running_since
+        runs = self._runs(row)
         length = format.age(row.until_ts - row.started_ts)
         return (
             (format.date_and_clock(row.started_ts), "text"),
             ("runs now", "good") if runs else (length if row.mode else format.DASH, "text"),
             (row.mode or format.DASH, "text"),
-            (f"{format.number(row.size / MB, 1)} MB", "dim"),
+            (self._on_disk(row), "dim"),
             (row.problem, "warn") if row.problem else (" ".join(row.symbols), "dim"),
         )
-
-
-def _started(snapshot: Snapshot | None) -> int:
-    """When the session that runs began, 0 where that is not known."""
-    return snapshot.health.started_wall_ts if snapshot and snapshot.health else 0
