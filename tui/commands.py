@@ -28,7 +28,7 @@ SCREENS = {
     "strategies": Place(
         "4", "parameters, state, signals of each", "tui.screens.strategies.StrategiesScreen"
     ),
-    "risk": Place("5", "every limit, what blocked what, switches", "tui.screens.risk.RiskScreen"),
+    "risk": Place("5", "daily loss, every limit, what blocked what", "tui.screens.risk.RiskScreen"),
     "market": Place("6", "one symbol: bars, quote, orders", "tui.screens.market.Market"),
     "research": Place(
         "7", "backtests, searches, walk-forwards, reports", "tui.screens.research.Research"

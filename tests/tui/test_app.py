@@ -245,9 +245,24 @@ async def test_the_footer_shows_only_keys_that_work_now() -> None:
 async def test_under_a_dialog_the_footer_has_no_key_of_the_screen(key: str) -> None:
     async with desk(scripted.paper()) as it:
         await it.press(key)
-        assert (await it.draw()).splitlines()[-1].strip() == "^k KILL  esc close"
+        assert (await it.draw()).splitlines()[-1].strip().startswith("^k KILL  esc close")
         it.app.base.say("kill: sent")
         assert (await it.draw()).splitlines()[-1].strip() == "^k KILL  kill: sent"
+
+
+async def test_while_a_filter_is_typed_the_footer_has_no_key_that_is_a_letter_then() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press("2", "/", "q")
+        footer = (await it.draw()).splitlines()[-1].strip()
+        assert footer == "^k KILL  enter keeps the filter  esc shows all rows"
+
+
+async def test_a_dialog_that_is_longer_than_the_screen_says_how_to_scroll() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        await it.press("question_mark")
+        assert (await it.draw()).splitlines()[-1].strip().endswith("esc close  pgup pgdn scroll")
+        await it.press("escape", "m")
+        assert (await it.draw()).splitlines()[-1].strip().endswith("esc close")
 
 
 async def test_a_remapped_key_works_and_is_shown() -> None:

@@ -95,11 +95,11 @@ class PanelScreen(Screen[None]):
             for panel in self._panels.values():
                 panel.show(frame)
         self._too_small.show(frame)
-        self.footer.show(frame, self.panel)
+        self.footer.show(frame, self.panel, typing=self.is_typing)
 
     def on_descendant_focus(self) -> None:
         """The keys of the new panel are shown at once, not with the next frame."""
-        self.footer.show(self._frame, self.panel)
+        self.footer.show(self._frame, self.panel, typing=self.is_typing)
         self.post_message(Panel.Arranged())
 
     def say(self, text: str, style: str = "info") -> None:

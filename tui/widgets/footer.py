@@ -3,6 +3,7 @@ one that stops everything. Those of the screens are one part, from the first to 
 
 from typing import Any
 
+from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from tui import commands
@@ -13,7 +14,13 @@ SHOWN_FOR = 6.0
 """Seconds that a message stays."""
 
 CLOSE: Line = (("esc", "key"), (" close", "text"))
+SCROLL: Line = (("pgup pgdn", "key"), (" scroll", "text"))
 """What works over the screen everywhere: what else does, the dialog says."""
+
+TYPING: Line = (
+    ("enter", "key"), (" keeps the filter  ", "text"), ("esc", "key"), (" shows all rows", "text")
+)  # fmt: skip
+"""While letters are a filter."""
 
 ALWAYS = "kill"
 """The action that is there whatever is said, or open over the screen."""
@@ -53,7 +60,7 @@ class Footer(Lines):
         self._until = None
         self._show_message()
 
-    def show(self, frame: Frame, panel: str = "") -> None:
+    def show(self, frame: Frame, panel: str = "", *, typing: bool = False) -> None:
         if self._message and self._until is None:
             self._until = frame.now + SHOWN_FOR
         if self._until is not None and frame.now >= self._until:
@@ -62,7 +69,11 @@ class Footer(Lines):
             self._show_message()
             return
         if self.app.screen.is_modal:
-            self._draw([(0, self._kill()), (1, CLOSE)])
+            scrolls = any(box.max_scroll_y for box in self.screen.query(VerticalScroll))
+            self._draw([(0, self._kill()), (1, CLOSE), (2, SCROLL if scrolls else ())])
+            return
+        if typing:
+            self._draw([(0, self._kill()), (1, TYPING)])
             return
         self._draw(
             [
@@ -101,5 +112,6 @@ class Footer(Lines):
             for action in commands.ACTIONS
             if action.label
             and action.id in keys
+            and action.id != panel  # one is there
             and not commands.refusal(action, frame.snapshot, panel, frame.keys)
         ]
