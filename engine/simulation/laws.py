@@ -565,7 +565,9 @@ class Laws:
                 self.marked.add(order.client_order_id)
                 return True
             case OrderOverdue():
-                return order == before and order.state in UNSETTLED
+                # The venue's id alone is no answer, and no fact.
+                same = order == replace(before, venue_order_id=order.venue_order_id)
+                return same and order.state in UNSETTLED
             case OrderAdopted():
                 return before.purpose is OrderPurpose.EXTERNAL and before.state is S.FILLED
             case OrderCancelRejected():
