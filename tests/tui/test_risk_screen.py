@@ -69,6 +69,16 @@ async def test_what_is_left_is_in_the_limits_unit_and_a_dash_where_not_known() -
         assert "account" in line(it.screen, "daily loss ")
 
 
+async def test_the_dialog_of_a_limit_speaks_of_now() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        await it.press("5", "home", "enter", seconds=0.6)
+        first, *others = scripted.paper().limits
+        it.client.change(limits=(replace(first, used=123.0, limit=900.0), *others))
+        assert "used/limit $123/$900" in await it.draw()
+        await it.press(*"1000", "enter", seconds=0.6)
+        assert "MAX_DAILY_LOSS from 900.00 to 1,000" in await it.draw()
+
+
 async def test_enter_changes_the_limit() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("5", "home", "enter", seconds=0.6)

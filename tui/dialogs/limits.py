@@ -13,6 +13,13 @@ from tui.frame import Frame
 from tui.widgets.lines import Line
 
 
+def _now(row: LimitRow, frame: Frame) -> LimitRow:
+    """`row` as it is in `frame`; as it was last where it is not there any more."""
+    rows = frame.snapshot.limits if frame.snapshot else ()
+    names = (row.tier, row.name, row.scope)
+    return next((each for each in rows if (each.tier, each.name, each.scope) == names), row)
+
+
 class LimitDialog(Dialog):
     """A tighter value is taken at once; a looser one asks for a word."""
 
@@ -24,7 +31,7 @@ class LimitDialog(Dialog):
         self._row = row
 
     def lines(self, frame: Frame) -> list[Line]:
-        row = self._row
+        self._row = row = _now(self._row, frame)
         used = format.used_of(row.used, row.limit, row.unit)
         tighter = "higher" if row.least else "lower"
         return [
@@ -77,7 +84,7 @@ class LoosenDialog(Dialog):
     def lines(self, frame: Frame) -> list[Line]:
         if frame.snapshot is None:
             return []
-        row = self._row
+        self._row = row = _now(self._row, frame)
         old, new = format.number(row.limit, 2), f"{Decimal(self._value):,f}"
         change = f"{row.setting.upper()} from {old} to {new}"
         return [
