@@ -60,9 +60,18 @@ class Named(Struct):
     id: str
     client_order_id: str
 
+    def __post_init__(self) -> None:
+        self.id = clean(self.id)
+
     @property
     def root(self) -> str:
-        """The client order id of the intent that it belongs to."""
+        """The client order id of the intent that it belongs to, harmless: that of another program's
+        order may be any text."""
+        return clean(self.told_root)
+
+    @property
+    def told_root(self) -> str:
+        """As Alpaca has it."""
         match = REPLACEMENT.fullmatch(self.client_order_id)
         return match[1] if match else self.client_order_id
 
@@ -97,6 +106,7 @@ class Order(Named):
 
     def __post_init__(self) -> None:
         """A stop of ours in crypto is told as it was meant (`stops`)."""
+        super().__post_init__()
         has_limit = self.type == OrderType.STOP_LIMIT and self.asset_class == "crypto"
         if has_limit and is_made_here(self.root):
             self.type, self.limit_price = str(OrderType.STOP), None
@@ -143,6 +153,9 @@ class Activity(Struct):
     cum_qty: Decimal
     price: Decimal
     transaction_time: datetime
+
+    def __post_init__(self) -> None:
+        self.order_id = clean(self.order_id)
 
 
 class Position(Struct):

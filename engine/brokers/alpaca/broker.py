@@ -143,6 +143,7 @@ class AlpacaBroker(BaseBroker):
         self._updates: Updates | Events | None = None
         self._objection = ""
         self._roots: Newest[str, str] = Newest(KNOWN_ORDERS)
+        self._told_roots: Newest[str, str] = Newest(KNOWN_ORDERS)
         self._executions: Newest[str, str] = Newest(KNOWN_ORDERS)
         self._before: dict[str, Decimal] = {}
         self._fees = CryptoFees(i.symbol for i in traded if i.asset_class is AssetClass.CRYPTO)
@@ -167,7 +168,7 @@ class AlpacaBroker(BaseBroker):
         except NotAuthenticated as error:
             raise UserError(str(error), "Set a key and secret that are valid.") from None
         self._login.check_account(account.account_number)
-        self.account_number = account.account_number
+        self.account_number = clean(account.account_number)
         if self._objection:
             raise NotPermitted(self._objection)
         if self._fees.since is None:
@@ -419,7 +420,8 @@ class AlpacaBroker(BaseBroker):
         """The orders of an intent, each the replacement of the one before it; empty where there is
         none. A replacement that was refused, or that somebody else made, does not belong to it."""
         try:
-            answer = await rest.ask(rest.client.get_order_by_client_id, client_order_id)
+            told_root = self._told_roots.get(client_order_id, client_order_id)
+            answer = await rest.ask(rest.client.get_order_by_client_id, told_root)
         except Refused as error:
             if error.status == 404:
                 return []
@@ -633,8 +635,11 @@ class AlpacaBroker(BaseBroker):
         return self._open.cancels
 
     def _learn(self, order: Order) -> None:
-        """Remember which intent an order is of: its executions are told by its own id alone."""
+        """Remember which intent an order is of: its executions are told by its own id alone. And
+        how Alpaca has that, where it is not as it may be shown."""
         self._roots[order.id] = order.root
+        if order.root != order.told_root:
+            self._told_roots[order.root] = order.told_root
 
 
 def _changes(order: Order, terms: OrderTerms) -> dict[str, str]:
