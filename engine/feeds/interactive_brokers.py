@@ -121,7 +121,7 @@ def _instrument(name: str, found: "list[ib_async.ContractDetails]") -> Instrumen
         AssetClass.STOCK,
         tick,
         Decimal(1),
-        contract.currency,
+        clean(contract.currency),
         venue="interactive_brokers",
         calendar=calendar,
     )

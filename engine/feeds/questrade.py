@@ -99,7 +99,13 @@ def _instrument(name: str, row: wire.SymbolDetail | None) -> Instrument:
     tick = max((tick.min_tick for tick in row.min_ticks), default=Decimal("0.01"))
     lot = Decimal(max(row.trade_unit, 1))
     return Instrument(
-        name, AssetClass.STOCK, tick, lot, row.currency, venue="questrade", calendar=calendar
+        name,
+        AssetClass.STOCK,
+        tick,
+        lot,
+        clean(row.currency),
+        venue="questrade",
+        calendar=calendar,
     )
 
 

@@ -41,7 +41,6 @@ from engine.core.model import (
     Side,
     TimeInForce,
 )
-from engine.core.text import clean
 from engine.feeds.alpaca import instruments
 from engine.ops.errors import UserError
 from tests.brokers.peer_alpaca import AAPL, BTC, IN_BASE, PEERS, AlpacaPeer
@@ -557,23 +556,6 @@ async def test_what_the_venue_writes_is_harmless(alpaca: AlpacaPeer) -> None:
     assert report.state is S.REJECTED
     assert report.reason.isprintable()
     assert not set("[]").intersection(report.reason)
-
-
-async def test_an_order_of_another_program_is_found_and_cancelled_whatever_that_calls_it(
-    alpaca: AlpacaPeer,
-) -> None:
-    strange = "[bot]\u202e 7"
-    named = replace(alpaca.order(), client_order_id=strange, symbol=alpaca.symbol)
-    placed = alpaca.venue.submit(named)
-    alpaca.quote(98, 99, units=4)
-    (listed,) = await alpaca.broker.get_open_orders()
-    assert listed.order.client_order_id == clean(strange)
-    assert {fill.client_order_id for fill in await alpaca.broker.get_fills(0)} == {clean(strange)}
-    found = await alpaca.broker.get_order(listed.order)
-    assert found is not None
-    assert found.client_order_id == clean(strange)
-    await alpaca.broker.cancel_order(replace(listed.order, venue_order_id=""))
-    assert not placed.is_open
 
 
 async def test_events_that_were_missed_are_told_when_the_stream_is_back() -> None:

@@ -3,17 +3,22 @@ answer, one after the other, is one that would move a cursor, write to the clipb
 markup, or end a statement of SQL."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from engine.brokers.interactive_brokers.broker import OTHER_CLIENT
 from engine.brokers.throttle import TokenBucket
+from engine.core.events import BrokerChanged, CancelRejected
+from engine.core.model import OrderState
 from engine.core.text import clean
 from engine.ops.errors import InDoubt, NotSent
 from tests.brokers.contract import WiredPeer
-from tests.brokers.playing import HTTP, PEERS
+from tests.brokers.playing import BROKER_API, HTTP, PEERS, WITH_IDS
+from tests.loopback.haste import HastePolicy, hasty
 
 EVIL = "\x1b]52;c;aGk=\x07\x9b2J\u202e\u200b[/x][@click=app.bell]'); DROP TABLE trade; --%_"
 
@@ -43,6 +48,13 @@ def harmless(told: Any) -> bool:
     if isinstance(parts, str):
         return clean(parts) == parts
     return isinstance(parts, int | float | None) or all(map(harmless, parts))
+
+
+@pytest.fixture
+def event_loop_policy() -> Generator[HastePolicy]:
+    """Nobody waits for pauses."""
+    with hasty() as policy:
+        yield policy
 
 
 @pytest.mark.parametrize("name", HTTP.split())
@@ -77,3 +89,59 @@ async def test_no_text_of_an_answer_comes_through(
                 assert harmless(told), (kind, evil)
                 shown += "DROP" in repr(told)
         assert shown, "what came through was made harmless"
+
+
+@pytest.mark.parametrize("name", f"{WITH_IDS} interactive_brokers".split())
+async def test_an_order_of_another_program_is_found_and_cancelled_whatever_that_calls_it(
+    name: str,
+) -> None:
+    strange = "[bot]\u202e 7"
+    async with PEERS[name]() as wired:
+        assert isinstance(wired, WiredPeer)
+        named = replace(wired.order(), client_order_id=strange, symbol=wired.symbol)
+        placed = wired.venue.submit(named)
+        wired.quote(98, 99, units=4)
+        (listed,) = await wired.broker.get_open_orders()
+        assert listed.order.client_order_id == clean(strange)
+        fills = await wired.broker.get_fills(0)
+        assert [fill.client_order_id for fill in fills] == [clean(strange)]
+        found = await wired.broker.get_order(listed.order)
+        assert found is not None
+        assert found.client_order_id == clean(strange)
+        answer = await wired.broker.cancel_order(listed.order)
+        if name == "interactive_brokers":
+            assert answer == CancelRejected(clean(strange), OTHER_CLIENT, ts=answer.ts)
+        else:
+            assert not placed.is_open
+
+
+@pytest.mark.parametrize("name", f"{HTTP} {BROKER_API}".split())
+async def test_no_text_of_a_stream_comes_through_nor_ends_it_for_good(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a message is not understood the connection may end, and is made again."""
+    for pause in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(f"engine.ops.backoff.{pause}", 0.01)
+    monkeypatch.setattr(TokenBucket, "take", lambda *_, **__: None)
+    async with PEERS[name]() as wired:
+        assert isinstance(wired, WiredPeer)
+        await wired.streams.has_joined()
+        order = wired.order()
+        await wired.broker.submit_order(order)
+        said: list[bytes | str] = []
+        with monkeypatch.context() as heard:
+            heard.setattr(wired.streams, "say", said.append)
+            wired.quote(98, 99, units=4)
+        for message in said:
+            for evil in made_evil(json.loads(message)):
+                wired.events.clear()
+                text = json.dumps(evil)
+                wired.streams.say(text if isinstance(message, str) else text.encode())
+                for _ in range(3):
+                    await wired.broker.get_time()
+                changes = [event for event in wired.events if isinstance(event, BrokerChanged)]
+                if any(not event.connected for event in changes):
+                    await wired.hears(BrokerChanged, lambda event: event.connected)
+                assert all(map(harmless, wired.events)), evil
+        wired.quote(98, 99)
+        await wired.sees(order, OrderState.FILLED)

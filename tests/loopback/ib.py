@@ -505,7 +505,7 @@ class IbServer:
 
 def _wire(messages: list[Message]) -> bytes:
     texts = ["".join(f"{'' if f is None else f}\0" for f in fields) for fields in messages]
-    return b"".join(struct.pack(">I", len(text)) + text.encode() for text in texts)
+    return b"".join(struct.pack(">I", len(text)) + text for text in map(str.encode, texts))
 
 
 def _error(number: int, code: int, text: str) -> Message:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -72,6 +73,7 @@ KEPT = 10_000
 """How many of the orders' two names are kept, and of the executions that were asked for; the engine
 knows those of older ones itself."""
 AT_ONCE = 1000
+CLOSE_S = 1.0
 EARLIER = 10 * MINUTE
 """How long before its creation here an order is looked for there: the clocks differ."""
 ALL_PAGES = {"paginate": True, "paginationCalls": 100, "maxRetries": 0}
@@ -356,7 +358,17 @@ class CcxtBroker(BaseBroker):
             log.warning("the stream of %s is lost: %s", self.name, reason)
             self._is_up = False
             self._say_connected(f"its stream is lost: {reason}")
+            await self._hang_up()
             await asyncio.sleep(backoff.after(loop.time() - began))
+
+    async def _hang_up(self) -> None:
+        """Where a message was not understood the connection is still there, and ccxt would not ask
+        for it anew."""
+        exchange = self._open
+        with suppress(Exception):
+            async with asyncio.timeout(CLOSE_S):
+                await exchange.close_ws_clients()
+        exchange.clients = {}
 
     async def _watch_fills(self) -> None:
         while True:

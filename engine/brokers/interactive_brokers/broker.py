@@ -137,7 +137,9 @@ class InteractiveBrokers(BaseBroker):
             return
         self._told.add(ours.execution_id)
         if former := wire.corrected(fill.execution.execId, self._executions()):
-            busted = TradeBusted(f"ib-{former}", ours.symbol, ours, "corrected", ts=self._now())
+            busted = TradeBusted(
+                f"ib-{clean(former)}", ours.symbol, ours, "corrected", ts=self._now()
+            )
             self._news.put_nowait(busted)
             return
         report = self._records.report(trade)
@@ -310,7 +312,7 @@ class InteractiveBrokers(BaseBroker):
 
 
 def _is_of(order: Order, trade: "ib_async.Trade") -> bool:
-    return _names(order, trade.order.orderRef, str(wire.perm_id(trade)))
+    return _names(order, clean(trade.order.orderRef), str(wire.perm_id(trade)))
 
 
 def _names(order: Order, reference: str, perm_id: str) -> bool:

@@ -47,7 +47,7 @@ class Records:
         state = wire.state_of(trade)
         reason = trade.log[-1].message if state is OrderState.REJECTED and trade.log else ""
         return ExecutionReport(
-            trade.order.orderRef or key,
+            clean(trade.order.orderRef) or key,
             state,
             str(wire.perm_id(trade) or ""),
             reason=clean(reason),
@@ -58,8 +58,8 @@ class Records:
     def fill(self, fill: "ib_async.Fill") -> Fill:
         done = fill.execution
         return Fill(
-            f"ib-{done.execId}",
-            done.orderRef,
+            f"ib-{clean(done.execId)}",
+            clean(done.orderRef),
             self.symbol(fill.contract),
             Side.BUY if done.side == "BOT" else Side.SELL,
             wire.exact(done.shares),
@@ -74,7 +74,7 @@ class Records:
         order, state = trade.order, wire.state_of(trade)
         terms = wire.terms_of(order)
         ours = Order(
-            order.orderRef,
+            clean(order.orderRef),
             EXTERNAL,
             self.symbol(trade.contract),
             Side.BUY if order.action == "BUY" else Side.SELL,
