@@ -4,6 +4,10 @@
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Compiled modules are kept even where the environment forbids it: the tests start hundreds of engines
+# and consoles, and each would compile all of the source anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test bench lint screenshot lock clean
 .DEFAULT_GOAL := help
 
