@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def _ours() -> list[type[MessagePump]]:
     return [each for name, each in sorted(found.items()) if name.startswith("tui.")]
 
 
+@cache
 def _names(kind: type) -> set[str]:
     """The private names that the class itself sets and has."""
     had = {name for name, value in vars(kind).items() if inspect.isroutine(value)}
