@@ -1,5 +1,6 @@
 """What every test starts with."""
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -18,6 +19,13 @@ hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize="CI" in os.environ, print_blob=True
 )
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay to the end: to look for garbage among them, again and again, took a
+    quarter of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -56,7 +56,7 @@ async def until(it: Desk, holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, it.screen
-        await it.pilot.pause(0.01)
+        await it.pilot.pause(0.05)
         await it.draw()
 
 

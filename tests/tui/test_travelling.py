@@ -3,7 +3,9 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +14,7 @@ from engine.core.events import SignOfLife, TripKillSwitch
 from engine.core.model import NANOS, utc
 from engine.ops.settings import Settings
 from engine.view.snapshot import BrokerStatus, DeadManStatus, LogLine, Snapshot
+from tests.postgresql import done
 from tests.session import CLOSES, journals, running, zigzag
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
@@ -24,14 +27,25 @@ PATIENCE_S = 60.0
 DAY = utc(1_709_562_600 * NANOS)
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a session."""
+    folder = tmp_path_factory.mktemp("recorded")
+
+    async def record() -> None:
+        async with running(zigzag(folder, CLOSES[:30])) as session:
+            await session.until(lambda s: len(s.orders) > 4 and s.feed.status == "ended")
+
+    done(record())
+    return folder
+
+
 @pytest.fixture
-async def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Those of a session that was recorded."""
+def settings(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Those of a session that was recorded, in a copy of the test's own."""
+    copytree(recorded, tmp_path, dirs_exist_ok=True)
     settings = zigzag(tmp_path, CLOSES[:30])
     monkeypatch.setenv("STRATEGIES_DIR", str(settings.strategies_dir))
-    monkeypatch.chdir(tmp_path)
-    async with running(settings) as session:
-        await session.until(lambda s: len(s.orders) > 4 and s.feed.status == "ended")
     return settings
 
 
@@ -53,7 +67,7 @@ async def to_list(it: Desk) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while "1 session" not in it.screen and "2 sessions" not in it.screen:
         assert time.monotonic() < deadline, it.screen
-        await it.pilot.pause(0.01)
+        await it.pilot.pause(0.05)
         await it.draw()
 
 
@@ -79,7 +93,7 @@ async def seen(it: Desk, holds: object) -> Past:
         if mark is not None and at_rest and holds(mark):  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
             return mark
         assert time.monotonic() < deadline, it.screen
-        await it.pilot.pause(0.01)
+        await it.pilot.pause(0.05)
 
 
 async def at(it: Desk, *keys: str) -> Past:
@@ -122,7 +136,7 @@ async def test_a_session_that_cannot_be_opened_says_why(settings: Settings) -> N
         deadline = time.monotonic() + PATIENCE_S
         while "not opened: the journal needs the strategy zigzag" not in await it.draw():
             assert time.monotonic() < deadline
-            await it.pilot.pause(0.01)
+            await it.pilot.pause(0.05)
         assert it.app.frame.past is None
         assert "NOT LIVE" not in it.screen
 
@@ -130,12 +144,10 @@ async def test_a_session_that_cannot_be_opened_says_why(settings: Settings) -> N
 # --- the mark ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
-async def test_every_screen_says_that_it_is_not_live(
-    settings: Settings, size: tuple[int, int]
-) -> None:
-    async with past(settings, scripted.live(), size) as it:
-        for name, place in SCREENS.items():
+async def test_every_screen_says_that_it_is_not_live(settings: Settings) -> None:
+    async with past(settings, scripted.live()) as it:
+        for size, (name, place) in product([(80, 24), (120, 40), (200, 50)], SCREENS.items()):
+            await it.pilot.resize_terminal(*size)
             await it.press(place.key)
             assert it.app.base.name == name
             first, second, *_ = it.screen.splitlines()
@@ -298,17 +310,18 @@ async def test_g_goes_to_an_event_or_a_time(settings: Settings) -> None:
         assert "2024-03-04 14:45:00 UTC" in it.screen
 
 
-@pytest.mark.parametrize(
-    ("typed", "reason"),
-    [("0", "there is no event 0"), ("99999", "they go from 1 to"), ("x", "type an event such as")],
-)
-async def test_g_says_what_can_be_typed(settings: Settings, typed: str, reason: str) -> None:
+async def test_g_says_what_can_be_typed(settings: Settings) -> None:
     async with past(settings) as it:
         before = await seen(it, lambda _: True)
-        await it.press("g", *typed, "enter")
-        assert reason in it.screen
-        await it.press("escape")
-        assert (await seen(it, lambda _: True)).number == before.number
+        for typed, reason in (
+            ("0", "there is no event 0"),
+            ("99999", "they go from 1 to"),
+            ("x", "type an event such as"),
+        ):
+            await it.press("g", *typed, "enter")
+            assert reason in it.screen
+            await it.press("escape")
+            assert (await seen(it, lambda _: True)).number == before.number
 
 
 async def test_the_keys_are_letters_while_a_filter_is_typed(settings: Settings) -> None:
