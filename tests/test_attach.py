@@ -25,7 +25,8 @@ from tests.host.test_headless import engine, logged, wait_for
 from tests.session import rows
 from tests.terminal import Terminal, engines_in
 from tests.test_console import ROOT, environment, start
-from tests.tui.test_main import fill
+from tests.test_kill_sources import hung
+from tests.tui.test_main import COMMAND, fill
 from tui import format
 
 DOWN = "\x1b[B"
@@ -315,6 +316,41 @@ def test_a_kill_while_the_engine_still_starts_is_kept_whatever_becomes_of_the_co
     console.wait_for("KILL REQUESTED")
     console.hang_up()
     wait_for(lambda: (tmp_path / "var" / "paper.kill_switch").exists())
+
+
+# A console whose disk takes no byte.
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from tui.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_kill_that_an_engine_does_not_answer_is_kept_or_signalled_and_told(
+    full: bool, tmp_path: Path
+) -> None:
+    program = [sys.executable, "-c", FULL_DISK] if full else COMMAND
+    with (
+        hung(tmp_path / "var") as process,
+        Terminal(program, environment(PYTHONPATH=str(ROOT)), folder=tmp_path) as console,
+    ):
+        console.wait_for("waiting for the engine")
+        console.press("\x0b")
+        console.wait_for("KILL REQUESTED")
+        console.press("q")
+        console.wait_for("one that runs already goes on")
+        console.ends_with("y")
+        console.wait()
+        assert "the kill was not answered" in console.screen
+        assert full or f"kill -9 {process.pid}" in console.screen
+        assert ("KILL_SWITCH=true" in console.screen) == full
+        assert (tmp_path / "var" / "paper.kill_switch").exists() != full
+        if full:
+            assert process.wait(10) == 0
+        else:
+            assert process.poll() is None
 
 
 def test_who_commands_is_in_the_audit_log_by_user_terminal_and_where_they_come_from(

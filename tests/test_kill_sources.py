@@ -5,7 +5,8 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -300,25 +301,32 @@ with EngineLock(Path(sys.argv[1])):
 """
 
 
+@contextmanager
+def hung(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    folder.mkdir(exist_ok=True)
+    argv = [sys.executable, "-c", HUNG, str(folder / "paper.lock")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "locked\n"
+            yield process
+        finally:
+            process.kill()
+
+
 def test_where_no_request_can_be_left_the_engine_gets_the_signal(tmp_path: Path) -> None:
     start = (sys.executable, "-c", FULL_DISK)
-    argv = [sys.executable, "-c", HUNG, str(tmp_path / "paper.lock")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as hung:
-        try:
-            assert hung.stdout is not None
-            assert hung.stdout.readline() == "locked\n"
-            part = tradebot_kill(tmp_path, "--symbol", "ACME", start=start)
-            assert part.returncode == 2
-            assert "nothing was killed: no request can be left" in part.stderr
-            assert hung.poll() is None
-            done = tradebot_kill(tmp_path, "--json", "--timeout", "1", start=start)
-            assert (done.returncode, done.stderr) == (4, "")
-            said = json.loads(done.stdout)["error"]
-            assert f"kill -9 {hung.pid}" in said
-            assert "KILL_SWITCH=true" in said
-            assert hung.wait(10) == 0
-        finally:
-            hung.kill()
+    with hung(tmp_path) as process:
+        part = tradebot_kill(tmp_path, "--symbol", "ACME", start=start)
+        assert part.returncode == 2
+        assert "nothing was killed: no request can be left" in part.stderr
+        assert process.poll() is None
+        done = tradebot_kill(tmp_path, "--json", "--timeout", "1", start=start)
+        assert (done.returncode, done.stderr) == (4, "")
+        said = json.loads(done.stdout)["error"]
+        assert f"kill -9 {process.pid}" in said
+        assert "KILL_SWITCH=true" in said
+        assert process.wait(10) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["paper.lock"]
 
 

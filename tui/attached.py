@@ -8,6 +8,7 @@ would die, stop and wait with it.
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -43,6 +44,8 @@ class AttachedEngine:
         self._remote: RemoteEngine | None = None
         self._waiting: list[Command] = []
         self._kill_asked = False
+        self._kept_kill: bool | None = None
+        """Whether a kill that nobody heard is on the disk; None where there is none."""
         self._failure: str | None = None
         self._left = False
         self._guard = threading.Lock()
@@ -132,7 +135,21 @@ class AttachedEngine:
             self._starter.join()
         self.latest()
         if self._kill_asked:
-            _latch_kill()
+            self._kept_kill = _keep_kill()
+
+    def unheard(self) -> str:
+        """What became of a kill that nobody had heard at the end; empty where there is none."""
+        if self._kept_kill is None:
+            return ""
+        next_one = "the next one starts tripped"
+        if not self._kept_kill:
+            next_one = "no file takes the kill: start the next one with KILL_SWITCH=true"
+        if not (pid := _pid_in(self.settings)):
+            return f"the kill was not answered, and no engine runs: {next_one}"
+        return (
+            f"the kill was not answered: the engine (pid {pid}) trips when it goes on\n"
+            f"else cancel at the broker, and end it with kill -9 {pid}: {next_one}"
+        )
 
     # --- the start, on its thread ----------------------------------------------------------------
 
@@ -200,11 +217,28 @@ def _name() -> str:
     return f"console of {user_name()}{terminal}{client}"
 
 
-def _latch_kill() -> None:
-    """For the engine that runs, and did not answer, or the next one."""
+def _keep_kill() -> bool:
+    """Leave the kill for the engine that runs, and did not answer, or the next one; False where no
+    file takes it: then the engine is sent the signal, which needs none."""
     from engine.ops.files import write_private
     from engine.ops.settings import settings_to_stop
 
-    if settings := settings_to_stop():
-        with suppress(OSError, UserError):
-            write_private(settings.kill_files.latch, b"console: the kill was not answered\n")
+    settings = settings_to_stop()
+    if settings is None:
+        return False
+    try:
+        write_private(settings.kill_files.latch, b"console: the kill was not answered\n")
+    except (OSError, UserError) as error:
+        log.error("the kill is not kept: %s", error)
+        if pid := _pid_in(settings):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGUSR1)
+        return False
+    return True
+
+
+def _pid_in(settings: "Settings | None") -> int | None:
+    """The pid of the engine that runs; 0 or None where none is known."""
+    from engine.ops.lock import holder
+
+    return holder(settings.lock_path) if settings else None

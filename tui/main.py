@@ -57,6 +57,14 @@ WITHOUT = "`tradebot status --json` says without one how the engine is"
 GOES_ON = """the engine (pid {pid}) goes on without this console
 tradebot-tui attaches to it again, tradebot status shows it, tradebot kill stops its trading"""
 
+FORCED = (
+    f"the engine did not stop within {ENGINE_STOP_S:g} s and was ended by force\n"
+    "start tradebot-tui again: it asks the brokers first"
+)
+LATE = (
+    f"the engine did not stop within {ENGINE_STOP_S:g} s\ntradebot status shows whether it goes on"
+)
+
 # What Textual's driver switched on: keyboard protocol, alternate screen, mouse, paste, focus, and
 # what it switched off: cursor and line wrap.
 RESTORE = (
@@ -163,6 +171,7 @@ class Supervisor:
         self._attributes = termios.tcgetattr(STANDARD[0])
         self._status = 0
         self._left_running = False
+        self._late = ""
         self._ending = threading.Lock()
         self._parted = threading.Event()
         self._console_ended = threading.Event()
@@ -199,12 +208,14 @@ class Supervisor:
     def _part(self, stops: bool) -> None:
         """Have the engine stop, or go on without this console."""
         self._left_running = not stops
+        late = FORCED if self.engine.owned() else LATE
         try:
             if not stops:
                 self.engine.leave()
             elif not self.engine.stop(ENGINE_STOP_S):
                 self._status = self._status or CRASHED
-                log.error("the engine did not stop in time")
+                self._late = late
+                log.error(late)
         finally:
             self._parted.set()
 
@@ -306,7 +317,11 @@ class Supervisor:
             _say(GOES_ON.format(pid=pid), sys.stdout)
         elif last is not None:
             _say("\n".join(last.left_open), sys.stdout)
-        if failure is not None and not self.engine.stopped():
+        if unheard := self.engine.unheard():
+            _say(unheard, sys.stderr)
+        if self._late:
+            _say(f"tradebot-tui: {self._late}", sys.stderr)
+        elif failure is not None and not self.engine.stopped():
             _say(f"tradebot-tui: {failure}", sys.stderr)
             self._status = self._status or (CRASHED if last is not None else CANNOT_START)
 

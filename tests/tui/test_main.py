@@ -152,6 +152,25 @@ def test_quit_stops_the_engine_in_order(start: Start, tmp_path: Path) -> None:
     assert "stopped" in log(tmp_path)
 
 
+IMPATIENT = "import tui.main; tui.main.ENGINE_STOP_S = 0.2; " + MAIN
+
+
+def test_an_engine_that_hangs_is_ended_by_force_and_that_is_told(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start(code=IMPATIENT)
+    terminal.wait_for("kill ready")
+    (pid,) = engines_in(tmp_path)
+    os.kill(pid, signal.SIGSTOP)
+    terminal.press("q")
+    terminal.wait_for("The engine stops with this console")
+    terminal.ends_with("y")
+    assert terminal.wait() == 1
+    assert "was ended by force" in terminal.screen
+    assert "it asks the brokers first" in terminal.screen
+    assert engines_in(tmp_path) == []
+
+
 def outlast(terminal: Terminal, seconds: float) -> None:
     """A new dialog takes no answer for some time."""
     deadline = monotonic() + seconds

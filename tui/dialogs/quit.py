@@ -52,6 +52,9 @@ def _session(snapshot: Snapshot) -> list[Line]:
     ]
 
 
+_STARTS = "The engine is still starting; it stops with the console."
+_SILENT = "No engine has answered yet; one that runs already goes on."
+
 _STOPS: Line = (("s", "key"), (" stops the engine in order, and quits", "text"))
 
 
@@ -69,7 +72,7 @@ class QuitDialog(Dialog):
         snapshot = frame.snapshot
         if snapshot is None:
             return [
-                *paragraph("The engine is still starting; it stops with the console."),
+                *paragraph(_STARTS if frame.owned else _SILENT),
                 BLANK,
                 letter("y", "quits"),
             ]
