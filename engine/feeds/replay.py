@@ -185,7 +185,7 @@ class ReplayFeed:
                 done = "resumed"
             case "speed":
                 self.clock.set_speed(_checked(speed))
-                done = f"plays {_speed(speed)}"
+                done = f"speed set to {_speed(speed)}"
             case _:
                 raise UserError(f"A replay cannot {action!r}", "Use pause, resume or speed")
         self._steered.set()
@@ -260,7 +260,7 @@ def _checked(speed: float) -> float:
 
 
 def _speed(speed: float) -> str:
-    return f"at {speed:g} times real time" if speed else "as fast as possible"
+    return f"{speed:g} times real time" if speed else "as fast as possible"
 
 
 def _iso(ts: int) -> str:

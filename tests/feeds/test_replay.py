@@ -371,7 +371,7 @@ def test_who_steered_a_replay_is_said(small: Player) -> None:
     )
     assert changes(small.events)[1:-1] == [
         ("paused", "asked for by person-1"),
-        ("paused", "plays at 120 times real time, asked for by person-2"),
+        ("paused", "speed set to 120 times real time, asked for by person-2"),
         ("connected", "resumed, asked for by person-3"),
     ]  # the fourth changed nothing
 

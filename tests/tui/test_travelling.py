@@ -317,6 +317,7 @@ async def test_g_says_what_can_be_typed(settings: Settings) -> None:
             ("0", "there is no event 0"),
             ("99999", "they go from 1 to"),
             ("x", "type an event such as"),
+            ("x", "or end "),  # all of it
         ):
             await it.press("g", *typed, "enter")
             assert reason in it.screen

@@ -127,7 +127,7 @@ class Dialog(ModalScreen[None]):
 
     def say(self, text: str, style: str = "warn") -> None:
         """Answer inside the dialog."""
-        self._answer.update([((text, style),)])
+        self._answer.update(line for part in text.splitlines() for line in paragraph(part, style))
 
     def takes_answer(self) -> bool:
         """Whether what is pressed now is an answer; says so where it comes too early for one."""

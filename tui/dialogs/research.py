@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Label
 
-from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
+from tui.dialogs.dialog import BLANK, Dialog, Send
 from tui.frame import Frame
 from tui.research import FIELDS, Request, Run
 from tui.widgets.lines import Line
@@ -82,7 +82,7 @@ class ResearchDialog(Dialog):
             return
         if run.state == "failed":
             self._run = None
-            self._answer.update(self._told(run.why))
+            self.say(run.why)
         elif run.state != "starting":
             self.dismiss()
 
@@ -99,7 +99,3 @@ class ResearchDialog(Dialog):
                 return
         self.say("checking …", "dim")
         self._run = self._start(self._request._replace(**values))
-
-    @staticmethod
-    def _told(why: str) -> list[Line]:
-        return [line for text in why.splitlines() for line in paragraph(text, "warn")]
