@@ -247,7 +247,9 @@ async def test_under_a_dialog_the_footer_has_no_key_of_the_screen(key: str) -> N
         await it.press(key)
         assert (await it.draw()).splitlines()[-1].strip().startswith("^k KILL  esc close")
         it.app.base.say("kill: sent")
-        assert (await it.draw()).splitlines()[-1].strip() == "^k KILL  kill: sent"
+        footer = (await it.draw()).splitlines()[-1].strip()
+        assert footer.startswith("^k KILL  esc close")
+        assert footer.endswith("  kill: sent")
 
 
 async def test_while_a_filter_is_typed_the_footer_has_no_key_that_is_a_letter_then() -> None:

@@ -149,7 +149,9 @@ async def test_where_there_is_little_room_the_bottom_line_says_it(size: tuple[in
     """Over no panel, and beside the key that stops everything."""
     async with filling(size) as it:
         *above, bottom = await it.fill("a")
-        assert bottom.startswith(" ^k KILL  FILLED BUY 10 AAPL avg 169.95")
+        assert bottom.startswith(" ^k KILL  ")
+        assert "? help" in bottom
+        assert bottom.rstrip().endswith("  FILLED BUY 10 AAPL avg 169.95")
         assert not [line for line in above if "FILLED BUY" in line]
         app = it.pilot.app
         assert isinstance(app, Console)

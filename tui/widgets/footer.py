@@ -1,14 +1,18 @@
-"""The bottom line: the keys that work now, or for a moment what was just done or refused beside the
-one that stops everything. Those of the screens are one part, from the first to the last."""
+"""The bottom line: the keys that work now, and for a moment what was just done or refused, beside
+those for which there is room then. The keys of the screens are one part, from the first to the
+last."""
 
 from typing import Any
 
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 
-from tui import commands
+from tui import commands, format
 from tui.frame import Frame
-from tui.widgets.lines import Line, Lines, fit
+from tui.widgets.lines import Line, Lines, fit, length
+
+Parts = list[tuple[int, Line]]
+"""Each with its rank: of a high one it is left out first where there is no room."""
 
 SHOWN_FOR = 6.0
 """Seconds that a message stays."""
@@ -41,6 +45,7 @@ class Footer(Lines):
 
     def __init__(self) -> None:
         super().__init__()
+        self._keys: Parts = []
         self._message: Line = ()
         self._until: float | None = None
 
@@ -55,39 +60,36 @@ class Footer(Lines):
         return any(style != "info" for _, style in self._message)
 
     def say(self, text: str, style: str) -> None:
-        """Show `text` in place of the keys for some seconds."""
+        """Show `text` for some seconds, in place of the keys that leave no room for it."""
         self._message = ((text, style),)
         self._until = None
-        self._show_message()
+        self._draw()
 
     def show(self, frame: Frame, panel: str = "", *, typing: bool = False) -> None:
         if self._message and self._until is None:
             self._until = frame.now + SHOWN_FOR
         if self._until is not None and frame.now >= self._until:
             self._message, self._until = (), None
-        if self.message:
-            self._show_message()
-            return
         if self.app.screen.is_modal:
             scrolls = any(box.max_scroll_y for box in self.screen.query(VerticalScroll))
-            self._draw([(0, self._kill()), (1, CLOSE), (2, SCROLL if scrolls else ())])
-            return
-        if typing:
-            self._draw([(0, self._kill()), (1, TYPING)])
-            return
-        self._draw(
-            [
+            self._keys = [(1, CLOSE), (2, SCROLL if scrolls else ())]
+        elif typing:
+            self._keys = [(1, TYPING)]
+        else:
+            self._keys = [
                 (action.rank, self._part(frame, action, key))
                 for action, key in self._valid(frame, panel)
             ]
-        )
+        self._draw()
 
-    def _show_message(self) -> None:
-        """The message is cut where there is no room, never the key."""
-        self._draw([(0, (*self._kill(), ("  ", "text"), *self.message))])
-
-    def _draw(self, parts: list[tuple[int, Line]]) -> None:
-        self.update([((" ", "text"), *fit(parts, (self.size or self.app.size).width - 2))])
+    def _draw(self) -> None:
+        """A message is cut where there is no room, the key that stops everything never."""
+        width = (self.size or self.app.size).width - 2
+        kill = self._kill()
+        parts: Parts = [(-2, kill), *self._keys]
+        for text, style in self.message:
+            parts.append((-1, ((format.cut(text, width - length(kill) - 2), style),)))
+        self.update([((" ", "text"), *fit(parts, width))])
 
     def _kill(self) -> Line:
         (key, *_) = key_names(self.app.screen_stack[0])[ALWAYS]
@@ -112,6 +114,7 @@ class Footer(Lines):
             for action in commands.ACTIONS
             if action.label
             and action.id in keys
+            and action.id != ALWAYS
             and action.id != panel  # one is there
             and not commands.refusal(action, frame.snapshot, panel, frame.keys)
         ]
