@@ -195,7 +195,8 @@ def _corrected(fact: e.BarCorrected) -> Worded:
 
 
 def _killed(fact: e.KillSwitchTriggered | e.PartKilled) -> str:
-    by = " ".join(dict.fromkeys(filter(None, (fact.source, fact.author))))
+    told = fact.author.startswith(fact.source)  # a console's author is "console of …"
+    by = fact.author if told else f"{fact.source} {fact.author}".strip()
     because = f": {fact.reason}" if fact.reason else ""
     return f"{by}{_KILL_ACTIONS[fact.action]}{because}"
 

@@ -326,6 +326,11 @@ WORDS: list[tuple[e.Event, str, str]] = [
     (e.PartRearmed(Part(Scope.BROKER, "paper"), "ann"), "warning", "broker paper re-armed by ann"),
     (e.KillSwitchTriggered("file", ""), "error", "KILL SWITCH tripped by file"),
     (
+        e.KillSwitchTriggered("console", "", "console of ann on pts/0"),
+        "error",
+        "KILL SWITCH tripped by console of ann on pts/0",
+    ),
+    (
         e.KillSwitchTriggered("key", action=KillAction.FLATTEN, reason=""),
         "error",
         "KILL SWITCH tripped by key, all positions are closed",
