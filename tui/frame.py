@@ -323,7 +323,7 @@ def cancels_wait(snapshot: Snapshot) -> list[str]:
     """Of each broker that takes no more requests for now, when the last cancel leaves."""
     brokers = snapshot.health.brokers if snapshot.health else ()
     return [
-        f"{each.name} takes no more requests for now: the last cancel leaves in "
+        f"{each.name} takes no more requests for now; by itself the last cancel leaves in "
         f"{format.seconds(each.cancels_s)}"
         for each in brokers
         if each.cancels_s

@@ -151,7 +151,7 @@ def test_a_kill_says_when_the_last_cancel_leaves_that_waits_for_the_venue() -> N
     """As 300 at Alpaca, which takes 200 requests a minute."""
     waiting = replace(scripted.HEALTH, brokers=(BrokerHealth("alpaca", cancels_s=61.0),))
     snapshot = replace(scripted.paper(), kill=CANCELLING, health=waiting)
-    told = "alpaca takes no more requests for now: the last cancel leaves in 61 s"
+    told = "alpaca takes no more requests for now; by itself the last cancel leaves in 61 s"
     assert told in kill_story(Frame(snapshot, 11.0))
     freed = replace(snapshot, health=replace(waiting, brokers=(BrokerHealth("alpaca"),)))
     assert "takes no more" not in kill_story(Frame(freed, 11.0))
