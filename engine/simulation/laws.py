@@ -218,6 +218,7 @@ class Laws:
                 case _:
                     pass
         self._compare(state)
+        self.forced = {key for key in self.forced if self.held.get(key)}
         if isinstance(event, ClockTick):
             self._in_time(event.ts)
 
@@ -405,10 +406,9 @@ class Laws:
         self.settlement.follow(fill for _, fill in self.fills.values())
 
     def _force(self, key: Key) -> None:
-        """While a kill flattens, what is held may be closed, whoever owns it."""
-        if not self.held[key]:
-            self.forced.discard(key)
-        elif KillAction.FLATTEN in self._kills(*key):
+        """While a kill flattens, what is held may be closed, whoever owns it: until it is flat once
+        all executions of an event are in, whatever their order."""
+        if self.held[key] and KillAction.FLATTEN in self._kills(*key):
             self.forced.add(key)
 
     def _restate(self, key: Key, fill: Fill, correction: Fill | None) -> None:
@@ -456,6 +456,9 @@ class Laws:
                 if offered := self.offered.pop(fill.execution_id, None):
                     self._attribute(offered, fill)
                 law(fill.execution_id in self.executions, "I3", fill)
+                if entry := self.fills.pop(fill.execution_id, None):
+                    self.fills[fill.execution_id] = entry  # of one time, they count as they come
+                    self._settle()
             case SignalBlocked(check="position"):
                 key = (fact.signal.strategy, fact.signal.symbol)
                 entered = any(_key(o) == key and o.state not in ENDED for o in self.orders.values())
