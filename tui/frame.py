@@ -409,8 +409,13 @@ def alerts(frame: Frame) -> list[tuple[str, str]]:
 
 
 def _for(since_ts: int, snapshot: Snapshot) -> str:
-    """For how long it has been so, where that is known."""
-    return f" for {format.since(since_ts, snapshot.ts)}" if since_ts else ""
+    """For how long it has been so, where that is known; where the market's time does not pass as
+    the operator's does, since when."""
+    if not since_ts:
+        return ""
+    if snapshot.feed.speed != 1:
+        return f" since {format.clock(since_ts)}"
+    return f" for {format.since(since_ts, snapshot.ts)}"
 
 
 def _switches(frame: Frame, snapshot: Snapshot) -> list[tuple[str, str]]:

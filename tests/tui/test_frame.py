@@ -206,7 +206,7 @@ def test_stale_quotes_are_an_alert_only_where_no_other_is_left() -> None:
 
 
 def test_a_feed_that_is_partly_down_is_an_alert() -> None:
-    feed = replace(scripted.paper().feed, status="degraded", note="coin: reset")
+    feed = replace(scripted.paper().feed, status="degraded", note="coin: reset", speed=1)
     (found,) = alerts(Frame(replace(scripted.paper(), feed=feed), 0.0))
     assert found == (f"FEED PARTLY DOWN {feed.name} for 7m: coin: reset", "caution")
 

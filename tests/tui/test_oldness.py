@@ -12,6 +12,7 @@ from tests.tui import scripted
 from tests.tui.scripted import TS, Desk, desk
 from tests.tui.test_risk_screen import line, note
 from tui import oldness
+from tui.format import clock
 from tui.frame import Frame, alerts
 
 
@@ -125,13 +126,20 @@ async def test_panels_say_that_no_data_comes() -> None:
 
 def test_banners_say_for_how_long() -> None:
     store = StoreStatus(False, "disk full", TS - 30 * NANOS)
-    feed = replace(feed_down().feed, note="reset")
+    feed = replace(feed_down().feed, note="reset", speed=1)
     snapshot = replace(broker_down(), store=store, feed=feed)
     assert [text for text, _ in alerts(Frame(snapshot, 0.0))] == [
         "DATABASE OUT OF REACH for 30s: disk full",
         "BROKER DOWN paper for 12s: connection reset",
         "FEED DOWN replay for 1m: reset",
     ]
+
+
+def test_banners_of_a_recording_say_since_when() -> None:
+    """Its minutes are not the operator's."""
+    store = StoreStatus(False, "disk full", TS - 30 * NANOS)
+    (told,) = alerts(Frame(replace(scripted.paper(), store=store), 0.0))
+    assert told == (f"DATABASE OUT OF REACH since {clock(store.since_ts)}: disk full", "alarm")
 
 
 # --- orders --------------------------------------------------------------------------------------
