@@ -160,6 +160,15 @@ async def test_keys_and_frames_that_come_before_a_screen_is_made_break_nothing()
         assert "quotes" in it.screen
 
 
+async def test_screens_that_are_left_at_once_ask_nothing_of_one_that_is_not_made_yet() -> None:
+    async with desk(scripted.paper()) as it:
+        await it.press(SCREENS["orders"].key, SCREENS[FIRST_SCREEN].key)
+        it.app.action_screen("orders")
+        it.app.action_screen("strategies")
+        await it.press("home")
+        assert it.app.base.name == "strategies"
+
+
 async def test_the_numbers_of_the_engines_light_give_way_to_what_is_worth_more() -> None:
     health = replace(scripted.HEALTH, lateness_ms=33.6, queue=12_345)
     async with desk(replace(scripted.alerting(), health=health), size=(80, 24)) as it:

@@ -51,8 +51,10 @@ class Footer(Lines):
 
     @property
     def message(self) -> Line:
+        """What is said by the footer of the screen below all dialogs; one that is just gone to has
+        none yet."""
         below = self.app.screen_stack[0]
-        return self._message if self.screen is below else below.query_one(Footer).message
+        return next((footer._message for footer in below.query(Footer)), ())
 
     @property
     def warns(self) -> bool:
