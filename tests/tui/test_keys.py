@@ -101,7 +101,7 @@ async def remapped(snapshot: Snapshot, size: tuple[int, int], folder: Path) -> A
             ("screen-research", "stop-run"),
             ["no report yet: {backtest} starts", "{backtest}, {search} and"],
         ),
-        (scripted.paper(), ("filter", "x", "y", "z"), ["{clear} shows all"]),
+        (scripted.paper(), ("filter", "x", "y", "z"), ["these words: {clear} shows all"]),
     ],
 )
 async def test_texts_name_the_keys_that_were_chosen(
