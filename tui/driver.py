@@ -50,6 +50,8 @@ class ConsoleDriver(LinuxDriver):
         self._answered.set()
         self._answers = False
         """Whether this terminal is one that answers."""
+        self._of_jobs = {n: signal.getsignal(n) for n in (signal.SIGTSTP, signal.SIGCONT)}
+        """What Textual does when it is to stop, and to go on."""
 
     @property
     def is_behind(self) -> bool:
@@ -80,10 +82,15 @@ class ConsoleDriver(LinuxDriver):
         self.write(ASK)
 
     def start_application_mode(self) -> None:
-        """Textual reads the size within the signal's handler, which the next signal can interrupt
-        between reading and telling: the older size was told last, and stayed."""
+        """Textual does all within the signals' handlers, which interrupt anything. A size that was
+        read was told after a newer one, and stayed; a stop amid a write waited for ever for the
+        lock of that write. Here the loop does it, between two other things."""
         super().start_application_mode()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, self.tell_size)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGWINCH, self.tell_size)
+        for number, handler in self._of_jobs.items():
+            if callable(handler):
+                loop.add_signal_handler(number, handler, number, None)
 
     def tell_size(self) -> None:
         """The terminal may have another size: tell the one that it has now."""

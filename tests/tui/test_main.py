@@ -267,10 +267,29 @@ def fill(master: int) -> None:
         now = struct.unpack("i", fcntl.ioctl(master, termios.FIONREAD, b"\0" * 4))[0]
 
 
-def test_it_is_suspended_and_comes_back_while_the_engine_goes_on(start: Start) -> None:
-    terminal = start(FEED="synthetic")
+# A console that is stopped by a signal amid a write, where a file asks for it.
+STOPPED = """
+import os, signal, sys
+from textual.drivers._writer_thread import WriterThread
+import tui.main
+write = WriterThread.write
+def stopped(self, text):
+    if os.path.exists("stop"):
+        os.unlink("stop")
+        with self._queue.mutex:
+            os.kill(os.getpid(), signal.SIGTSTP)
+    write(self, text)
+WriterThread.write = stopped
+sys.exit(tui.main.main())
+"""
+
+
+def test_it_is_suspended_and_comes_back_while_the_engine_goes_on(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start(code=STOPPED, FEED="synthetic")
     before = market_time(terminal.wait_for("kill ready"))
-    terminal.process.send_signal(signal.SIGTSTP)
+    (tmp_path / "stop").touch()
     terminal.wait_for(lambda _: state(terminal.process.pid) == "T")
     outlast(terminal, 2)
     assert LEFT in terminal.received
