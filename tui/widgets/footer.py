@@ -2,7 +2,7 @@
 those for which there is room then. The keys of the screens are one part, from the first to the
 last."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -10,6 +10,9 @@ from textual.screen import Screen
 from tui import commands, format
 from tui.frame import Frame
 from tui.widgets.lines import Line, Lines, fit, length
+
+if TYPE_CHECKING:
+    from tui.screens.panels import PanelScreen
 
 Parts = list[tuple[int, Line]]
 """Each with its rank: of a high one it is left out first where there is no room."""
@@ -46,15 +49,14 @@ class Footer(Lines):
     def __init__(self) -> None:
         super().__init__()
         self._keys: Parts = []
+        self._kill: Line = ()
         self._message: Line = ()
         self._until: float | None = None
 
     @property
     def message(self) -> Line:
-        """What is said by the footer of the screen below all dialogs; one that is just gone to has
-        none yet."""
-        below = self.app.screen_stack[0]
-        return next((footer._message for footer in below.query(Footer)), ())
+        """What is said by the footer of the screen below all dialogs."""
+        return cast("PanelScreen", self.app.screen_stack[0]).footer._message
 
     @property
     def warns(self) -> bool:
@@ -72,6 +74,8 @@ class Footer(Lines):
             self._until = frame.now + SHOWN_FOR
         if self._until is not None and frame.now >= self._until:
             self._message, self._until = (), None
+        names = key_names(self.app.screen_stack[0])
+        self._kill = ((names[ALWAYS][0], "key"), (f" {commands.BY_ID[ALWAYS].label}", "text"))
         if self.app.screen.is_modal:
             scrolls = any(box.max_scroll_y for box in self.screen.query(VerticalScroll))
             self._keys = [(1, CLOSE), (2, SCROLL if scrolls else ())]
@@ -80,22 +84,17 @@ class Footer(Lines):
         else:
             self._keys = [
                 (action.rank, self._part(frame, action, key))
-                for action, key in self._valid(frame, panel)
+                for action, key in self._valid(frame, panel, names)
             ]
         self._draw()
 
     def _draw(self) -> None:
         """A message is cut where there is no room, the key that stops everything never."""
         width = (self.size or self.app.size).width - 2
-        kill = self._kill()
-        parts: Parts = [(-2, kill), *self._keys]
+        parts: Parts = [(-2, self._kill), *self._keys]
         for text, style in self.message:
-            parts.append((-1, ((format.cut(text, width - length(kill) - 2), style),)))
+            parts.append((-1, ((format.cut(text, width - length(self._kill) - 2), style),)))
         self.update([((" ", "text"), *fit(parts, width))])
-
-    def _kill(self) -> Line:
-        (key, *_) = key_names(self.app.screen_stack[0])[ALWAYS]
-        return ((key, "key"), (f" {commands.BY_ID[ALWAYS].label}", "text"))
 
     def _part(self, frame: Frame, action: commands.Action, key: str) -> Line:
         """The key and what it does; greyed where this console may not, which the key says too."""
@@ -104,9 +103,10 @@ class Footer(Lines):
             return ((key, "dim"), (label, "dim"))
         return ((key, "key"), (label, "text"))
 
-    def _valid(self, frame: Frame, panel: str) -> list[tuple[commands.Action, str]]:
-        """The actions of the footer that can be done now, each with its key."""
-        keys = key_names(self.screen)
+    def _valid(
+        self, frame: Frame, panel: str, keys: dict[str, list[str]]
+    ) -> list[tuple[commands.Action, str]]:
+        """The actions of the footer that can be done now, each with its key of those that work."""
         if not (frame.read_only or frame.standing.asks):
             keys.pop("command", None)
         first, *_, last = (frame.keys[f"screen-{name}"] for name in commands.SCREENS)
