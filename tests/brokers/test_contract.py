@@ -712,9 +712,7 @@ async def test_a_message_that_is_cut_short_is_none_and_what_it_told_is_known(
         await wired.streams.has_joined()
         order = wired.order()
         await wired.broker.submit_order(order)
-        said: list[bytes | str] = []
-        with monkeypatch.context() as heard:
-            heard.setattr(wired.streams, "say", said.append)
+        with wired.streams.withheld() as said:
             wired.quote(98, 99)
         wired.events.clear()
         joined = wired.streams.joined

@@ -66,9 +66,7 @@ async def test_a_message_of_tws_is_none_before_its_last_byte(
         await wired.broker.submit_order(order)
         (placed,) = wired.venue.orders.values()
         working = placed.order
-        said: list[bytes | str] = []
-        with monkeypatch.context() as heard:
-            heard.setattr(streams, "say", said.append)
+        with streams.withheld() as said:
             wired.venue.reject(placed.number, "no")
         (rejected,) = said
         assert isinstance(rejected, bytes)

@@ -128,9 +128,7 @@ async def test_no_text_of_a_stream_comes_through_nor_ends_it_for_good(
         await wired.streams.has_joined()
         order = wired.order()
         await wired.broker.submit_order(order)
-        said: list[bytes | str] = []
-        with monkeypatch.context() as heard:
-            heard.setattr(wired.streams, "say", said.append)
+        with wired.streams.withheld() as said:
             wired.quote(98, 99, units=4)
         for message in said:
             for evil in made_evil(json.loads(message)):

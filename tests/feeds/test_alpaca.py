@@ -102,14 +102,13 @@ async def test_a_halt_that_ended_while_nobody_listened_is_over_with_the_next_bar
 
 
 async def test_a_part_of_a_message_is_none_and_ends_the_stream_which_can_be_opened_again(
-    server: AlpacaData, source: AlpacaSource, monkeypatch: pytest.MonkeyPatch
+    server: AlpacaData, source: AlpacaSource
 ) -> None:
     """MessagePack that is cut, at every byte, or no such thing."""
-    said: list[bytes] = []
-    with monkeypatch.context() as heard:
-        heard.setattr(server.streams, "say", said.append)
+    with server.streams.withheld() as said:
         server.say(QUOTE, BAR)
     (whole,) = said
+    assert isinstance(whole, bytes)
     for part in (*(whole[:length] for length in range(len(whole))), GARBAGE):
         async with Listener(source, server.streams) as listener:
             server.streams.say(part)

@@ -7,7 +7,8 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -261,6 +262,7 @@ class Streams:
         self.joined = 0
         self.struck: Counter[StreamFault] = Counter()
         self._held: list[bytes | str] = []
+        self._withheld: list[bytes | str] | None = None
         self._queues: dict[asyncio.Queue[bytes | str], _Connection] = {}
         self._came = asyncio.Event()
 
@@ -290,8 +292,19 @@ class Streams:
             self._came.clear()
             await self._came.wait()
 
+    @contextmanager
+    def withheld(self) -> Generator[list[bytes | str]]:
+        """What is said within the block, and nobody hears."""
+        self._withheld = said = []
+        try:
+            yield said
+        finally:
+            self._withheld = None
+
     def say(self, message: bytes | str) -> None:
-        if self.mute:
+        if self._withheld is not None:
+            self._withheld.append(message)
+        elif self.mute:
             self.struck[StreamFault.MUTE] += 1
         elif not self._queues:
             self.struck[StreamFault.GAP] += 1
