@@ -19,6 +19,7 @@ from engine.control.attached import (
     REFUSED,
     NotAttached,
     attached,
+    settings_to_attach,
     wait_for,
 )
 from engine.control.client import RemoteEngine
@@ -32,7 +33,7 @@ from engine.ops.errors import UserError
 from engine.ops.files import write_private
 from engine.ops.latch import KillFiles, KillRequest, refusal_of
 from engine.ops.lock import holder
-from engine.ops.settings import Settings, SettingsError, load_settings, settings_to_stop
+from engine.ops.settings import Settings, SettingsError
 from engine.ops.user import user_name
 from engine.view.questions import WhichPart
 from engine.view.snapshot import Snapshot
@@ -107,18 +108,11 @@ def kill(
 
 
 def _settings() -> Settings:
-    """By which the engine is found. A setting that is wrong is told, and hinders no kill."""
     try:
-        return load_settings()
+        return settings_to_attach()
     except SettingsError as error:
-        settings = settings_to_stop()
-        if settings is None:
-            raise UserError(
-                error.message,
-                f"{error.remedy}; kill -USR1 with the engine's pid trips it without settings",
-            ) from None
-        click.echo(f"warning: {error}", err=True)
-        return settings
+        by_signal = "kill -USR1 with the engine's pid trips it without settings"
+        raise UserError(error.message, f"{error.remedy}; {by_signal}") from None
 
 
 class _Heard(NamedTuple):
@@ -276,7 +270,7 @@ def flatten(yes: bool, reason: str, timeout: float, as_json: bool) -> None:
     if not yes and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("nobody is there to confirm it: say --yes")
     try:
-        with attached(load_settings()) as (remote, snapshot):
+        with attached(settings_to_attach()) as (remote, snapshot):
             if not yes:
                 click.echo("\n".join(_what_flattens(snapshot)))
                 _confirm()
