@@ -101,6 +101,7 @@ async def remapped(snapshot: Snapshot, size: tuple[int, int], folder: Path) -> A
             ("screen-research", "stop-run"),
             ["no report yet: {backtest} starts", "{backtest}, {search} and"],
         ),
+        (scripted.paper(), ("screen-logs", "follow"), ["0 new lines · {follow} follows"]),
         (scripted.paper(), ("filter", "x", "y", "z"), ["these words: {clear} shows all"]),
     ],
 )
