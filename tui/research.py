@@ -5,6 +5,7 @@ The engine that trades knows nothing of them: they are `tradebot backtest`, `sea
 """
 
 import asyncio
+import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -25,6 +26,30 @@ FIELDS = {
     "walk-forward": (*_SEARCHED, "windows", "in_sample", "cash"),
 }
 """What can be run, and what is asked for each."""
+
+_OPTIONS = {"symbols": "symbol", "parameters": "param", "in_sample": "in-sample"}
+"""The options that are not named as their fields."""
+
+
+def _option(field: str) -> str:
+    return _OPTIONS.get(field, field)
+
+
+def label(field: str) -> str:
+    """How the form names the field."""
+    return field.replace("_", "-")
+
+
+_LABELS = {_option(name): label(name) for name in FIELDS["walk-forward"]}
+"""The fields by their options: that form has all there are."""
+_NAMES = "|".join(_LABELS)
+_OPTION = re.compile(rf"Invalid value for '--({_NAMES})'|(?<!')--({_NAMES})\b")
+
+
+def in_fields(text: str) -> str:
+    """What the command says of its options, told of the fields of the form."""
+    return _OPTION.sub(lambda o: _LABELS[o[1]] if o[1] else f'"{_LABELS[o[2]]}"', text)
+
 
 _COMMAND = "import os; os.nice(15); from engine.__main__ import main; main()"
 _LINES_KEPT = 20
@@ -56,7 +81,7 @@ class Request(NamedTuple):
         grid = typed.pop("grid", "").replace(", ", ",").split()
         return [
             self.kind,
-            *(f"--{_OPTIONS.get(name, name)}={text}" for name, text in typed.items() if text),
+            *(f"--{_option(name)}={text}" for name, text in typed.items() if text),
             *(f"--param={pair}" for pair in parameters),
             *(f"--grid={pair}" for pair in grid),
         ]
@@ -64,10 +89,6 @@ class Request(NamedTuple):
     def __str__(self) -> str:
         typed = (getattr(self, name) for name in FIELDS[self.kind])
         return clean(" ".join((self.kind, *filter(None, typed))))
-
-
-_OPTIONS = {"symbols": "symbol", "in_sample": "in-sample"}
-"""The options that are not named as their fields."""
 
 
 class Run:
@@ -154,7 +175,7 @@ class Run:
             case _:
                 text = clean(line).strip().removeprefix("error: ").removeprefix("Error: ")
                 if text and not text.startswith(("Usage:", "Try '")):
-                    self._said.append(text)
+                    self._said.append(in_fields(text))
 
 
 async def _line(stream: asyncio.StreamReader) -> str:

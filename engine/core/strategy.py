@@ -1,5 +1,6 @@
 """The Strategy interface, and the runner of the strategies that are there."""
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -160,12 +161,24 @@ def make_parameters(strategy: type[Strategy], values: dict[str, Any]) -> Strateg
         parameters = msgspec.convert(values, strategy.Parameters, strict=False)
     except msgspec.ValidationError as error:
         rule, _, name = str(error).replace("`", "").partition(" - at $.")
-        raise ValueError(f"{name}: {rule}" if name else rule) from None
+        told = _in_words(rule, values[name]) if name in values else rule
+        raise ValueError(f"{name}: {told}" if name else told) from None
     for name in parameters.__struct_fields__:
         value = getattr(parameters, name)
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"{name}: {value} is no number")
     return parameters
+
+
+_EXPECTED = re.compile(r"Expected (int|float|bool)(.*?)(, got .*)?")
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _in_words(rule: str, value: object) -> str:
+    """What msgspec says of a value that is not of the kind it should be, or is out of its
+    bounds."""
+    expected = _EXPECTED.fullmatch(rule)
+    return f"{value} is not {_KINDS[expected[1]]}{expected[2]}" if expected else rule
 
 
 class Slot:

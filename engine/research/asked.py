@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from engine.core.model import utc
+from engine.core.model import DAY, utc
 from engine.core.strategy import Strategy, make_parameters
 from engine.core.text import clean
 from engine.feeds.recordings import Recordings
@@ -47,7 +47,7 @@ def prepare(
     kind = _strategy(strategy, find_strategies(*folders))
     recordings = Recordings(folder or settings.replay_dir)
     _require_bars(recordings, symbols, start, end)
-    require_parameters(strategy, kind, parameters)
+    require_parameters(strategy, kind, parameters, "--param")
     return Asked(
         BacktestRequest(strategy, kind, parameters, symbols, start, end, settings), recordings
     )
@@ -151,13 +151,16 @@ def _strategy(name: str, plugins: Plugins) -> type[Strategy]:
     )
 
 
-def require_parameters(name: str, kind: type[Strategy], parameters: Iterable[str]) -> None:
-    """Raises UserError where strategy `name` does not have all `parameters`."""
+def require_parameters(
+    name: str, kind: type[Strategy], parameters: Iterable[str], option: str
+) -> None:
+    """Raises UserError where strategy `name` does not have all `parameters`, which `option`
+    gives."""
     known = _parameters(kind)
     for unknown in sorted(set(parameters) - set(known)):
         raise UserError(
             f"Strategy {name} has no parameter {clean(unknown)!r}",
-            f"Its parameters are: {_closest_first(unknown, known) or 'none'}",
+            f"Its parameters are: {_closest_first(unknown, known) or 'none'}; correct {option}",
         )
 
 
@@ -200,7 +203,7 @@ def _require_bars(
     """Raises UserError for a range that is empty or holds no bar of one of `symbols`."""
     if start is not None and end is not None and start >= end:
         raise UserError(
-            f"The start ({_time(start)}) is not before the end ({_time(end)})",
+            f"The start ({_time(start)}) is not before the end ({_end(end)})",
             "Give a --start that lies before --end",
         )
     for symbol in symbols:
@@ -216,6 +219,11 @@ def _require_bars(
                 f"The data go from {_time(bars[0].start)} to {_time(bars[-1].ts)}; "
                 "give --start and --end within that",
             )
+
+
+def _end(ts: int) -> str:
+    """An end at midnight is of the day before, which is what was typed."""
+    return _time(ts) if ts % DAY else f"{utc(ts - DAY):%Y-%m-%d} 24:00 UTC"
 
 
 def _time(ts: int) -> str:

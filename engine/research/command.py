@@ -67,6 +67,17 @@ _SEARCHED = (
 )
 
 
+class _Count(click.IntRange):
+    """A whole number, refused in the same words whatever it is instead."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            rule = f"is not a whole number from {self.min} to {self.max}."
+            self.fail(f"{clean(str(value))!r} {rule}", param, ctx)
+
+
 def _takes(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -127,14 +138,14 @@ def parameter_search(
 @_takes(*OPTIONS, *_SEARCHED, *_OUTPUT)
 @click.option(
     "--windows",
-    type=click.IntRange(1, 50),
+    type=_Count(1, 50),
     default=4,
     show_default=True,
     help="Stretches that are traded, each with the best parameters of the time before it.",
 )
 @click.option(
     "--in-sample",
-    type=click.IntRange(1, 20),
+    type=_Count(1, 20),
     default=3,
     show_default=True,
     help="How many times as long as one of these the stretch is in which they are searched.",

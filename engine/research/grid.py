@@ -59,20 +59,18 @@ def combine(request: BacktestRequest, grid: Grid) -> Combinations:
     """All combinations of `grid`, or of one by default, that the strategy takes, beside the fixed
     parameters of `request`. Raises UserError that names what is wrong with the grid."""
     kind, fixed = request.kind, request.parameters
-    require_parameters(request.strategy, kind, grid)
+    require_parameters(request.strategy, kind, grid, "--grid")
+    for name, value in fixed.items():
+        _require_taken(request, "--param", name, value)
     grid = grid or _default(request)
     for name, values in grid.items():
         if name in fixed:
             raise UserError(
                 f"Parameter {name} is in the grid and has one value besides",
-                f"Leave out --param {name} or --grid {name}",
+                f"Leave {name} out of --param or out of --grid",
             )
         for value in values:
-            if reason := _fault(kind, name, value):
-                raise UserError(
-                    f"Strategy {request.strategy} does not take {name}={clean(value)} ({reason})",
-                    f"Give --grid other values of {name}",
-                )
+            _require_taken(request, "--grid", name, value)
     count = 1
     for values in grid.values():
         count *= len(values)
@@ -111,6 +109,15 @@ def _default(request: BacktestRequest) -> Grid:
             "Name the parameters and their values with --grid",
         )
     return grid
+
+
+def _require_taken(request: BacktestRequest, option: str, name: str, value: str) -> None:
+    """Raises UserError where the strategy does not take the value that `option` gives."""
+    if reason := _fault(request.kind, name, value):
+        raise UserError(
+            f"Strategy {request.strategy} does not take {name}={clean(value)} ({reason})",
+            f"Give {option} other values of {name}",
+        )
 
 
 def _fault(kind: type[Strategy], name: str, value: str) -> str:

@@ -118,7 +118,7 @@ def _steps(
         raise UserError(
             f"The range has {len(closes):,} closes of bars: too few for {parts} parts of "
             f"{LEAST_CLOSES} or more",
-            "Give a longer range, fewer --windows, or a lower --in-sample",
+            "Give a longer range with --start and --end, fewer --windows, or a lower --in-sample",
         )
     first_start = min(bar.start for bar in bars) if start is None else start
     cuts = [first_start, *(closes[part * len(closes) // parts - 1] for part in range(1, parts + 1))]

@@ -145,16 +145,22 @@ def test_a_symbol_without_bars_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--start", "2018-04-05", "--end", "2018-04-04"], "is not before the end"),
+        (
+            ["--start", "2018-04-05", "--end", "2018-04-04"],
+            "(2018-04-05 00:00 UTC) is not before the end (2018-04-04 24:00 UTC)",
+        ),
         (["--start", "2018-04-05T10:00", "--end", "2018-04-05T10:00"], "is not before the end"),
         (["--start", "yesterday"], "'yesterday' is neither a date such as 2022-01-31"),
         (["--end", "2018-04-31"], "'2018-04-31' is neither a date"),
         (["--end", "9999-12-31"], "'9999-12-31' is neither a date"),
         (["--param", "fast"], "'fast' is not NAME=VALUE"),
         (["--param", "fast=2", "--param", "fast=3"], "'fast=3' is given twice"),
-        (["--param", "fst=3"], "no parameter 'fst' Its parameters are: fast, slow"),
-        (["--param", "fast=x"], "cannot start with fast=x"),
-        (["--param", "fast=0"], "cannot start with fast=0"),
+        (
+            ["--param", "fst=3"],
+            "parameter 'fst' Its parameters are: fast, slow; correct --param",
+        ),
+        (["--param", "fast=x"], "start with fast=x (fast: x is not a whole number)"),
+        (["--param", "fast=0"], "start with fast=0 (fast: 0 is not a whole number >= 1)"),
         (["--param", "fast=30"], "fast (30) must be less than slow (30)"),
         (["--cash", "0"], "'0' is not an amount above 0"),
         (["--cash", "nan"], "'nan' is not an amount above 0"),

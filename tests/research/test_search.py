@@ -123,9 +123,10 @@ def test_a_walk_forward_is_printed() -> None:
         (["--grid", "fast=5:9:0"], "nor first, last and step such as fast=5:20:5"),
         (["--grid", "fast=5:nan:1"], "'fast=5:nan:1' is neither values"),
         (["--grid", "fast=5,"], "'fast=5,' is neither values"),
-        (["--grid", "fst=5"], "no parameter 'fst' Its parameters are: fast, slow"),
-        (["--grid", "fast=5,x"], "does not take fast=x"),
-        (["--grid", "fast=5", "--param", "fast=7"], "is in the grid and has one value besides"),
+        (["--grid", "fst=5"], "no parameter 'fst' Its parameters are: fast, slow; correct --grid"),
+        (["--grid", "fast=5,x"], "does not take fast=x (fast: x is not a whole number)"),
+        (["--param", "fast=x"], "not a whole number) Give --param other values of fast"),
+        (["--grid", "fast=5", "--param", "fast=7"], "Leave fast out of --param or out of --grid"),
         (["--grid", "fast=1:40:1", "--grid", "slow=2:41:1"], "has 1,600 combinations, more than"),
         (["--grid", "fast=50,60"], "takes no combination of the grid (fast (50) must be less"),
         (["--by", "luck"], "'luck' is not one of 'return', 'sharpe', 'sortino'"),
@@ -139,3 +140,9 @@ def test_a_range_too_short_for_its_windows_is_told() -> None:
     said = refusal("walk-forward", *RUN, "--end", "2018-04-04T01:00")
     assert "too few for 7 parts of 10 or more" in said
     assert "fewer --windows" in said
+
+
+@pytest.mark.parametrize("count", ["0", "51", "x", "1.5"])
+def test_what_is_no_number_of_windows_is_told_which_are(count: str) -> None:
+    said = refusal("walk-forward", *RUN, "--windows", count)
+    assert f"'{count}' is not a whole number from 1 to 50." in said

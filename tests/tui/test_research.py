@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 from textual.widgets import Input
 
+from engine.cli.main import main
 from tests.tui import reports, scripted
 from tests.tui.scripted import STRATEGIES, Desk, desk
 from tui.reports import Trial, load, load_tried
-from tui.research import Request, Run
+from tui.research import Request, Run, in_fields, label
 from tui.screens.research import Research
 from tui.widgets.reports import percent
 
@@ -156,10 +158,10 @@ async def test_the_trials_take_turns_with_the_report_where_there_is_no_room(fold
 @pytest.mark.parametrize(
     ("key", "values", "words"),
     [
-        ("S", {"grid": "fast=9:1:1"}, "nor first, last and step such as fast=5:20:5"),
-        ("S", {"by": "luck"}, "'luck' is not one of 'return', 'sharpe', 'sortino'"),
-        ("W", {"windows": "0"}, "0 is not in the range 1<=x<=50"),
-        ("W", {"end": "2018-04-04T00:30"}, "too few for 7 parts of 10 or more"),
+        ("S", {"grid": "fast=9:1:1"}, "grid: 'fast=9:1:1' is neither values such as"),
+        ("S", {"by": "luck"}, "by: 'luck' is not one of 'return', 'sharpe', 'sortino'"),
+        ("W", {"in_sample": "0"}, "in-sample: '0' is not a whole number from 1 to 20"),
+        ("W", {"end": "2018-04-04T00:30"}, 'fewer "windows", or a lower "in-sample"'),
     ],
 )
 async def test_what_is_wrong_with_a_search_is_said_in_the_form(
@@ -178,8 +180,8 @@ async def test_what_is_wrong_with_a_search_is_said_in_the_form(
     ("wrong", "words"),
     [
         ({"strategy": "nope"}, "There is no strategy 'nope'"),
-        ({"start": "yesterday"}, "neither a date such as 2022-01-31"),
-        ({"parameters": "fast"}, "is not NAME=VALUE"),
+        ({"start": "yesterday"}, "start: 'yesterday' is neither a date such as 2022-01-31"),
+        ({"parameters": "fast=x"}, 'not a whole number) Give it other values with "parameters"'),
     ],
 )
 async def test_what_is_wrong_is_said_in_the_form(
@@ -194,6 +196,58 @@ async def test_what_is_wrong_is_said_in_the_form(
         assert it.app.screen is not it.app.base
         assert "Usage" not in screen
         assert load(folder) == ()
+
+
+async def test_the_field_that_is_wrong_has_the_cursor(folder: Path) -> None:
+    async with research(folder) as it:
+        await fill_in(it, **(DAY | {"cash": "lots"}))
+        await it.press("enter")
+        assert "cash: 'lots' is not an amount above 0" in await settled(it)
+        assert it.app.focused is it.app.screen.query_one("#cash")
+        await it.press("shift+tab", "shift+tab")
+        assert it.app.focused is it.app.screen.query_one("#end")
+
+
+WRONG = (
+    {"strategy": "nope"},
+    {"symbols": "NOPE"},
+    {"symbols": "ETH-USD,"},
+    {"start": "2018-04-05"},
+    {"end": "31.1."},
+    {"start": "2019-01-01", "end": ""},
+    {"parameters": "fast"},
+    {"parameters": "fast=5 fast=6"},
+    {"parameters": "quick=5"},
+    {"parameters": "fast=50 slow=10"},
+    {"cash": "-1"},
+    {"kind": "search", "grid": "quick=1,2"},
+    {"kind": "search", "grid": "fast=a,b"},
+    {"kind": "search", "grid": "fast=5,10", "parameters": "fast=5"},
+    {"kind": "search", "grid": "fast=1:400:1 slow=401:500:1"},
+    {"kind": "search", "grid": "fast=50 slow=10,20"},
+    {"kind": "search", "parameters": "fast=5 slow=20"},
+    {"kind": "walk-forward", "by": "luck"},
+    {"kind": "walk-forward", "windows": "x"},
+    {"kind": "walk-forward", "in_sample": "99"},
+    {"kind": "walk-forward", "end": "2018-04-04T00:30"},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: " ".join(wrong.values()))
+def test_no_option_of_the_command_line_is_named_in_the_form(wrong: dict[str, str]) -> None:
+    request = Request(**(DAY | wrong))
+    ended = CliRunner().invoke(main, request.arguments)
+    _, _, said = ended.stderr.rpartition("help.\n")
+    assert ended.exit_code == 2
+    told = in_fields(said)
+    assert "--" not in told
+    (*_, field) = wrong
+    assert label(field).rstrip("s") in told
+
+
+def test_what_was_typed_is_told_as_it_was_typed() -> None:
+    assert in_fields("Invalid value for '--grid': '--by' is wrong") == "grid: '--by' is wrong"
+    assert in_fields("no option --paramount") == "no option --paramount"
 
 
 @pytest.mark.parametrize("name", ["strategy", "symbols"])

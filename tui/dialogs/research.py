@@ -8,7 +8,7 @@ from textual.widgets import Input, Label
 
 from tui.dialogs.dialog import BLANK, Dialog, Send
 from tui.frame import Frame
-from tui.research import FIELDS, Request, Run
+from tui.research import FIELDS, Request, Run, label
 from tui.widgets.lines import Line
 
 _TITLES = {
@@ -66,7 +66,7 @@ class ResearchDialog(Dialog):
             for name in FIELDS[self._request.kind]:
                 hint = _HINTS[name]
                 with Horizontal(classes="field"):
-                    yield Label(name.replace("_", "-"), classes="name")
+                    yield Label(label(name), classes="name")
                     value = getattr(self._request, name)
                     yield Input(value, placeholder=hint, id=name, compact=True, max_length=200)
             yield self._text
@@ -83,6 +83,9 @@ class ResearchDialog(Dialog):
         if run.state == "failed":
             self._run = None
             self.say(run.why)
+            for name in FIELDS[self._request.kind]:
+                if run.why.startswith(f"{label(name)}: "):
+                    self.query_one(f"#{name}", Input).focus()
         elif run.state != "starting":
             self.dismiss()
 
