@@ -114,8 +114,6 @@ class Console(Travelling, inherit_bindings=False):
         self.ascii = signs.is_ascii_only(os.environ)
         """Whether all is drawn in ASCII."""
         self._last_line: LogLine | None = None
-        for name in commands.SCREENS:
-            self.add_mode(name, partial(self._make, name))
         for theme in themes.THEMES:
             self.register_theme(theme)
         few_colours = self.no_color or self.console.color_system == "standard"
@@ -222,6 +220,8 @@ class Console(Travelling, inherit_bindings=False):
     # --- frames ----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        for name in commands.SCREENS:
+            self.add_mode(name, partial(self._make, name))
         self._say_new_trouble(self._take())
         self.set_fps(self.fps)
         if self._started is not None:
@@ -349,6 +349,11 @@ class Console(Travelling, inherit_bindings=False):
             self.screen.refresh()
 
     # --- screens ---------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> PanelScreen:
+        """The first screen. Textual takes it where the first mode is not there yet; as a mode it
+        would have all styles parsed once more before the first frame."""
+        return self._make(self.DEFAULT_MODE)
 
     def _make(self, name: str) -> PanelScreen:
         """The screen `name`; its module is imported now."""
