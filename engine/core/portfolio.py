@@ -74,6 +74,7 @@ class Portfolio:
         self.positions: dict[tuple[str, str], Position] = {}
         self.beyond: dict[str, Decimal] = {}
         self._venues = {symbol: m.instrument.venue for symbol, m in market.symbols.items()}
+        self._marks: dict[str, tuple[float, Decimal]] = {}
         self._held: dict[str, Holding] = {}
         self._executions: Newest[str, None] = Newest(EXECUTIONS_KEPT)
         self._entries: dict[tuple[str, str], deque[Entry]] = {}
@@ -91,7 +92,10 @@ class Portfolio:
         market = self._market.symbols.get(symbol)
         if market is None or not isfinite(market.mark):
             return None
-        return Decimal(repr(market.mark))
+        known = self._marks.get(symbol)
+        if known is None or known[0] != market.mark:
+            known = self._marks[symbol] = (market.mark, Decimal(repr(market.mark)))
+        return known[1]
 
     def venue(self, symbol: str) -> str:
         """That of the account of `symbol`; empty where no account here trades it."""

@@ -241,16 +241,17 @@ class Protection:
     def unprotected(self) -> dict[Key, Decimal]:
         """How much of each open position has no stop resting at its venue; while a stop is being
         replaced, the smaller of both counts."""
+        guarded: dict[Key, Decimal] = {}
+        for order in self._context.orders.open.values():
+            if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in AT_VENUE:
+                key, quantity = (order.strategy, order.symbol), order.quantity
+                resting = min(quantity, order.pending_quantity or quantity) - order.filled
+                guarded[key] = guarded.get(key, ZERO) + resting
         bare: dict[Key, Decimal] = {}
         for key, position in self._context.portfolio.positions.items():
             if not self._context.portfolio.is_open(position):
                 continue
-            stops = [
-                min(order.quantity, order.pending_quantity or order.quantity) - order.filled
-                for order in self._context.orders.open_orders(*key)
-                if order.purpose is OrderPurpose.PROTECTIVE_STOP and order.state in AT_VENUE
-            ]
-            if (missing := self._held(position) - sum(stops, ZERO)) > 0:
+            if (missing := self._held(position) - guarded.get(key, ZERO)) > 0:
                 bare[key] = missing
         return bare
 
