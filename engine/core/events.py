@@ -137,7 +137,8 @@ class StoreChanged(Event, frozen=True):
 
 
 class StrategyState(Struct, frozen=True):
-    """What of a strategy outlives a restart. `last_signals` maps symbol to side."""
+    """What of a strategy outlives a restart. `last_signals` maps symbol to side, the latest at the
+    end."""
 
     strategy: str
     enabled: bool

@@ -200,7 +200,7 @@ class Run:
 
     One that was not on in this session is `cold`: it was shown nothing. One that raised has
     `failed` until it is switched on again; one that could not be set up is `broken` for the
-    session.
+    session. `last_side` is that of its last signal.
     """
 
     def __init__(self, name: str, kind: type[Strategy], parameters: StrategyParameters) -> None:
@@ -214,6 +214,7 @@ class Run:
         self.cold = True
         self.slots: dict[str, Slot] = {}
         self.required = 0
+        self.last_side: Side | None = None
 
 
 class StrategyRunner:
@@ -224,7 +225,8 @@ class StrategyRunner:
     (HistoryLoaded), and signals nothing before it has seen as much of it as it requires. The same
     side twice in a row for a symbol is dropped too. A strategy that raises is switched off and the
     others go on. While a symbol is `halted` nothing is signalled in it, and after it not before the
-    strategy has seen its history anew: no signal over the gap.
+    strategy has seen its history anew: no signal over the gap. `progress` is another number
+    whenever a strategy has seen more, or less, than before.
     """
 
     def __init__(
@@ -237,6 +239,7 @@ class StrategyRunner:
         self._live = False
         self._stopping = False
         self.runs: dict[str, Run] = {}
+        self.progress = 0
         self._bar_slots: dict[str, tuple[Slot, ...]] = {}
         self._quote_slots: dict[str, tuple[Slot, ...]] = {}
         self._clock_slots: tuple[Slot, ...] = ()
@@ -343,7 +346,8 @@ class StrategyRunner:
             parameters = make_parameters(kind, {})
         self.add(run.name, kind, parameters, self._market.symbols)
         new = self.runs[run.name]
-        new.enabled = run.enabled
+        new.enabled, new.last_side = run.enabled, run.last_side
+        self.progress += 1
         for symbol, slot in new.slots.items():
             slot.last_side = sides.get(symbol)
         self._warm_up(new)
@@ -371,6 +375,7 @@ class StrategyRunner:
         if not event.live or event.holed:
             self._show_past(bar)
             return
+        self.progress += 1
         for slot in self._bar_slots.get(bar.symbol, ()):
             slot.seen += 1
             run, strategy = slot.run, slot.strategy
@@ -390,6 +395,7 @@ class StrategyRunner:
     def _show(self, slot: Slot, bar: Bar, history: Sequence[Bar]) -> None:
         """Show a bar of the past: whatever the answer, it makes no order."""
         slot.seen += 1
+        self.progress += 1
         if slot.run.failed or slot.run.cold or not slot.strategy.keeps_state:
             return
         slot.strategy.live = False
@@ -423,6 +429,7 @@ class StrategyRunner:
             strategy.live = self._live
             slot.strategy = strategy
         slot.seen = 0
+        self.progress += 1
         before = kept[0].ts if kept else self._bus.now
         self._show_all(slot, (*(bar for bar in older if bar.ts < before and bar.is_sound), *kept))
 
@@ -450,7 +457,7 @@ class StrategyRunner:
             run.note = run.note if run.broken else state.paused
             for symbol, side in state.last_signals.items():
                 if symbol in run.slots:
-                    run.slots[symbol].last_side = side
+                    run.slots[symbol].last_side = run.last_side = side
         self.halted = {pause.symbol: None for pause in event.pauses if pause.halted}
         self.files = dict(event.strategy_files)
 
@@ -462,6 +469,7 @@ class StrategyRunner:
         if not event.halted:
             return
         self.halted.pop(event.symbol, None)
+        self.progress += 1
         for run in self.runs.values():
             if (slot := run.slots.get(event.symbol)) is not None:
                 slot.seen = 0
@@ -490,6 +498,7 @@ class StrategyRunner:
             run.note = ""
             if run.cold:
                 run.cold = False
+                self.progress += 1
                 for slot in run.slots.values():
                     slot.seen = 0
         self._bus.publish(StrategyToggled(run.name, run.enabled, clean(event.author)))
@@ -531,7 +540,7 @@ class StrategyRunner:
             return
         if signal.side is slot.last_side or signal.symbol in self.halted:
             return
-        slot.last_side = signal.side
+        slot.last_side = slot.run.last_side = signal.side
         shown = self._bus.handling
         bar = shown.bar if isinstance(shown, BarClosed) else None
         quote = shown.quote if isinstance(shown, QuoteUpdate) else None

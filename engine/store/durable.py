@@ -155,7 +155,9 @@ def strategy_after(state: StrategyState, fact: Event) -> StrategyState:
     """What of a strategy outlives a restart, after `fact`."""
     match fact:
         case SignalGenerated(signal=signal):
-            return replace(state, last_signals={**state.last_signals, signal.symbol: signal.side})
+            sides = {**state.last_signals}
+            sides.pop(signal.symbol, None)  # the latest comes to the end
+            return replace(state, last_signals={**sides, signal.symbol: signal.side})
         case StrategyToggled(enabled=True):
             return replace(state, enabled=True, paused="", losses=0)
         case StrategyToggled():
