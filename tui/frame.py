@@ -206,20 +206,18 @@ class Frame(NamedTuple):
     @property
     def instruments(self) -> dict[str, Instrument]:
         """The instruments that are quoted, by symbol: they say how prices are written."""
-        rows = self.snapshot.quotes if self.snapshot else ()
-        return {row.instrument.symbol: row.instrument for row in rows}
+        return self.snapshot.instruments if self.snapshot else {}
 
     @property
     def names(self) -> dict[str, str]:
         """What each quoted symbol is called on the screen."""
-        rows = self.snapshot.quotes if self.snapshot else ()
-        return format.short_names([row.instrument.symbol for row in rows])
+        return format.short_names(self.instruments)
 
     def zones(self, symbol: str) -> list[tzinfo | None]:
         """Where the times of what is about `symbol` are told besides UTC: at its market, and where
         the operator is."""
         rows = self.snapshot.quotes if self.snapshot else ()
-        market = [ZoneInfo(row.zone) for row in rows if row.instrument.symbol == symbol]
+        market = [ZoneInfo(row.zone) for row in rows if row.symbol == symbol]
         return [*market, self.operator_zone]
 
     @property
@@ -338,16 +336,11 @@ def _part_story(row: KilledPartRow, frame: Frame) -> str:
 
 
 def read_only_words(frame: Frame) -> str:
-    """Who is in command instead of this console, and what to press: that first, a name is long."""
+    """Who is in command instead of this console, and what to press."""
     holder, key = frame.standing.holder, frame.keys["command"]
     if not holder:
         return f"READ-ONLY: no console is in command ({key} takes it)"
-    return f"READ-ONLY: {key} asks {_short(holder)} for the command"
-
-
-def _short(console: str) -> str:
-    """The name of a console, where it is plain that it is one."""
-    return console.removeprefix("console of ")
+    return f"READ-ONLY: {holder} is in command ({key} asks for it)"
 
 
 def _command_words(frame: Frame) -> list[tuple[str, str]]:
@@ -356,9 +349,9 @@ def _command_words(frame: Frame) -> list[tuple[str, str]]:
     if frame.read_only:
         return [(read_only_words(frame), "caution")]
     if standing.mine and standing.asks:
-        keeps = f"{frame.keys['command']} keeps the command"
         passes = format.seconds(standing.passes_in)
-        return [(f"{keeps}, else in {passes} {_short(standing.asks)} gets it", "caution")]
+        keeps = f"{frame.keys['command']} keeps it"
+        return [(f"{standing.asks} gets the command in {passes} ({keeps})", "caution")]
     return []
 
 

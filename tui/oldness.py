@@ -20,7 +20,7 @@ def old_symbols(frame: Frame) -> dict[str, int]:
         return {}
     is_down = frame.lost or snapshot.feed.status == "disconnected"
     rows = [row for row in snapshot.quotes if is_down or row.stale]
-    return {row.instrument.symbol: _since(row.ts, snapshot.ts) for row in rows}
+    return {row.symbol: _since(row.ts, snapshot.ts) for row in rows}
 
 
 def old_prices(frame: Frame, strategy: str = "") -> int | None:

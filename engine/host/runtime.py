@@ -632,6 +632,8 @@ class Runtime:
     async def _picture(self) -> None:
         """A picture for each frame of the console."""
         while True:
+            for _ in self._view.ahead():
+                await asyncio.sleep(0)
             self._show(self._take())
             await asyncio.sleep(1 / self._settings.fps)
 

@@ -22,13 +22,13 @@ from engine.core.model import (
 )
 
 
-class QuoteRow(Struct, frozen=True, gc=False):
+class QuoteRow(Struct, frozen=True, gc=False, array_like=True):
     """`last` is the last price (mid of the quote or close of a bar), None before any data came.
     `change_pct` is against the first price of the trading day. `ts` is the market time of the last
     data, 0 before any came: the age that is shown is the snapshot's `ts` less this. `stale` is True
     past the limit: nothing is decided on it. `zone` is the IANA time zone of its market."""
 
-    instrument: Instrument
+    symbol: str
     quote: Quote | None
     last: float | None
     change_pct: float | None
@@ -64,7 +64,6 @@ class PositionRow(Struct, frozen=True, gc=False):
     what a unit of the one counts as in the other, None where that is not known."""
 
     position: Position
-    instrument: Instrument
     mark: Decimal | None
     mark_source: str
     unrealised_pnl: Decimal | None
@@ -377,7 +376,7 @@ class Snapshot(Struct, frozen=True, gc=False):
     session alone: a line for each order that an orderly stop left open. `alerts` are those of this
     session that nobody has acknowledged, or whose cause lasts, the latest first. What was `blocked`
     is counted from `blocked_since_ts` on, 0 before the start. `fills` are the last that were heard
-    of, the latest at the end.
+    of, the latest at the end. `instruments` are those that there are `quotes` of, by symbol.
     """
 
     seq: int
@@ -416,6 +415,7 @@ class Snapshot(Struct, frozen=True, gc=False):
     blocked_since_ts: int = 0
     session: SessionTotals = SessionTotals()
     fills: tuple[FillRow, ...] = ()
+    instruments: dict[str, Instrument] = {}
 
     @property
     def unread(self) -> tuple[AlertRow, ...]:
@@ -432,5 +432,6 @@ class Snapshot(Struct, frozen=True, gc=False):
         known."""
         if not self.accounts:
             return Decimal(1)
-        venues = [q.instrument.venue for q in self.quotes if q.instrument.symbol == symbol]
-        return next((row.worth for row in self.accounts if row.venue in venues), None)
+        known = self.instruments.get(symbol)
+        venue = known.venue if known else ""
+        return next((row.worth for row in self.accounts if row.venue == venue), None)

@@ -1,8 +1,10 @@
 """Takes the picture of the machine that the console draws."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import islice
+from math import isnan
 
 from msgspec.structs import replace
 
@@ -61,6 +63,7 @@ LINES_KEPT = 500
 FILLS_KEPT = 1_000
 FILLS_SHOWN = 200
 ORDERS_SHOWN = 300
+QUOTES_A_PIECE = 100
 
 
 class View:
@@ -74,7 +77,9 @@ class View:
         """The last that were heard of, those that the venue took back among them."""
         self.signals: deque[SignalRow] = deque(maxlen=SIGNALS_KEPT)
         self._lines: deque[LogLine] = deque(maxlen=LINES_KEPT)
-        self._quotes: dict[str, QuoteRow] = {}
+        self._rows: dict[str, QuoteRow] = {}
+        self._warmth: dict[str, tuple[int, int]] = {}
+        self._instruments = {s: m.instrument for s, m in machine.market.symbols.items()}
         self.broken: dict[str, str] = {}
         self._alerts = Alerts()
         self._blocked = Blocked()
@@ -126,6 +131,18 @@ class View:
                 self.line("warning", f"strategy file {name} is broken: {problem}")
         self.broken = files
 
+    def ahead(self) -> Iterator[None]:
+        """Do before the next `take`, a piece at a time, what takes long where there are hundreds of
+        symbols: between two pieces the engine can do other things. What changes meanwhile is done
+        again in `take`."""
+        markets = iter([*self._machine.market.symbols.items()])
+        while piece := [*islice(markets, QUOTES_A_PIECE)]:
+            self._refresh(piece)
+            yield
+        for run in [*self._machine.runner.runs.values()]:
+            self._warm(run)
+            yield
+
     def take(
         self, market_ts: int, wall_ts: int, feed: FeedStatus, durable: bool, health: Health | None
     ) -> Snapshot:
@@ -158,7 +175,7 @@ class View:
                 machine.safety.store_reason,
                 self._connections.store.since_ts,
             ),
-            quotes=tuple(map(self._quote, machine.market.symbols.values())),
+            quotes=self._quotes(),
             signals=tuple(self.signals),
             orders=self._orders(),
             positions=positions,
@@ -185,6 +202,7 @@ class View:
             blocked_since_ts=self._blocked.since_ts,
             session=self._session.totals,
             fills=tuple(self.executions)[-FILLS_SHOWN:],
+            instruments=self._instruments,
         )
 
     def _account(self) -> str:
@@ -311,34 +329,36 @@ class View:
             return None
         return DeadManStatus(switch.remaining / NANOS, switch.limit / NANOS)
 
-    def _quote(self, market: SymbolMarket) -> QuoteRow:
-        symbol = market.instrument.symbol
-        known = self._quotes.get(symbol)
-        last = market.mark if market.mark_source else None
-        if (
-            known is not None
-            and known.quote is market.quote
-            and known.last == last
-            and known.ts == market.updated
-            and known.stale == market.stale
-        ):
-            return known
-        change = None
-        if last is not None and market.day_open == market.day_open:
-            change = (last / market.day_open - 1) * 100
-        volume = market.bars[-1].volume if market.bars else None
-        row = QuoteRow(
-            market.instrument,
+    def _quotes(self) -> tuple[QuoteRow, ...]:
+        self._refresh(self._machine.market.symbols.items())
+        return tuple(self._rows.values())
+
+    def _refresh(self, markets: Iterable[tuple[str, SymbolMarket]]) -> None:
+        """Make the row of each symbol anew that something came for since."""
+        rows = self._rows
+        for symbol, market in markets:
+            row, last = rows.get(symbol), market.mark if market.mark_source else None
+            if (
+                row is None
+                or row.quote is not market.quote
+                or row.ts != market.updated
+                or row.last != last
+                or row.stale != market.stale
+            ):
+                rows[symbol] = self._quote(market, last, row)
+
+    def _quote(self, market: SymbolMarket, last: float | None, before: QuoteRow | None) -> QuoteRow:
+        instrument, day_open, bars = market.instrument, market.day_open, market.bars
+        return QuoteRow(
+            instrument.symbol,
             market.quote,
             last,
-            change,
-            volume,
+            None if last is None or isnan(day_open) else (last / day_open - 1) * 100,
+            bars[-1].volume if bars else None,
             market.updated,
             market.stale,
-            self._machine.calendars.zone(market.instrument.calendar),
+            before.zone if before else self._machine.calendars.zone(instrument.calendar),
         )
-        self._quotes[symbol] = row
-        return row
 
     def _orders(self) -> tuple[Order, ...]:
         """The newest, and every one that is open."""
@@ -366,7 +386,6 @@ class View:
             rows.append(
                 PositionRow(
                     position,
-                    market.instrument,
                     mark,
                     source,
                     pnl,
@@ -392,6 +411,17 @@ class View:
         usages = machine.risk.standing(machine.runner.runs) + machine.compliance.standing()
         return tuple(_limit(usage, machine.risk.limits) for usage in usages)
 
+    def _warm(self, run: Run) -> int:
+        """How many bars of the history that it requires each symbol of a strategy has at the least,
+        of those that have data."""
+        progress = self._machine.runner.progress
+        known = self._warmth.get(run.name)
+        if known is None or known[0] != progress:
+            seen = [slot.seen for slot in run.slots.values() if slot.seen]
+            known = (progress, min((*seen, run.required)) if seen else 0)
+            self._warmth[run.name] = known
+        return known[1]
+
     def _strategy(self, run: Run, pnl: Decimal | None) -> StrategyRow:
         machine = self._machine
         losses = machine.risk.losses.get(run.name, 0)
@@ -402,7 +432,6 @@ class View:
             state = "killed"
         elif run.enabled and losses >= machine.risk.limits.max_consecutive_losses:
             state, note = "paused", f"{losses} losses in a row"
-        sides = [slot.last_side for slot in run.slots.values() if slot.last_side]
         return StrategyRow(
             name=run.name,
             state=state,
@@ -412,12 +441,12 @@ class View:
                 f"{name}={getattr(run.parameters, name)}"
                 for name in run.parameters.__struct_fields__
             ),
-            warm=min((min(s.seen, run.required) for s in run.slots.values() if s.seen), default=0),
+            warm=self._warm(run),
             required=run.required,
             trades_today=machine.risk.trades.get(run.name, 0),
             losses=losses,
             pnl=pnl,
-            last_signal=sides[-1] if sides else None,
+            last_signal=run.last_side,
         )
 
 

@@ -70,7 +70,7 @@ class DataTableApp(LineTableApp):
 
     def draw(self, frame: Frame) -> None:
         for row in self._quotes.rows(frame):
-            symbol = row.instrument.symbol
+            symbol = row.symbol
             if self._shown.get(symbol) is row:
                 continue
             cells = [text for text, _ in self._quotes.cells(row)]

@@ -320,7 +320,7 @@ async def engine(place: Place, folder: Path, name: str, strategy: str) -> AsyncG
 
 
 def row_of(snapshot: Snapshot, instrument: Instrument) -> PositionRow | None:
-    rows = [row for row in snapshot.positions if row.instrument.symbol == instrument.symbol]
+    rows = [row for row in snapshot.positions if row.position.symbol == instrument.symbol]
     return rows[0] if rows else None
 
 

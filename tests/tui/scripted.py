@@ -89,8 +89,7 @@ def to(panel: str) -> tuple[str, ...]:
 
 
 class ScriptedTravel:
-    """A session of the past, at a moment of which `snapshot` is the picture; `steps` are those that
-    were asked for."""
+    """A session of the past, at a moment of which `snapshot` is the picture."""
 
     inputs_read = 901
     is_under_way = False
@@ -98,7 +97,6 @@ class ScriptedTravel:
     def __init__(self, snapshot: Snapshot) -> None:
         place = Place(1, 412, 901, snapshot.ts + NANOS, False, "", Raw())
         self._moment = Moment(place, snapshot)
-        self.steps: list[tuple[int, int]] = []
 
     def latest(self) -> Moment:
         return self._moment
@@ -109,9 +107,7 @@ class ScriptedTravel:
     def go_to(self, number: int) -> None: ...
     def go_to_time(self, ts: int) -> None: ...
     def stay(self) -> None: ...
-
-    def step(self, count: int, level: int) -> None:
-        self.steps.append((count, level))
+    def step(self, count: int, level: int) -> None: ...
 
     def ask(self, question: Question[A]) -> Future[A]:
         """An answer that never comes."""
@@ -241,7 +237,7 @@ async def desk(
 
 def quote(instrument: Instrument, bid: float, ask: float, age: int, change: float) -> QuoteRow:
     tick = Quote(instrument.symbol, TS - age * NANOS, bid, ask, 120.0, 80.0)
-    return QuoteRow(instrument, tick, tick.mid, change, 1_234_567.0, tick.ts, stale=False)
+    return QuoteRow(instrument.symbol, tick, tick.mid, change, 1_234_567.0, tick.ts, stale=False)
 
 
 def order(
@@ -293,9 +289,7 @@ def position(
         Decimal(stop),
     )
     gain = None if mark is None else held.unrealised_pnl(Decimal(mark))
-    return PositionRow(
-        held, instrument, None if mark is None else Decimal(mark), "mid", gain, held.stop_price
-    )
+    return PositionRow(held, None if mark is None else Decimal(mark), "mid", gain, held.stop_price)
 
 
 def signal(
@@ -313,6 +307,7 @@ def signal(
     return SignalRow(number, made, outcome, note)
 
 
+INSTRUMENTS = {instrument.symbol: instrument for instrument in (AAPL, SPY, BTC, ETH)}
 QUOTES = (
     quote(AAPL, 170.12, 170.13, 0, 0.84),
     quote(SPY, 441.95, 441.97, 1, -0.31),
@@ -572,6 +567,7 @@ def paper() -> Snapshot:
         brokers=(BrokerStatus("paper", True, "", False, TS - 3_600 * NANOS),),
         store=StoreStatus(True, ""),
         quotes=QUOTES,
+        instruments=INSTRUMENTS,
         signals=SIGNALS,
         orders=ORDERS,
         positions=POSITIONS,
@@ -711,7 +707,8 @@ def hostile() -> Snapshot:
         feed=FeedStatus(evil, evil, evil, 1.0, recorded=True),
         brokers=(BrokerStatus(evil, False, evil),),
         store=StoreStatus(False, evil),
-        quotes=(replace(QUOTES[0], instrument=symbol),),
+        quotes=(replace(QUOTES[0], symbol=evil),),
+        instruments={evil: symbol},
         signals=(replace(SIGNALS[0], note=evil, outcome=evil),),
         orders=tuple(
             replace(o, symbol=evil, strategy=evil, reason=evil, client_order_id=evil + str(i))
@@ -749,7 +746,7 @@ def empty() -> Snapshot:
         day_pnl=None,
         settled_cash=None,
         feed=FeedStatus("replay", "connecting", "", 1.0, recorded=True),
-        quotes=(QuoteRow(AAPL, None, None, None, None, 0, stale=True),),
+        quotes=(QuoteRow(AAPL.symbol, None, None, None, None, 0, stale=True),),
         signals=(),
         orders=(),
         fills=(),

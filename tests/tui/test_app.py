@@ -574,8 +574,9 @@ async def test_symbols_are_short_where_that_says_enough(
     symbols: tuple[str, ...], shown: tuple[str, ...], hidden: tuple[str, ...]
 ) -> None:
     rows = zip(scripted.QUOTES, symbols, strict=False)
-    quotes = [replace(row, instrument=replace(row.instrument, symbol=name)) for row, name in rows]
-    snapshot = replace(scripted.paper(), quotes=tuple(quotes))
+    quotes = tuple(replace(row, symbol=name) for row, name in rows)
+    instruments = {name: replace(scripted.AAPL, symbol=name) for name in symbols}
+    snapshot = replace(scripted.paper(), quotes=quotes, instruments=instruments)
     async with desk(snapshot) as it:
         assert all(text in it.screen for text in shown)
         assert not any(text in it.screen for text in hidden)

@@ -492,12 +492,8 @@ async def test_a_symbol_is_named_without_its_venue_too() -> None:
     paper = scripted.paper()
     routed = replace(
         paper,
-        quotes=tuple(
-            replace(
-                row, instrument=replace(row.instrument, symbol=f"alpaca:{row.instrument.symbol}")
-            )
-            for row in paper.quotes
-        ),
+        quotes=tuple(replace(row, symbol=f"alpaca:{row.symbol}") for row in paper.quotes),
+        instruments={f"alpaca:{name}": each for name, each in paper.instruments.items()},
     )
     async with desk(routed) as it:
         await it.press("K", "p", *"aapl", "enter", "s", seconds=0.5)

@@ -9,7 +9,6 @@ from engine.core.model import NANOS
 from engine.view.snapshot import LogLine, QuoteRow
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, quote, to
-from tests.tui.test_risk_screen import line
 from tui.widgets.line_table import LineTable
 from tui.widgets.log import Log
 from tui.widgets.orders import Orders
@@ -81,18 +80,6 @@ async def test_ages_alone_repaint_their_rows(painted: list[tuple[str, int]]) -> 
         it.client.change(ts=scripted.TS + 20 * NANOS)
         assert "20s" in await it.draw()
         assert {panel for panel, _ in painted} == {"quotes"}
-
-
-async def test_rows_go_on_where_one_comes_back_after_the_terminal_changed_its_size() -> None:
-    async with desk(scripted.paper(), size=(80, 24)) as it:
-        await it.press("0")
-        await it.pilot.resize_terminal(200, 50)
-        await it.draw()
-        await it.press("1")
-        await it.press("0")
-        it.client.change(health=replace(scripted.HEALTH, lateness_ms=12.5))
-        await it.draw()
-        line(it.screen, "lateness", "12.5 ms")
 
 
 def symbols(it: Desk) -> list[str]:

@@ -223,9 +223,7 @@ def without_data(*symbols: str) -> Snapshot:
     """Nothing was heard yet of `symbols`."""
     snapshot = scripted.paper()
     quotes = [
-        replace(row, quote=None, last=None, change_pct=None, ts=0)
-        if row.instrument.symbol in symbols
-        else row
+        replace(row, quote=None, last=None, change_pct=None, ts=0) if row.symbol in symbols else row
         for row in snapshot.quotes
     ]
     return replace(snapshot, quotes=tuple(quotes))
@@ -241,7 +239,7 @@ async def test_symbols_of_which_nothing_was_heard_come_last() -> None:
 
 
 async def test_an_empty_symbol_that_nobody_chose_gives_way_to_the_first_with_data() -> None:
-    everything = [row.instrument.symbol for row in scripted.QUOTES]
+    everything = [row.symbol for row in scripted.QUOTES]
     async with desk(without_data(*everything)) as it:
         await it.press("6")
         assert titles(it)[0].startswith("AAPL")
@@ -251,7 +249,7 @@ async def test_an_empty_symbol_that_nobody_chose_gives_way_to_the_first_with_dat
 
 
 async def test_an_empty_symbol_that_the_operator_chose_stays() -> None:
-    everything = [row.instrument.symbol for row in scripted.QUOTES]
+    everything = [row.symbol for row in scripted.QUOTES]
     async with desk(without_data(*everything)) as it:
         await it.press("6", "down")
         assert titles(it)[0].startswith("SPY")

@@ -19,7 +19,7 @@ from tui.frame import Frame, alerts
 def late(*symbols: str) -> Snapshot:
     """Quotes of `symbols` that are five minutes old."""
     quotes = (
-        replace(row, ts=TS - 300 * NANOS, stale=True) if row.instrument.symbol in symbols else row
+        replace(row, ts=TS - 300 * NANOS, stale=True) if row.symbol in symbols else row
         for row in scripted.QUOTES
     )
     return replace(scripted.paper(), quotes=tuple(quotes))
@@ -179,8 +179,8 @@ async def test_open_orders_at_a_broker_out_of_reach_are_marked(
 async def test_of_several_brokers_only_the_orders_of_the_one_that_is_down_are() -> None:
     brokers = (*broker_down().brokers, BrokerStatus("kraken", True, ""))
     elsewhere = replace(scripted.ETH, venue="kraken")
-    quotes = (*scripted.QUOTES[:3], replace(scripted.QUOTES[3], instrument=elsewhere))
-    snapshot = replace(scripted.paper(), brokers=brokers, quotes=quotes)
+    instruments = {**scripted.INSTRUMENTS, elsewhere.symbol: elsewhere}
+    snapshot = replace(scripted.paper(), brokers=brokers, instruments=instruments)
     async with desk(snapshot, size=(80, 24)) as it:
         await it.press("2")
         assert "3 OUT OF REACH" in note(it, "orders")

@@ -387,7 +387,7 @@ def test_the_proposal_is_what_is_switched_on_and_selected() -> None:
     on, *others = snapshot.strategies
     (without, *quotes) = snapshot.quotes
     without = replace(without, quote=None, last=None, ts=0)
-    symbols = tuple(row.instrument.symbol for row in (without, *quotes))
+    symbols = tuple(row.symbol for row in (without, *quotes))
     paused = replace(on, state="paused", symbols=symbols)
     rows = (*(replace(row, state="off") for row in others), paused)
     frame = Frame(replace(snapshot, strategies=rows, quotes=(without, *quotes)), 0.0)

@@ -70,7 +70,14 @@ from engine.view.snapshot import (
     Snapshot,
     StrategyRow,
 )
-from engine.view.view import FILLS_SHOWN, LINES_KEPT, ORDERS_SHOWN, SIGNALS_KEPT, View
+from engine.view.view import (
+    FILLS_SHOWN,
+    LINES_KEPT,
+    ORDERS_SHOWN,
+    QUOTES_A_PIECE,
+    SIGNALS_KEPT,
+    View,
+)
 from tests.core.rig import ACME, AT_MARKET, COIN, START, Rig
 
 CASH = Decimal(100_000)
@@ -659,7 +666,15 @@ def test_a_strategy_shows_how_warm_it_is() -> None:
     for warm in (0, 1, 2, 3, 3):
         row = strategy(picture.take(), "slow")
         assert (row.warm, row.required) == (warm, 3)
+        for _ in picture.view.ahead():
+            """What is done ahead tells nothing old."""
         picture.rig.bar(100)
+    off = Restored({"paper": CASH}, strategies=(StrategyState("slow", False),))
+    picture = Picture(kinds={"slow": Slow}, restored=off)
+    picture.rig.bar(100)
+    assert strategy(picture.take(), "slow").warm == 1
+    picture.rig.toggle("slow", True)
+    assert strategy(picture.take(), "slow").warm == 0
 
 
 def test_a_restored_strategy_shows_its_last_signal_and_its_losses() -> None:
@@ -668,7 +683,34 @@ def test_a_restored_strategy_shows_its_last_signal_and_its_losses() -> None:
     assert (row.state, row.losses, row.last_signal) == ("on", 2, Side.BUY)
 
 
+def test_the_last_signal_of_a_strategy_is_the_newest_of_all_its_symbols() -> None:
+    both = (ACME, COIN)
+    picture = Picture(instruments=both)
+    for symbol, side in (("ACME", Side.BUY), ("COIN", Side.BUY), ("ACME", Side.SELL)):
+        picture.rig.signal(side, symbol=symbol)
+    assert strategy(picture.take()).last_signal is Side.SELL
+    state = StrategyState("puppet", True, last_signals={"COIN": Side.BUY, "ACME": Side.SELL})
+    restored = Restored({"paper": CASH}, strategies=(state,))
+    after = Picture(instruments=both, restored=restored)
+    assert strategy(after.take()).last_signal is Side.SELL
+
+
 # --- the picture ---------------------------------------------------------------------------------
+
+
+def test_what_is_done_ahead_is_little_at_a_time_and_no_picture_is_older_for_it() -> None:
+    instruments = [replace(ACME, symbol=f"S{number}") for number in range(5 * QUOTES_A_PIECE)]
+    picture = Picture(instruments=instruments)
+    first = picture.take()
+    for instrument in instruments:
+        picture.rig.quote(100, instrument.symbol)
+    pieces = sum(1 for _ in picture.view.ahead())
+    assert pieces == 5 + len(first.strategies)
+    picture.rig.quote(101, "S7")
+    second = picture.take()
+    assert [row.last for row in second.quotes] == [100] * 7 + [101] + [100] * (len(instruments) - 8)
+    third = picture.take()
+    assert all(after is before for after, before in zip(third.quotes, second.quotes, strict=True))
 
 
 def test_fills_are_shown_the_latest_at_the_end() -> None:

@@ -23,9 +23,8 @@ GRACE = 0.5
 """Seconds for which a new dialog takes no answer: a key that is typed ahead confirms nothing. One
 that comes meanwhile starts them anew, so that a held one confirms nothing either."""
 
-LETTER_TIME = 0.05
-"""Seconds that a hand needs at the least from one letter to the next; what comes faster was pasted,
-where the terminal does not say so itself."""
+TYPING_TIME = 0.3
+"""Seconds that a hand needs at the least for a word; what comes faster was pasted."""
 
 EXPIRES_AFTER = 60.0
 """Seconds after which a dialog closes: its answer would be about another moment."""
@@ -57,7 +56,7 @@ class Dialog(ModalScreen[None]):
     asks: bool = False
     """Whether something other than a word is to be typed."""
     expires: ClassVar[bool] = True
-    letter_time: ClassVar[float] = LETTER_TIME
+    typing_time: ClassVar[float] = TYPING_TIME
     CSS_PATH = "dialogs.tcss"
 
     def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
@@ -160,7 +159,7 @@ class Dialog(ModalScreen[None]):
             return
         if reason := self.refusal(typed):
             self.say(reason)
-        elif entry.took < self.letter_time * (len(typed) - 1):
+        elif self.clock() - entry.began < self.typing_time:
             self.say("too fast for a hand: type it, do not paste it")
         else:
             self.typed(typed)
@@ -174,9 +173,8 @@ class WordInput(Input):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, compact=True)
         self.cursor_blink = False
-        self._began = 0.0
-        self.took = 0.0
-        """Seconds from the first character that was typed to the last."""
+        self.began = 0.0
+        """When the first character was typed."""
 
     async def _on_key(self, event: events.Key) -> None:
         dialog = self.screen
@@ -186,8 +184,7 @@ class WordInput(Input):
                 event.prevent_default()
                 return
             if not self.value:
-                self._began = dialog.clock()
-            self.took = dialog.clock() - self._began
+                self.began = dialog.clock()
         await super()._on_key(event)
 
     def _on_paste(self, event: events.Paste) -> None:

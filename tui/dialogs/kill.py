@@ -25,7 +25,7 @@ def parts(snapshot: Snapshot) -> list[Part]:
     return [
         *(Part(Scope.STRATEGY, r.name) for r in snapshot.strategies if r.state != "broken"),
         *(Part(Scope.BROKER, row.name) for row in snapshot.brokers),
-        *(Part(Scope.SYMBOL, row.instrument.symbol) for row in snapshot.quotes),
+        *(Part(Scope.SYMBOL, row.symbol) for row in snapshot.quotes),
     ]
 
 

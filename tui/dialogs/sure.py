@@ -70,7 +70,7 @@ def only(snapshot: Snapshot, part: Part | None) -> Snapshot:
     """The snapshot with the orders and positions of `part` alone."""
     if part is None:
         return snapshot
-    venues = {row.instrument.symbol: row.instrument.venue for row in snapshot.quotes}
+    venues = {symbol: known.venue for symbol, known in snapshot.instruments.items()}
 
     def is_in(strategy: str, symbol: str) -> bool:
         mine = {Scope.STRATEGY: strategy, Scope.SYMBOL: symbol, Scope.BROKER: venues.get(symbol)}

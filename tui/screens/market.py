@@ -29,7 +29,7 @@ class Market(PanelScreen):
         table = self._quotes
         table.leave_empty(frame)
         rows = with_data_first(frame.snapshot.quotes) if frame.snapshot else ()
-        symbols = [row.instrument.symbol for row in rows]
+        symbols = [row.symbol for row in rows]
         # A filter may leave it out of the list; it stays the symbol of the screen
         chosen = str(table.selected or self._symbol)
         if chosen not in symbols:

@@ -152,7 +152,7 @@ def _proposed(frame: Frame, report: Report | None, symbol: str = "") -> Request:
     if snapshot is None or not sound:
         return Request()
     row = min(sound, key=lambda row: _SWITCHED_ON.get(row.state, len(_SWITCHED_ON)))
-    quoted = [quote.instrument.symbol for quote in with_data_first(snapshot.quotes)]
+    quoted = [quote.symbol for quote in with_data_first(snapshot.quotes)]
     traded = [name for name in (symbol, *quoted, *row.symbols) if name in row.symbols]
     return Request(row.name, ",".join(traded[:1]))
 

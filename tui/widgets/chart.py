@@ -111,7 +111,7 @@ class ChartPanel(Panel, Lines):
             tuple(_levels(frame.snapshot, row)),
             tuple(map(_fill, answer.fills)),
             tuple(map(_signal, answer.signals)),
-            row.instrument,
+            frame.instruments[row.symbol],
             interval,
             step,
             _zone(answer.bars[-1].ts),
@@ -123,7 +123,7 @@ class ChartPanel(Panel, Lines):
 
 def _row(frame: Frame, symbol: str) -> QuoteRow | None:
     rows = frame.snapshot.quotes if frame.snapshot else ()
-    return next((row for row in rows if row.instrument.symbol == symbol), None)
+    return next((row for row in rows if row.symbol == symbol), None)
 
 
 # --- marks and levels ----------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def _levels(snapshot: Snapshot | None, row: QuoteRow) -> Iterator[Level]:
     """What is held, the open orders and the last price, which is written over all others."""
     if snapshot is None:
         return
-    symbol = row.instrument.symbol
+    symbol = row.symbol
     for held in snapshot.positions:
         if held.position.symbol == symbol and held.position.avg_price is not None:
             yield Level(float(held.position.avg_price), "avg", "head")

@@ -28,7 +28,7 @@ class Holdings(Positions):
         Column("no stop", 7, ".", rank=5, stays=True),
         Column("mark age", 8, ">", rank=6),
         Column("realised", 8, ".", rank=7),
-        Column("strategy", 8, rank=8, most=20, cut=format.cut_middle),
+        Column("strategy", 8, rank=8, most=20),
         Column("age", 4, ">", rank=9),
     )
 
@@ -36,7 +36,7 @@ class Holdings(Positions):
         rows = super().rows(frame)
         if frame.snapshot is not None:
             self._equity = frame.snapshot.equity
-            self._marked = {row.instrument.symbol: row.ts for row in frame.snapshot.quotes}
+            self._marked = {row.symbol: row.ts for row in frame.snapshot.quotes}
         return rows
 
     def aged(self, row: PositionRow) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 
+from engine.core.model import Instrument
 from engine.view.questions import Chain, Question, WhyPosition
 from engine.view.snapshot import PositionRow
 from tui import format, oldness
@@ -22,7 +23,7 @@ class Positions(LineTable[PositionRow]):
         Column("mark", 8, "."),
         Column("unrealised", 10, ".", stays=True),
         Column("stop", 8, ".", rank=1, stays=True),
-        Column("strategy", 8, rank=2, most=16, cut=format.cut_middle),
+        Column("strategy", 8, rank=2, most=16),
         Column("realised", 8, ".", rank=4),
         Column("value", 9, ".", rank=3),
         Column("marked by", 9, rank=1, most=12, stays=True),
@@ -37,7 +38,7 @@ class Positions(LineTable[PositionRow]):
         if frame.snapshot is None:
             return ()
         self._now, self._names = frame.snapshot.ts, frame.names
-        self._stale = oldness.old_symbols(frame)
+        self._instruments, self._stale = frame.instruments, oldness.old_symbols(frame)
         return frame.snapshot.positions
 
     def row_id(self, row: PositionRow) -> Hashable:
@@ -52,7 +53,8 @@ class Positions(LineTable[PositionRow]):
         return f"{mark}|{format.since(row.position.opened_ts, self._now)}"
 
     def cells(self, row: PositionRow) -> Line:
-        position, instrument = row.position, row.instrument
+        position = row.position
+        instrument = self._instruments.get(position.symbol)
         mark, age = self.aged(row).split("|")[:2]
         old = self._stale.get(position.symbol)
         gain = format.money(row.unrealised_pnl, signed=True)
@@ -63,7 +65,7 @@ class Positions(LineTable[PositionRow]):
             (format.price(position.avg_price, instrument), "text"),
             oldness.number(format.price(row.mark, instrument), "text", old),
             oldness.number(gain, format.direction(gain), old),
-            _stop(row),
+            _stop(row, instrument),
             (position.strategy, "dim"),
             (realised, format.direction(realised)),
             oldness.number(format.money(row.value), "text", old),
@@ -85,11 +87,11 @@ class Positions(LineTable[PositionRow]):
         return oldness.noted(f"{count} · unrealised {shown}", oldness.words(old)) + kept
 
 
-def _stop(row: PositionRow) -> Cell:
+def _stop(row: PositionRow, instrument: Instrument | None) -> Cell:
     """The price of the stop at the broker; a position without one, or with one that is smaller,
     says so, and dust that it cannot have one."""
     if row.stop_price is None:
         return ("dust", "dim") if row.dust else ("NONE", "warn")
     if row.unprotected:
-        return (f"PART {format.price(row.stop_price, row.instrument)}", "warn")
-    return (format.price(row.stop_price, row.instrument), "text")
+        return (f"PART {format.price(row.stop_price, instrument)}", "warn")
+    return (format.price(row.stop_price, instrument), "text")

@@ -60,8 +60,8 @@ class Quotes(LineTable[QuoteRow]):
         if self._is_chosen or frame.snapshot is None:
             return
         rows = frame.snapshot.quotes
-        if any(r.instrument.symbol == self.selected and not has_data(r) for r in rows):
-            self.selected = with_data_first(rows)[0].instrument.symbol
+        if any(r.symbol == self.selected and not has_data(r) for r in rows):
+            self.selected = with_data_first(rows)[0].symbol
 
     def _go_to_row(self, index: int) -> None:
         self._is_chosen = True
@@ -69,27 +69,28 @@ class Quotes(LineTable[QuoteRow]):
 
     def action_open(self) -> None:
         row = self.selected_row
-        if self.acts and row is not None and row.instrument.symbol in self._paused:
-            self.post_message(self.ResumeAsked(row.instrument.symbol))
+        if self.acts and row is not None and row.symbol in self._paused:
+            self.post_message(self.ResumeAsked(row.symbol))
         else:
             super().action_open()
 
     def about(self) -> str:
         row = self.selected_row
         meant = row is not None and (self._is_chosen or has_data(row))
-        return row.instrument.symbol if row is not None and meant else ""
+        return row.symbol if row is not None and meant else ""
 
     def rows(self, frame: Frame) -> Sequence[QuoteRow]:
         if frame.snapshot is None:
             return ()
         self._now, self._names = frame.snapshot.ts, frame.names
+        self._instruments = frame.instruments
         self._paused = frozenset(row.symbol for row in frame.snapshot.paused)
         parts = [row.killed.part for row in frame.snapshot.killed_parts]
         self._killed = frozenset(part.name for part in parts if part.scope is Scope.SYMBOL)
         return with_data_first(frame.snapshot.quotes)
 
     def row_id(self, row: QuoteRow) -> Hashable:
-        return row.instrument.symbol
+        return row.symbol
 
     def aged(self, row: QuoteRow) -> str:
         return format.since(row.ts, self._now)
@@ -97,11 +98,11 @@ class Quotes(LineTable[QuoteRow]):
     def cells(self, row: QuoteRow) -> Line:
         """Few styles: every change of style costs more bytes than a column, in the panel that
         changes most."""
-        quote, instrument = row.quote, row.instrument
+        quote, instrument = row.quote, self._instruments.get(row.symbol)
         change = format.percent(row.change_pct)
         style = "stale" if row.stale else "text"
         return (
-            (self._names[instrument.symbol], style),
+            (self._names.get(row.symbol, row.symbol), style),
             (format.price(row.last, instrument), style),
             (f"{format.arrow(change)}{change}", "stale" if row.stale else format.direction(change)),
             (self.aged(row), style),
@@ -116,9 +117,9 @@ class Quotes(LineTable[QuoteRow]):
     def _state(self, row: QuoteRow) -> str:
         if row.stale:
             return "STALE"
-        if row.instrument.symbol in self._killed:
+        if row.symbol in self._killed:
             return "KILL"
-        return "PAUSE" if row.instrument.symbol in self._paused else ""
+        return "PAUSE" if row.symbol in self._paused else ""
 
     def note(self, frame: Frame) -> str:
         rows = frame.snapshot.quotes if frame.snapshot else ()

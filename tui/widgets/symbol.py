@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from msgspec import Struct
 
-from engine.core.model import Order, OrderState, Scope, Side
+from engine.core.model import Instrument, Order, OrderState, Scope, Side
 from engine.view.snapshot import PositionRow, QuoteRow, Snapshot
 from tui import format
 from tui.frame import Frame
@@ -37,7 +37,7 @@ class Symbol(LineTable[Fact]):
     def rows(self, frame: Frame) -> Sequence[Fact]:
         snapshot = frame.snapshot
         rows = snapshot.quotes if snapshot else ()
-        row = next((row for row in rows if row.instrument.symbol == self.symbol), None)
+        row = next((row for row in rows if row.symbol == self.symbol), None)
         if snapshot is None or row is None:
             return ()
         return tuple(_facts(snapshot, row))
@@ -50,21 +50,21 @@ class Symbol(LineTable[Fact]):
 
 
 def _facts(snapshot: Snapshot, row: QuoteRow) -> Iterator[Fact]:
-    symbol = row.instrument.symbol
+    symbol, instrument = row.symbol, snapshot.instruments.get(row.symbol)
     yield Fact("symbol", "symbol", symbol, "strong")
     yield from _state(snapshot, row)
-    yield from _quote(row, snapshot.ts)
+    yield from _quote(row, instrument, snapshot.ts)
     for held in snapshot.positions:
         if held.position.symbol == symbol:
-            yield from _position(held)
+            yield from _position(held, instrument)
     for order in snapshot.orders:
         if order.symbol == symbol and order.is_open:
-            yield _order(order, row)
+            yield _order(order, instrument)
 
 
 def _state(snapshot: Snapshot, row: QuoteRow) -> Iterator[Fact]:
     """What keeps the symbol from being traded, if anything does."""
-    symbol = row.instrument.symbol
+    symbol = row.symbol
     if row.stale:
         age = format.since(row.ts, snapshot.ts)
         yield Fact("stale", "STALE", f"no data for {age}", "warn")
@@ -77,8 +77,8 @@ def _state(snapshot: Snapshot, row: QuoteRow) -> Iterator[Fact]:
             yield Fact("killed", "KILLED", "no order leaves", "alarm")
 
 
-def _quote(row: QuoteRow, now: int) -> Iterator[Fact]:
-    quote, instrument = row.quote, row.instrument
+def _quote(row: QuoteRow, instrument: Instrument | None, now: int) -> Iterator[Fact]:
+    quote = row.quote
     style = "stale" if row.stale else "text"
     change = format.percent(row.change_pct)
     yield Fact("last", "last", format.price(row.last, instrument), style)
@@ -102,8 +102,8 @@ def _quote(row: QuoteRow, now: int) -> Iterator[Fact]:
     yield Fact("volume", "volume", format.compact(row.volume), style)
 
 
-def _position(row: PositionRow) -> Iterator[Fact]:
-    held, instrument, key = row.position, row.instrument, row.position.strategy
+def _position(row: PositionRow, instrument: Instrument | None) -> Iterator[Fact]:
+    held, key = row.position, row.position.strategy
     gain = format.money(row.unrealised_pnl, signed=True)
     text = f"{format.quantity(held.quantity)} @ {format.price(held.avg_price, instrument)}"
     yield Fact(f"held {key}", "position", text, "strong")
@@ -117,9 +117,9 @@ def _position(row: PositionRow) -> Iterator[Fact]:
         yield Fact(f"stop {key}", "  stop", stop)
 
 
-def _order(order: Order, row: QuoteRow) -> Fact:
+def _order(order: Order, instrument: Instrument | None) -> Fact:
     asked = order.stop_price if order.limit_price is None else order.limit_price
-    price = "market" if asked is None else format.price(asked, row.instrument)
+    price = "market" if asked is None else format.price(asked, instrument)
     state = format.words(order.state)
     doubtful = order.state is OrderState.IN_DOUBT
     side = "up" if order.side is Side.BUY else "down"
