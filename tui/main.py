@@ -178,7 +178,7 @@ class Supervisor:
 
     def run(self) -> int:
         threading.excepthook = _log_uncaught
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._on_end_signal)
         signal.signal(signal.SIGUSR1, self._on_kill_signal)
         if signals.take(signal.SIGUSR1):  # before a signal that ends all
@@ -234,7 +234,7 @@ class Supervisor:
     # --- they do takes locks that this thread may hold, so it is done on another.
 
     def _on_end_signal(self, number: int, frame: object) -> None:
-        self._on_a_thread(self._end, SIGNALLED + number, number == signal.SIGHUP)
+        self._on_a_thread(self._end, number)
 
     def _on_kill_signal(self, number: int, frame: object) -> None:
         self._on_a_thread(self._kill, "signal", "SIGUSR1")
@@ -250,26 +250,30 @@ class Supervisor:
         poll = select.poll()
         poll.register(STANDARD[0], 0)
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll()):
-            self._end(SIGNALLED + signal.SIGHUP, True)
+            self._end(signal.SIGHUP)
 
     # --- the end ---------------------------------------------------------------------------------
 
-    def _end(self, status: int, terminal_lost: bool) -> None:
-        """The engine first, then the console, then the process, whatever hangs."""
+    def _end(self, number: int) -> None:
+        """At the signal `number`: the engine first, then the console, then the process, whatever
+        hangs."""
         if not self._ending.acquire(blocking=False):
             return
-        self._status = status
+        self._status = SIGNALLED + number
         try:
-            if terminal_lost:
-                self._part(stops=self._stops_without_terminal())
-            else:
-                self._part(stops=self.engine.owned())
+            self._part(stops=self._stops_at(number))
             self.console.call_later(self.console.exit)
             self._console_ended.wait(CONSOLE_STOP_S)
         finally:
             if not self._console_ended.is_set():
                 restore_terminal(self._attributes)
-                os._exit(status)
+                os._exit(self._status)
+
+    def _stops_at(self, number: int) -> bool:
+        """Whether the engine stops at the signal `number` too."""
+        if number == signal.SIGHUP:
+            return self._stops_without_terminal()
+        return number != signal.SIGQUIT and self.engine.owned()
 
     def _stops_without_terminal(self) -> bool:
         """Let go of the terminal; whether the engine is to stop then, as the settings of its own

@@ -190,6 +190,16 @@ def test_signals_stop_the_engine_and_restore_the_terminal(
     assert "stopped" in log(tmp_path)
 
 
+def test_sigquit_restores_the_terminal_and_the_engine_goes_on(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.wait_for("kill ready")
+    terminal.process.send_signal(signal.SIGQUIT)
+    assert terminal.wait() == 128 + signal.SIGQUIT
+    assert LEFT in terminal.received
+    (pid,) = engines_in(tmp_path)
+    assert f"the engine (pid {pid}) goes on without this console" in terminal.screen
+
+
 def test_the_orders_that_a_stop_leaves_open_are_named_in_the_restored_terminal(
     start: Start, tmp_path: Path
 ) -> None:
@@ -350,7 +360,7 @@ def test_a_kill_while_the_program_is_still_loaded_is_not_lost(start: Start) -> N
     terminal.wait_for(lambda screen: "KILLED by signal" in screen and "SIGUSR1" in screen)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_it_ends_while_it_is_still_loaded_and_keeps_the_kill(
     number: int, start: Start, tmp_path: Path
 ) -> None:
