@@ -116,7 +116,7 @@ class StrategyRow(Struct, frozen=True, gc=False):
     warm: int = 0
     required: int = 0
     trades_today: int = 0
-    losses: int = 0
+    consecutive_losses: int = 0
     pnl: Decimal | None = None
     last_signal: Side | None = None
 

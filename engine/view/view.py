@@ -444,7 +444,7 @@ class View:
             warm=self._warm(run),
             required=run.required,
             trades_today=machine.risk.trades.get(run.name, 0),
-            losses=losses,
+            consecutive_losses=losses,
             pnl=pnl,
             last_signal=run.last_side,
         )

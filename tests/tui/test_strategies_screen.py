@@ -1,10 +1,12 @@
 """The screen of the strategies."""
 
+import pytest
 from msgspec.structs import replace
 
 from engine.core.events import ReloadStrategy, ToggleStrategy
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk
+from tests.tui.test_risk_screen import line
 from tui.widgets.signals import Signals
 
 OTHER = replace(
@@ -85,3 +87,24 @@ def names(it: Desk) -> list[str]:
     """The strategies as they stand on the screen."""
     lines = it.screen.splitlines()
     return [name for line in lines for name in ("a_quiet", "b_busy") if line[1:].startswith(name)]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_losses_are_said_to_be_in_a_row_and_hide_not_why_one_is_paused(
+    size: tuple[int, int],
+) -> None:
+    paused = replace(
+        scripted.paper().strategies[0],
+        name="stochastic_oscillator",
+        state="paused",
+        consecutive_losses=3,
+        warm=1_440,
+        required=1_441,
+        note="3 consecutive losses",
+    )
+    async with desk(replace(scripted.paper(), strategies=(paused,)), size=size) as it:
+        await it.press("4")
+        assert "losing run" in line(it.screen, "trades")
+        assert "3 conse" in line(it.screen, "PAUSED")
+        await it.press("enter")
+        assert " 3 " in line(it.screen, "consecutive losses")

@@ -645,7 +645,7 @@ def test_a_strategy_shows_whether_it_is_on_and_why_not() -> None:
     picture.rig.signal(Side.SELL, 99)
     picture.rig.quote(99)
     row = strategy(picture.take())
-    assert (row.state, row.note, row.losses) == ("paused", "1 losses in a row", 1)
+    assert (row.state, row.note, row.consecutive_losses) == ("paused", "1 losses in a row", 1)
     assert (row.trades_today, row.last_signal) == (1, Side.SELL)
     picture.rig.wishes["puppet", "ACME"] = "garbage"
     picture.rig.quote(99)
@@ -680,7 +680,7 @@ def test_a_strategy_shows_how_warm_it_is() -> None:
 def test_a_restored_strategy_shows_its_last_signal_and_its_losses() -> None:
     state = StrategyState("puppet", True, losses=2, last_signals={"ACME": Side.BUY})
     row = strategy(Picture(restored=Restored({"paper": CASH}, strategies=(state,))).take())
-    assert (row.state, row.losses, row.last_signal) == ("on", 2, Side.BUY)
+    assert (row.state, row.consecutive_losses, row.last_signal) == ("on", 2, Side.BUY)
 
 
 def test_the_last_signal_of_a_strategy_is_the_newest_of_all_its_symbols() -> None:

@@ -32,11 +32,11 @@ class Strategies(LineTable[StrategyRow]):
         Column("state", 8, stays=True),
         Column("P&L", 8, ".", rank=1),
         Column("trades", 6, ">", rank=2),
-        Column("losses", 6, ">", rank=4),
+        Column("losing run", 10, ">", rank=4),
         Column("warm", 5, ">", rank=3),
-        Column("last", 4, rank=5),
+        Column("last", 4, rank=6),
         Column("symbols", 8, rank=7, most=28),
-        Column("parameters", 10, rank=6, grows=True),
+        Column("parameters", 10, rank=5, grows=True),
     )
     empty = "no strategy found"
 
@@ -85,7 +85,7 @@ class Strategies(LineTable[StrategyRow]):
             _STATES.get(row.state, (row.state, "text")),
             oldness.number(pnl, format.direction(pnl), self._old[row.name]),
             (str(row.trades_today), "text"),
-            (str(row.losses), "text"),
+            (str(row.consecutive_losses), "text"),
             (f"{row.warm}/{row.required}", "warn" if row.warm < row.required else "dim"),
             format.side(row.last_signal),
             (" ".join(row.symbols), "dim"),
