@@ -70,6 +70,17 @@ async def test_the_typed_word_re_arms() -> None:
         assert not is_open(it)
 
 
+async def test_enter_without_a_word_says_that_nothing_was_done() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        await it.press("enter", seconds=0.1)
+        assert "too early" in it.screen
+        await it.press("enter", seconds=0.6)
+        assert "nothing was typed: nothing was done" in it.screen
+        assert it.sent == []
+        assert is_open(it)
+
+
 @pytest.mark.parametrize("word", ["", "rearm", "REAR", "REARMM", "LIVE", " "])
 async def test_no_other_word_re_arms(word: str) -> None:
     async with desk(scripted.killed()) as it:
@@ -110,10 +121,11 @@ async def test_a_paste_confirms_nothing() -> None:
         it.app.post_message(events.Paste("REARM"))
         await it.draw()
         it.app.copy_to_clipboard("REARM")
-        await it.press("ctrl+v", "enter", seconds=1.0)
+        await it.press("ctrl+v", seconds=1.0)
+        assert "a paste confirms nothing" in it.screen
+        await it.press("enter", seconds=1.0)
         assert it.sent == []
         assert it.app.screen.query_one(Input).value == ""
-        assert "a paste confirms nothing" in it.screen
 
 
 async def test_a_switch_that_was_re_armed_meanwhile_is_not_re_armed_again() -> None:

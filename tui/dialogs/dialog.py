@@ -155,7 +155,10 @@ class Dialog(ModalScreen[None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         typed, entry = event.value, self.query_one(WordInput)
-        if not typed or not self.takes_answer():
+        if not self.takes_answer():
+            return
+        if not typed:
+            self.say("nothing was typed: nothing was done")
             return
         if reason := self.refusal(typed):
             self.say(reason)
