@@ -1,5 +1,6 @@
 """`tradebot data`: market data of others into the local archive."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +20,9 @@ TIMES = ("timestamp", "time", "datetime", "date", "open_time", "opentime", "ts",
 PRICES = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 UNITS = ((10**17, 1), (10**14, 10**3), (10**11, 10**6), (0, NANOS))
 """What a number that is a time counts, by its size: ns, us, ms, s since 1970; each in ns."""
+
+SEPARATORS = {";": "semicolon", "\t": "tab", "|": "bar (|)"}
+"""Signs that programs write between fields in place of a comma."""
 
 
 @click.group(short_help="Bring market data into the local archive.")
@@ -79,7 +83,10 @@ def _table(path: Path) -> Any:
             table = pd.read_parquet(path)
             has_times = isinstance(table.index, pd.DatetimeIndex)
             return table.reset_index(names=TIMES[0]) if has_times else table
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        with pd.read_csv(path, dtype=str, keep_default_na=False, iterator=True) as rows:
+            names = rows.read(0)
+            _check_separator(path, names.columns)
+            return next(rows, names)
     except ImportError:
         remedy = "pip install 'tradebot-tui[parquet]', or write it as CSV"
         raise UserError("reading Parquet needs the package pyarrow", remedy) from None
@@ -89,6 +96,17 @@ def _table(path: Path) -> Any:
             f"{clean(str(path))} cannot be read ({clean(reason, 100)})",
             "give a CSV file with a line of column names, or a Parquet file",
         ) from error
+
+
+def _check_separator(path: Path, names: Sequence[object]) -> None:
+    """A line of names that is one field was written with another sign between them."""
+    found = next((sign for sign in SEPARATORS if len(names) == 1 and sign in str(names[0])), None)
+    if found is not None:
+        by = SEPARATORS[found]
+        raise UserError(
+            f"{clean(path.name)} line 1 separates the fields by a {by}, not by a comma",
+            "write it with commas between the fields, and points in the numbers: 7284.5",
+        )
 
 
 def _bars(table: Any, path: Path, symbol: str, interval: int, later: int, zone: str) -> list[Bar]:

@@ -165,6 +165,21 @@ def test_a_parquet_file_that_is_damaged_or_lacks_a_time_is_told() -> None:
         ),
         (HEAD + "2024-06-17T10:11:00,1,1,1,1,1\n", ("--zone", "Nowhere"), "--zone Nowhere is no"),
         ("", (), "cannot be read (No columns to parse"),
+        (
+            HEAD.replace(",", ";") + "2024-06-17;1;1;1;1;1\n",
+            (),
+            "line 1 separates the fields by a semicolon",
+        ),
+        (
+            HEAD.replace(",", ";") + "2024-06-17;1;1;1;1;1\n2024-06-18;1,5;1,5;1,5;1,5;1\n",
+            (),
+            "write it with commas between the fields, and points in the numbers",
+        ),
+        (
+            HEAD.replace(",", "\t"),
+            (),
+            "ACME.csv line 1 separates the fields by a tab, not by a comma",
+        ),
         (HEAD, ("--symbol", "../../etc/passwd"), "../../etc/passwd is no symbol"),
     ],
 )
