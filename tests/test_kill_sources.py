@@ -205,12 +205,15 @@ def test_the_command_waits_until_the_engine_says_that_it_tripped(tmp_path: Path)
     assert [fact["action"] for fact in kills] == ["flatten"] * 2
 
 
+@pytest.mark.parametrize("way", ["socket", "file"])
 def test_a_part_is_killed_by_the_command_and_a_name_that_nothing_has_is_refused(
-    tmp_path: Path,
+    way: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "var"
     with engine(folder) as process:
         wait_for(lambda: logged(folder, "started: "))
+        if way == "file":
+            (folder / "control" / "paper.sock").unlink()
         done = tradebot_kill(folder, "--broker", "paper", "--timeout", "20")
         assert done.stdout == f"broker paper is killed (MODE=paper, pid {process.pid})\n"
         wrong = tradebot_kill(folder, "--broker", "papier", "--timeout", "20")
@@ -220,6 +223,20 @@ def test_a_part_is_killed_by_the_command_and_a_name_that_nothing_has_is_refused(
         process.wait(30)
     assert trips(Settings(data_dir=folder)) == []
     assert list(folder.glob("*.refused")) == []
+
+
+def test_a_part_is_killed_over_the_socket_which_needs_no_disk(tmp_path: Path) -> None:
+    folder, start = tmp_path / "var", (sys.executable, "-c", FULL_DISK)
+    with engine(folder) as process:
+        wait_for(lambda: logged(folder, "started: "))
+        killed = tradebot_kill(folder, "--symbol", "BTC-USD", "--action", "flatten", start=start)
+        assert killed.stdout == f"symbol BTC-USD is killed (MODE=paper, pid {process.pid})\n"
+        done = tradebot_kill(folder, "--symbol", "BTCUSD", "--json", start=start)
+        assert (done.returncode, done.stderr) == (5, "")
+        answer = json.loads(done.stdout)
+        assert (answer["tripped"], answer["part"]) == (False, "symbol BTCUSD")
+        assert answer["refused"].startswith("there is no symbol BTCUSD: name one of ")
+        assert "killed      symbol BTC-USD\n" in tradebot_status(folder)
 
 
 def test_two_parts_at_once_are_none(tmp_path: Path) -> None:

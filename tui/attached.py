@@ -221,9 +221,9 @@ def _keep_kill() -> bool:
     """Leave the kill for the engine that runs, and did not answer, or the next one; False where no
     file takes it: then the engine is sent the signal, which needs none."""
     from engine.ops.files import write_private
-    from engine.ops.settings import settings_to_stop
+    from engine.ops.settings import settings_to_find
 
-    settings = settings_to_stop()
+    settings = settings_to_find()
     if settings is None:
         return False
     try:

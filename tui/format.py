@@ -224,6 +224,16 @@ def cut(text: str, room: int) -> str:
     return f"{set_cell_size(text, room - 1)}…" if room > 0 else ""
 
 
+def cut_middle(text: str, room: int) -> str:
+    """`text` in at most `room` cells, with an ellipsis for its middle where that is too much: names
+    that begin alike end differently."""
+    if width(text) <= room or room < 1:
+        return cut(text, room)
+    begin = room // 2
+    end = set_cell_size(text[::-1], room - 1 - begin)[::-1]
+    return f"{set_cell_size(text, begin)}…{end}"
+
+
 def first_line(text: str) -> str:
     return text.partition("\n")[0]
 

@@ -336,11 +336,16 @@ def _part_story(row: KilledPartRow, frame: Frame) -> str:
 
 
 def read_only_words(frame: Frame) -> str:
-    """Who is in command instead of this console, and what to press."""
+    """Who is in command instead of this console, and what to press: that first, a name is long."""
     holder, key = frame.standing.holder, frame.keys["command"]
     if not holder:
         return f"READ-ONLY: no console is in command ({key} takes it)"
-    return f"READ-ONLY: {holder} is in command ({key} asks for it)"
+    return f"READ-ONLY: {key} asks {_short(holder)} for the command"
+
+
+def _short(console: str) -> str:
+    """The name of a console, where it is plain that it is one."""
+    return console.removeprefix("console of ")
 
 
 def _command_words(frame: Frame) -> list[tuple[str, str]]:
@@ -349,9 +354,9 @@ def _command_words(frame: Frame) -> list[tuple[str, str]]:
     if frame.read_only:
         return [(read_only_words(frame), "caution")]
     if standing.mine and standing.asks:
+        keeps = f"{frame.keys['command']} keeps the command"
         passes = format.seconds(standing.passes_in)
-        keeps = f"{frame.keys['command']} keeps it"
-        return [(f"{standing.asks} gets the command in {passes} ({keeps})", "caution")]
+        return [(f"{keeps}, else in {passes} {_short(standing.asks)} gets it", "caution")]
     return []
 
 

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import click
+
 from engine.control.client import RemoteEngine
 from engine.control.protocol import Hello, version
 from engine.core.text import clean
 from engine.ops.lock import holder
-from engine.ops.settings import Settings
+from engine.ops.settings import Settings, SettingsError, load_settings, settings_to_find
 from engine.ops.user import user_name
 from engine.view.snapshot import Snapshot
 
@@ -27,6 +29,20 @@ class NotAttached(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def settings_to_attach() -> Settings:
+    """Settings by which the engine is found. What else is wrong of them is warned of, and hinders
+    no one who looks at the engine or stops it. Raises SettingsError where MODE or DATA_DIR is wrong
+    or `.env` cannot be read."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        settings = settings_to_find()
+        if settings is None:
+            raise
+        click.echo(f"warning: {error}", err=True)
+        return settings
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -18,11 +19,12 @@ from engine.control.attached import (
     REFUSED,
     NotAttached,
     attached,
+    settings_to_attach,
     wait_for,
 )
 from engine.control.client import RemoteEngine
 from engine.control.status import fail, pid_of
-from engine.core.events import TripKillSwitch
+from engine.core.events import KillPart, TripKillSwitch
 from engine.core.model import KillAction, Part, Scope
 from engine.core.safety import STRENGTH
 from engine.core.text import clean
@@ -31,8 +33,9 @@ from engine.ops.errors import UserError
 from engine.ops.files import write_private
 from engine.ops.latch import KillFiles, KillRequest, refusal_of
 from engine.ops.lock import holder
-from engine.ops.settings import Settings, SettingsError, load_settings, settings_to_stop
+from engine.ops.settings import Settings, SettingsError
 from engine.ops.user import user_name
+from engine.view.questions import WhichPart
 from engine.view.snapshot import Snapshot
 
 LOOK_S = 0.02
@@ -79,70 +82,100 @@ def kill(
     """
     part = _part({Scope.STRATEGY: strategy, Scope.SYMBOL: symbol, Scope.BROKER: broker})
     settings = _settings()
-    chosen = KillAction(action) if action else None
-    pid, refused, waits = holder(settings.lock_path), "", None
-    heard = part is None and _by_socket(settings, chosen, reason, min(timeout, SOCKET_S))
-    if not heard:
-        author = f"{user_name()} (pid {os.getpid()})"
-        try:
-            request = _request(settings.kill_files, KillRequest(author, reason, chosen, part))
-        except OSError as error:
-            fail(_without_request(error, settings.data_dir, pid, part), as_json)
-        _await_answer(request, settings.lock_path, timeout)
-        refused = _refusal(request)
-        waits = request if request.exists() else None
+    pid = holder(settings.lock_path)
+    author, chosen = f"{user_name()} (pid {os.getpid()})", KillAction(action) if action else None
+    asked = KillRequest(author, reason, chosen, part)
+    try:
+        heard = _by_socket(settings, asked, min(timeout, SOCKET_S))
+        refused, durable, waits = heard or _by_file(settings, asked, timeout)
+    except NotAttached as error:
+        fail(error, as_json)
     status = REFUSED if refused else 0
     if waits is not None:
         status = NO_ENGINE if pid is None else NO_ANSWER
     if as_json:
         answer = {"mode": str(settings.mode), "tripped": not status, "pid": pid}
-        told = {"part": part and str(part), "refused": refused or None}
-        on_disk = {"durable": heard.kill.durable if heard else None}
+        told = {"durable": durable, "part": part and str(part), "refused": refused or None}
         told |= {"request": str(waits) if waits else None}
-        click.echo(json.dumps(answer | on_disk | told))
+        click.echo(json.dumps(answer | told))
     else:
         what = clean(str(part)) if part else SWITCH
         told = _told(status, what, str(settings.mode), pid, timeout)
-        if heard and not heard.kill.durable:
+        if durable is False:
             told += f"\n{UNSAVED}"
         click.echo(refused or told, err=bool(status))
     raise SystemExit(status)
 
 
 def _settings() -> Settings:
-    """By which the engine is found. A setting that is wrong is told, and hinders no kill."""
     try:
-        return load_settings()
+        return settings_to_attach()
     except SettingsError as error:
-        settings = settings_to_stop()
-        if settings is None:
-            raise UserError(
-                error.message,
-                f"{error.remedy}; kill -USR1 with the engine's pid trips it without settings",
-            ) from None
-        click.echo(f"warning: {error}", err=True)
-        return settings
+        by_signal = "kill -USR1 with the engine's pid trips it without settings"
+        raise UserError(error.message, f"{error.remedy}; {by_signal}") from None
 
 
-def _by_socket(
-    settings: Settings, action: KillAction | None, reason: str, timeout: float
-) -> Snapshot | None:
-    """Trip it over the socket, which takes milliseconds; None where nobody there says that it is
-    tripped, and does as much as is asked."""
-    least = STRENGTH.index(action or settings.kill_action)
+class _Heard(NamedTuple):
+    """What became of a kill: why it was `refused`, whether it is `durable` (None is not known), and
+    the request that still `waits`."""
+
+    refused: str = ""
+    durable: bool | None = None
+    waits: Path | None = None
+
+
+def _by_socket(settings: Settings, asked: KillRequest, timeout: float) -> _Heard | None:
+    """Kill over the socket, which takes milliseconds; None where nobody there says that it is
+    killed, and does as much as is asked."""
+    reason, action, part = asked.reason, asked.action, asked.part
+    least = action or settings.kill_action
     try:
         with attached(settings, timeout) as (remote, _):
-            remote.send(TripKillSwitch(source=SOURCE, reason=reason, action=action))
-            last = wait_for(
-                remote,
-                lambda s: s.kill.tripped and STRENGTH.index(s.kill.action) >= least,
-                timeout,
-            )
-            with suppress(NotAttached):
-                last = wait_for(remote, lambda s: s.kill.durable, timeout)
-            return last
+            if part is None:
+                trip = TripKillSwitch(source=SOURCE, reason=reason, action=action)
+                return _trip(remote, trip, least, timeout)
+            kill = KillPart(part=part, source=SOURCE, reason=reason, action=action)
+            return _kill_part(remote, kill, least, timeout)
     except Exception:  # whatever is wrong with this way, there is another
         return None
+
+
+def _trip(remote: RemoteEngine, trip: TripKillSwitch, least: KillAction, timeout: float) -> _Heard:
+    remote.send(trip)
+    last = wait_for(remote, lambda s: s.kill.tripped and _is_enough(s.kill.action, least), timeout)
+    with suppress(NotAttached):
+        last = wait_for(remote, lambda s: s.kill.durable, timeout)
+    return _Heard(durable=last.kill.durable)
+
+
+def _kill_part(remote: RemoteEngine, kill: KillPart, least: KillAction, timeout: float) -> _Heard:
+    remote.send(kill)
+    meant = remote.ask(WhichPart(kill.part)).result(timeout)
+    if meant.unknown:
+        return _Heard(refused=meant.unknown)
+
+    def is_killed(snapshot: Snapshot) -> bool:
+        killed = [row.killed for row in snapshot.killed_parts]
+        return any(k.part == meant.part and _is_enough(k.action, least) for k in killed)
+
+    last = wait_for(remote, is_killed, timeout)
+    return _Heard(durable=None if last.store.available else False)
+
+
+def _is_enough(action: KillAction, least: KillAction) -> bool:
+    return STRENGTH.index(action) >= STRENGTH.index(least)
+
+
+def _by_file(settings: Settings, asked: KillRequest, timeout: float) -> _Heard:
+    """Leave it as a file, and wait for the engine to take that. Raises NotAttached where none can
+    be left."""
+    try:
+        request = _request(settings.kill_files, asked)
+    except OSError as error:
+        pid = holder(settings.lock_path)
+        raise _without_request(error, settings.data_dir, pid, asked.part) from error
+    _await_answer(request, settings.lock_path, timeout)
+    return _Heard(_refusal(request), waits=request if request.exists() else None)
 
 
 def _request(files: KillFiles, request: KillRequest) -> Path:
@@ -237,7 +270,7 @@ def flatten(yes: bool, reason: str, timeout: float, as_json: bool) -> None:
     if not yes and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("nobody is there to confirm it: say --yes")
     try:
-        with attached(load_settings()) as (remote, snapshot):
+        with attached(settings_to_attach()) as (remote, snapshot):
             if not yes:
                 click.echo("\n".join(_what_flattens(snapshot)))
                 _confirm()

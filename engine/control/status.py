@@ -12,12 +12,11 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from engine.control.attached import REFUSED, NotAttached, attached
+from engine.control.attached import REFUSED, NotAttached, attached, settings_to_attach
 from engine.control.client import RemoteEngine
 from engine.control.standing import Standing
 from engine.core.model import NANOS
 from engine.core.text import clean
-from engine.ops.settings import load_settings
 from engine.view.snapshot import LogLine, Snapshot
 
 LOOK_S = 0.1
@@ -35,7 +34,7 @@ def status(as_json: bool) -> None:
     Exit status: 0 told; 3 no engine runs; 4 no answer; 5 the engine refuses this program.
     """
     try:
-        with attached(load_settings()) as (remote, snapshot):
+        with attached(settings_to_attach()) as (remote, snapshot):
             facts = told(snapshot, remote.standing())
     except NotAttached as error:
         fail(error, as_json)
@@ -157,7 +156,7 @@ def logs(follow: bool, lines: int, as_json: bool) -> None:
     5 the engine refuses this program, or has failed.
     """
     try:
-        with attached(load_settings()) as (remote, snapshot):
+        with attached(settings_to_attach()) as (remote, snapshot):
             last = snapshot.log[-lines:] if lines else ()
             _print(last, as_json)
             if follow:

@@ -101,7 +101,7 @@ class KilledParts:
     # --- killing and re-arming ------------------------------------------------------------------
 
     def on_kill(self, event: KillPart) -> None:
-        part = self._meant(event.part)
+        part = self.meant(event.part)
         if reason := self.unknown(part):
             self._bus.publish(CommandRefused.of(event, reason))
             return
@@ -148,11 +148,11 @@ class KilledParts:
         """Why nothing can be killed under this name; empty where something can. What is not set up
         any more, and still has an order or a position, can."""
         known = self._names(part.scope)
-        if self._meant(part).name in known:
+        if self.meant(part).name in known:
             return ""
         return f"there is no {part.scope} {clean(part.name)}: name one of {', '.join(known)}"
 
-    def _meant(self, part: Part) -> Part:
+    def meant(self, part: Part) -> Part:
         """A symbol goes without its venue too, where no other has the same name."""
         known = self._names(part.scope)
         short = [name for name in known if name.partition(":")[2] == part.name]

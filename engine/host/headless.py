@@ -15,7 +15,7 @@ from engine.ops import signals
 from engine.ops.errors import UserError
 from engine.ops.files import write_private
 from engine.ops.logging import start_logging
-from engine.ops.settings import Settings, load_settings, settings_to_stop
+from engine.ops.settings import Settings, load_settings, settings_to_find
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def run() -> None:
 
 def _latch_kill() -> None:
     """No engine was there to hear it: it is for the next one, or for the one that runs."""
-    if settings := settings_to_stop():
+    if settings := settings_to_find():
         with suppress(OSError, UserError):
             write_private(settings.kill_files.latch, b"signal: SIGUSR1\n")
 

@@ -546,9 +546,9 @@ def load_settings(**overrides: Any) -> Settings:
     return settings
 
 
-def settings_to_stop() -> Settings | None:
-    """Settings by which the engine is found that is to be stopped: what else is wrong has its
-    default. None where DATA_DIR or MODE is wrong, or `.env` cannot be read."""
+def settings_to_find() -> Settings | None:
+    """Settings by which the engine is found that runs: what else is wrong has its default. None
+    where DATA_DIR or MODE is wrong, or `.env` cannot be read."""
     try:
         return Settings()
     except (OSError, UnicodeError):

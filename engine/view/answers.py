@@ -36,9 +36,11 @@ from engine.view.questions import (
     Chart,
     Equity,
     Fills,
+    MeantPart,
     Orders,
     Question,
     Step,
+    WhichPart,
     WhyFill,
     WhyOrder,
     WhyPosition,
@@ -143,6 +145,9 @@ class Answers:
                 return await self._why_fill(question)
             case WhyPosition():
                 return await self._why_position(question)
+            case WhichPart(part):
+                parts = self._machine.parts
+                return MeantPart(parts.meant(part), parts.unknown(part))
             case _:
                 raise TypeError(f"no way to answer {type(question).__name__}")
 

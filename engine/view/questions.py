@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from engine.core.model import Bar, Fill, Order, OrderState
+from engine.core.model import Bar, Fill, Order, OrderState, Part
 from engine.view.snapshot import FillRow, SignalRow
 
 MOST_FILLS = 500
@@ -178,5 +178,20 @@ class WhySignal(Question[Chain], frozen=True):
     seq: int
 
 
-AnyQuestion = Bars | Equity | Orders | Fills | WhyOrder | WhyFill | WhyPosition | WhySignal
-AnyAnswer = Chart | EquityCurve | OrderPage | FillPage | Chain
+class MeantPart(Answer, frozen=True):
+    """The `part` by its whole name; `unknown` is why nothing can be killed under it, else empty."""
+
+    part: Part
+    unknown: str = ""
+
+
+class WhichPart(Question[MeantPart], frozen=True):
+    """Which `part` of the trading a name means: a symbol goes without its venue too."""
+
+    part: Part
+
+
+AnyQuestion = (
+    Bars | Equity | Orders | Fills | WhyOrder | WhyFill | WhyPosition | WhySignal | WhichPart
+)
+AnyAnswer = Chart | EquityCurve | OrderPage | FillPage | Chain | MeantPart

@@ -26,10 +26,10 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | {"DATA_DIR": str(folder), "PYTHONPATH": str(ROOT)}
 
 
-def tradebot(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def tradebot(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*TRADEBOT, *arguments],
-        env=environment(folder),
+        env=environment(folder) | settings,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -176,6 +176,23 @@ def test_without_an_engine_it_says_so(command: tuple[str, ...], folder: Path) ->
     said = tradebot(folder, *command, "--json")
     assert said.returncode == 3
     assert "no engine runs" in json.loads(said.stdout)["error"]
+
+
+def test_a_wrong_setting_hinders_nobody_from_looking_or_closing(
+    folder: Path, running: Running
+) -> None:
+    for command in (("status",), ("logs",), ("flatten", "--yes")):
+        done = tradebot(folder, *command, MAX_DAILY_LOSS="much")
+        assert done.stderr.startswith("warning: MAX_DAILY_LOSS='much': ")
+        assert done.returncode == 0
+        assert done.stdout
+
+
+@pytest.mark.parametrize("command", [("status",), ("logs",), ("flatten", "--yes")])
+def test_without_the_mode_the_engine_is_not_found(command: tuple[str, ...], folder: Path) -> None:
+    done = tradebot(folder, *command, MODE="papr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: MODE='papr'" in done.stderr
 
 
 def test_an_engine_that_does_not_answer_is_told(folder: Path) -> None:

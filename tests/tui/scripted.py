@@ -89,7 +89,8 @@ def to(panel: str) -> tuple[str, ...]:
 
 
 class ScriptedTravel:
-    """A session of the past, at a moment of which `snapshot` is the picture."""
+    """A session of the past, at a moment of which `snapshot` is the picture; `steps` are those that
+    were asked for."""
 
     inputs_read = 901
     is_under_way = False
@@ -97,6 +98,7 @@ class ScriptedTravel:
     def __init__(self, snapshot: Snapshot) -> None:
         place = Place(1, 412, 901, snapshot.ts + NANOS, False, "", Raw())
         self._moment = Moment(place, snapshot)
+        self.steps: list[tuple[int, int]] = []
 
     def latest(self) -> Moment:
         return self._moment
@@ -107,7 +109,9 @@ class ScriptedTravel:
     def go_to(self, number: int) -> None: ...
     def go_to_time(self, ts: int) -> None: ...
     def stay(self) -> None: ...
-    def step(self, count: int, level: int) -> None: ...
+
+    def step(self, count: int, level: int) -> None:
+        self.steps.append((count, level))
 
     def ask(self, question: Question[A]) -> Future[A]:
         """An answer that never comes."""

@@ -66,7 +66,7 @@ async def test_who_looks_on_reads_and_is_told_why_it_is_not_acknowledged() -> No
         await it.press("a")
         await it.press("O", seconds=0.5)
         assert it.sent == []
-        assert "READ-ONLY: bob is in command" in it.screen
+        assert "READ-ONLY: c asks bob for the command" in it.screen
 
 
 async def test_the_list_follows_the_engine_and_opens_only_where_there_is_one() -> None:

@@ -1,14 +1,17 @@
 """Which console is in command: what is shown of it, and the keys that take and keep it."""
 
 import pytest
+from msgspec.structs import replace
 
 from engine.control.standing import Standing
 from engine.core.events import ToggleStrategy, TripKillSwitch
+from engine.view.snapshot import StoreStatus
 from tests.tui import scripted
 from tests.tui.scripted import desk
 from tui.widgets.footer import Footer
 
-OTHER = "console of ann on pts/1 (pid 42)"
+WHO = "ann on pts/1 from 203.0.113.177 (pid 19740)"
+OTHER = f"console of {WHO}"
 READ_ONLY = Standing(holder=OTHER, consoles=2)
 
 
@@ -30,7 +33,15 @@ async def test_one_that_only_looks_on_says_who_commands(size: tuple[int, int]) -
         it.client.stands = READ_ONLY
         screen = await it.draw()
         assert " READ-ONLY " in screen.splitlines()[0]
-        assert f"READ-ONLY: {OTHER} is in command (c asks for it)"[:70] in screen
+        assert f"READ-ONLY: c asks {WHO} for the" in screen
+
+
+async def test_a_long_alert_leaves_room_for_how_many_more_there_are() -> None:
+    lost = replace(scripted.paper(), store=StoreStatus(available=False, note="no space left " * 9))
+    async with desk(lost) as it:
+        it.client.stands = READ_ONLY
+        (line,) = (row for row in (await it.draw()).splitlines() if "DATABASE" in row)
+        assert line.rstrip().endswith("\u2026  (+1)")
 
 
 async def test_it_is_told_why_it_cannot_do_what_it_may_not() -> None:
@@ -39,7 +50,7 @@ async def test_it_is_told_why_it_cannot_do_what_it_may_not() -> None:
         await it.draw()
         for key in ("R", "m", "p"):
             await it.press(key)
-            assert "is in command (c asks for it)" in it.screen.splitlines()[-1]
+            assert f"READ-ONLY: c asks {WHO} for the" in it.screen.splitlines()[-1]
         await it.press("s", "end", "space")
         assert it.sent == []
 
@@ -87,7 +98,7 @@ async def test_c_takes_what_nobody_has() -> None:
 async def test_c_keeps_the_command_where_another_asks() -> None:
     async with desk(scripted.paper()) as it:
         it.client.stands = Standing("me", mine=True, asks=OTHER, passes_in=12.0, consoles=2)
-        assert f"{OTHER} gets the command in 12 s (c keeps it)" in await it.draw()
+        assert f"c keeps the command, else in 12 s {WHO}" in await it.draw()
         await it.press("c")
         assert it.client.pressed == ["keep"]
         it.client.stands = Standing("me", mine=True, consoles=2)

@@ -63,7 +63,8 @@ async def enter_and_space(it: Desk) -> None:
 
 
 async def pasted(it: Desk) -> None:
-    """The word and a new line, as a terminal tells it, and as one does that has no paste."""
+    """The word and a new line, as a terminal tells it, and as one does that has no paste; and the
+    word alone, after which a hand presses enter."""
     dialog = it.app.screen
     assert isinstance(dialog, Dialog)
     text = dialog.word or "y"
@@ -72,6 +73,8 @@ async def pasted(it: Desk) -> None:
     await it.draw()
     if dialog.word:
         await it.press(*text, "enter", seconds=0.001)
+        await it.press(*text, seconds=0.001)
+        await it.press("enter", seconds=2.0)
 
 
 def letters(dialog: Dialog) -> list[str]:

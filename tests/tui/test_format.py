@@ -144,6 +144,16 @@ def test_text_is_cut_to_cells_not_characters() -> None:
     assert format.cut("gone", 0) == ""
 
 
+def test_a_name_keeps_its_beginning_and_its_end() -> None:
+    assert format.cut_middle("mean_reversion_hourly_fast", 11) == "mean_…_fast"
+    assert format.cut_middle("mean_reversion_hourly_fast", 10) == "mean_…fast"
+    assert format.cut_middle("日本語の名前", 5) == "日…前"
+    assert format.cut_middle("日本語の名前", 6) == "日 …前"
+    assert format.cut_middle("short", 5) == "short"
+    assert format.cut_middle("gone", 1) == "…"
+    assert format.cut_middle("gone", 0) == ""
+
+
 def test_a_symbol_is_short_where_no_other_venue_has_one_of_its_name() -> None:
     names = format.short_names(["alpaca:AAPL", "questrade:AAPL", "binance:BTC/USDT", "ACME"])
     assert names == {

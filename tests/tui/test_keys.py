@@ -101,6 +101,7 @@ async def remapped(snapshot: Snapshot, size: tuple[int, int], folder: Path) -> A
             ("screen-research", "stop-run"),
             ["no report yet: {backtest} starts", "{backtest}, {search} and"],
         ),
+        (scripted.paper(), ("screen-logs", "follow"), ["0 new lines · {follow} follows"]),
         (scripted.paper(), ("filter", "x", "y", "z"), ["these words: {clear} shows all"]),
     ],
 )
@@ -127,9 +128,9 @@ async def test_the_guide_and_the_help_name_the_keys_that_were_chosen(tmp_path: P
 async def test_a_console_without_the_command_names_the_key_that_was_chosen(tmp_path: Path) -> None:
     async with remapped(scripted.paper(), (160, 45), tmp_path) as it:
         it.client.stands = Standing(holder="ann", consoles=2)
-        assert f"ann is in command ({CHOSEN['command']} asks for it)" in await it.draw()
+        assert f"{CHOSEN['command']} asks ann for the command" in await it.draw()
         it.client.stands = Standing(mine=True, consoles=2, asks="ann", passes_in=9.0)
-        assert f"({CHOSEN['command']} keeps it)" in await it.draw()
+        assert f"{CHOSEN['command']} keeps the command" in await it.draw()
 
 
 async def test_the_past_names_the_keys_that_were_chosen(tmp_path: Path) -> None:

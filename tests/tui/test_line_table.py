@@ -6,18 +6,26 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.model import NANOS
-from engine.view.snapshot import LogLine, QuoteRow
+from engine.view.snapshot import LogLine, QuoteRow, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import Desk, desk, quote, to
+from tests.tui.test_risk_screen import line
 from tui.widgets.line_table import LineTable
 from tui.widgets.log import Log
 from tui.widgets.orders import Orders
 from tui.widgets.quotes import Quotes
 
+INSTRUMENTS = [replace(scripted.AAPL, symbol=f"SYM{number:03d}") for number in range(300)]
 MANY = tuple(
-    quote(replace(scripted.AAPL, symbol=f"SYM{number:03d}"), 100.0 + number, 100.02 + number, 0, 1)
-    for number in range(300)
+    quote(instrument, 100.0 + number, 100.02 + number, 0, 1)
+    for number, instrument in enumerate(INSTRUMENTS)
 )
+
+
+def many() -> Snapshot:
+    """Three hundred symbols."""
+    instruments = {instrument.symbol: instrument for instrument in INSTRUMENTS}
+    return replace(scripted.paper(), quotes=MANY, instruments=instruments)
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def moved(row: QuoteRow, last: float) -> QuoteRow:
 
 
 async def test_only_the_rows_that_changed_are_painted(painted: list[tuple[str, int]]) -> None:
-    async with desk(replace(scripted.paper(), quotes=MANY)) as it:
+    async with desk(many()) as it:
         await it.draw()
         painted.clear()
         it.client.change(quotes=(*MANY[:3], moved(MANY[3], 999.0), *MANY[4:]))
@@ -65,7 +73,7 @@ async def test_a_snapshot_that_reads_the_same_paints_nothing(
 
 
 async def test_rows_out_of_sight_cost_nothing(painted: list[tuple[str, int]]) -> None:
-    async with desk(replace(scripted.paper(), quotes=MANY)) as it:
+    async with desk(many()) as it:
         await it.draw()
         painted.clear()
         it.client.change(quotes=(*MANY[:200], *(moved(row, 1.0) for row in MANY[200:])))
@@ -80,6 +88,18 @@ async def test_ages_alone_repaint_their_rows(painted: list[tuple[str, int]]) -> 
         it.client.change(ts=scripted.TS + 20 * NANOS)
         assert "20s" in await it.draw()
         assert {panel for panel, _ in painted} == {"quotes"}
+
+
+async def test_rows_go_on_where_one_comes_back_after_the_terminal_changed_its_size() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        await it.press("0")
+        await it.pilot.resize_terminal(200, 50)
+        await it.draw()
+        await it.press("1")
+        await it.press("0")
+        it.client.change(health=replace(scripted.HEALTH, lateness_ms=12.5))
+        await it.draw()
+        line(it.screen, "lateness", "12.5 ms")
 
 
 def symbols(it: Desk) -> list[str]:
@@ -112,7 +132,7 @@ async def test_a_selected_row_that_goes_takes_the_selection_along() -> None:
 
 
 async def test_keys_move_through_more_rows_than_there_are_lines() -> None:
-    async with desk(replace(scripted.paper(), quotes=MANY)) as it:
+    async with desk(many()) as it:
         await it.press(*to("quotes"))
         assert symbols(it)[0] == "SYM000"
         await it.press("end")

@@ -18,17 +18,6 @@ def here(it: Desk) -> str:
     return it.app.base.name or ""
 
 
-@pytest.mark.parametrize("name", SCREENS)
-async def test_a_digit_goes_to_each_screen_and_escape_back(name: str) -> None:
-    async with desk(scripted.paper()) as it:
-        await it.press(SCREENS[name].key)
-        assert here(it) == name
-        assert it.app.screen is it.app.base
-        assert it.app.base.panel
-        await it.press("escape")
-        assert here(it) == FIRST_SCREEN
-
-
 async def test_the_palette_goes_to_a_screen() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("ctrl+p", *"logsscreen")

@@ -42,6 +42,18 @@ async def test_each_is_shown_with_parameters_state_and_p_and_l() -> None:
         assert "fast=10 slow=30" in it.screen
 
 
+async def test_long_names_that_begin_alike_can_be_told_apart() -> None:
+    names = ["mean_reversion_hourly", *(f"mean_reversion_hourly_btc_{x}" for x in ("fast", "slow"))]
+    rows = [replace(scripted.STRATEGIES[0], name=name) for name in names]
+    async with desk(replace(scripted.paper(), strategies=tuple(rows)), (80, 24)) as it:
+        for keys in (("s",), ("4",)):
+            await it.press(*keys)
+            shown = [line for line in it.screen.splitlines() if line.startswith("│mean_reversi")]
+            told = ["mean_reversion_hourly", "mean_reversi…ly_btc_fast", "mean_reversi…ly_btc_slow"]
+            assert [line[1:].split()[0] for line in shown] == told
+            assert all("● on" in line and "384.21" in line for line in shown)
+
+
 async def test_space_switches_here_too() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("4", "space")

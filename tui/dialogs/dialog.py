@@ -23,8 +23,9 @@ GRACE = 0.5
 """Seconds for which a new dialog takes no answer: a key that is typed ahead confirms nothing. One
 that comes meanwhile starts them anew, so that a held one confirms nothing either."""
 
-TYPING_TIME = 0.3
-"""Seconds that a hand needs at the least for a word; what comes faster was pasted."""
+LETTER_TIME = 0.05
+"""Seconds that a hand needs at the least from one letter to the next; what comes faster was pasted,
+where the terminal does not say so itself."""
 
 EXPIRES_AFTER = 60.0
 """Seconds after which a dialog closes: its answer would be about another moment."""
@@ -56,7 +57,7 @@ class Dialog(ModalScreen[None]):
     asks: bool = False
     """Whether something other than a word is to be typed."""
     expires: ClassVar[bool] = True
-    typing_time: ClassVar[float] = TYPING_TIME
+    letter_time: ClassVar[float] = LETTER_TIME
     CSS_PATH = "dialogs.tcss"
 
     def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
@@ -162,7 +163,7 @@ class Dialog(ModalScreen[None]):
             return
         if reason := self.refusal(typed):
             self.say(reason)
-        elif self.clock() - entry.began < self.typing_time:
+        elif entry.took < self.letter_time * (len(typed) - 1):
             self.say("too fast for a hand: type it, do not paste it")
         else:
             self.typed(typed)
@@ -176,8 +177,9 @@ class WordInput(Input):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, compact=True)
         self.cursor_blink = False
-        self.began = 0.0
-        """When the first character was typed."""
+        self._began = 0.0
+        self.took = 0.0
+        """Seconds from the first character that was typed to the last."""
 
     async def _on_key(self, event: events.Key) -> None:
         dialog = self.screen
@@ -187,7 +189,8 @@ class WordInput(Input):
                 event.prevent_default()
                 return
             if not self.value:
-                self.began = dialog.clock()
+                self._began = dialog.clock()
+            self.took = dialog.clock() - self._began
         await super()._on_key(event)
 
     def _on_paste(self, event: events.Paste) -> None:

@@ -14,7 +14,7 @@ class GoDialog(Dialog):
 
     TITLE = "Go to"
     asks = True
-    typing_time = 0.0
+    letter_time = 0.0
 
     def __init__(
         self,

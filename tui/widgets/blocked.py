@@ -20,7 +20,7 @@ class Blocked(LineTable[BlockedRow]):
         Column("last", 8),
         Column("symbol", 6, rank=2),
         Column("side", 4, rank=3),
-        Column("strategy", 8, rank=4, most=16),
+        Column("strategy", 8, rank=4, most=16, cut=format.cut_middle),
         Column("why", 10, rank=1, most=60, grows=True),
     )
     empty = "no signal was blocked"

@@ -31,7 +31,7 @@ class Blotter(History[Order, OrderPage], Orders):
         Column("state", 9, most=18, stays=True),
         Column("age", 3, ">", rank=6),
         Column("reason", 6, rank=5, grows=True),
-        Column("strategy", 8, rank=8, most=16),
+        Column("strategy", 8, rank=8, most=16, cut=format.cut_middle),
         Column("client order id", 8, rank=7, most=18),
         Column("venue order id", 8, rank=11, most=24),
         Column("TIF", 3, rank=9),

@@ -1,6 +1,6 @@
 """Which columns a panel has room for, how wide they are, and where a cell stands in its column."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tui import format
@@ -12,7 +12,7 @@ class Column(NamedTuple):
     column widens from `width` to what it shows, up to `most`. Columns of a high `rank` are left out
     first where the panel is narrow. The one that `grows` takes the room that is left; what ranks
     behind it gives way to it before its text is cut. One that `stays` cannot be hidden: it says
-    which row it is, or what is at risk."""
+    which row it is, or what is at risk. A text that is too long for it is shortened by `cut`."""
 
     title: str
     width: int
@@ -21,6 +21,7 @@ class Column(NamedTuple):
     most: int = 24
     grows: bool = False
     stays: bool = False
+    cut: Callable[[str, int], str] = format.cut
 
 
 class Columns:
@@ -108,7 +109,7 @@ class Columns:
         return (width, 0) if point < 0 else (point, width - point)
 
     def _align(self, number: int, text: str, size: int) -> str:
-        text = format.cut(text, size)
+        text = self._columns[number].cut(text, size)
         padding = size - format.width(text)
         align = self._columns[number].align
         if align == "<":

@@ -29,7 +29,7 @@ class Fills(History[FillRow, FillPage]):
         Column("price", 8, ".", stays=True),
         Column("commission", 6, ".", rank=1, most=12),
         Column("state", 5, most=len(TAKEN_BACK), stays=True),
-        Column("strategy", 8, rank=2, most=16),
+        Column("strategy", 8, rank=2, most=16, cut=format.cut_middle),
         Column("client order id", 8, rank=3, most=18),
         Column("execution id", 8, rank=4, most=24),
         Column("venue", 5, rank=5, most=16),

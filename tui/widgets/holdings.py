@@ -28,7 +28,7 @@ class Holdings(Positions):
         Column("no stop", 7, ".", rank=5, stays=True),
         Column("mark age", 8, ">", rank=6),
         Column("realised", 8, ".", rank=7),
-        Column("strategy", 8, rank=8, most=20),
+        Column("strategy", 8, rank=8, most=20, cut=format.cut_middle),
         Column("age", 4, ">", rank=9),
     )
 

@@ -192,8 +192,8 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
                 self.refresh(Region(0, y, changed, 1))
 
     def _forget_strips(self) -> None:
-        """The columns, the colours or the state of the panel changed."""
-        self._painted.clear()
+        """The columns, the colours or the state of the panel changed. What is painted stays known:
+        where nothing paints a line again by itself, that is how the next frame finds it."""
         for entry in self._entries.values():
             entry.strips.clear()
 

@@ -54,10 +54,12 @@ def _append(merged: list[Cell], text: str, style: str) -> None:
 
 
 def changed_width(before: Strip, after: Strip) -> int:
-    """How many cells of two strips of one width differ, counted up to the last one that does:
-    Textual paints a line from its left edge in any case."""
+    """How many cells of two strips differ, counted up to the last one that does: Textual paints a
+    line from its left edge in any case."""
     if before is after:
         return 0
+    if before.cell_length != after.cell_length:
+        return after.cell_length
     old, new, width = list(before), list(after), after.cell_length
     while new and old[-1] == new[-1]:
         width -= format.width(old.pop().text)

@@ -61,7 +61,7 @@ class Log(LineTable[LogLine]):
             return ""
         last = self._stopped[-1].seq if self._stopped else -1
         new = sum(line.seq > last for line in self._lines)
-        return f"STOPPED · {format.plural(new, 'new line')} · f follows"
+        return f"STOPPED · {format.plural(new, 'new line')} · {frame.keys['follow']} follows"
 
     def row_id(self, row: LogLine) -> Hashable:
         return row.seq, row.text

@@ -52,7 +52,7 @@ class Orders(LineTable[Order]):
         Column("avg", 8, ".", rank=3),
         Column("state", 9, most=18, stays=True),
         Column("purpose", 7, rank=4, most=15),
-        Column("strategy", 8, rank=6, most=16),
+        Column("strategy", 8, rank=6, most=16, cut=format.cut_middle),
         Column("id", 8, rank=7, most=18),
         Column("reason", 6, rank=5, grows=True),
     )

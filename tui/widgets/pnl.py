@@ -17,7 +17,7 @@ class Pnl(LineTable[PnlRow]):
     those of today."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("strategy", 8, most=18, stays=True),
+        Column("strategy", 8, stays=True, cut=format.cut_middle),
         Column("P&L", 7, ".", stays=True),
         Column("realised", 8, ".", rank=1),
         Column("unrealised", 8, ".", rank=2),

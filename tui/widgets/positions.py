@@ -23,7 +23,7 @@ class Positions(LineTable[PositionRow]):
         Column("mark", 8, "."),
         Column("unrealised", 10, ".", stays=True),
         Column("stop", 8, ".", rank=1, stays=True),
-        Column("strategy", 8, rank=2, most=16),
+        Column("strategy", 8, rank=2, most=16, cut=format.cut_middle),
         Column("realised", 8, ".", rank=4),
         Column("value", 9, ".", rank=3),
         Column("marked by", 9, rank=1, most=12, stays=True),

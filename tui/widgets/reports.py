@@ -28,7 +28,7 @@ class Reports(LineTable[Report]):
     columns = (
         Column("made, UTC", 14, stays=True),
         Column("kind", 8, rank=1, most=12),
-        Column("strategy", 8, most=16),
+        Column("strategy", 8, most=16, cut=format.cut_middle),
         Column("return", 8, "."),
         Column("sharpe", 6, ".", rank=2),
         Column("drawdown", 8, ".", rank=2),

@@ -19,7 +19,7 @@ class Signals(LineTable[SignalRow]):
 
     columns = (
         Column("time", 8),
-        Column("strategy", 8, rank=3, most=16),
+        Column("strategy", 8, rank=3, most=16, cut=format.cut_middle),
         Column("symbol", 7, stays=True),
         Column("side", 4, stays=True),
         Column("price", 8, ".", rank=2),

@@ -51,7 +51,8 @@ class StatusStrip(Lines):
         if found := alerts(frame):
             text, style = found[0]
             more = f"  (+{len(found) - 1})" if len(found) > 1 else ""
-            lines.append(banner(f"■ {text}{more}", style, width))
+            text = format.cut(f"■ {text}", width - len(more) - 2)
+            lines.append(banner(f"{text}{more}", style, width))
         self.update(lines)
 
     def _of_the_past(self, frame: Frame, past: Past, width: int) -> list[Line]:

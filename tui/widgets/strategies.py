@@ -28,7 +28,7 @@ class Strategies(LineTable[StrategyRow]):
 
     BINDINGS: ClassVar = commands.bindings("strategies")
     columns = (
-        Column("strategy", 10, stays=True),
+        Column("strategy", 10, stays=True, cut=format.cut_middle),
         Column("state", 8, stays=True),
         Column("P&L", 8, ".", rank=1),
         Column("trades", 6, ">", rank=2),
