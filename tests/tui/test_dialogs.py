@@ -114,6 +114,20 @@ async def test_a_word_that_comes_faster_than_a_hand_is_a_paste() -> None:
         assert "too fast for a hand" in it.screen
 
 
+async def test_a_pasted_word_that_a_busy_console_takes_slowly_is_a_paste() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        await it.draw(1.0)
+        for number, letter in enumerate("REARM", 1):
+            key = events.Key(letter, letter)
+            key.time -= number * 0.2
+            it.app.post_message(key)
+            await it.draw(0.2)
+        await it.press("enter", seconds=1.0)
+        assert it.sent == []
+        assert "too fast for a hand" in it.screen
+
+
 async def test_a_paste_confirms_nothing() -> None:
     async with desk(scripted.killed()) as it:
         await it.press("R")

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Callable
+from time import monotonic
 from typing import ClassVar
 
 from textual import events
@@ -188,9 +189,10 @@ class WordInput(Input):
                 event.stop()
                 event.prevent_default()
                 return
+            pressed = dialog.clock() - (monotonic() - event.time)  # a busy console takes keys late
             if not self.value:
-                self._began = dialog.clock()
-            self.took = dialog.clock() - self._began
+                self._began = pressed
+            self.took = pressed - self._began
         await super()._on_key(event)
 
     def _on_paste(self, event: events.Paste) -> None:
