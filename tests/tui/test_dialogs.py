@@ -114,6 +114,17 @@ async def test_a_word_that_comes_faster_than_a_hand_is_a_paste() -> None:
         assert "too fast for a hand" in it.screen
 
 
+async def test_going_live_says_which_strategies_trade_from_then_on() -> None:
+    async with desk(scripted.unconfirmed(), size=(80, 24)) as it:
+        await it.press("m")
+        text = " ".join(it.screen.replace("║", " ").split())
+        assert "Confirmed, these strategies trade there: sma_crossover" in text
+        it.client.change(strategies=())
+        await it.draw()
+        assert "No strategy is on: confirmed, nothing trades" in it.screen
+        assert "Type LIVE and press enter" in it.screen
+
+
 async def test_a_pasted_word_that_a_busy_console_takes_slowly_is_a_paste() -> None:
     async with desk(scripted.killed()) as it:
         await it.press("R")

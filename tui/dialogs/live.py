@@ -11,7 +11,7 @@ from engine.view.snapshot import LiveGate, Snapshot
 from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
-from tui.dialogs.safety import LEAVE, letter, stake, typed_word
+from tui.dialogs.safety import LEAVE, letter, stake, switched_on, traders, typed_word
 from tui.frame import Frame
 from tui.widgets.lines import Line
 
@@ -41,6 +41,7 @@ class ModeDialog(Dialog):
             return [*stake(snapshot), BLANK, *text, *_alerts(snapshot), BLANK, back]
         if self.word:
             text = paragraph("From then on orders go to a REAL account.", "strong")
+            text += paragraph(traders("confirmed", "trade there", switched_on(snapshot)))
             question = [BLANK, typed_word(self.word)]
             return [*stake(snapshot), *limits(snapshot), BLANK, *text, *question]
         where = "Nothing is sent." if frame.live else "Orders go to the simulated exchange."

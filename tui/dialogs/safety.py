@@ -122,6 +122,13 @@ def switched_on(snapshot: Snapshot) -> str:
     return ", ".join(f"{row.name}{held_back[row.state]}" for row in rows)
 
 
+def traders(when: str, do: str, on: str) -> str:
+    """Which strategies `do` something from `when` on: those of the list `on`."""
+    if on:
+        return f"{when.capitalize()}, these strategies {do}: {on}."
+    return f"No strategy is on: {when}, nothing trades until one is switched on."
+
+
 def total(values: Sequence[Decimal | None]) -> Decimal | int | None:
     """The sum; None where one of them is not known."""
     return None if None in values else sum(filter(None, values))
@@ -140,7 +147,6 @@ class RearmDialog(Dialog):
         if snapshot is None:
             return []
         kill = snapshot.kill
-        on = switched_on(snapshot)
         text = [
             *paragraph(f"Tripped by {kill.source} at {format.clock(kill.ts)} UTC: {kill.reason}"),
             BLANK,
@@ -153,11 +159,7 @@ class RearmDialog(Dialog):
             more = f", the first {LISTED}" if len(waits) > LISTED else ""
             text += paragraph(f"{still}{more}:", "warn")
             text += [(("  ", "text"), *named(order, snapshot)) for order in waits[:LISTED]]
-        text += paragraph(
-            f"Re-armed, these strategies trade again: {on}."
-            if on
-            else "No strategy is on: re-armed, nothing trades until one is switched on."
-        )
+        text += paragraph(traders("re-armed", "trade again", switched_on(snapshot)))
         return [*text, BLANK, typed_word(self.word)]
 
     def confirmed(self) -> None:
