@@ -227,14 +227,17 @@ def print_controls(rows: Iterable[dict[str, Any]]) -> None:
     """The rows as a table on the terminal."""
     from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("control", "value in force", box=SIMPLE)
+    # On 80 columns there is room for the longest name with its value, and for the day.
+    value = Column("value in force", min_width=31, overflow="fold")
+    table = Table(Column("control", max_width=14), value, box=SIMPLE, pad_edge=False)
     for name in ("asked", "stopped"):
-        table.add_column(name, justify="right")
-    table.add_column("last", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last, UTC", min_width=10)
     for row in rows:
         values = "\n".join(f"{name}={clean(value)}" for name, value in row["settings"].items())
         asked = str(row["asked"] or "never")
-        table.add_row(row["control"], values, asked, str(row["stopped"]), row["last"] or "")
+        last = (row["last"] or "")[: len("2022-01-31T14:30")].replace("T", " ")
+        table.add_row(row["control"], values, asked, str(row["stopped"]), last)
     Console().print(table)

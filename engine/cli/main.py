@@ -120,9 +120,10 @@ def settings(as_json: bool) -> None:
         return
     from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("setting", "value", "meaning", box=SIMPLE)
+    whole = (Column(title, overflow="fold") for title in ("setting", "value", "meaning"))
+    table = Table(*whole, box=SIMPLE)
     for name, field in type(values).model_fields.items():
         table.add_row(name.upper(), clean(env_text(getattr(values, name))), field.description)
     Console().print(table)

@@ -81,6 +81,15 @@ def test_what_was_asked_and_what_was_stopped() -> None:
 
 
 @pytest.mark.usefixtures("recorded")
+def test_names_and_values_are_whole_on_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = CliRunner().invoke(main, ["controls"]).stdout
+    for text in ("CRYPTO_MAX_POSITION_SIZE_PCT=3 ", "CIRCUIT_BREAKER_FAILURES=5 ", "1970-01-05"):
+        assert text in said
+    assert "\u2026" not in said + CliRunner().invoke(main, ["settings"]).stdout
+
+
+@pytest.mark.usefixtures("recorded")
 def test_a_span_counts_what_is_in_it_alone() -> None:
     rows = listed("--from", "1970-01-03", "--to", "1970-01-05")
     assert uses(rows["exposure"]) == (1, 1, "1970-01-03T00:00:00+00:00")
