@@ -40,6 +40,7 @@ from tui.widgets.table_keys import TableKeys
 if TYPE_CHECKING:
     from engine.ops.settings import Settings
     from tui.preferences import Choices, Preferences
+    from tui.research import Run
 
 FPS = 4.0
 SLOW_FPS = 2.0
@@ -95,6 +96,8 @@ class Console(Travelling, inherit_bindings=False):
         """The folder for tables that are saved, once it is known."""
         self.reports: Path | None = None
         """The folder in which reports of research are kept, once it is known."""
+        self.research: Run | None = None
+        """The backtest, search or walk-forward that was started last. It ends with the console."""
         self.log_file: Path | None = None
         """The log file of the engine, once it is known."""
         self._heartbeat = Heartbeat(clock())
@@ -448,10 +451,16 @@ class Console(Travelling, inherit_bindings=False):
         from tui.dialogs.quit import QuitDialog, is_at_stake
 
         snapshot = self.frame.snapshot
-        if snapshot is not None and self.frame.owned and not is_at_stake(snapshot):
+        nothing_open = snapshot is not None and not is_at_stake(snapshot)
+        if nothing_open and self.frame.owned and not self.under_way:
             self.exit()
             return
         self.push_screen(QuitDialog(self.frame, self.clock, self.send))
+
+    @property
+    def under_way(self) -> str:
+        """What kind of run would end without a report now; empty where none is going."""
+        return "" if self.research is None or self.research.is_over else self.research.request.kind
 
     def action_freeze(self) -> None:
         """Let the panels stand still, or go on."""
@@ -495,6 +504,8 @@ class Console(Travelling, inherit_bindings=False):
         """End the console alone."""
         if self.frame.snapshot is None:
             self.base.say("the engine is still starting", "warn")
+        elif self.under_way:
+            self.action_ask_quit()
         else:
             self.end("detach")
 

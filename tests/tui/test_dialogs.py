@@ -24,6 +24,7 @@ from tests.tui import scripted
 from tests.tui.scripted import ARMED, Desk, desk, to
 from tui.dialogs.dialog import EXPIRES_AFTER, Dialog
 from tui.frame import STUCK_AFTER
+from tui.research import Request, Run
 
 REARM = RearmKillSwitch(word="REARM", author="console")
 
@@ -496,6 +497,21 @@ async def test_quit_asks_nothing_where_nothing_is_at_stake() -> None:
     idle = tuple(replace(row, state="off") for row in scripted.paper().strategies)
     async with desk(replace(scripted.paper(), orders=(), positions=(), strategies=idle)) as it:
         await it.press("q")
+        assert not it.app.is_running
+
+
+@pytest.mark.parametrize("is_owned", [True, False])
+@pytest.mark.parametrize("key", ["q", "d"])
+async def test_a_run_of_research_is_not_ended_unasked(key: str, is_owned: bool) -> None:
+    idle = tuple(replace(row, state="off") for row in scripted.paper().strategies)
+    async with desk(replace(scripted.paper(), orders=(), positions=(), strategies=idle)) as it:
+        it.client.is_owned = is_owned
+        it.app.research = run = Run(Request(kind="search"))
+        await it.press(key)
+        assert "The search that is running ends with this console" in it.screen
+        await it.press("escape")
+        run.cancel()
+        await it.press("d")
         assert not it.app.is_running
 
 

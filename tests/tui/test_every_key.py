@@ -61,7 +61,6 @@ from tui.dialogs.why import WhyDialog
 from tui.journey import Journey
 from tui.research import Request, Run
 from tui.screens.panels import PanelScreen
-from tui.screens.research import Research
 from tui.widgets.chart import ChartPanel
 from tui.widgets.column_list import ColumnList
 from tui.widgets.connections import Connections
@@ -179,8 +178,7 @@ def in_the_past(it: Desk) -> None:
 
 def running(it: Desk) -> None:
     """A backtest that has not begun yet."""
-    it.app.action_screen("research")
-    cast("Research", it.app.base)._run = Run(Request())
+    it.app.research = Run(Request())
 
 
 def past() -> ScriptedTravel:
@@ -309,7 +307,7 @@ KEYS: dict[type[DOMNode], dict[str, Key]] = {
         "search": Key(opens(ResearchDialog, "Search for parameters: "), ("7",)),
         "walk-forward": Key(opens(ResearchDialog, "Walk-forward: "), ("7",)),
         "compare": Key(says("it is shown beside this one"), ("7", "end"), prepare=reporting),
-        "stop-run": Key(says("CANCELLED no report"), prepare=running),
+        "stop-run": Key(says("CANCELLED no report"), ("7",), prepare=running),
     },
     Sessions: {
         "travel": Key(lambda it: it.app.frame.past is not None, ("8",), prepare=recording),

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 from click.testing import CliRunner
@@ -20,7 +19,6 @@ from tests.tui import reports, scripted
 from tests.tui.scripted import STRATEGIES, Desk, desk
 from tui.reports import Trial, load, load_tried
 from tui.research import Request, Run, in_fields, label
-from tui.screens.research import Research
 from tui.widgets.reports import percent
 
 RUN = {"strategy": "sma_crossover", "symbols": "ETH-USD", "start": "2018-04-04"}
@@ -124,7 +122,7 @@ async def test_a_run_says_how_much_is_done_and_when_it_will_end(folder: Path) ->
         run = Run(Request(**DAY), it.clock)
         await run.carry_out()
         run.state, run.done, run.total = "running", 250, 1_000
-        cast("Research", it.app.base)._run = run
+        it.app.research = run
         assert " 25%, 30s left: 250 of 1,000 bars" in await it.draw(10.0)
 
 

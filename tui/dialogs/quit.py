@@ -72,6 +72,7 @@ class QuitDialog(Dialog):
         snapshot = frame.snapshot
         if snapshot is None:
             return [
+                *self._run(),
                 *paragraph(_STARTS if frame.owned else _SILENT),
                 BLANK,
                 letter("y", "quits"),
@@ -82,6 +83,7 @@ class QuitDialog(Dialog):
                 *stake(snapshot),
                 *_session(snapshot),
                 BLANK,
+                *self._run(),
                 *paragraph("The engine goes on: this console did not start it."),
                 *paragraph(f"These strategies go on: {on}."),
                 BLANK,
@@ -94,6 +96,7 @@ class QuitDialog(Dialog):
             *stake(snapshot),
             *_session(snapshot),
             BLANK,
+            *self._run(),
             *paragraph("The engine stops with this console."),
             *paragraph(f"At the next start these strategies are on: {on}."),
             *paragraph(orders, style),
@@ -108,6 +111,11 @@ class QuitDialog(Dialog):
             (("d", "key"), (" detaches: the engine goes on without a console", "text")),
             letter("y", "quits"),
         ]
+
+    def _run(self) -> list[Line]:
+        kind = cast("Console", self.app).under_way
+        text = f"The {kind} that is running ends with this console, and leaves no report."
+        return paragraph(text, "warn") if kind else []
 
     def confirmed(self) -> None:
         self.app.exit()

@@ -28,7 +28,6 @@ class Research(PanelScreen):
         "run": RunPanel,
     }
     IN_TURN = ("report", "tried")
-    _run: Run | None = None
     _request = Request()
     _symbol = ""
     """That which was selected on the screen before."""
@@ -48,7 +47,7 @@ class Research(PanelScreen):
         self.run_worker(self._load, group="load", exclusive=True)
 
     def show(self, frame: Frame) -> None:
-        cast("RunPanel", self._panels["run"]).run = self._run
+        cast("RunPanel", self._panels["run"]).run = self._owner.research
         self._compare()
         super().show(frame)
 
@@ -113,26 +112,27 @@ class Research(PanelScreen):
     def on_reports_new_asked(self, message: Reports.NewAsked) -> None:
         from tui.dialogs.research import ResearchDialog
 
-        if self._run is not None and not self._run.is_over:
-            cancels = f"{self._frame.keys['stop-run']} cancels it"
-            self.say(f"a {self._run.request.kind} is running: {cancels}", "warn")
-            return
         app, request = self._owner, self._request
+        if app.under_way:
+            cancels = f"{self._frame.keys['stop-run']} cancels it"
+            self.say(f"a {app.under_way} is running: {cancels}", "warn")
+            return
         if not request.strategy:
             request = _proposed(self._frame, self._table.selected_row, self._symbol)
         request = request._replace(kind=message.kind)
         app.push_screen(ResearchDialog(request, self._start, self._frame, app.clock, app.send))
 
     def on_reports_stop_asked(self) -> None:
-        if self._run is None or self._run.is_over:
+        run = self._owner.research
+        if run is None or run.is_over:
             self.say("nothing is running", "warn")
             return
-        self._run.cancel()
+        run.cancel()
         self.show(self._take())
 
     def _start(self, request: Request) -> Run:
         self._request = request
-        self._run = run = Run(request, self._owner.clock)
+        self._owner.research = run = Run(request, self._owner.clock)
         self.run_worker(self._carry_out(run), group="run")
         return run
 
