@@ -386,7 +386,7 @@ class Console(Travelling, inherit_bindings=False):
         if reason := self._refusal(action):
             self.base.say(reason, "warn")
             return
-        places = {"app": self, "always": self, "screen": self.base}
+        places = {"app": self, "always": self, "screen": self.base, "research": self.base}
         await self.run_action(
             action.call or action.id, places.get(action.scope, self.base.focused or self)
         )

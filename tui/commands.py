@@ -44,6 +44,9 @@ FIRST_SCREEN = "desk"
 ON_SCREEN = {"fills": "orders", "connections": "health"}
 """The screen of a panel that the first screen has not, and that is not its screen's namesake."""
 
+KEYS_OF = {"report": "research", "tried": "research", "run": "research"}
+"""The panels that have the keys of another one, beside which they are."""
+
 ASKED_WHY = ("signals", "orders", "fills", "positions")
 """The panels whose rows have a chain of causes."""
 
@@ -380,7 +383,7 @@ def not_live(keys: Mapping[str, str]) -> str:
 def refusal(action: Action, snapshot: Snapshot | None, panel: str, keys: Mapping[str, str]) -> str:
     """Why `action` can do nothing now, `panel` being the one in focus and `keys` the names of the
     keys; empty where it can."""
-    if is_of_panel(action) and action.scope != panel:
+    if is_of_panel(action) and action.scope != KEYS_OF.get(panel, panel):
         home = ON_SCREEN.get(action.scope, FIRST_SCREEN)
         screen = action.scope if action.scope in SCREENS else home
         return f"first go to the {action.scope} panel ({keys[f'screen-{screen}']})"

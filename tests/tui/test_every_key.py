@@ -61,6 +61,7 @@ from tui.dialogs.why import WhyDialog
 from tui.journey import Journey
 from tui.research import Request, Run
 from tui.screens.panels import PanelScreen
+from tui.screens.research import Research
 from tui.widgets.chart import ChartPanel
 from tui.widgets.column_list import ColumnList
 from tui.widgets.connections import Connections
@@ -69,7 +70,6 @@ from tui.widgets.line_table import LineTable
 from tui.widgets.log import Log
 from tui.widgets.orders import Orders
 from tui.widgets.quotes import Quotes
-from tui.widgets.reports import Reports
 from tui.widgets.risk import Risk
 from tui.widgets.sessions import Sessions
 from tui.widgets.strategies import Strategies
@@ -302,7 +302,7 @@ KEYS: dict[type[DOMNode], dict[str, Key]] = {
         "nearer": Key(charts("1 min"), ("6", "right_curly_bracket")),
         "farther": Key(charts("5 min"), ("6",)),
     },
-    Reports: {
+    Research: {
         "backtest": Key(opens(ResearchDialog, "Backtest: "), ("7",)),
         "search": Key(opens(ResearchDialog, "Search for parameters: "), ("7",)),
         "walk-forward": Key(opens(ResearchDialog, "Walk-forward: "), ("7",)),

@@ -17,8 +17,10 @@ from textual.widgets import Input
 from engine.cli.main import main
 from tests.tui import reports, scripted
 from tests.tui.scripted import STRATEGIES, Desk, desk
+from tui.dialogs.research import ResearchDialog
 from tui.reports import Trial, load, load_tried
 from tui.research import Request, Run, in_fields, label
+from tui.screens.research import Research
 from tui.widgets.reports import percent
 
 RUN = {"strategy": "sma_crossover", "symbols": "ETH-USD", "start": "2018-04-04"}
@@ -270,6 +272,22 @@ async def test_a_run_is_cancelled_and_leaves_no_report(folder: Path) -> None:
         await it.press("x")
         assert "nothing is running" in it.screen
         assert load(folder) == ()
+
+
+async def test_a_run_is_started_and_cancelled_from_each_panel(folder: Path) -> None:
+    async with research(folder) as it:
+        for panel in Research.PANELS:
+            it.app.base.go_to(panel)
+            await it.press("n")
+            assert isinstance(it.app.screen, ResearchDialog)
+            await it.press("escape")
+            it.app.research = Run(Request())
+            await it.press("x")
+            assert it.app.research.state == "cancelled"
+            assert "n new" in it.screen.splitlines()[-1]
+            await it.press("question_mark")
+            assert "Start a walk-forward" in it.screen
+            await it.press("escape")
 
 
 async def test_a_run_that_is_killed_says_so(folder: Path) -> None:

@@ -76,7 +76,8 @@ class HelpDialog(Dialog):
         self._keys = keys
 
     def lines(self, frame: Frame) -> list[Line]:
-        here = [action for action in commands.ACTIONS if action.scope == self._panel]
+        scope = commands.KEYS_OF.get(self._panel, self._panel)
+        here = [action for action in commands.ACTIONS if action.scope == scope]
         text: list[Line] = [
             ((f"In the {self._panel or 'first'} panel", "head"),),
             *chain.from_iterable(map(self._key, here)),

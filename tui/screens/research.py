@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from tui import commands
 from tui.frame import Frame
 from tui.reports import Document, Report, Tried, load, load_tried
 from tui.research import Request, Run
@@ -28,6 +29,7 @@ class Research(PanelScreen):
         "run": RunPanel,
     }
     IN_TURN = ("report", "tried")
+    BINDINGS: ClassVar = commands.bindings("research")
     _request = Request()
     _symbol = ""
     """That which was selected on the screen before."""
@@ -97,7 +99,8 @@ class Research(PanelScreen):
             self._look()
             self.show(self._take())
 
-    def on_reports_compare_asked(self) -> None:
+    def action_compare(self) -> None:
+        """Compare other reports with the selected one, or no more."""
         row = self._table.selected_row
         if row is None or row.document is None:
             self.say("select a report to compare with", "warn")
@@ -109,7 +112,8 @@ class Research(PanelScreen):
 
     # --- runs ------------------------------------------------------------------------------------
 
-    def on_reports_new_asked(self, message: Reports.NewAsked) -> None:
+    def action_run(self, kind: str) -> None:
+        """Ask what is to be run."""
         from tui.dialogs.research import ResearchDialog
 
         app, request = self._owner, self._request
@@ -119,10 +123,11 @@ class Research(PanelScreen):
             return
         if not request.strategy:
             request = _proposed(self._frame, self._table.selected_row, self._symbol)
-        request = request._replace(kind=message.kind)
+        request = request._replace(kind=kind)
         app.push_screen(ResearchDialog(request, self._start, self._frame, app.clock, app.send))
 
-    def on_reports_stop_asked(self) -> None:
+    def action_stop_run(self) -> None:
+        """Cancel the run under way."""
         run = self._owner.research
         if run is None or run.is_over:
             self.say("nothing is running", "warn")

@@ -1,14 +1,11 @@
 """The panels of reports: those that are kept, and two of them side by side."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
 
 from msgspec import Struct
-from textual.message import Message
 
-from tui import commands, format
+from tui import format
 from tui.frame import Frame
 from tui.reports import Document, Report
 from tui.widgets.columns import Column
@@ -23,7 +20,6 @@ class Reports(LineTable[Report]):
     """The reports that are kept, the newest first."""
 
     of_now = True
-    BINDINGS: ClassVar = commands.bindings("research")
     keeps_cursor = True
     columns = (
         Column("made, UTC", 14, stays=True),
@@ -43,27 +39,6 @@ class Reports(LineTable[Report]):
     reports: tuple[Report, ...] = ()
     compared = ""
     """The name of the report that the selected one is compared with."""
-
-    @dataclass
-    class NewAsked(Message):
-        """The operator wants to start a run of the `kind`."""
-
-        kind: str
-
-    class CompareAsked(Message):
-        """The operator wants other reports to be compared with the selected one, or no more."""
-
-    class StopAsked(Message):
-        """The operator wants the run under way to end."""
-
-    def action_run(self, kind: str) -> None:
-        self.post_message(self.NewAsked(kind))
-
-    def action_compare(self) -> None:
-        self.post_message(self.CompareAsked())
-
-    def action_stop_run(self) -> None:
-        self.post_message(self.StopAsked())
 
     def rows(self, frame: Frame) -> Sequence[Report]:
         return self.reports
