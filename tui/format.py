@@ -219,9 +219,15 @@ def width(text: str) -> int:
 
 def cut(text: str, room: int) -> str:
     """`text` in at most `room` cells, with an ellipsis where it was cut."""
-    if width(text) <= room:
-        return text
-    return f"{set_cell_size(text, room - 1)}…" if room > 0 else ""
+    return measured_cut(text, room)[0]
+
+
+def measured_cut(text: str, room: int) -> tuple[str, int]:
+    """As `cut`, and how many cells that takes."""
+    taken = len(text) if text.isascii() else cell_len(text)
+    if taken <= room:
+        return text, taken
+    return (f"{set_cell_size(text, room - 1)}…", room) if room > 0 else ("", 0)
 
 
 def cut_middle(text: str, room: int) -> str:

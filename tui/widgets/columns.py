@@ -43,7 +43,7 @@ class Columns:
     def widen(self, cells: Line) -> None:
         """Make room for a row; the next `fit` says whether that moved anything."""
         for number, (text, _) in enumerate(cells):
-            whole, fraction = self._split(number, text)
+            whole, fraction = _split(self._columns[number].align, text, format.width(text))
             if whole > self._whole[number] or fraction > self._fraction[number]:
                 self._whole[number] = max(whole, self._whole[number])
                 self._fraction[number] = max(fraction, self._fraction[number])
@@ -101,20 +101,22 @@ class Columns:
         seen = self._whole[number] + self._fraction[number]
         return max(column.width, len(column.title), min(seen, column.most))
 
-    def _split(self, number: int, text: str) -> tuple[int, int]:
-        """The cells before the sign that lines the column up, and from it on."""
-        width = format.width(text)
-        align = self._columns[number].align
-        point = -1 if align in "<>" else text.rfind(align)
-        return (width, 0) if point < 0 else (point, width - point)
-
     def _align(self, number: int, text: str, size: int) -> str:
-        text = self._columns[number].cut(text, size)
-        padding = size - format.width(text)
-        align = self._columns[number].align
+        column, taken = self._columns[number], format.width(text)
+        if taken > size:
+            text = column.cut(text, size)
+            taken = format.width(text)
+        padding, align = size - taken, column.align
         if align == "<":
             return text + " " * padding
-        if align != ">" and text != self._columns[number].title:
-            after = min(padding, self._fraction[number] - self._split(number, text)[1])
+        if align != ">" and text != column.title:
+            after = min(padding, self._fraction[number] - _split(align, text, taken)[1])
             return " " * (padding - after) + text + " " * after
         return " " * padding + text
+
+
+def _split(align: str, text: str, width: int) -> tuple[int, int]:
+    """The cells of `text`, `width` of them, before the sign that lines a column up, and from it
+    on."""
+    point = -1 if align in "<>" else text.rfind(align)
+    return (width, 0) if point < 0 else (point, width - point)

@@ -71,7 +71,7 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         self._ids: list[Hashable] = []
         self._entries: dict[Hashable, _Entry[Row]] = {}
         self._painted: dict[int, Strip] = {}
-        self._prepared: tuple[int, Size] | None = None
+        self._prepared = (-1, Size(0, 0))
         self._note = ""
         self._frame: Frame | None = None
         self._at_end = True
@@ -223,11 +223,14 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         placed = self._columns.place(cells)
         if self._frame is not None and self._frame.lost:
             placed = [(text, "stale") for text, _ in placed]
-        return draw(placed, self._room.width, self.app.theme, selected)
+        return draw(placed, self._prepared[1].width, self.app.theme, selected)
 
-    def render_line(self, y: int) -> Strip:
+    def render_lines(self, crop: Region) -> list[Strip]:
         if self._prepared != (self.scroll_offset.y, self._room):
             self._prepare()
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
         index = self.scroll_offset.y + y - self._top
         if y < self._top:
             return self._draw(self._columns.titles)
@@ -236,7 +239,7 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
             return strip
         self._painted.pop(y, None)
         note = self._told_empty() if index == 0 else ""
-        return draw(((note, "dim"),), self._room.width, self.app.theme)
+        return draw(((note, "dim"),), self._prepared[1].width, self.app.theme)
 
     def _told_empty(self) -> str:
         if self._frame is None:

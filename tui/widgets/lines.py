@@ -4,7 +4,6 @@ Texts are drawn as they are, never as markup.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 
 from rich.segment import Segment
 from textual.geometry import Region
@@ -32,8 +31,8 @@ def draw(cells: Iterable[Cell], width: int, theme: str, selected: bool = False) 
     room = width
     for text, style in cells:
         # Clean already at the engine's edge; what moves the cursor or forges a line stops here too.
-        text = format.cut(text if text.isprintable() else clean(text), room)
-        room -= format.width(text)
+        text, taken = format.measured_cut(text if text.isprintable() else clean(text), room)
+        room -= taken
         _append(merged, text, style)
     _append(merged, " " * room, "text")
     segments = [Segment(text, themes.style(theme, style, selected)) for text, style in merged]
@@ -65,9 +64,20 @@ def changed_width(before: Strip, after: Strip) -> int:
         width -= format.width(old.pop().text)
         new.pop()
     if new and old[-1].style == new[-1].style and f"{old[-1].text}{new[-1].text}".isascii():
-        pairs = zip(reversed(old[-1].text), reversed(new[-1].text), strict=False)
-        width -= sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        width -= _common_end(old[-1].text, new[-1].text)
     return width
+
+
+def _common_end(first: str, second: str) -> int:
+    """How many characters two texts have in common at their ends, found by halves."""
+    least, most = 0, min(len(first), len(second))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if first[-middle:] == second[-middle:]:
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
@@ -77,8 +87,8 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 def banner(text: str, style: str, width: int) -> Line:
     """`text` across the whole width."""
-    text = format.cut(f" {text} ", width)
-    return ((text + " " * (width - format.width(text)), style),)
+    text, taken = format.measured_cut(f" {text} ", width)
+    return ((text + " " * (width - taken), style),)
 
 
 def fit(parts: Sequence[tuple[int, Line]], width: int, gap: int = 2) -> Line:
