@@ -414,7 +414,8 @@ class Console(Travelling, inherit_bindings=False):
         if folder is None or snapshot is None:
             self.base.say("not exported: the engine is still starting", "warn")
             return
-        write = partial(write_csv, folder, self._named(asked.name), snapshot.wall_ts, asked.rows)
+        name, instruments = self._named(asked.name), self.frame.instruments
+        write = partial(write_csv, folder, name, snapshot.wall_ts, asked.rows, instruments)
         count = format.plural(len(asked.rows), "row")
         said = f"{count}, hidden columns too, written to" if asked.hidden else f"{count} written to"
         self.run_worker(self._save(write, said, "not exported"))

@@ -9,7 +9,7 @@ from typing import Any, cast
 from msgspec import Struct
 from msgspec.structs import fields
 
-from engine.core.model import utc
+from engine.core.model import Instrument, utc
 from tui import format
 
 Field = tuple[str, object]
@@ -34,6 +34,15 @@ def _fields(name: str, value: object) -> Iterator[Field]:
             yield f"{name}.{key}", inner
     else:
         yield name, value
+
+
+def all_fields(row: Struct, instruments: Mapping[str, Instrument]) -> Iterator[Field]:
+    """The fields of `row`, then those of the instrument that it is about, where it is one of the
+    `instruments`, which are by symbol."""
+    yield from fields_of(row)
+    instrument = instruments.get(symbol_of(row))
+    if instrument is not None:
+        yield from (f for f in fields_of(instrument, "instrument.") if f[0] != "instrument.symbol")
 
 
 def symbol_of(row: Struct) -> str:
@@ -94,8 +103,12 @@ def elsewhere(ts: int, zones: Zones) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def table(rows: Sequence[Struct]) -> tuple[list[str], list[dict[str, str]]]:
+def table(
+    rows: Sequence[Struct], instruments: Mapping[str, Instrument]
+) -> tuple[list[str], list[dict[str, str]]]:
     """The names of all fields in `rows`, and each row by these names."""
-    told_rows = [{name: plain(name, value) for name, value in fields_of(row)} for row in rows]
+    told_rows = [
+        {name: plain(name, value) for name, value in all_fields(row, instruments)} for row in rows
+    ]
     names = list(dict.fromkeys(name for row in told_rows for name in row))
     return names, told_rows

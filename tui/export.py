@@ -3,12 +3,12 @@
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from engine.core.model import utc
+from engine.core.model import Instrument, utc
 from engine.core.text import clean
 from tui import details
 
@@ -16,10 +16,17 @@ _FORMULA = ("=", "+", "-", "@")
 """How a text begins that a spreadsheet would calculate."""
 
 
-def write_csv(folder: Path, name: str, wall_ts: int, rows: Sequence[Struct]) -> Path:
-    """Write all fields of `rows` into a new file in `folder`, readable by its owner alone; the
-    file's path. Its name tells the table and `wall_ts` (ns UTC). Raises OSError."""
-    names, texts = details.table(rows)
+def write_csv(
+    folder: Path,
+    name: str,
+    wall_ts: int,
+    rows: Sequence[Struct],
+    instruments: Mapping[str, Instrument],
+) -> Path:
+    """Write all fields of `rows` into a new file in `folder`, readable by its owner alone, with
+    those of the `instruments`, by symbol, that they are about; the file's path. Its name tells the
+    table and `wall_ts` (ns UTC). Raises OSError."""
+    names, texts = details.table(rows, instruments)
     content = io.StringIO(newline="")
     writer = csv.DictWriter(content, names)
     writer.writeheader()

@@ -20,7 +20,8 @@ EST = timezone(timedelta(hours=-5), "EST")
 
 
 def test_a_row_is_told_with_all_that_is_in_it() -> None:
-    names = [name for name, _ in details.fields_of(scripted.POSITIONS[0])]
+    about = details.all_fields(scripted.POSITIONS[0], scripted.INSTRUMENTS)
+    names = [name for name, _ in about]
     assert {"position.symbol", "position.quantity", "instrument.tick", "mark"} <= set(names)
     assert len(names) == len(set(names))
     signal = dict(details.fields_of(scripted.SIGNALS[0]))
@@ -61,8 +62,8 @@ def test_values_keep_their_precision_and_the_unknown_is_a_dash() -> None:
 
 
 def test_another_program_reads_plain_values() -> None:
-    names, rows = details.table((scripted.QUOTES[0], scripted.QUOTES[1]))
-    assert names[0] == "instrument.symbol"
+    names, rows = details.table((scripted.QUOTES[0], scripted.QUOTES[1]), scripted.INSTRUMENTS)
+    assert (names[0], names[-1]) == ("symbol", "instrument.min_quantity")
     assert rows[0]["quote.bid"] == "170.12"
     assert rows[0]["ts"] == "2022-01-31T14:30:07+00:00"
     assert details.plain("mark", None) == ""

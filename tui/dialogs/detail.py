@@ -55,7 +55,7 @@ class DetailDialog(Dialog):
         zones = self.frame.zones(details.symbol_of(self._row))
         return [
             (_words(name), clean(details.told(name, value, zones)))
-            for name, value in details.fields_of(self._row)
+            for name, value in details.all_fields(self._row, self.frame.instruments)
         ]
 
 
