@@ -246,6 +246,29 @@ def test_two_parts_at_once_are_none(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*kill_request")) == []
 
 
+def test_a_part_without_a_name_is_none(tmp_path: Path) -> None:
+    done = tradebot_kill(tmp_path, "--symbol", " ")
+    assert done.returncode == 2
+    assert "--symbol is empty: give a name" in done.stderr
+    assert list(tmp_path.glob("*kill_request")) == []
+
+
+def test_without_an_engine_it_says_where_and_what_the_next_one_does(tmp_path: Path) -> None:
+    done = tradebot_kill(tmp_path, "--symbol", "ACME")
+    assert done.returncode == 3
+    assert f"no engine runs with MODE=paper in {tmp_path}: the next one kills symbol ACME" in (
+        done.stderr
+    )
+
+
+def test_where_no_folder_can_be_made_nothing_was_killed() -> None:
+    done = tradebot_kill(Path("/proc/none"), "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    said = json.loads(done.stdout)["error"]
+    assert said.startswith("nothing was killed: no request can be left in ")
+    assert "cannot make the folder" in said
+
+
 def test_without_an_engine_the_next_one_starts_tripped(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     done = tradebot_kill(folder, "--reason", "before the open")

@@ -43,7 +43,6 @@ SOCKET_S = 0.5
 """Seconds for the way over the socket; then the request is left as a file, which takes no more than
 a disk."""
 FLATTEN_WORD = "FLATTEN"
-SWITCH = "the kill switch"
 UNSAVED = "it is NOT ON DISK YET: the engine tries again; until then a restart would not be killed"
 UNWRITTEN = 2
 
@@ -99,8 +98,7 @@ def kill(
         told |= {"request": str(waits) if waits else None}
         click.echo(json.dumps(answer | told))
     else:
-        what = clean(str(part)) if part else SWITCH
-        told = _told(status, what, str(settings.mode), pid, timeout)
+        told = _told(status, part, settings, pid, timeout)
         if durable is False:
             told += f"\n{UNSAVED}"
         click.echo(refused or told, err=bool(status))
@@ -171,9 +169,10 @@ def _by_file(settings: Settings, asked: KillRequest, timeout: float) -> _Heard:
     be left."""
     try:
         request = _request(settings.kill_files, asked)
-    except OSError as error:
+    except (OSError, UserError) as error:
+        reason = error.message if isinstance(error, UserError) else error.strerror or str(error)
         pid = holder(settings.lock_path)
-        raise _without_request(error, settings.data_dir, pid, asked.part) from error
+        raise _without_request(reason, settings.data_dir, pid, asked.part) from error
     _await_answer(request, settings.lock_path, timeout)
     return _Heard(_refusal(request), waits=request if request.exists() else None)
 
@@ -186,12 +185,10 @@ def _request(files: KillFiles, request: KillRequest) -> Path:
     return path
 
 
-def _without_request(
-    error: OSError, folder: Path, pid: int | None, part: Part | None
-) -> NotAttached:
+def _without_request(reason: str, folder: Path, pid: int | None, part: Part | None) -> NotAttached:
     """That the request could not be left. An engine that runs is sent the signal, which needs no
     disk."""
-    why = f"no request can be left in {clean(str(folder))} ({error.strerror or error})"
+    why = f"no request can be left in {clean(str(folder))} ({reason})"
     if pid and part is None:
         with suppress(OSError):
             os.kill(pid, signal.SIGUSR1)
@@ -219,6 +216,9 @@ def _part(names: dict[Scope, str | None]) -> Part | None:
     given = [Part(scope, name) for scope, name in names.items() if name is not None]
     if len(given) > 1:
         raise click.UsageError("name one of --strategy, --symbol and --broker, or none for all")
+    for part in given:
+        if not part.name.strip():
+            raise click.UsageError(f"--{part.scope} is empty: give a name, or leave it out for all")
     return given[0] if given else None
 
 
@@ -233,20 +233,25 @@ def _refusal(request: Path) -> str:
     return clean(reason)
 
 
-def _told(status: int, what: str, mode: str, pid: int | None, timeout: float) -> str:
-    state = "tripped" if what == SWITCH else "killed"
+def _told(
+    status: int, part: Part | None, settings: Settings, pid: int | None, timeout: float
+) -> str:
+    name = clean(str(part)) if part else ""
+    done = f"{name} is killed" if part else "the kill switch is tripped"
+    starts = f"kills {name}, where there is such a one" if part else "starts tripped"
     match status:
         case 0:
-            return f"{what} is {state} (MODE={mode}, pid {pid})"
+            return f"{done} (MODE={settings.mode}, pid {pid})"
         case 3:
+            folder = clean(str(settings.data_dir))
             return (
-                f"no engine runs with MODE={mode} in this DATA_DIR: the next one starts {state}\n"
+                f"no engine runs with MODE={settings.mode} in {folder}: the next one {starts}\n"
                 "what is open at a broker stays open until then: look at the broker's own page"
             )
         case _:
             return (
                 f"the engine (pid {pid}) does not answer within {timeout:g} s\n"
-                f"cancel at the broker, and end it with kill -9 {pid}: the next one starts {state}"
+                f"cancel at the broker, and end it with kill -9 {pid}: the next one {starts}"
             )
 
 
