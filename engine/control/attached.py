@@ -54,9 +54,24 @@ def attached(
     remote = RemoteEngine(settings.socket_path, hello, lambda: no_engine(settings))
     remote.start()
     try:
-        yield remote, wait_for(remote, lambda _: True, timeout)
+        yield remote, _first(remote, settings, timeout)
     finally:
         remote.close()
+
+
+def _first(remote: RemoteEngine, settings: Settings, timeout: float) -> Snapshot:
+    try:
+        return wait_for(remote, lambda _: True, timeout)
+    except NotAttached as error:
+        if error.status != NO_ANSWER:
+            raise
+        pid = holder(settings.lock_path)
+        raise NotAttached(
+            NO_ANSWER,
+            f"the engine (pid {pid}) does not answer within {timeout:g} s\n"
+            "tradebot kill leaves a request, which it finds when it goes on; if it hangs, cancel "
+            f"at the broker, and end it with kill -9 {pid}",
+        ) from None
 
 
 def no_engine(settings: Settings) -> str:

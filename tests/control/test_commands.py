@@ -199,7 +199,8 @@ def test_an_engine_that_does_not_answer_is_told(folder: Path) -> None:
     with EngineLock(folder / "paper.lock"):
         done = tradebot(folder, "status")
     assert done.returncode == 4
-    assert "does not answer" in done.stderr
+    assert f"the engine (pid {os.getpid()}) does not answer" in done.stderr
+    assert f"kill -9 {os.getpid()}" in done.stderr
 
 
 def test_a_killed_engine_leaves_nothing_in_the_way_of_the_next(
