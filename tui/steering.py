@@ -171,7 +171,7 @@ class Steering(App[None], inherit_bindings=False):
 
     def on_risk_change_asked(self, message: Risk.ChangeAsked) -> None:
         row = message.row
-        if self._refused("limit"):
+        if self._refused("limit", stops=True):  # a tighter one needs no command
             return
         from tui.dialogs.limits import LimitDialog
 

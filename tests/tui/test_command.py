@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.control.standing import Standing
-from engine.core.events import ToggleStrategy, TripKillSwitch
+from engine.core.events import ChangeLimit, ToggleStrategy, TripKillSwitch
 from engine.view.snapshot import StoreStatus
 from tests.tui import scripted
 from tests.tui.scripted import desk
@@ -53,6 +53,18 @@ async def test_it_is_told_why_it_cannot_do_what_it_may_not() -> None:
             assert f"READ-ONLY: c asks {WHO} for the" in it.screen.splitlines()[-1]
         await it.press("s", "end", "space")
         assert it.sent == []
+
+
+async def test_it_may_tighten_a_limit_and_not_loosen_one() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = READ_ONLY
+        await it.press("5", "home", "enter", seconds=0.6)
+        await it.press(*"2000", "enter", seconds=0.6)
+        assert "only a tighter value is taken here. READ-ONLY" in it.screen
+        await it.press(*"500", "enter", seconds=0.6)
+        assert it.sent_but_life == [
+            ChangeLimit(name="max_daily_loss", value="500", author="console")
+        ]
 
 
 async def test_the_footer_greys_what_it_may_not_and_names_the_key_of_the_command() -> None:

@@ -9,7 +9,7 @@ from tui import format
 from tui.commands import AUTHOR
 from tui.dialogs.dialog import BLANK, Dialog, Send, paragraph
 from tui.dialogs.safety import LEAVE, account, stake, typed_word
-from tui.frame import Frame
+from tui.frame import Frame, read_only_words
 from tui.widgets.lines import Line
 
 
@@ -49,7 +49,11 @@ class LimitDialog(Dialog):
             value = Decimal(typed)
         except InvalidOperation:
             value = Decimal("NaN")
-        return "" if value.is_finite() and value >= 0 else "that is no number: nothing was done"
+        if not (value.is_finite() and value >= 0):
+            return "that is no number: nothing was done"
+        if self.frame.read_only and self._loosens(value):
+            return f"only a tighter value is taken here. {read_only_words(self.frame)}"
+        return ""
 
     def typed(self, typed: str) -> None:
         if self._loosens(Decimal(typed)):
