@@ -88,6 +88,8 @@ def destination(text: str, total: int, ts: int) -> Destination:
     if not text or found is None:
         raise ValueError(f"type {_EXAMPLES}")
     day, hour, minute, second = found.groups()
+    if not (day or ts):
+        raise ValueError("no day is known here yet: type it too, such as 2024-03-04 14:30")
     try:
         date = datetime.fromisoformat(f"{day}T00:00+00:00") if day else utc(ts)
         at = date.replace(

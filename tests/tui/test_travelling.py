@@ -382,6 +382,12 @@ def test_what_is_no_destination_is_refused(text: str) -> None:
         destination(text, 900, 1_709_580_000 * NANOS)
 
 
+def test_a_time_without_a_day_is_refused_where_no_time_is_known_yet() -> None:
+    with pytest.raises(ValueError, match="no day is known"):
+        destination("14:30", 900, 0)
+    assert destination("2024-03-05 00:01:01", 900, 0) == Destination(ts=1_709_596_861 * NANOS)
+
+
 async def test_the_list_has_the_size_of_the_session_that_runs_as_it_is_now(
     settings: Settings,
 ) -> None:
