@@ -259,14 +259,19 @@ class Console(Travelling, inherit_bindings=False):
         if (notice := self._notices.see(frame.engine)) is not None:
             self._tell(notice)
 
+    def _of_now(self, text: str) -> str:
+        """What the engine that runs tells, marked where the past is shown."""
+        return text if self.frame.past is None else f"live engine: {text}"
+
     def _tell(self, notice: Notice) -> None:
         """On the screen, and by the terminal's own means where that is wanted."""
         if notice.told and self.base.is_roomy:
             severity = "error" if notice.is_bad else "information"
-            text = "\n".join(notice.told)
+            text = self._of_now("\n".join(notice.told))
             self.notify(text, severity=severity, timeout=TOAST_S, markup=False)
         elif notice.told and (notice.is_bad or not self.base.footer.warns):
-            self.base.say("; ".join(notice.told), "warn" if notice.is_bad else "info")
+            text = self._of_now("; ".join(notice.told))
+            self.base.say(text, "warn" if notice.is_bad else "info")
         sequence = "\a" if self._notify_bell else ""
         if self._notify_desktop != "off":
             text = signs.to_ascii(notice.text) if self.ascii else notice.text
@@ -312,7 +317,7 @@ class Console(Travelling, inherit_bindings=False):
                 return
             if line.level != "info":
                 _, _, style = LEVELS.get(line.level, ("", "", "warn"))
-                self.base.say(line.text, style)
+                self.base.say(self._of_now(line.text), style)
                 return
 
     def post_display_hook(self) -> None:

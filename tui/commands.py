@@ -377,7 +377,7 @@ def is_of_panel(action: Action) -> bool:
 def not_live(keys: Mapping[str, str]) -> str:
     """Why nothing is sent while the past is shown."""
     leave = f"{keys['past-leave']} goes back to live"
-    return f"this is the past, nothing can be sent from here: {leave}"
+    return f"this is the past: nothing can be sent. {leave}"
 
 
 def refusal(action: Action, snapshot: Snapshot | None, panel: str, keys: Mapping[str, str]) -> str:

@@ -14,10 +14,11 @@ from engine.ops.settings import load_settings
 from engine.view.snapshot import BrokerStatus, Snapshot
 from tests.terminal import Terminal
 from tests.tui import scripted
-from tests.tui.scripted import Clock, ScriptedClient
+from tests.tui.scripted import Clock, ScriptedClient, ScriptedTravel, desk
 from tests.tui.test_main import COMMAND, environment
 from tui.app import Console
 from tui.frame import Frame
+from tui.journey import Journey
 from tui.notices import Notices, desktop_sequence
 from tui.preferences import Choices, Preferences
 
@@ -49,6 +50,19 @@ def test_each_execution_is_told_with_what_is_filled_by_then() -> None:
     assert whole is not None
     assert whole.told == ("FILLED BUY 10 AAPL avg 169.95",)
     assert not whole.is_bad
+
+
+async def test_where_the_past_is_shown_the_news_is_told_to_be_of_now() -> None:
+    async with desk(replace(scripted.paper(), orders=(OPEN,)), size=(80, 24)) as it:
+        then = replace(scripted.paper(), wall_ts=0, health=None)
+        it.app._journey = Journey("paper", ScriptedTravel(then), it.clock)
+        await it.draw()
+        await it.press("K")
+        assert it.screen.splitlines()[-1].rstrip().endswith("esc goes back to live")
+        await it.draw(10.0)
+        it.client.change(orders=(FILLED,))
+        await it.draw(1.0)
+        assert "live engine: FILLED BUY 10 AAPL avg 169.95" in await it.draw(1.0)
 
 
 def test_an_order_made_and_filled_between_two_frames_is_told() -> None:
