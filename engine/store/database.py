@@ -71,6 +71,8 @@ def read_database(place: Place, work: Callable[[Connection], T], within: float |
         return work(connection)
 
     try:
+        if place.is_file and not place.file.exists():
+            raise ValueError("there is none: no engine has run with these settings")
         if place.is_file:
             return sqlite.read(place, checked, within)
         return asyncio.run(postgresql.read(place, checked, within))

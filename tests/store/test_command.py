@@ -119,7 +119,8 @@ def test_a_head_that_is_none_is_refused(head: str) -> None:
 def test_a_log_that_cannot_be_read_is_told(database: Database, command: tuple[str, ...]) -> None:
     result = tradebot("audit", *command)
     assert result.exit_code == 2
-    assert f"cannot read the database {database.place.name}" in result.stderr
+    none = "there is none: no engine has run" if database.is_file else "it has no tables"
+    assert f"cannot read the database {database.place.name} ({none}" in result.stderr
     assert not Path("var").exists()
 
 
