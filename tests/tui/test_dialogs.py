@@ -504,11 +504,13 @@ async def test_quit_asks_nothing_where_nothing_is_at_stake() -> None:
 @pytest.mark.parametrize("key", ["q", "d"])
 async def test_a_run_of_research_is_not_ended_unasked(key: str, is_owned: bool) -> None:
     idle = tuple(replace(row, state="off") for row in scripted.paper().strategies)
-    async with desk(replace(scripted.paper(), orders=(), positions=(), strategies=idle)) as it:
+    snapshot = replace(scripted.paper(), orders=(), positions=(), strategies=idle)
+    async with desk(snapshot, size=(80, 24)) as it:
         it.client.is_owned = is_owned
         it.app.research = run = Run(Request(kind="search"))
         await it.press(key)
-        assert "The search that is running ends with this console" in it.screen
+        assert "The running search ends with this console, without a report." in it.screen
+        assert "y quits" in it.screen
         await it.press("escape")
         run.cancel()
         await it.press("d")

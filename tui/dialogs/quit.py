@@ -82,8 +82,7 @@ class QuitDialog(Dialog):
             return [
                 *stake(snapshot),
                 *_session(snapshot),
-                BLANK,
-                *self._run(),
+                *(self._run() or [BLANK]),
                 *paragraph("The engine goes on: this console did not start it."),
                 *paragraph(f"These strategies go on: {on}."),
                 BLANK,
@@ -95,8 +94,7 @@ class QuitDialog(Dialog):
         return [
             *stake(snapshot),
             *_session(snapshot),
-            BLANK,
-            *self._run(),
+            *(self._run() or [BLANK]),
             *paragraph("The engine stops with this console."),
             *paragraph(f"At the next start these strategies are on: {on}."),
             *paragraph(orders, style),
@@ -114,7 +112,7 @@ class QuitDialog(Dialog):
 
     def _run(self) -> list[Line]:
         kind = cast("Console", self.app).under_way
-        text = f"The {kind} that is running ends with this console, and leaves no report."
+        text = f"The running {kind} ends with this console, without a report."
         return paragraph(text, "warn") if kind else []
 
     def confirmed(self) -> None:
