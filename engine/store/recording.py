@@ -20,21 +20,22 @@ from engine.store import models
 from engine.store.account_state import put, read_state
 from engine.store.audit import HEAD_KEY, AuditHead, chained
 from engine.store.durable import AccountState, account_after, strategy_after, strategy_of
-from engine.store.filing import record_reports
+from engine.store.filing import Reports, record_reports
 from engine.store.ledger import entries_of
 from engine.store.statements import insert_new, upsert
 
 
 class Tail(Struct, frozen=True):
     """What the last record left, so that the next one need not read it: the newest fact of this
-    session, the newest row of the audit log, the values of the account as facts made them, and the
-    durable states of the strategies."""
+    session, the newest row of the audit log, the values of the account as facts made them, the
+    durable states of the strategies, and the FINTRAC reports of this session that may change."""
 
     session: int
     seq: int
     head: AuditHead
     account: AccountState
     strategies: Mapping[str, StrategyState]
+    reports: Reports = {}
 
 
 _INSERT_AUDIT = insert(models.AuditLog)
@@ -77,7 +78,7 @@ def record(connection: Connection, tail: Tail, facts: Sequence[Event]) -> Tail:
     head = _append_audit(connection, tail, new)
     _record_orders(connection, new)
     _record_positions(connection, new)
-    record_reports(connection, new)
+    reports = record_reports(connection, tail.reports, new)
     strategies = _record_strategies(connection, tail.strategies, new)
     changed = account_after(tail.account, new)
     put(connection, changed | ({HEAD_KEY: head} if head != tail.head else {}))
@@ -87,6 +88,7 @@ def record(connection: Connection, tail: Tail, facts: Sequence[Event]) -> Tail:
         head,
         replace(tail.account, **changed),
         {**tail.strategies, **strategies},
+        reports,
     )
 
 

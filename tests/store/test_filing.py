@@ -86,6 +86,22 @@ async def test_an_update_leaves_the_transactions_that_it_does_not_tell(
         assert report == replace(update, transactions=whole)
 
 
+async def test_a_report_of_long_ago_is_brought_up_to_date_whole_too(
+    store: Repository, stamp: Stamp
+) -> None:
+    (first,) = COMPLETE.transactions
+    second = replace(first, client_order_id="tb-2")
+    later = replace(COMPLETE, report_id="single:tb-9", start_ts=9 * DAY, end_ts=9 * DAY)
+    await store.record([stamp(FintracFlagged(COMPLETE))])
+    await store.record([stamp(FintracFlagged(later))])
+    await store.record([stamp(FintracUpdated(replace(COMPLETE, transactions=(second,))))])
+    reports = {report.report_id: report for report in (await begun(store, CASH)).fintrac}
+    assert reports == {
+        "single:tb-1": replace(COMPLETE, transactions=(first, second)),
+        "single:tb-9": later,
+    }
+
+
 async def test_old_reports_come_back_while_they_wait_for_a_rate(
     store: Repository, stamp: Stamp, make_fill: MakeFill
 ) -> None:
