@@ -22,6 +22,7 @@ from tui.commands import SCREENS, not_live
 from tui.frame import Past
 from tui.journey import Destination, RecordedJournals, destination
 from tui.keys import OWN
+from tui.widgets.sessions import Sessions
 
 PATIENCE_S = 60.0
 DAY = utc(1_709_562_600 * NANOS)
@@ -380,6 +381,15 @@ def test_destinations(text: str, expected: Destination) -> None:
 def test_what_is_no_destination_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"type an event|there is no"):
         destination(text, 900, 1_709_580_000 * NANOS)
+
+
+async def test_no_session_is_said_to_be_there_once_that_is_known() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        await it.press("8")
+        assert "the sessions are being read" in it.screen
+        assert "no session" not in it.screen
+        it.app.base.query_one(Sessions).take((), it.app.frame)
+        assert "no session is recorded here" in await it.draw()
 
 
 def test_a_time_without_a_day_is_refused_where_no_time_is_known_yet() -> None:

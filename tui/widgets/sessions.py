@@ -47,12 +47,14 @@ class Sessions(LineTable["RecordedSession"]):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._sessions: Sequence[RecordedSession] = ()
+        self._is_read = False
         self._running_since = 0
         self._running_mb: float | None = None
 
     def take(self, sessions: "Sequence[RecordedSession]", frame: Frame) -> None:
         """Show `sessions`, which were read anew."""
-        self._sessions = sessions
+        self._sessions, self._is_read = sessions, True
+        self.refresh()
         self.show(frame)
 
     def action_open(self) -> None:
@@ -70,7 +72,10 @@ class Sessions(LineTable["RecordedSession"]):
         return row.path
 
     def note(self, frame: Frame) -> str:
-        return format.plural(len(self._sessions), "session")
+        return format.plural(len(self._sessions), "session") if self._is_read else ""
+
+    def _told_empty(self) -> str:
+        return super()._told_empty() if self._is_read else "the sessions are being read"
 
     def aged(self, row: "RecordedSession") -> str:
         return f"{self._runs(row)}|{self._on_disk(row)}"
