@@ -474,6 +474,8 @@ class Console(Travelling, inherit_bindings=False):
             return
         if self._still.toggle(self.frame):
             self.base.say("the panels stand still; the engine, the top and the keys do not")
+        elif self.frame.frozen is None:
+            self.base.say("not frozen: the engine is killed or lost, which is to be seen", "warn")
         else:
             self.base.say("the panels go on")
         self.tick()

@@ -45,3 +45,9 @@ async def test_an_engine_that_is_lost_cannot_be_frozen() -> None:
         await it.draw(3)
         await it.press("F")
         assert "FROZEN" not in it.screen
+
+
+async def test_why_a_killed_engine_is_not_frozen_is_told() -> None:
+    async with desk(scripted.killed(), size=(80, 24)) as it:
+        await it.press("F")
+        assert "not frozen: the engine is killed or lost" in it.screen
