@@ -64,6 +64,7 @@ async def test_escape_closes_and_sends_nothing(key: str) -> None:
 async def test_the_typed_word_re_arms() -> None:
     async with desk(scripted.killed()) as it:
         await it.press("R")
+        assert "Tripped by console at 2022-01-31 14:30:" in it.screen
         assert "Re-armed, these strategies trade again: sma_crossover, breakout" in it.screen
         assert "(paused)." in it.screen
         await it.press("R", "E", "A", "R", "M", "enter", seconds=0.5)

@@ -148,7 +148,9 @@ class RearmDialog(Dialog):
             return []
         kill = snapshot.kill
         text = [
-            *paragraph(f"Tripped by {kill.source} at {format.clock(kill.ts)} UTC: {kill.reason}"),
+            *paragraph(
+                f"Tripped by {kill.source} at {format.date_and_clock(kill.ts)}: {kill.reason}"
+            ),
             BLANK,
             *stake(snapshot),
             BLANK,
