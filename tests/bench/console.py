@@ -1,16 +1,18 @@
 """A console attached to an engine, measured at the terminal: 500 symbols, 10,000 quotes/s.
 
 Late is how long an input that comes through a pipe waits for the engine's loop; the peer is the
-same engine with nothing on the screen. Painting is the CPU time of the console's process, or of the
-threads that paint where it is a table alone; the socket's is that of the engine's thread which
-serves it. Bytes are those that reach the terminal. A key's delay is the time from its press (cursor
-down or up in the quotes) until the row at the cursor looks it.
+same engine with nothing on the screen. A loop that does nothing is late by what the machine is.
+Painting is the CPU time of the console's process, or of the threads that paint where it is a table
+alone; the socket's is that of the engine's thread which serves it. Bytes are those that reach the
+terminal. A key's delay is the time from its press (cursor down or up in the quotes) until the row
+at the cursor looks it.
 
 The desk shows eight to twelve quotes among its other panels. So its table is measured alone too,
 with 50 rows in sight that all change, beside Textual's DataTable that shows the same of the same
 engine.
 """
 
+import asyncio
 import random
 import re
 import sys
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 
 from tests.bench.engine import FLOWING, HELD, HOLDING, SYMBOLS
 from tests.bench.measure import Figure, percentile
-from tests.bench.probed import Readings
+from tests.bench.probed import Readings, lateness_of_nothing
 from tests.bench.served import served
 from tests.bench.terminal import CONSOLE, Screen, TimedTerminal
 
@@ -68,6 +70,8 @@ class Seen(NamedTuple):
 
 
 def measure() -> Iterator[Figure]:
+    idle = asyncio.run(lateness_of_nothing(WATCH_S))
+    yield Figure("a loop that does nothing: late, p99", percentile(idle, 99), "ms")
     alone = watch(Load(NOTHING, NARROW, 4), keys=0)
     for size in (NARROW, WIDE):
         for fps in (4, 10):

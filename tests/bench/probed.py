@@ -142,9 +142,36 @@ class Readings:
         return (last.values[0] - first.values[0]) / (last.time - first.time) * 100
 
     def _ping(self) -> None:
-        while not self._ended.wait(PERIOD_S):
-            with suppress(BlockingIOError):  # nobody reads yet
-                os.write(self._pings, MOMENT.pack(time.perf_counter()))
+        send_until(self._ended, self._pings)
+
+
+def send_until(ended: threading.Event, pipe: int) -> None:
+    """Send the time, every `PERIOD_S`."""
+    while not ended.wait(PERIOD_S):
+        with suppress(BlockingIOError):  # nobody reads yet
+            os.write(pipe, MOMENT.pack(time.perf_counter()))
+
+
+async def lateness_of_nothing(seconds: float) -> list[float]:
+    """By how many ms this process's own loop is late for such inputs, with nothing else to do."""
+    late: list[float] = []
+    reads, writes = os.pipe()
+    ended = threading.Event()
+
+    def on_ping() -> None:
+        (sent,) = MOMENT.unpack(os.read(reads, MOMENT.size))
+        late.append((time.perf_counter() - sent) * 1000)
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(reads, on_ping)
+    sending = loop.run_in_executor(None, send_until, ended, writes)
+    await asyncio.sleep(seconds)
+    ended.set()
+    await sending
+    loop.remove_reader(reads)
+    os.close(reads)
+    os.close(writes)
+    return late
 
 
 if __name__ == "__main__":
