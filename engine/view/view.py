@@ -13,6 +13,7 @@ from engine.core.events import (
     Event,
     OrderIntended,
     PositionChanged,
+    RiskChecked,
     SignalBlocked,
     SignalGenerated,
     TradeReversed,
@@ -88,6 +89,8 @@ class View:
 
     def follow(self, fact: Event) -> bool:
         """Take a fact in; True where it makes a line of the log."""
+        if isinstance(fact, RiskChecked):  # fifteen an order, on its way out: `Causes` has them
+            return False
         line = worded(fact)
         if line is not None:
             self._lines.append(LogLine(fact.seq, fact.ts, *line))
