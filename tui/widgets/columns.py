@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tui import format
+from tui import format, themes
 from tui.widgets.lines import Cell, Line
 
 
@@ -88,12 +88,15 @@ class Columns:
     def place(self, cells: Line) -> list[Cell]:
         """`cells` of the columns that have room, each padded to its column."""
         line: list[Cell] = []
-        gap = (" " * self._gap, "text")
+        gap = " " * self._gap
         for number, size in self._placed:
             text, style = cells[number]
-            if line:
-                line.append(gap)
-            line.append((self._align(number, text, size), style))
+            text = self._align(number, text, size)
+            if line and style in themes.BADGES:
+                line.append((gap, "text"))
+            elif line:  # a space shows no foreground, so it is drawn with what follows
+                text = gap + text
+            line.append((text, style))
         return line
 
     def _size(self, number: int) -> int:
