@@ -12,7 +12,8 @@ from engine.feeds.base import Publish, Show
 from engine.feeds.clock import Clock, SystemClock
 
 BATCH_SECONDS = 0.005
-YIELD_EVERY = 500
+YIELD_EVERY = 25
+"""Quotes, or bars, after which the loop may do other things: a kill waits for no more."""
 TICKS_PER_UNIT = 100
 QUOTE_SIZE = 100.0
 
@@ -103,7 +104,7 @@ class SyntheticFeed:
             due = (self.clock.now() - start) * self._rate // NANOS
             while sent < due:
                 sent += 1
-                self._publish_next(publish, start + sent * NANOS // self._rate)
+                await self._publish_next(publish, start + sent * NANOS // self._rate)
                 if sent % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(BATCH_SECONDS)
@@ -111,10 +112,12 @@ class SyntheticFeed:
     def steer(self, action: str, speed: float, author: str = "") -> None:
         """Nothing: its time is now."""
 
-    def _publish_next(self, publish: Publish, ts: int) -> None:
+    async def _publish_next(self, publish: Publish, ts: int) -> None:
         quote = self._walk.next_quote(ts)
-        for bar in self._bars.add(quote):
+        for number, bar in enumerate(self._bars.add(quote), 1):
             publish(BarClosed(bar, ts=bar.ts))
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
         publish(QuoteUpdate(quote, ts=ts))
 
 

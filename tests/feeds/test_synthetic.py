@@ -135,27 +135,28 @@ def wall_lag(events: list[Event]) -> list[int]:
     ]
 
 
-def test_others_run_between_the_quotes_of_a_burst(virtual: VirtualTime) -> None:
-    feed = SyntheticFeed(10, 1_000_000, 5, clock=LoopClock(virtual))
+def test_others_run_between_the_quotes_and_the_bars_of_a_burst(virtual: VirtualTime) -> None:
+    feed = SyntheticFeed(200, 1_000_000, 5, interval=SECOND // 100, clock=LoopClock(virtual))
     turns: list[int] = []
     events: list[Event] = []
 
     async def other() -> None:
         while True:
             turns.append(len(events))
-            virtual.loop.spend(0.0001)
+            virtual.loop.spend(0.00001)
             await asyncio.sleep(0)
 
     async def main() -> None:
         task = asyncio.create_task(other())
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
+            async with asyncio.timeout(0.03):
                 await feed.run(events.append)
         task.cancel()
 
     virtual.run(main())
     assert len(events) > 5000
-    assert max(b - a for a, b in pairwise(turns)) <= 502
+    assert sum(isinstance(event, BarClosed) for event in events) > 200
+    assert max(b - a for a, b in pairwise(turns)) <= 51
 
 
 def test_bars_are_formed_of_the_mids(virtual: VirtualTime) -> None:
