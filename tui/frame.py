@@ -232,6 +232,12 @@ class Frame(NamedTuple):
         gate = self.snapshot.live_gate if self.snapshot else ()
         return self.live and bool(gate) and all(condition.met for condition in gate)
 
+    @property
+    def live_awaits_word(self) -> bool:
+        """Whether a person's word is all that stands between orders and a real account."""
+        gate = self.snapshot.live_gate if self.snapshot else ()
+        return self.live and bool(gate) and all(c.met for c in gate[:-1]) and not gate[-1].met
+
 
 @runtime_checkable
 class ShowsFrame(Protocol):
@@ -432,6 +438,14 @@ def _switches(frame: Frame, snapshot: Snapshot) -> list[tuple[str, str]]:
         told = f"{snapshot.breaker.reason} ({frame.keys['breaker']} resets)"
         found.append((f"CIRCUIT BREAKER, no entry leaves: {told}", "alarm"))
     if frame.live and not frame.live_confirmed:
-        told = f"no order leaves ({frame.keys['mode']} confirms)"
-        found.append((f"LIVE IS NOT CONFIRMED: {told}", "caution"))
+        found.append((_unconfirmed(frame, snapshot), "caution"))
     return found
+
+
+def _unconfirmed(frame: Frame, snapshot: Snapshot) -> str:
+    """That live trading is not confirmed, and what is to be done first."""
+    key = frame.keys["mode"]
+    if frame.live_awaits_word:
+        return f"LIVE IS NOT CONFIRMED: no order leaves ({key} confirms)"
+    missing = ", ".join(gate.condition for gate in snapshot.live_gate[:-1] if not gate.met)
+    return f"LIVE REFUSED, no order leaves ({key} says why): missing {missing}"

@@ -221,6 +221,18 @@ async def test_live_is_refused_with_what_is_missing_and_the_remedies() -> None:
         assert is_open(it)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_live_that_lacks_more_than_a_word_is_not_said_to_wait_for_it(
+    size: tuple[int, int],
+) -> None:
+    gate = (replace(scripted.GATE[2], met=False), scripted.GATE[-1])
+    async with desk(replace(scripted.live(), live_gate=gate), size) as it:
+        assert "LIVE REFUSED, no order leaves (m says why): missing a live broker" in it.screen
+        assert "confirms" not in it.screen
+        await it.press("m")
+        assert gate[0].remedy in it.screen
+
+
 async def test_live_is_confirmed_by_a_typed_word_before_all_that_is_at_stake() -> None:
     async with desk(scripted.unconfirmed()) as it:
         assert "LIVE IS NOT CONFIRMED: no order leaves" in it.screen

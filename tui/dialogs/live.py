@@ -28,7 +28,7 @@ class ModeDialog(Dialog):
 
     def __init__(self, frame: Frame, clock: Callable[[], float], send: Send) -> None:
         super().__init__(frame, clock, send)
-        if _needs_confirmation(frame):
+        if frame.live_awaits_word:
             self.word = "LIVE"
 
     def lines(self, frame: Frame) -> list[Line]:
@@ -69,7 +69,7 @@ class ModeDialog(Dialog):
             self.send(RequestMode(mode=Mode.PAPER, author=AUTHOR), "paper mode: requested")
 
     def confirmed(self) -> None:
-        if not _needs_confirmation(self.frame):
+        if not self.frame.live_awaits_word:
             self.say("refused: a condition is no longer met")
             return
         self.dismiss()
@@ -85,12 +85,6 @@ def limits(snapshot: Snapshot) -> list[Line]:
     lines = paragraph(told or "none", indent=" " * 11)
     (first, style), *rest = lines[0]
     return [(("limits     ", "dim"), (first.strip(), style), *rest), *lines[1:]]
-
-
-def _needs_confirmation(frame: Frame) -> bool:
-    """Whether a person's word is all that is missing."""
-    gate = frame.snapshot.live_gate if frame.snapshot else ()
-    return frame.live and bool(gate) and [c.met for c in gate] == [True] * (len(gate) - 1) + [False]
 
 
 def _verdict(snapshot: Snapshot) -> Line:
