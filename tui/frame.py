@@ -204,6 +204,12 @@ class Frame(NamedTuple):
         return bool(self.standing.consoles) and not self.standing.mine
 
     @property
+    def command_is_open(self) -> bool:
+        """Whether there is a command to ask for, or to keep."""
+        standing = self.standing
+        return bool(standing.asks) if standing.mine else self.read_only and standing.may_ask
+
+    @property
     def instruments(self) -> dict[str, Instrument]:
         """The instruments that are quoted, by symbol: they say how prices are written."""
         return self.snapshot.instruments if self.snapshot else {}
@@ -342,8 +348,11 @@ def _part_story(row: KilledPartRow, frame: Frame) -> str:
 
 
 def read_only_words(frame: Frame) -> str:
-    """Who is in command instead of this console, and what to press: that first, a name is long."""
+    """Who is in command instead of this console, and what to press where it may ask: that first, a
+    name is long."""
     holder, key = frame.standing.holder, frame.keys["command"]
+    if not frame.standing.may_ask:
+        return f"READ-ONLY: {_short(holder) or 'no console'} is in command"
     if not holder:
         return f"READ-ONLY: no console is in command ({key} takes it)"
     return f"READ-ONLY: {key} asks {_short(holder)} for the command"

@@ -258,6 +258,8 @@ class Steering(App[None], inherit_bindings=False):
             self.base.say(f"kept: {standing.asks} does not get the command")
         elif standing.mine:
             self.base.say("this console is in command")
+        elif not standing.may_ask:
+            self.base.say(read_only_words(self.frame))
         else:
             self.client.ask_for_command()
             if standing.holder:

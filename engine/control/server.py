@@ -168,7 +168,8 @@ class ControlServer:
             consoles=len(self.consoles),
         )
         for console in self.consoles:
-            console.say(structs.replace(standing, mine=console is holder))
+            own = structs.replace(standing, mine=console is holder, may_ask=console.commands)
+            console.say(own)
 
 
 def _encoded(before: Snapshot | None, snapshot: Snapshot) -> bytes:
@@ -182,7 +183,7 @@ class Console(asyncio.Protocol):
         self.name = "a console"
         self.is_welcome = False
         self.shown: Snapshot | None = None
-        self._commands = False
+        self.commands = False
         self._server = server
         self._frames = Frames(LONGEST_TO_ENGINE)
         self._behind_since: float | None = None
@@ -280,7 +281,7 @@ class Console(asyncio.Protocol):
                 self._do(decode(command, any_command()))
             case Ask(number=number, question=question):
                 self._ask(number, question)
-            case AskForCommand() if not self._commands:
+            case AskForCommand() if not self.commands:
                 self.say(Said("this console is read-only"))
             case AskForCommand():
                 seat.ask(self, monotonic())
@@ -307,7 +308,7 @@ class Console(asyncio.Protocol):
             return
         self._deadline.cancel()
         self.name = f"{clean(hello.name, NAME_LENGTH)} (pid {self._pid})"
-        self._commands = hello.commands
+        self.commands = hello.commands
         self.is_welcome = True
         log.info("%s is attached", self.name)
         self.say(Welcome())

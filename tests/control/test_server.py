@@ -278,7 +278,9 @@ def test_one_that_is_read_only_never_commands(engine: Served, attach: Attach) ->
     until(lambda: engine.ordered)
     assert [type(command) for command in engine.ordered] == [TripKillSwitch]
     assert engine.stops == 0
-    assert not console.standing().holder
+    standing = console.standing()
+    assert not standing.holder
+    assert not standing.may_ask
 
 
 def test_only_the_console_in_command_stops_the_engine(engine: Served, attach: Attach) -> None:

@@ -99,6 +99,19 @@ async def test_c_asks_for_the_command() -> None:
         assert f"asked {OTHER} for the command" in it.screen
 
 
+@pytest.mark.parametrize("holder", ["", OTHER])
+async def test_one_that_may_never_command_is_not_offered_to_ask(holder: str) -> None:
+    async with desk(scripted.paper(), (140, 24)) as it:
+        it.client.stands = Standing(holder, may_ask=False, consoles=2)
+        who = WHO if holder else "no console"
+        assert f"READ-ONLY: {who} is in command" in await it.draw()
+        (line,) = it.app.base.query_one(Footer)._lines
+        assert "command" not in [text.strip() for text, _ in line]
+        await it.press("c")
+        assert f"READ-ONLY: {who} is in command" in it.screen.splitlines()[-1]
+        assert it.client.pressed == []
+
+
 async def test_c_takes_what_nobody_has() -> None:
     async with desk(scripted.paper()) as it:
         it.client.stands = Standing(consoles=1)

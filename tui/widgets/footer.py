@@ -107,7 +107,7 @@ class Footer(Lines):
         self, frame: Frame, panel: str, keys: dict[str, list[str]]
     ) -> list[tuple[commands.Action, str]]:
         """The actions of the footer that can be done now, each with its key of those that work."""
-        if not (frame.read_only or frame.standing.asks):
+        if not frame.command_is_open:
             keys.pop("command", None)
         first, *_, last = (frame.keys[f"screen-{name}"] for name in commands.SCREENS)
         keys[f"screen-{commands.FIRST_SCREEN}"] = [f"{first}-{last}"]
