@@ -221,6 +221,17 @@ async def test_live_is_refused_with_what_is_missing_and_the_remedies() -> None:
         assert is_open(it)
 
 
+async def test_a_killed_part_and_a_paused_symbol_have_their_day() -> None:
+    async with desk(scripted.parts_killed(), (120, 40)) as it:
+        await it.press("R")
+        assert " at 2022-01-31 14:" in it.screen
+    held = scripted.held_back()
+    paused = tuple(replace(row, until=scripted.TS) for row in held.paused)
+    async with desk(replace(held, paused=paused), (120, 40)) as it:
+        await it.press(*to("quotes"), "home", "down", "enter")
+        assert "By itself at 2022-01-31 14:30:07 UTC." in it.screen
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_live_that_lacks_more_than_a_word_is_not_said_to_wait_for_it(
     size: tuple[int, int],

@@ -94,7 +94,7 @@ class DoubtDialog(OrderDialog):
         return [
             *account(frame),
             named(order, frame.snapshot),
-            *paragraph(f"In doubt since {format.clock(order.updated_ts)} UTC: {order.reason}"),
+            *paragraph(f"In doubt since {format.date_and_clock(order.updated_ts)}: {order.reason}"),
             BLANK,
             *paragraph(
                 "It counts against the limits until it is known. The engine asks by itself."

@@ -28,7 +28,8 @@ class ResumeDialog(Dialog):
 
     def lines(self, frame: Frame) -> list[Line]:
         row = self._row
-        ends = f"By itself at {format.clock(row.until)} UTC." if row.until else "By hand only."
+        at = format.date_and_clock(row.until)
+        ends = f"By itself at {at}." if row.until else "By hand only."
         return [
             *account(frame),
             ((row.symbol, "strong"), (" is paused: no entry is made.", "text")),

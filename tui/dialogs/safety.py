@@ -189,7 +189,7 @@ class RearmPartDialog(Dialog):
         text: list[Line] = []
         for row in rows:
             killed, chosen = row.killed, row.killed.part == self._part
-            by = f"killed by {killed.source} at {format.clock(killed.ts)} UTC {killed.reason}"
+            by = f"killed by {killed.source} at {format.date_and_clock(killed.ts)} {killed.reason}"
             sign = "▸ " if chosen else "  "
             text.append(((f"{sign}{killed.part}", "strong" if chosen else "text"),))
             text += paragraph(by, indent="    ")
