@@ -32,6 +32,7 @@ from engine.core.model import (
     is_cancelled_by,
 )
 from engine.core.risk import RiskLimits, Usage
+from engine.core.risk.strategy import losses_told
 from engine.core.strategy import Run
 from engine.view.alerting import Alerts
 from engine.view.pnl import by_strategy
@@ -434,7 +435,7 @@ class View:
         elif run.enabled and Part(Scope.STRATEGY, run.name) in machine.parts.killed:
             state = "killed"
         elif run.enabled and losses >= machine.risk.limits.max_consecutive_losses:
-            state, note = "paused", f"{losses} losses in a row"
+            state, note = "paused", losses_told(losses)
         return StrategyRow(
             name=run.name,
             state=state,

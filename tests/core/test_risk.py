@@ -319,6 +319,8 @@ def test_commission_makes_a_loss_of_a_trade_without_gain() -> None:
 def test_the_pause_ends_with_the_trading_day() -> None:
     rig = Rig(limits=limits(max_consecutive_losses=1))
     lose(rig)
+    (paused,) = rig.facts(StrategyPaused)
+    assert paused.reason.startswith("1 loss in a row: ")
     rig.now += DAY
     rig.signal(Side.BUY)
     assert blocks(rig) == []

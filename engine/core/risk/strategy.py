@@ -121,7 +121,8 @@ class StrategyTier:
         self.cooling[trip.strategy, trip.symbol] = event.ts
         self.losses[trip.strategy] = losses = self.losses.get(trip.strategy, 0) + 1
         if losses == limits.max_consecutive_losses:
-            reason = f"{losses} losses in a row: no entries today, unless it is switched off and on"
+            told = losses_told(losses)
+            reason = f"{told}: no entries today, unless it is switched off and on"
             self._bus.publish(StrategyPaused(trip.strategy, reason))
 
     def on_toggled(self, event: StrategyToggled) -> None:
@@ -158,3 +159,8 @@ class StrategyTier:
     def _count(self, order: Order) -> None:
         if order.purpose is OrderPurpose.ENTRY:
             self.trades[order.strategy] = self.trades.get(order.strategy, 0) + 1
+
+
+def losses_told(count: int) -> str:
+    """How many trades in a row were lost, in words."""
+    return f"{count} {'loss' if count == 1 else 'losses'} in a row"
