@@ -182,6 +182,13 @@ def test_what_one_has_comes_before_the_numbers_of_the_engine_and_the_count_of_ev
         assert "drop 12" in wide or "event 1,234,567 of 12,345,678 paused" in wide
 
 
+def test_lost_frames_give_way_before_the_lateness_and_the_queue_of_the_engine() -> None:
+    health = replace(scripted.HEALTH, lateness_ms=0.4, queue=0)
+    frame = Frame(replace(scripted.paper(), health=health), 0.0, dropped=123)
+    line = "".join(text for text, _ in StatusStrip()._second(frame, 80))
+    assert line.rstrip().endswith("● engine 0.4 ms q 0")
+
+
 async def test_how_old_prices_are_is_said_on_a_small_screen_too() -> None:
     async with desk(scripted.stale(), size=(80, 24)) as it:
         second = it.screen.splitlines()[1]

@@ -119,6 +119,8 @@ class StatusStrip(Lines):
         ]
         needed = fit([part for part in parts if part[0] < _SPARED], _WIDEST)
         right = _ending(frame)
+        if length(needed) + length(right) + 3 > width:  # our lost frames matter least
+            right = _ending(frame._replace(dropped=0))
         if length(needed) + length(right) + 3 > width:
             right = _ending(frame, brief=True)
         room = width - length(right) - 2
