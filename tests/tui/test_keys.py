@@ -139,7 +139,7 @@ async def test_the_past_names_the_keys_that_were_chosen(tmp_path: Path) -> None:
         it.app._journey = Journey("paper", travel, it.app.clock)
         await it.draw()
         await it.press(CHOSEN["mode"])
-        assert f"sent from here: {CHOSEN['past-leave']} goes back to live" in it.screen
+        assert f"can be sent. {CHOSEN['past-leave']} goes back to live" in it.screen
         await it.pilot.resize_terminal(50, 12)
         screen = await it.draw()
         assert f"{CHOSEN['past-leave']}: back to live" in screen
