@@ -22,6 +22,10 @@ from engine.store.journal import JournalHeader, JournalReader
 
 DIFFERENT = 1
 
+_CONFIG = msgspec.msgpack.Decoder(MachineConfig)
+"""Made at the import, which one thread does: where two decode a type for the first time, one of
+them sees it half made, and the process crashes."""
+
 
 class Outcome(Struct, frozen=True):
     """What a replay came to. `session_state` is the hash with which the session itself ended, empty
@@ -55,7 +59,7 @@ def open_session(path: Path, kinds: Mapping[str, type[Strategy]]) -> tuple[Journ
 def config_of(header: JournalHeader, path: Path) -> MachineConfig:
     """What the machine of a session was made from. Raises UserError where this version cannot."""
     try:
-        return msgspec.msgpack.decode(header.config, type=MachineConfig)
+        return _CONFIG.decode(header.config)
     except msgspec.MsgspecError as error:
         raise UserError(
             f"the journal {clean(str(path))} was written by another version ({clean(str(error))})",
