@@ -181,6 +181,13 @@ def decode(content: bytes | Raw, kind: Any) -> Any:
         raise WireError(f"a message that cannot be read ({error})") from error
 
 
+def prepare_to_hear() -> None:
+    """Make what decodes a console's messages, before there are threads: where two decode a type for
+    the first time, one of them sees it half made, and the process crashes (msgspec 0.22)."""
+    for kind in (Hello, ToEngine, any_command()):
+        _decoder(kind)
+
+
 @cache
 def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind)

@@ -42,6 +42,7 @@ from engine.control.protocol import (
     decode,
     frame,
     is_stopping,
+    prepare_to_hear,
     version,
 )
 from engine.control.seat import Seat
@@ -95,6 +96,7 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. Raises UserError where there can be no socket at the path."""
+        prepare_to_hear()
         listening = address.listen(self._path)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: Console(self), sock=listening)

@@ -540,3 +540,33 @@ def test_an_old_snapshot_is_not_taken_for_a_new_one(engine: Served, attach: Atta
     after = engine.show(wall_ts=before.wall_ts + NANOS)
     until(lambda: shows(console, after))
     assert console.latest() is not before
+
+
+HEARS = """
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+
+from engine.control.protocol import Hello, ToEngine, any_command, decode, do, frame
+from engine.control.server import ControlServer
+from engine.core.events import TripKillSwitch
+
+async def main():
+    await ControlServer(None, Path(sys.argv[1])).start()
+    msgspec.msgpack.Decoder = None
+    said = Hello("1", "a console"), do(TripKillSwitch(source="now"))
+    hello, asked = (frame(each)[4:] for each in said)
+    decode(hello, Hello)
+    print(decode(decode(asked, ToEngine).command, any_command()).source)
+
+asyncio.run(main())
+"""
+
+
+def test_what_hears_a_console_is_made_before_the_engine_has_threads(tmp_path: Path) -> None:
+    """Two threads that make it at once could crash the engine."""
+    argv = (sys.executable, "-c", HEARS, str(tmp_path / "control" / "paper.sock"))
+    heard = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert heard.stdout == "now\n", heard.stderr
