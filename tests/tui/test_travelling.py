@@ -206,7 +206,11 @@ async def test_the_engine_is_not_asked_of_the_past_and_no_screen_mixes_the_two(
 
 async def test_the_engine_that_runs_stays_in_sight(settings: Settings) -> None:
     async with past(settings) as it:
-        assert "live engine  PAPER   kill ready" in it.screen
+        deadline = time.monotonic() + PATIENCE_S
+        while "live engine  PAPER   kill ready" not in it.screen:  # one line more is laid out anew
+            assert time.monotonic() < deadline, it.screen
+            await it.pilot.pause(0.05)
+            await it.draw()
         down = BrokerStatus("paper", False, "no answer")
         it.client.change(brokers=(down,), alerts=scripted.ALERTS[:1])
         screen = await it.draw()
