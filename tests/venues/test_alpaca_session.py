@@ -279,7 +279,7 @@ async def test_a_start_while_the_venue_does_not_answer_goes_on_when_it_does(
     await street.server.stop()
     async with running(street.settings()) as session:
         snapshot = await session.until(lambda s: s.brokers[0].note not in ("", "connecting"))
-        assert [row.instrument.symbol for row in snapshot.quotes] == ["alpaca:BTC/USD"]
+        assert [row.symbol for row in snapshot.quotes] == ["alpaca:BTC/USD"]
         assert not snapshot.brokers[0].connected
         await street.server.start()
         snapshot = await buys(street, session)

@@ -53,7 +53,7 @@ async def test_the_account_and_the_market_data_come_through_one_gateway(
 
         snapshot = await session.until(is_up, PATIENCE_S)
         (row,) = snapshot.quotes
-        assert row.instrument.symbol == "interactive_brokers:AAPL"
+        assert row.symbol == "interactive_brokers:AAPL"
         assert row.quote is not None
         assert (row.quote.bid, row.quote.ask) == (100.0, 100.02)
         assert [broker.name for broker in snapshot.brokers] == ["interactive_brokers"]

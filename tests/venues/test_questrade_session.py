@@ -54,7 +54,8 @@ async def test_one_login_serves_the_account_and_the_market_data(
     async with running(settings) as session:
         snapshot = await session.until(is_up, PATIENCE_S)
         (row,) = snapshot.quotes
-        assert (row.instrument.symbol, row.instrument.venue) == ("questrade:SHOP.TO", "questrade")
+        assert row.symbol == "questrade:SHOP.TO"
+        assert snapshot.instruments[row.symbol].venue == "questrade"
         assert row.quote is not None
         assert row.quote.bid == 100.0
         assert [broker.name for broker in snapshot.brokers] == ["questrade"]
