@@ -208,6 +208,11 @@ def upgrade() -> None:
     """
     settings = load_settings()
     place = Place.of(settings)
+    if place.is_file and not place.file.exists():
+        raise UserError(
+            f"there is no database {place.name} to bring up to date",
+            "check MODE and DATA_DIR; an engine makes a new database by itself",
+        )
     with EngineLock(settings.lock_path):
         asyncio.run(upgrade_database(place))
     click.echo(f"the database {place.name} is up to date")

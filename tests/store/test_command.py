@@ -195,3 +195,11 @@ def test_an_older_database_is_upgraded_unless_an_engine_holds_it(database: Datab
     assert (done.exit_code, done.stdout) == (0, f"the database {file} is up to date\n")
     assert tradebot("audit", "verify").output.startswith("the audit log is whole: 10 rows")
     assert len(list(database.place.backups.iterdir())) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_no_database_is_made_where_there_is_none_to_upgrade(database: Database) -> None:
+    refused = tradebot("upgrade")
+    assert refused.exit_code == 2
+    assert f"there is no database {database.place.file}" in refused.stderr
+    assert not database.place.file.parent.exists()
