@@ -1,11 +1,15 @@
 """What options of several commands have in common: their values, read and refused alike."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 
 import click
 
-from engine.core.model import nanos
+from engine.core.model import nanos, utc
 from engine.core.text import clean
+
+Instant = Callable[[click.Context, click.Parameter, str | None], int | None]
+"""Reads an option: ns UTC, None where it is not given."""
 
 
 def first_instant(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
@@ -18,11 +22,37 @@ def last_instant(_: click.Context, option: click.Parameter, text: str | None) ->
     return None if text is None else _moment(option, text, timedelta(days=1))
 
 
+def _in_order(instant: Instant) -> Instant:
+    """As `instant`, and a span is refused that ends before it begins, by the option that is looked
+    at second."""
+
+    def checked(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+        ts = instant(context, option, text)
+        span = {**context.params, str(option.name): ts}
+        start, end = span.get("start"), span.get("end")
+        if start is not None and end is not None and start > end:
+            begins, ends = (f"{utc(moment):%Y-%m-%d %H:%M:%S}" for moment in (start, end))
+            raise click.BadParameter(
+                f"{begins} UTC, --from, is later than {ends} UTC, the end of --to"
+            )
+        return ts
+
+    return checked
+
+
 FROM = click.option(
-    "--from", "start", callback=first_instant, metavar="DATE", help="First day or time, UTC."
+    "--from",
+    "start",
+    callback=_in_order(first_instant),
+    metavar="DATE",
+    help="First day or time, UTC.",
 )
 TO = click.option(
-    "--to", "end", callback=last_instant, metavar="DATE", help="Last day or time, UTC."
+    "--to",
+    "end",
+    callback=_in_order(last_instant),
+    metavar="DATE",
+    help="Last day or time, UTC.",
 )
 """The span of what a command writes, as its arguments `start` and `end`, ns UTC or None."""
 

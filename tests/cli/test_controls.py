@@ -89,6 +89,20 @@ def test_names_and_values_are_whole_on_80_columns(monkeypatch: pytest.MonkeyPatc
     assert "\u2026" not in said + CliRunner().invoke(main, ["settings"]).stdout
 
 
+@pytest.mark.parametrize(
+    "span",
+    [
+        ("--from", "1970-01-05", "--to", "1970-01-03"),
+        ("--to", "1970-01-03", "--from", "1970-01-05"),
+    ],
+)
+def test_a_span_that_ends_before_it_begins_is_refused(span: tuple[str, ...]) -> None:
+    refused = CliRunner().invoke(main, ["controls", *span])
+    assert refused.exit_code == 2
+    told = " ".join(refused.stderr.split())
+    assert "1970-01-05 00:00:00 UTC, --from, is later than 1970-01-04 00:00:00 UTC" in told
+
+
 @pytest.mark.usefixtures("recorded")
 def test_a_span_counts_what_is_in_it_alone() -> None:
     rows = listed("--from", "1970-01-03", "--to", "1970-01-05")
