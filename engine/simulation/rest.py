@@ -142,12 +142,15 @@ def _is_open(host: Host, position: Position) -> bool:
 
 def _left_by_others(host: Host, position: Position) -> Decimal:
     """What of a long position its account still has: what others sold at the venue is missing from
-    the strategies in the order of their names."""
+    the strategies in the order of their names, and what these sold too much from the others'."""
     held = {
         p.strategy: p.quantity
         for p in host.machine.portfolio.positions.values()
         if p.symbol == position.symbol
     }
-    sold = max(Decimal(0), -held.pop(EXTERNAL, Decimal(0)))
+    others = held.pop(EXTERNAL, Decimal(0))
+    if position.strategy == EXTERNAL:
+        return max(Decimal(0), others + sum(quantity for quantity in held.values() if quantity < 0))
+    sold = max(Decimal(0), -others)
     before = sum(held[name] for name in held if name < position.strategy and held[name] > 0)
     return position.quantity - min(position.quantity, max(Decimal(0), sold - before))
