@@ -224,7 +224,7 @@ def cut(text: str, room: int) -> str:
 
 def measured_cut(text: str, room: int) -> tuple[str, int]:
     """As `cut`, and how many cells that takes."""
-    taken = len(text) if text.isascii() else cell_len(text)
+    taken = width(text)
     if taken <= room:
         return text, taken
     return (f"{set_cell_size(text, room - 1)}…", room) if room > 0 else ("", 0)

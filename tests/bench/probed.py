@@ -113,7 +113,8 @@ class Readings:
         # Open for reading too, so that opening waits for nobody and writing breaks on nobody's end.
         self._pings = os.open(folder / "pings", os.O_RDWR | os.O_NONBLOCK)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._ping, daemon=True)
+        pipe = self._ended, self._pings
+        self._thread = threading.Thread(target=send_until, args=pipe, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -140,9 +141,6 @@ class Readings:
         known = list(self.marks("cpu", start, end))
         first, last = known[0], known[-1]
         return (last.values[0] - first.values[0]) / (last.time - first.time) * 100
-
-    def _ping(self) -> None:
-        send_until(self._ended, self._pings)
 
 
 def send_until(ended: threading.Event, pipe: int) -> None:
