@@ -72,12 +72,14 @@ async def transact(database: AsyncEngine, work: Callable[[Connection], T]) -> T:
     the loop and the thread three turns (0.3 ms of a quiet machine, and far more of a busy one). A
     call that was begun is carried to its end, whoever stops waiting for it.
     """
-    async with database.connect() as connection:
-        pooled = await connection.get_raw_connection()
+    pooled = await database.raw_connection()
+    try:
         driver: Any = pooled.driver_connection  # aiosqlite has no public name for what follows
         if _ENGINE not in pooled.info:
             pooled.info[_ENGINE] = _over(driver._conn)
         return await driver._execute(_in_transaction, pooled.info[_ENGINE], work)
+    finally:
+        pooled.close()
 
 
 def _over(connection: sqlite3.Connection) -> Engine:
