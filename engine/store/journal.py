@@ -57,6 +57,12 @@ class JournalEnd(Struct, frozen=True, tag=True):
     state_hash: str
 
 
+# Made at the import, which one thread does: where two decode a type for the first time, one of them
+# sees it half made, and the process crashes (msgspec 0.22).
+_HEADER = msgpack.Decoder(JournalHeader)
+_RECORD = msgpack.Decoder(Input | JournalEnd)
+
+
 class JournalWriter:
     """Appends inputs to a new file (0600).
 
@@ -175,7 +181,7 @@ class JournalReader:
         try:
             if payload is None:
                 raise ValueError(self.torn or "it is empty")
-            self.header = msgpack.decode(payload, type=JournalHeader)
+            self.header = _HEADER.decode(payload)
         except (ValueError, msgspec.MsgspecError) as error:
             raise UserError(
                 f"{self._name} is no journal ({clean(str(error))})", "give the path of a journal"
@@ -190,11 +196,10 @@ class JournalReader:
 
     def __iter__(self) -> Iterator[Input]:
         """Raises UserError at a damaged record and at one that is no input of this version."""
-        decode = msgpack.Decoder(Input | JournalEnd).decode
         offset = self._first
         while (payload := self._payload(offset)) is not None:
             try:
-                event = decode(payload)
+                event = _RECORD.decode(payload)
             except msgspec.MsgspecError as error:
                 raise UserError(
                     f"the record at byte {offset} of the journal {self._name} is no input "

@@ -70,6 +70,10 @@ def _finite(value: Decimal) -> Decimal:
     return value
 
 
+# Made at the import: two threads that decode a type for the first time crash the process.
+_TRANSACTIONS = json.Decoder(tuple[FintracTransaction, ...])
+
+
 class Transactions(TypeDecorator[tuple[FintracTransaction, ...]]):
     """The transactions of a report, as JSON; amounts and rates to the last digit."""
 
@@ -88,7 +92,7 @@ class Transactions(TypeDecorator[tuple[FintracTransaction, ...]]):
         value: str | None,
         dialect: Dialect,
     ) -> tuple[FintracTransaction, ...] | None:
-        return None if value is None else json.decode(value, type=tuple[FintracTransaction, ...])
+        return None if value is None else _TRANSACTIONS.decode(value)
 
 
 def _values(kind: type[Enum]) -> list[str]:
