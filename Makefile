@@ -25,8 +25,8 @@ PYTEST := nice -n 19 $(BIN)/pytest
 test: .venv/installed ## run the tests
 	@$(PYTEST) --numprocesses=3 --dist=loadfile; status=$$?; \
 	if [ $$status -ne 1 ]; then exit $$status; fi; \
-	echo "What failed runs once more, alone."; \
-	$(PYTEST) --last-failed --last-failed-no-failures=none
+	echo "What failed runs once more, alone; what is PASSED below failed beside the others."; \
+	$(PYTEST) --last-failed --last-failed-no-failures=none -rfEp
 
 bench: .venv/installed ## measure, and print the figures beside those of the design
 	@$(BIN)/python -m tests.bench
