@@ -19,7 +19,7 @@ from engine.core import events as e
 from engine.core.execution.desk import CLOSES_TOO_MUCH
 from engine.core.model import utc
 from engine.core.text import clean
-from engine.ops.options import FROM, TO
+from engine.ops.options import END, START
 from engine.ops.settings import Settings, env_text, load_settings
 from engine.store.database import read_database
 from engine.store.durable import limits_after
@@ -172,18 +172,17 @@ class Register:
 
 
 @click.command(short_help="List every control, its value, and when it last did its work.")
-@FROM
-@TO
+@START
+@END
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def controls(start: int | None, end: int | None, as_json: bool) -> None:
     """List every control with the value in force, how often it was asked and stopped something in
     a span of market time, and when last. A control that was never asked was never proved here."""
     settings = load_settings()
     place = Place.of(settings)
-    there = not place.is_file or place.file.exists()
-    if not there:
+    if place.is_missing:
         click.echo(f"no engine has run yet: there is no {place.name}", err=True)
-    rows = controls_of(settings, start, end, there=there)
+    rows = controls_of(settings, start, end, there=not place.is_missing)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:

@@ -43,7 +43,7 @@ from engine.control.protocol import (
 from engine.control.standing import Standing
 from engine.core.events import Command
 from engine.core.text import clean
-from engine.ops.errors import UserError
+from engine.ops.errors import ANOTHER_USER, UserError
 from engine.view.questions import A, AnyQuestion, Question
 from engine.view.snapshot import Snapshot
 
@@ -188,10 +188,7 @@ class RemoteEngine:
             try:
                 await self._talk(address.connect(self._path))
             except PermissionError as error:
-                self._failure = (
-                    f"cannot attach to the engine: {clean(str(error))}\n"
-                    "be the user who runs it, or give the right DATA_DIR"
-                )
+                self._failure = f"cannot attach to the engine: {clean(str(error))}\n{ANOTHER_USER}"
             except OSError:
                 self._failure = self._why_gone() or None
                 self.gone = self._failure is not None

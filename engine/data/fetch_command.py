@@ -54,11 +54,11 @@ class Progress(Struct, frozen=True):
 @click.argument("venue")
 @click.argument("symbol")
 @click.option(
-    "--from", "start", required=True, callback=first_instant, metavar="DATE",
+    "--start", required=True, callback=first_instant, metavar="DATE",
     help="First day or time: a date or ISO 8601, UTC unless it names an offset.",
 )  # fmt: skip
 @click.option(
-    "--to", "end", callback=last_instant, metavar="DATE", help="Last day or time. [default: now]"
+    "--end", callback=last_instant, metavar="DATE", help="Last day or time. [default: now]"
 )
 @click.option("--timeframe", default="1m", show_default=True, type=click.Choice([*INTERVALS]))
 @click.option("--again", is_flag=True, help="Fetch what is there already, too.")
@@ -68,7 +68,7 @@ def fetch(
     venue: str, symbol: str, start: int, end: int | None, timeframe: str,
     again: bool, name: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Add the bars of SYMBOL at VENUE to the archive, as in: alpaca BTC/USD --from 2024-01-01.
+    """Add the bars of SYMBOL at VENUE to the archive, as in: alpaca BTC/USD --start 2024-01-01.
 
     What was fetched is not fetched again. A fetch that is interrupted keeps what came, and goes on
     from there when it is run again. A bar is stored once it has closed.
@@ -77,8 +77,8 @@ def fetch(
     wanted = Wanted(venue, symbol, timeframe, start, min(end or now, now), name or symbol, again)
     if wanted.start >= wanted.end:
         raise UserError(
-            f"--from, {utc(start):{SHOWN}}, is not before the end, {utc(wanted.end):{SHOWN}} UTC",
-            "give a --from that lies before the end of --to, and before now",
+            f"--start, {utc(start):{SHOWN}}, is not before the end, {utc(wanted.end):{SHOWN}} UTC",
+            "give a --start that lies before --end, and before now",
         )
     settings = load_settings()
     archive = Archive(settings.data_dir / "archive", timeframe)

@@ -28,8 +28,8 @@ async def check_witness(repository: Repository, witness: Witness, mode: Mode) ->
     """
     try:
         seen = await asyncio.to_thread(witness.read)
-    except ValueError as error:
-        doubt = str(error)
+    except UserError as error:
+        doubt = error.message
     else:
         if seen is not None:
             doubt = await repository.doubt(seen)

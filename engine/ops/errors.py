@@ -1,5 +1,8 @@
 """Errors that the person at the keyboard can mend, and those of what lies outside."""
 
+ANOTHER_USER = "be the user who runs the engine, or give the right DATA_DIR"
+"""The remedy where this user may not look at what the engine keeps."""
+
 
 class UserError(Exception):
     """Something outside the program is wrong: a setting, a name, a file, another engine.

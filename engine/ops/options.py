@@ -32,24 +32,20 @@ def _in_order(instant: Instant) -> Instant:
         start, end = span.get("start"), span.get("end")
         if start is not None and end is not None and start > end:
             begins, ends = (f"{utc(moment):%Y-%m-%d %H:%M:%S}" for moment in (start, end))
-            raise click.BadParameter(
-                f"{begins} UTC, --from, is later than {ends} UTC, the end of --to"
-            )
+            raise click.BadParameter(f"{begins} UTC, --start, is later than {ends} UTC, --end")
         return ts
 
     return checked
 
 
-FROM = click.option(
-    "--from",
-    "start",
+START = click.option(
+    "--start",
     callback=_in_order(first_instant),
     metavar="DATE",
     help="First day or time, UTC.",
 )
-TO = click.option(
-    "--to",
-    "end",
+END = click.option(
+    "--end",
     callback=_in_order(last_instant),
     metavar="DATE",
     help="Last day or time, UTC.",

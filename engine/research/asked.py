@@ -1,7 +1,7 @@
 """What every command of research is asked for: a strategy, symbols, a range and recorded data."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from engine.core.model import DAY, utc
+from engine.core.model import DAY, Bar, utc
 from engine.core.strategy import Strategy, make_parameters
 from engine.core.text import clean
-from engine.feeds.recordings import Recordings
+from engine.feeds.recordings import RecordingError, Recordings
 from engine.ops.errors import UserError
 from engine.ops.options import first_instant, last_instant
 from engine.ops.settings import load_settings
@@ -147,7 +147,8 @@ def _strategy(name: str, plugins: Plugins) -> type[Strategy]:
     faults = "".join(f"\n{file} does not load: {fault}" for file, fault in plugins.broken.items())
     raise UserError(
         f"There is no strategy {clean(name)!r}{faults}",
-        f"Strategies that are there: {_closest_first(name, plugins.kinds) or 'none'}",
+        f"Strategies that are there: {_closest_first(name, plugins.kinds) or 'none'}; "
+        "correct --strategy",
     )
 
 
@@ -207,11 +208,11 @@ def _require_bars(
             "Give a --start that lies before --end",
         )
     for symbol in symbols:
-        bars = recordings.bars(symbol)
+        bars = _bars(recordings, symbol)
         if not bars:
             raise UserError(
                 f"There are quotes of {clean(symbol)} but no bars",
-                "Name another symbol, or put a file of its bars into the folder",
+                "Name another one with --symbol, or put a file of its bars into the folder",
             )
         if not recordings.bars(symbol, start, end):
             raise UserError(
@@ -219,6 +220,15 @@ def _require_bars(
                 f"The data go from {_time(bars[0].start)} to {_time(bars[-1].ts)}; "
                 "give --start and --end within that",
             )
+
+
+def _bars(recordings: Recordings, symbol: str) -> Sequence[Bar]:
+    try:
+        return recordings.bars(symbol)
+    except RecordingError:
+        raise
+    except UserError as error:
+        raise UserError(error.message, f"{error.remedy}; correct --symbol") from None
 
 
 def _end(ts: int) -> str:

@@ -29,13 +29,14 @@ from engine.core.model import (
     KillAction,
     Mode,
     OrderType,
+    SizingMethod,
     TimeInForce,
     nanos,
 )
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import ALWAYS_OPEN, SessionTable
-from engine.core.sizing import Sizing, SizingMethod, SizingRules
+from engine.core.sizing import Sizing, SizingRules
 
 START = nanos(datetime(2024, 3, 4, 15, 0, tzinfo=UTC))
 """A Monday, 10:00 in New York. Stocks settle two days later."""

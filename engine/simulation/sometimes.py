@@ -3,7 +3,7 @@ way: what never happened was not tested."""
 
 from collections.abc import Mapping
 
-from engine.core.sizing import SizingMethod
+from engine.core.model import SizingMethod
 from engine.simulation.options import Fault
 
 MANY = 10_000

@@ -19,7 +19,7 @@ from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.files import open_private
 from engine.ops.lock import EngineLock
-from engine.ops.options import FROM, TO
+from engine.ops.options import END, START
 from engine.ops.settings import Settings, load_settings
 from engine.store.audit import RECORDED_HEAD, AuditHead, AuditRow, Finding, head_of, verify
 from engine.store.database import read_database, upgrade_database
@@ -88,19 +88,9 @@ def verified(
 ) -> tuple[AuditHead, list[Finding]]:
     """The head of the audit log, and what is wrong with the chain, seen from the head that is kept
     outside, or from `witness`."""
-    seen = _seen(Witness(settings.head_path))  # before the database: it is never ahead of it
+    seen = Witness(settings.head_path).read()  # before the database: it is never ahead of it
     witness = witness or (seen.head if seen else None)
     return read_database(Place.of(settings), partial(_verified, witness=witness))
-
-
-def _seen(witness: Witness) -> Witnessed | None:
-    """Raises UserError where the file is damaged."""
-    try:
-        return witness.read()
-    except ValueError as error:
-        raise UserError(
-            str(error), "see whose hand it was, then run: tradebot audit accept"
-        ) from error
 
 
 def _verified(connection: Connection, witness: AuditHead | None) -> tuple[AuditHead, list[Finding]]:
@@ -138,8 +128,8 @@ def _there(connection: Connection) -> Witnessed:
 
 @audit.command("export", short_help="Write the audit log as CSV or JSON lines.")
 @click.option("--format", "kind", type=click.Choice(["csv", "jsonl"]), required=True)
-@FROM
-@TO
+@START
+@END
 @click.option(
     "-o",
     "--output",
@@ -208,7 +198,7 @@ def upgrade() -> None:
     """
     settings = load_settings()
     place = Place.of(settings)
-    if place.is_file and not place.file.exists():
+    if place.is_missing:
         raise UserError(
             f"there is no database {place.name} to bring up to date",
             "check MODE and DATA_DIR; an engine makes a new database by itself",

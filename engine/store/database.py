@@ -1,7 +1,9 @@
 """The account's database, wherever it is: opened for the engine that writes it, or to be read."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from errno import EACCES
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -10,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.core.text import clean
-from engine.ops.errors import UserError
+from engine.ops.errors import ANOTHER_USER, UserError
 from engine.store import models, postgresql, schema, sqlite
 from engine.store.place import Place
 
@@ -71,8 +73,10 @@ def read_database(place: Place, work: Callable[[Connection], T], within: float |
         return work(connection)
 
     try:
-        if place.is_file and not place.file.exists():
+        if place.is_missing:
             raise ValueError("there is none: no engine has run with these settings")
+        if not place.is_readable:
+            raise PermissionError(EACCES, os.strerror(EACCES))
         if place.is_file:
             return sqlite.read(place, checked, within)
         return asyncio.run(postgresql.read(place, checked, within))
@@ -86,7 +90,9 @@ def read_database(place: Place, work: Callable[[Connection], T], within: float |
     except (*FAULTS, ValueError) as error:
         raise UserError(
             f"cannot read the database {place.name} ({reason_of(error)})",
-            "check MODE, DATA_DIR and DATABASE_URL, and that the database can be reached",
+            ANOTHER_USER
+            if isinstance(error, PermissionError)
+            else "check MODE, DATA_DIR and DATABASE_URL, and that the database can be reached",
         ) from error
 
 

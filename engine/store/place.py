@@ -1,5 +1,6 @@
 """Where an account's database is."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,20 @@ class Place:
     @property
     def is_file(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a file that no engine has made yet. Of one that this user may not look for
+        it is not known."""
+        try:
+            return self.is_file and not self.file.exists()
+        except PermissionError:
+            return False
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether this user may read its file, where it has one."""
+        return not self.is_file or os.access(self.file, os.R_OK)
 
     @property
     def file(self) -> Path:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from engine.core.model import FintracReport, utc
 from engine.core.text import clean
-from engine.ops.options import FROM, TO
+from engine.ops.options import END, START
 from engine.ops.settings import load_settings
 from engine.store import models
 from engine.store.command import opened
@@ -33,8 +33,8 @@ def report() -> None:
 
 
 @report.command("fintrac", short_help="Large transactions in virtual currency.")
-@FROM
-@TO
+@START
+@END
 @click.option(
     "--csv",
     "file",

@@ -12,6 +12,7 @@ from msgspec import MsgspecError, Struct, json
 from sqlalchemy import func, select
 
 from engine.core.text import clean
+from engine.ops.errors import ANOTHER_USER, UserError
 from engine.ops.files import write_private
 from engine.store.audit import AuditHead
 from engine.store.models import Order
@@ -34,16 +35,20 @@ class Witness:
         self._written: Witnessed | None = None
 
     def read(self) -> Witnessed | None:
-        """What was seen last; None where there is no file. Raises ValueError where it cannot be
+        """What was seen last; None where there is no file. Raises UserError where it cannot be
         read."""
         try:
             return json.decode(self.path.read_bytes(), type=Witnessed)
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise self._unread(error.strerror or str(error), ANOTHER_USER) from error
         except (OSError, MsgspecError) as error:
-            raise ValueError(
-                f"{clean(str(self.path))} cannot be read ({clean(str(error))})"
-            ) from error
+            remedy = "see whose hand it was, then run: tradebot audit accept"
+            raise self._unread(str(error), remedy) from error
+
+    def _unread(self, reason: str, remedy: str) -> UserError:
+        return UserError(f"{clean(str(self.path))} cannot be read ({clean(reason)})", remedy)
 
     def write(self, seen: Witnessed) -> None:
         """Keep what was seen: the former or the new one is there, whatever happens. Raises OSError

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -163,3 +165,53 @@ def test_help_needs_no_settings_and_none_of_the_heavy_libraries() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.stderr.strip() == "set()"
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Root may read everything: it is nobody meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["controls"], ["audit", "verify"], ["audit", "export", "--format", "csv"], ["selfcheck"]],
+    ids=" ".join,
+)
+def test_what_this_user_may_not_read_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    folder = tmp_path / "state"
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("DATA_DIR", str(folder))
+    run(*arguments)  # loads what it takes, as nobody may not
+    folder.mkdir(0, exist_ok=True)
+    folder.chmod(0)
+    with without_rights():
+        refused = run(*arguments)
+    folder.chmod(0o700)
+    assert refused.exit_code == 2
+    what, remedy = refused.stderr.splitlines()
+    assert str(folder) in what
+    assert "(Permission denied)" in what
+    assert remedy == "be the user who runs the engine, or give the right DATA_DIR"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "audit export", "backtest", "controls", "data fetch", "report fintrac", "search",
+        "walk-forward",
+    ],
+)  # fmt: skip
+def test_a_span_of_time_is_given_alike_everywhere(command: str) -> None:
+    told = run(*command.split(), "--help").output
+    assert "--start DATE" in told
+    assert "--end DATE" in told

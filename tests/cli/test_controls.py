@@ -92,20 +92,20 @@ def test_names_and_values_are_whole_on_80_columns(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "span",
     [
-        ("--from", "1970-01-05", "--to", "1970-01-03"),
-        ("--to", "1970-01-03", "--from", "1970-01-05"),
+        ("--start", "1970-01-05", "--end", "1970-01-03"),
+        ("--end", "1970-01-03", "--start", "1970-01-05"),
     ],
 )
 def test_a_span_that_ends_before_it_begins_is_refused(span: tuple[str, ...]) -> None:
     refused = CliRunner().invoke(main, ["controls", *span])
     assert refused.exit_code == 2
     told = " ".join(refused.stderr.split())
-    assert "1970-01-05 00:00:00 UTC, --from, is later than 1970-01-04 00:00:00 UTC" in told
+    assert "1970-01-05 00:00:00 UTC, --start, is later than 1970-01-04 00:00:00 UTC" in told
 
 
 @pytest.mark.usefixtures("recorded")
 def test_a_span_counts_what_is_in_it_alone() -> None:
-    rows = listed("--from", "1970-01-03", "--to", "1970-01-05")
+    rows = listed("--start", "1970-01-03", "--end", "1970-01-05")
     assert uses(rows["exposure"]) == (1, 1, "1970-01-03T00:00:00+00:00")
     assert uses(rows["fresh prices"]) == (1, 1, "1970-01-05T00:00:00+00:00")
     assert uses(rows["kill switch"]) == (0, 0, None)
@@ -114,7 +114,7 @@ def test_a_span_counts_what_is_in_it_alone() -> None:
 @pytest.mark.usefixtures("recorded")
 def test_a_limit_that_was_changed_is_shown_as_it_is_now() -> None:
     assert listed()["exposure"]["settings"]["MAX_EXPOSURE_PCT"] == "60"
-    before = listed("--to", "1970-01-05")["exposure"]["settings"]
+    before = listed("--end", "1970-01-05")["exposure"]["settings"]
     assert before["MAX_EXPOSURE_PCT"] == "80"
 
 

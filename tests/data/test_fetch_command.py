@@ -70,7 +70,7 @@ class Street:
     async def fetch(self, *options: str, at: str = "alpaca", symbol: str = "BTC/USD") -> Result:
         """The command, on a thread of its own."""
         given = ["data", "fetch", at, symbol, *options]
-        span = [] if "--from" in options else ["--from", "2023-12-31", "--to", "2024-01-01"]
+        span = [] if "--start" in options else ["--start", "2023-12-31", "--end", "2024-01-01"]
         invoke = CliRunner(env=self.environment).invoke
         return await asyncio.to_thread(invoke, main, given + span)
 
@@ -146,7 +146,7 @@ async def test_what_was_fetched_is_not_asked_for_again_but_when_told_to(street: 
 
 
 async def test_a_longer_span_asks_for_what_is_missing_on_both_sides(street: Street) -> None:
-    await street.fetch("--from", "2024-01-01T00:00", "--to", "2024-01-01T01:00")
+    await street.fetch("--start", "2024-01-01T00:00", "--end", "2024-01-01T01:00")
     assert len(begins()) == 60
     asked = len(street.data.starts)
     await street.fetch()
@@ -168,7 +168,7 @@ async def test_a_longer_span_asks_for_what_is_missing_on_both_sides(street: Stre
 async def test_times_are_utc_unless_they_name_an_offset(
     street: Street, start: str, end: str, count: int
 ) -> None:
-    await street.fetch("--from", start, "--to", end)
+    await street.fetch("--start", start, "--end", end)
     assert len(begins()) == count
 
 
@@ -180,18 +180,18 @@ async def test_a_bar_that_is_still_forming_is_not_stored_and_the_last_hour_is_as
     street.data.bars["BTC/USD"] = minutes(121, first)
     yesterday = (now - timedelta(days=1)).isoformat()
     before = nanos(datetime.now(UTC)) // MINUTE
-    await street.fetch("--from", yesterday)
+    await street.fetch("--start", yesterday)
     after = nanos(datetime.now(UTC)) // MINUTE
     assert nanos(first) // MINUTE + len(begins()) in (before, after)
     street.data.bars["BTC/USD"][100]["h"] = 9999
-    assert "1 changed" in (await street.fetch("--from", yesterday)).stdout
+    assert "1 changed" in (await street.fetch("--start", yesterday)).stdout
     assert street.data.starts[-1] >= now - timedelta(minutes=62)
 
 
 async def test_longer_bars_have_an_archive_of_their_own(street: Street) -> None:
     street.data.bars["AAPL"] = [row(datetime(2024, 1, day, 5, tzinfo=UTC)) for day in (2, 3, 5, 8)]
     done = await street.fetch(
-        "--timeframe", "1d", "--from", "2024-01-01", "--to", "2024-01-31", symbol="AAPL"
+        "--timeframe", "1d", "--start", "2024-01-01", "--end", "2024-01-31", symbol="AAPL"
     )
     assert "AAPL: 4 bars new" in done.stdout
     assert street.data.timeframes == {"1Day"}
@@ -202,7 +202,7 @@ async def test_longer_bars_have_an_archive_of_their_own(street: Street) -> None:
 async def test_gaps_are_told_of_open_markets_alone(street: Street) -> None:
     day = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
     street.data.bars["AAPL"] = [row(day), row(day + timedelta(minutes=5)), row(day.replace(day=3))]
-    done = await street.fetch("--from", "2024-01-01", "--to", "2024-01-05", symbol="AAPL")
+    done = await street.fetch("--start", "2024-01-01", "--end", "2024-01-05", symbol="AAPL")
     assert "2024-01-02 14:31 to 2024-01-02 14:35: 4" in done.stdout
     assert "2024-01-02 14:36 to 2024-01-02 21:00: 384" in done.stdout
     assert "missing while the market was open: 388 bars" in done.stdout
@@ -234,7 +234,7 @@ async def test_bars_of_binance_come_without_keys(street: Street) -> None:
     ]
     binance.market.add(bars)
     environment = {"BINANCE_URL": server.url}
-    given = ["data", "fetch", "binance", "BTC/USDT", "--from", "2023-12-31", "--to", "2024-01-01"]
+    given = ["data", "fetch", "binance", "BTC/USDT", "--start", "2023-12-31", "--end", "2024-01-01"]
     done = await asyncio.to_thread(CliRunner(env=environment).invoke, main, given)
     await server.stop()
     assert done.exit_code == 0, done.output
@@ -250,14 +250,14 @@ async def test_wrong_input_is_told_with_a_remedy(street: Street) -> None:
         ((), "nowhere", "BTC/USD", "nowhere is no venue"),
         ((), "alpaca", "NONE", "give another SYMBOL after alpaca, such as AAPL, BTC/USD"),
         (
-            ("--from", "2024-02-01", "--to", "2024-01-01"),
+            ("--start", "2024-02-01", "--end", "2024-01-01"),
             "alpaca",
             "BTC/USD",
             "is not before the end",
         ),
-        (("--from", "2099-01-01"), "alpaca", "BTC/USD", "--from, 2099-01-01 00:00"),
+        (("--start", "2099-01-01"), "alpaca", "BTC/USD", "--start, 2099-01-01 00:00"),
         (("--timeframe", "1s"), "alpaca", "BTC/USD", "no bars of less than a minute"),
-        (("--from", "yesterday"), "alpaca", "BTC/USD", "is neither a date"),
+        (("--start", "yesterday"), "alpaca", "BTC/USD", "is neither a date"),
         (("--name", "../x"), "alpaca", "BTC/USD", "../x is no symbol"),
     ):
         done = await street.fetch(*options, at=at, symbol=symbol)
@@ -361,7 +361,7 @@ async def interrupted(street: Street, number: signal.Signals) -> tuple[int, str]
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script,
-        "data", "fetch", "alpaca", "BTC/USD", "--from", "2023-12-31", "--to", "2024-01-01",
+        "data", "fetch", "alpaca", "BTC/USD", "--start", "2023-12-31", "--end", "2024-01-01",
         env=os.environ | street.environment | {"PYTHONPATH": str(ROOT)},
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -154,10 +154,10 @@ async def test_the_log_as_json_lines_has_each_fact(store: Repository, database: 
 @pytest.mark.parametrize(
     ("options", "ids"),
     [
-        (("--from", "1970-01-02"), [2, 3, 4]),
-        (("--to", "1970-01-02"), [1, 2]),
-        (("--from", "1970-01-02", "--to", "1970-01-03T00:00"), [2]),
-        (("--from", "1980-01-01"), []),
+        (("--start", "1970-01-02"), [2, 3, 4]),
+        (("--end", "1970-01-02"), [1, 2]),
+        (("--start", "1970-01-02", "--end", "1970-01-03T00:00"), [2]),
+        (("--start", "1980-01-01"), []),
     ],
 )
 async def test_a_span_of_market_time_is_chosen(

@@ -54,9 +54,9 @@ async def test_reports_are_listed(database: Database) -> None:
     ("options", "ids"),
     [
         ((), ["single:tb-1", "single:tb-2"]),
-        (("--from", "1970-01-03"), ["single:tb-2"]),
-        (("--to", "1970-01-02"), ["single:tb-1"]),
-        (("--from", "1970-01-03", "--to", "1970-01-03"), []),
+        (("--start", "1970-01-03"), ["single:tb-2"]),
+        (("--end", "1970-01-02"), ["single:tb-1"]),
+        (("--start", "1970-01-03", "--end", "1970-01-03"), []),
     ],
 )
 async def test_a_span_of_time_as_json(
