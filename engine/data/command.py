@@ -1,6 +1,5 @@
 """`tradebot data`: market data of others into the local archive."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,17 +11,15 @@ from engine.core.text import clean
 from engine.data.archive import INTERVALS, Archive
 from engine.data.fetch_command import fetch
 from engine.data.report import report
+from engine.data.table import TIME, read_table
 from engine.feeds.edge import number
 from engine.ops.errors import UserError
 from engine.ops.settings import load_settings
 
-TIMES = ("timestamp", "time", "datetime", "date", "open_time", "opentime", "ts", "t")
+TIMES = (TIME, "time", "datetime", "date", "open_time", "opentime", "ts", "t")
 PRICES = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
 UNITS = ((10**17, 1), (10**14, 10**3), (10**11, 10**6), (0, NANOS))
 """What a number that is a time counts, by its size: ns, us, ms, s since 1970; each in ns."""
-
-SEPARATORS = {";": "semicolon", "\t": "tab", "|": "bar (|)"}
-"""Signs that programs write between fields in place of a comma."""
 
 
 @click.group(short_help="Bring market data into the local archive.")
@@ -59,9 +56,10 @@ def import_(path: Path, symbol: str, timeframe: str, zone: str, stamp: str, as_j
     _check_zone(zone)
     symbol = symbol or path.name.partition(".")[0]
     later = archive.interval if stamp == "start" else 0
-    bars = _bars(_table(path), path, symbol, archive.interval, later, zone)
-    added = archive.add(symbol, bars)
-    report(archive, symbol, added, archive.gaps(symbol), as_json=as_json)
+    bars = _bars(read_table(path), path, symbol, archive.interval, later, zone)
+    added = archive.add(symbol, bars.values())
+    refused = [at for at, bar in bars.items() if not bar.is_sound]
+    report(archive, symbol, added, archive.gaps(symbol), refused, as_json=as_json)
 
 
 def _check_zone(zone: str) -> None:
@@ -73,43 +71,10 @@ def _check_zone(zone: str) -> None:
         ) from error
 
 
-def _table(path: Path) -> Any:
-    """The file as a pandas DataFrame of what its cells say."""
-    import pandas  # pyright: ignore[reportMissingTypeStubs]
-
-    pd: Any = pandas
-    try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-            has_times = isinstance(table.index, pd.DatetimeIndex)
-            return table.reset_index(names=TIMES[0]) if has_times else table
-        with pd.read_csv(path, dtype=str, keep_default_na=False, iterator=True) as rows:
-            names = rows.read(0)
-            _check_separator(path, names.columns)
-            return next(rows, names)
-    except ImportError:
-        remedy = "pip install 'tradebot-tui[parquet]', or write it as CSV"
-        raise UserError("reading Parquet needs the package pyarrow", remedy) from None
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UserError(
-            f"{clean(str(path))} cannot be read ({clean(reason, 100)})",
-            "give a CSV file with a line of column names, or a Parquet file",
-        ) from error
-
-
-def _check_separator(path: Path, names: Sequence[object]) -> None:
-    """A line of names that is one field was written with another sign between them."""
-    found = next((sign for sign in SEPARATORS if len(names) == 1 and sign in str(names[0])), None)
-    if found is not None:
-        by = SEPARATORS[found]
-        raise UserError(
-            f"{clean(path.name)} line 1 separates the fields by a {by}, not by a comma",
-            "write it with commas between the fields, and points in the numbers: 7284.5",
-        )
-
-
-def _bars(table: Any, path: Path, symbol: str, interval: int, later: int, zone: str) -> list[Bar]:
+def _bars(
+    table: Any, path: Path, symbol: str, interval: int, later: int, zone: str
+) -> dict[str, Bar]:
+    """The bar of each row, by its line in the file."""
     names = {str(name).strip().lower(): name for name in table.columns}
     time = next((names[name] for name in TIMES if name in names), None)
     columns = [names.get(name, names.get(short)) for name, short in PRICES.items()]
@@ -121,10 +86,12 @@ def _bars(table: Any, path: Path, symbol: str, interval: int, later: int, zone: 
             f"name the columns timestamp,{','.join(PRICES)}",
         )
     times = _times(table[time], path, zone)
-    bars: list[Bar] = []
-    for ts, *cells in zip(times, *(table[column] for column in columns), strict=True):
-        open_, high, low, close, volume = map(number, cells)
-        bars.append(Bar(symbol, ts + later, open_, high, low, close, volume, interval))
+    bars: dict[str, Bar] = {}
+    cells = (table[column] for column in columns)
+    for line, ts, *row in zip(table.index, times, *cells, strict=True):
+        open_, high, low, close, volume = map(number, row)
+        at = f"{table.index.name} {line}"
+        bars[at] = Bar(symbol, ts + later, open_, high, low, close, volume, interval)
     return bars
 
 
@@ -134,15 +101,19 @@ def _times(column: Any, path: Path, zone: str) -> list[int]:
 
     pd: Any = pandas
     try:
-        found = pd.to_numeric(column) if _is_number(next(iter(column), 0)) else None
-        if found is not None:
+        numeric = _is_number(next(iter(column), 0))
+        found = (
+            pd.to_numeric(column, errors="coerce")
+            if numeric
+            else pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True)
+        )
+        if (unread := found.isna()).any():
+            line = unread.idxmax()
+            raise ValueError(f"{column.index.name} {line}: {column[line] or 'it is empty'}")
+        if numeric:
             size = abs(int(found.iloc[0])) if len(found) else 0
             unit = next(unit for least, unit in UNITS if size >= least)
             return [int(value) * unit for value in found]
-        unread = pd.to_datetime(column, format="ISO8601", errors="coerce", utc=True).isna()
-        if unread.any():
-            row = int(unread.argmax())
-            raise ValueError(f"row {row + 1}: {column.iloc[row] or 'it is empty'}")
         moments = pd.to_datetime(column, format="ISO8601")
         if moments.dt.tz is None:
             moments = moments.dt.tz_localize(ZoneInfo(zone))

@@ -1,7 +1,11 @@
 """`tradebot data import`: bars of others in the local archive, as a stranger brings them."""
 
+import bz2
+import gzip
 import json
+import lzma
 from pathlib import Path
+from types import ModuleType
 
 import pandas
 import pytest
@@ -66,9 +70,32 @@ def test_what_is_not_sound_is_refused_and_what_is_missing_is_told() -> None:
     bad = ["2024-06-17T14:30:00Z,10,9,11,10,1", "2024-06-17T14:31:00Z,,11,9,10,1"]
     done = bring(HEAD + "\n".join(minutes + bad))
     assert "5 bars new, 0 changed, 2 refused" in done.stdout
-    assert "low and high do not hold open and close: 2" in done.stdout
+    assert "low and high do not hold open and close: 2\n" in done.stdout
+    assert "  line 7, line 8: correct them, and import it again" in done.stdout
     assert "missing while the market was open: 6 bars" in done.stdout
     assert "2024-06-17 14:16 to 2024-06-17 14:20: 4" in done.stdout
+
+
+def test_programs_are_told_every_line_that_was_refused() -> None:
+    bad = ["2024-06-17T14:30:00Z,10,9,11,10,1"] * 12
+    rows = "\n".join([*bad, "2024-06-17T14:11:00Z,10,11,9,10,1"])
+    told = json.loads(bring(HEAD + rows, "--json").stdout)
+    assert told["refused_at"] == [f"line {n}" for n in range(2, 14)]
+    assert "line 11 and 2 more (--json has all)" in bring(HEAD + rows).stdout
+
+
+@pytest.mark.parametrize("pack", [gzip, bz2, lzma])
+def test_a_packed_file_is_read_too(pack: ModuleType) -> None:
+    name = f"ACME.csv.{ {gzip: 'gz', bz2: 'bz2', lzma: 'xz'}[pack] }"
+    with pack.open(name, "wt") as file:
+        file.write(HEAD + "2024-06-17T14:11:00Z,10,11,9,10.5,100\n")
+    assert CliRunner().invoke(main, ["data", "import", name]).exit_code == 0
+    assert closes() == {FIRST + MINUTE: 10.5}
+    whole = Path(name).read_bytes()
+    Path(name).write_bytes(whole[:-10])
+    damaged = CliRunner().invoke(main, ["data", "import", name])
+    assert damaged.exit_code == 2
+    assert f"{name} cannot be read (" in damaged.stderr
 
 
 def test_the_night_of_a_stock_is_no_gap_and_that_of_a_pair_is() -> None:
@@ -157,14 +184,26 @@ def test_a_parquet_file_that_is_damaged_or_lacks_a_time_is_told() -> None:
     ("text", "options", "said"),
     [
         ("time,open\n1,2\n", (), "has no column high, low, close, volume"),
-        (HEAD + "yesterday,1,1,1,1,1\n", (), "has a time that cannot be read (row 1: yesterday)"),
+        (HEAD + "yesterday,1,1,1,1,1\n", (), "has a time that cannot be read (line 2: yesterday)"),
         (
-            HEAD + "2024-06-17T14:11:00Z,1,1,1,1,1\n,1,1,1,1,1\n",
+            HEAD + "2024-06-17T14:11:00Z,1,1,1,1,1\n\n,1,1,1,1,1\n",
             (),
-            "has a time that cannot be read (row 2: it is empty)",
+            "has a time that cannot be read (line 4: it is empty)",
         ),
+        (HEAD + "1718633460,1,1,1,1,1\nlater,1,1,1,1,1\n", (), "read (line 3: later)"),
+        (
+            HEAD + "2024-06-17T14:11:00Z,1,1,1,1,1\n\n2024-06-17T14:12:00Z,1,284.5,1,1,1,1\n",
+            (),
+            "ACME.csv line 4 has 7 fields, the line of column names 6",
+        ),
+        (
+            HEAD + "2024-06-17T14:11:00Z,1,1,1,1,1\n2024-06-17T14:1",
+            (),
+            "ACME.csv line 3 has 1 field, the line of column names 6",
+        ),
+        (HEAD.replace("low", "high"), (), "ACME.csv line 1 names the column high twice"),
         (HEAD + "2024-06-17T10:11:00,1,1,1,1,1\n", ("--zone", "Nowhere"), "--zone Nowhere is no"),
-        ("", (), "cannot be read (No columns to parse"),
+        ("", (), "cannot be read (it has no line of column names)"),
         (
             HEAD.replace(",", ";") + "2024-06-17;1;1;1;1;1\n",
             (),
