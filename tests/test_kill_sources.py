@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from engine.core.events import RearmKillSwitch, ResetCircuitBreaker, TripKillSwitch
 from engine.core.model import KillAction, Mode, OrderState, Part, Scope
 from engine.ops.files import write_private
-from engine.ops.latch import KillRequest, refusal_of
+from engine.ops.latch import REFUSAL_KEPT_S, KillRequest, refusal_of
 from engine.ops.lock import EngineLock
 from engine.ops.settings import Settings
 from engine.view.snapshot import Snapshot
@@ -120,6 +121,27 @@ async def test_a_request_kills_a_part_and_one_that_there_is_not_is_refused(
     async with running(settings) as session:
         snapshot = await session.until(lambda s: s.feed.status == "connected")
         assert [row.killed.part for row in snapshot.killed_parts] == [part]
+
+
+async def test_a_wrong_name_that_was_left_before_the_start_is_an_alert_and_leaves_no_file(
+    settings: Settings,
+) -> None:
+    wrong = ask(settings, author="ann", part=Part(Scope.STRATEGY, "puppit"))
+    async with running(settings) as session:
+        snapshot = await session.until(lambda s: bool(s.alerts) and not wrong.exists())
+        (alert,) = snapshot.alerts
+        assert (
+            "ann asked to kill strategy puppit, and nothing was killed: there is no" in alert.text
+        )
+        assert (snapshot.killed_parts, snapshot.kill.tripped) == ((), False)
+        minute_ago = time.time() - REFUSAL_KEPT_S - 1
+        os.utime(refusal_of(wrong), (minute_ago, minute_ago))
+        await session.until(lambda _: not refusal_of(wrong).exists())
+    (journal,) = journals(settings)
+    assert replayed(settings, journal).state_hash() == session.runtime.machine.state_hash()
+    async with running(settings) as session:
+        snapshot = await session.until(lambda s: s.feed.status == "connected")
+        assert snapshot.alerts == ()
 
 
 async def test_a_request_that_cannot_be_read_is_one_to_stop(settings: Settings) -> None:

@@ -77,7 +77,8 @@ def kill(
 
     Exit status: 0 tripped; 2 MODE or DATA_DIR is wrong, or no request can be left; 3 no engine
     runs, and the next one starts tripped (what is open at a broker stays open); 4 no answer, and
-    the request stays; 5 there is no such strategy, symbol or broker.
+    the request stays; 5 there is no such strategy, symbol or broker: an engine that starts later
+    raises an alert of it.
     """
     part = _part({Scope.STRATEGY: strategy, Scope.SYMBOL: symbol, Scope.BROKER: broker})
     settings = _settings()
@@ -238,7 +239,7 @@ def _told(
 ) -> str:
     name = clean(str(part)) if part else ""
     done = f"{name} is killed" if part else "the kill switch is tripped"
-    starts = f"kills {name}, where there is such a one" if part else "starts tripped"
+    starts = f"kills {name}, or raises an alert that it has none" if part else "starts tripped"
     match status:
         case 0:
             return f"{done} (MODE={settings.mode}, pid {pid})"

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from engine.core.events import KillFileChanged, KillPart, KillSwitchState, TripKillSwitch
+from engine.core.events import (
+    KillFileChanged,
+    KillPart,
+    KillSwitchState,
+    RaiseAlert,
+    TripKillSwitch,
+)
 from engine.core.model import Part
 from engine.core.text import clean
 from engine.ops.latch import KillLatch, KillRequest, Seen
@@ -31,7 +37,7 @@ class LatchKeeper:
         latch: KillLatch,
         kill: Callable[[], KillSwitchState],
         unknown: Callable[[Part], str],
-        publish: Callable[[KillFileChanged | KillPart | TripKillSwitch], None],
+        publish: Callable[[KillFileChanged | KillPart | RaiseAlert | TripKillSwitch], None],
         tell: Callable[[str], None],
     ) -> None:
         self._latch = latch
@@ -79,9 +85,12 @@ class LatchKeeper:
             await asyncio.sleep(LOOK_S)
 
     def hear_now(self) -> None:
-        """Trip where that was asked for while no engine ran. It waits for the disk."""
+        """Trip where that was asked for while no engine ran. It waits for the disk. Who asked to
+        kill a part that is not there has gone: an alert says that it was not done."""
         seen = self._latch.look_now()
         self._hear(seen)
+        if refused := [told for request in seen.requests.values() if (told := self._told(request))]:
+            self._publish(RaiseAlert("kill-refused", "; ".join(refused)))
         if seen.latched and not self._kill().tripped:
             self._trip("file")
 
@@ -92,6 +101,13 @@ class LatchKeeper:
             self._publish(KillFileChanged(seen.by_hand, str(self._latch.files.by_hand)))
         for path, request in seen.requests.items():
             self._answer(path, request).add_done_callback(_forget)
+
+    def _told(self, request: KillRequest) -> str:
+        """That the part which is to be killed is not there; empty where it is."""
+        part = request.part
+        unknown = self._unknown(part) if part else ""
+        asked = clean(f"{request.author} asked to kill {part}")
+        return f"{asked}, and nothing was killed: {unknown}" if unknown else ""
 
     def _answer(self, path: Path, request: KillRequest) -> "asyncio.Future[None]":
         author, reason, action, part = structs.astuple(request)

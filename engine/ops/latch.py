@@ -1,8 +1,10 @@
 """The kill switch's files: a latch that needs no database, and ways to trip it from outside."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -15,7 +17,11 @@ from engine.ops.files import write_private
 
 T = TypeVar("T")
 
+REFUSED = ".refused"
 LONGEST_REQUEST = 4096
+REFUSAL_KEPT_S = 60.0
+"""Seconds that a refusal is there for whoever asked. One who waits reads it at once: it is still
+there then because nobody does, as where no engine ran."""
 
 
 class KillRequest(Struct, frozen=True):
@@ -57,6 +63,7 @@ class KillLatch:
     def look_now(self) -> Seen:
         latch, by_hand, folder, suffix = self.files
         found = sorted(folder.glob(f"*{suffix}"))
+        _remove_unread(folder)
         return Seen(latch.exists(), by_hand.exists(), {path: read_request(path) for path in found})
 
     def look(self) -> "asyncio.Future[Seen]":
@@ -85,12 +92,19 @@ class KillLatch:
 
 def refusal_of(request: Path) -> Path:
     """The file that says why `request` was refused."""
-    return request.with_suffix(".refused")
+    return request.with_suffix(REFUSED)
 
 
 def _refuse(request: Path, reason: str) -> None:
     write_private(refusal_of(request), reason.encode())
     request.unlink(missing_ok=True)
+
+
+def _remove_unread(folder: Path) -> None:
+    for path in folder.glob(f"*{REFUSED}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > REFUSAL_KEPT_S:
+                path.unlink()
 
 
 def read_request(path: Path) -> KillRequest:
