@@ -130,8 +130,12 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"broker      {clean(broker['name'])} {up}"
     if not facts["database"]["available"]:
         yield f"database    OUT OF REACH: {clean(facts['database']['note'])}"
-    on = [row["name"] for row in facts["strategies"] if row["state"] == "on"]
-    yield f"strategies  {clean(', '.join(on)) or 'none'} on"
+    states: dict[str, list[str]] = {"on": []}
+    for row in facts["strategies"]:
+        states.setdefault(row["state"], []).append(row["name"])
+    states.pop("off", None)
+    told = (f"{', '.join(names) or 'none'} {state}" for state, names in states.items())
+    yield f"strategies  {clean('; '.join(told))}"
     yield f"orders      {len(facts['orders'])} open"
     for row in facts["positions"]:
         yield (

@@ -91,6 +91,16 @@ def test_a_kill_over_the_socket_is_quick_and_seen_by_status(folder: Path, runnin
     assert list(folder.glob("*.kill_request")) == []
 
 
+def test_a_strategy_that_was_killed_is_not_left_out_of_those_on(
+    folder: Path, running: Running
+) -> None:
+    rows = told(folder, "status", "--json")["strategies"]
+    (name,) = (row["name"] for row in rows if row["state"] == "on")
+    assert f"strategies  {name} on\n" in tradebot(folder, "status").stdout
+    assert tradebot(folder, "kill", "--strategy", name).returncode == 0
+    assert f"strategies  none on; {name} killed\n" in tradebot(folder, "status").stdout
+
+
 def test_a_kill_is_heard_without_the_socket(folder: Path, running: Running) -> None:
     (folder / "control" / "paper.sock").unlink()
     assert tradebot(folder, "kill", "--timeout", "20").returncode == 0
