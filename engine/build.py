@@ -15,11 +15,20 @@ from engine.core.events import RatePublished, Restored
 from engine.core.execution.rules import ExecutionRules
 from engine.core.machine import MachineConfig, StrategySetup
 from engine.core.matching import ExchangeRules
-from engine.core.model import MINUTE, NANOS, AssetClass, Instrument, OrderType, TimeInForce, nanos
+from engine.core.model import (
+    MINUTE,
+    NANOS,
+    AssetClass,
+    Instrument,
+    OrderType,
+    SizingMethod,
+    TimeInForce,
+    nanos,
+)
 from engine.core.risk import RiskLimits
 from engine.core.safety import SafetyRules
 from engine.core.sessions import Calendars, SessionTable
-from engine.core.sizing import Sizing, SizingMethod, SizingRules
+from engine.core.sizing import Sizing, SizingRules
 from engine.core.text import clean
 from engine.feeds.base import Feed, Played
 from engine.feeds.recordings import Recordings

@@ -9,9 +9,9 @@ import pytest
 
 from engine.build import opening_cash, plugins, risk_limits, sizing_rules
 from engine.core.events import RatePublished
-from engine.core.model import AssetClass, Instrument, nanos
+from engine.core.model import AssetClass, Instrument, SizingMethod, nanos
 from engine.core.risk import RiskLimits
-from engine.core.sizing import Sizing, SizingMethod, SizingRules
+from engine.core.sizing import Sizing, SizingRules
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings, load_settings
 

@@ -30,10 +30,10 @@ from engine.core.model import (
     RoundTrip,
     Side,
     Signal,
+    SizingMethod,
     StopAction,
     Violation,
 )
-from engine.core.sizing import SizingMethod
 from engine.core.text import clean
 
 

@@ -195,6 +195,18 @@ class DayTradeRule(StrEnum):
     OFF = "off"
 
 
+class SizingMethod(StrEnum):
+    """How the size of an entry is found."""
+
+    FIXED_QUANTITY = "fixed_quantity"
+    FIXED_NOTIONAL = "fixed_notional"
+    FIXED_FRACTION = "fixed_fraction"
+    PERCENT_RISK = "percent_risk"
+    KELLY = "kelly"
+    TARGET_UTILITY = "target_utility"
+    HYBRID = "hybrid"
+
+
 class FintracRule(StrEnum):
     """Why virtual currency is reported: one transaction reached the threshold, or those of a
     24-hour window did together."""

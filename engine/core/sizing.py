@@ -6,14 +6,13 @@ for nothing: unknown means less trading.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from itertools import pairwise
 from math import isfinite, log, sqrt
 from statistics import NormalDist, fmean
 
 from msgspec import Struct
 
-from engine.core.model import DAY, HUNDRED, ZERO, Bar, Instrument, RoundTrip
+from engine.core.model import DAY, HUNDRED, ZERO, Bar, Instrument, RoundTrip, SizingMethod
 
 HEADROOM = Decimal("0.99")
 """Sized to 99 % of a limit: prices move between the decision and the submit."""
@@ -29,18 +28,6 @@ _NORMAL = NormalDist()
 
 Basis = dict[str, float]
 """The numbers that a size rests on, by name."""
-
-
-class SizingMethod(StrEnum):
-    """How the size of an entry is found."""
-
-    FIXED_QUANTITY = "fixed_quantity"
-    FIXED_NOTIONAL = "fixed_notional"
-    FIXED_FRACTION = "fixed_fraction"
-    PERCENT_RISK = "percent_risk"
-    KELLY = "kelly"
-    TARGET_UTILITY = "target_utility"
-    HYBRID = "hybrid"
 
 
 _M = SizingMethod

@@ -38,9 +38,10 @@ from engine.core.model import (
     DayTradeRule,
     KillAction,
     Mode,
+    SizingMethod,
     StopAction,
 )
-from engine.core.sizing import Sizing, SizingMethod
+from engine.core.sizing import Sizing
 from engine.core.text import clean
 from engine.ops.errors import UserError
 from engine.ops.latch import KillFiles

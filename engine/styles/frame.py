@@ -19,8 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas  # pyright: ignore[reportMissingTypeStubs]
 
-from engine.core.model import Bar, Book, Side, Signal
-from engine.core.sizing import SizingMethod
+from engine.core.model import Bar, Book, Side, Signal, SizingMethod
 from engine.core.strategy import Strategy, last_bars
 
 pd: Any = pandas

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from engine.core.model import HUNDRED, Bar, Book, Quote, Side, Signal
-from engine.core.sizing import SizingMethod
+from engine.core.model import HUNDRED, Bar, Book, Quote, Side, Signal, SizingMethod
 from engine.core.strategy import Strategy, last_bars
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from engine.core.events import OrderSized, Restored, SignalBlocked, TradeRecord
 from engine.core.machine import Machine
-from engine.core.model import MINUTE, Bar, OrderPurpose, RoundTrip, Side
+from engine.core.model import MINUTE, Bar, OrderPurpose, RoundTrip, Side, SizingMethod
 from engine.core.records import TRIPS_KEPT
 from engine.core.risk import RiskLimits
 from engine.core.sizing import (
@@ -18,7 +18,6 @@ from engine.core.sizing import (
     YEAR,
     Circumstances,
     Sizing,
-    SizingMethod,
     SizingRules,
     fixed_fraction,
     kelly_fraction,

@@ -22,8 +22,8 @@ from engine.core.events import (
     StrategyFailed,
     StrategyState,
 )
-from engine.core.model import MINUTE, Bar, Book, Order, OrderPurpose, Side
-from engine.core.sizing import Sizing, SizingMethod, SizingRules
+from engine.core.model import MINUTE, Bar, Book, Order, OrderPurpose, Side, SizingMethod
+from engine.core.sizing import Sizing, SizingRules
 from engine.feeds.recordings import Recordings
 from engine.styles.frame import FrameStrategy
 from strategies.sma_crossover import SmaCrossover

@@ -19,9 +19,9 @@ from engine.core.events import (
     StrategyFailed,
     StrategyState,
 )
-from engine.core.model import Book, Order, OrderPurpose, Side
+from engine.core.model import Book, Order, OrderPurpose, Side, SizingMethod
 from engine.core.risk import RiskLimits
-from engine.core.sizing import Sizing, SizingMethod, SizingRules
+from engine.core.sizing import Sizing, SizingRules
 from engine.styles.policy import DecisionContext, Policy, PolicyOrder
 from tests.core.rig import ACME, BOUNDED, COIN, Rig
 
