@@ -12,25 +12,37 @@ from math import isfinite
 from msgspec.structs import replace
 
 from engine.core import events as e
-from engine.core.model import NANOS, Bar, Fill, Order, OrderPurpose, Position, Quote, Signal, utc
+from engine.core.model import (
+    NANOS,
+    Bar,
+    Fill,
+    Order,
+    OrderPurpose,
+    OrderState,
+    Position,
+    Quote,
+    Signal,
+    utc,
+)
 from engine.core.text import clean
 from engine.view.questions import Chain, Number, Step
 from engine.view.wording import as_told, worded
 
 REMEDIES = {
-    "stop": "no stop in force: {reason}",
-    "paused": "the symbol resumed: {reason}",
+    "stop": "no stop in force",
+    "paused": "the symbol resumed",
     "position": "no position in the symbol, and no entry open, of this strategy",
     "flat": "a position to close",
-    "stale": "a younger price: {reason}",
-    "stop_loss": "another stop-loss: {reason}",
+    "stale": "a younger price",
+    "stop_loss": "another stop-loss",
     "take_profit": "a target above what a buyer pays",
-    "order_type": "an order that the venue takes: {reason}",
-    "size": "a size that can be bought: {reason}",
-    "veto": "the strategy's own consent (confirm_trade_entry): {reason}",
+    "order_type": "an order that the venue takes",
+    "size": "a size that can be bought",
+    "veto": "the strategy's own consent (confirm_trade_entry)",
     "duplicate": "nothing: one signal makes one order",
 }
-"""What would have let a signal pass that no limit blocked, by what blocked it."""
+"""What would have let a signal pass that no limit blocked, by what blocked it; the reason with its
+numbers stands above."""
 
 GUARDING = (OrderPurpose.PROTECTIVE_STOP, OrderPurpose.TAKE_PROFIT)
 """Orders that protect a position at the price that its entry came with."""
@@ -46,7 +58,7 @@ def order_chain(
     title = f"{_purpose(order)} {order.side} {_text(order.quantity)} {clean(order.symbol)}"
     return Chain(
         f"{title} ({clean(order.client_order_id)})",
-        _became(order),
+        _became(order) + _cancelled_for(own, order),
         follows((*guards, *_steps(own))),
         unknown=(*_unknown(own, order), *_no_guard(order, guards), *_missing(dropped)),
     )
@@ -79,10 +91,9 @@ def position_chain(
     if position.avg_price is not None:
         outcome += f", bought at {position.avg_price:.10g} on average"
     steps = [*first.steps, *map(_later, fills), *map(_protects, stops)]
-    unknown = first.unknown
     if not stops:
-        unknown = (*unknown, "what protects it: no stop rests at its venue")
-    return Chain(f"position {what}", outcome, follows(steps), first.remedies, unknown)
+        outcome += ", WITHOUT A STOP: none rests at its venue"
+    return Chain(f"position {what}", outcome, follows(steps), first.remedies, first.unknown)
 
 
 def follows(steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -326,8 +337,7 @@ def _remedies(blocked: e.SignalBlocked, facts: Sequence[e.Event]) -> Iterator[st
     for check in failed:
         yield _wanted(check)
     if not failed:
-        known = REMEDIES.get(blocked.check, "{reason}")
-        yield known.format(reason=clean(blocked.reason))
+        yield REMEDIES.get(blocked.check, clean(blocked.reason))
 
 
 def _wanted(check: e.RiskChecked) -> str:
@@ -395,9 +405,21 @@ def _order_of(fact: e.Event) -> str:
 def _became(order: Order) -> str:
     state = order.state.replace("_", " ")
     at = f" at {_text(order.avg_price)} on average" if order.avg_price is not None else ""
-    done = f", {_text(order.filled)} of {_text(order.quantity)} filled{at}" if order.filled else ""
+    done = ""
+    if order.state is OrderState.FILLED:
+        done = f" {_text(order.filled)}{at}"
+    elif order.filled:
+        done = f", {_text(order.filled)} of {_text(order.quantity)} filled{at}"
     because = f": {clean(order.reason)}" if order.reason else ""
     return f"{state}{done}{because}"
+
+
+def _cancelled_for(facts: Sequence[e.Event], order: Order) -> str:
+    """Why a cancel was asked for, where the venue that confirmed it gave no reason of its own."""
+    if order.state is not OrderState.CANCELED or order.reason:
+        return ""
+    asked = [fact.order.reason for fact in facts if isinstance(fact, e.OrderPendingCancel)]
+    return f": {clean(asked[-1])}" if asked and asked[-1] else ""
 
 
 def _title(fact: e.Event) -> str:

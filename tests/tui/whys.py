@@ -75,7 +75,7 @@ KEPT = (
 ENTRY = "sma-aap-0001"
 FILLED = Chain(
     f"entry buy 29 AAPL ({ENTRY})",
-    "filled, 29 of 29 filled at 169.98 on average",
+    "filled 29 at 169.98 on average",
     (
         BAR,
         SIGNAL,

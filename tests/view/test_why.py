@@ -17,9 +17,9 @@ from engine.core.events import (
     OrderPendingCancel,
     OrderReplaced,
     OrderSized,
+    TripKillSwitch,
 )
-from engine.core.model import OrderPurpose, OrderState
-from engine.core.sizing import SizingMethod
+from engine.core.model import KillAction, OrderPurpose, OrderState, SizingMethod
 from engine.ops.errors import UserError
 from engine.ops.settings import Settings
 from engine.view.explaining import guard, order_chain
@@ -91,7 +91,7 @@ async def test_an_entry_is_told_from_the_bar_to_the_fill(settings: Settings) -> 
     ]  # fmt: skip
     assert chain.unknown == ()
     assert key in chain.title
-    assert chain.outcome.startswith("filled")
+    assert chain.outcome.startswith(f"filled {order.filled:f} at ")
     assert numbers(step(chain, "Bar"))["close"] == numbers(step(chain, "Signal"))["price"]
     assert numbers(step(chain, "Signal"))["seen"] == 3
     assert numbers(step(chain, "Size"))["quantity"] == order.quantity
@@ -260,6 +260,21 @@ async def test_a_position_is_told_from_the_bar_to_the_stop_under_it(tmp_path: Pa
     assert chain.unknown == ()
 
 
+async def test_a_stop_that_a_kill_cancelled_says_so_first_and_the_position_that_it_has_none(
+    tmp_path: Path,
+) -> None:
+    async with running(zigzag(tmp_path, sells=False)) as session:
+        bought = await session.until(lambda s: any(p.stop_price for p in s.positions))
+        stop = next(o for o in bought.orders if o.purpose is STOP)
+        session.command(TripKillSwitch(source="key", author="me", action=KillAction.CANCEL))
+        await session.until(lambda s: s.kill.tripped and not s.kill.open_orders)
+        order = await asked(session, WhyOrder(stop.client_order_id))
+        position = await asked(session, WhyPosition("zigzag", "ACME"))
+    assert order.outcome == "canceled: kill switch"
+    assert position.outcome.endswith("WITHOUT A STOP: none rests at its venue")
+    assert position.unknown == ()
+
+
 async def test_a_position_of_a_former_session_is_told_all_the_same(tmp_path: Path) -> None:
     settings = zigzag(tmp_path, sells=False)
     async with running(settings) as session:
@@ -310,4 +325,4 @@ async def test_a_signal_that_something_else_blocked_says_what(tmp_path: Path) ->
     chain = await blocked(zigzag(tmp_path, stop_loss_required=True))
     assert titles(chain) == ["Bar", "Signal", "Blocked"]
     assert "the signal has no stop-loss" in chain.outcome
-    assert chain.remedies[0].startswith("another stop-loss")
+    assert chain.remedies == ("another stop-loss",), "the reason is told above"
