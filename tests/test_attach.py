@@ -292,7 +292,7 @@ def test_a_console_of_another_version_says_how_to_get_on(tmp_path: Path, watch: 
         wait_for(lambda: logged(tmp_path / "var", "started: "))
         variables = environment(PYTHONPATH=str(ROOT))
         with Terminal([sys.executable, "-c", other], variables, folder=tmp_path) as console:
-            console.wait_for(lambda _: console.process.poll() is not None)
+            console.wait()
             said = console.received.decode(errors="replace")
             assert "tradebot-tui: the engine is of tradebot" in said
             assert f"stop the engine (kill {process.pid} stops it in order)" in said
