@@ -35,6 +35,9 @@ CRASHED, CANNOT_START, SIGNALLED = 1, 2, 128
 AUTHOR = "supervisor"
 MOST_FPS = 30
 """As of the setting."""
+SWITCH_INTERVAL_S = 0.0005
+"""How soon the thread that paints gives way to those that read keys and write to the terminal; of
+itself Python has them wait for 5 ms."""
 STANDARD = (0, 1, 2)
 """Input, output and errors: Textual puts objects of its own in place of Python's names for them."""
 
@@ -90,8 +93,7 @@ def main() -> int:
         _say(f"tradebot-tui: {problem}", sys.stderr)
         return CANNOT_START
     prepare_environment()
-    # To look for garbage while modules are loaded takes a tenth of the time to the first frame.
-    gc.disable()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     logging.lastResort = None
     return Supervisor(read_only=options.read_only).run()
 

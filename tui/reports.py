@@ -79,7 +79,7 @@ def load(folder: Path) -> tuple[Report, ...]:
 
 def _report(path: Path) -> Report:
     try:
-        return Report(path.name, msgspec.json.decode(path.read_bytes(), type=Document))
+        return Report(path.name, _DOCUMENT.decode(path.read_bytes()))
     except OSError as error:
         return Report(path.name, None, f"cannot be read: {error.strerror}")
     except msgspec.MsgspecError:
@@ -119,9 +119,15 @@ class Tried(Struct, frozen=True):
     windows: list[Window] = []
 
 
+# Made at the import, which one thread does: where two decode a type for the first time, one of them
+# sees it half made, and the process crashes (msgspec 0.22).
+_DOCUMENT = msgspec.json.Decoder(Document)
+_TRIED = msgspec.json.Decoder(Tried)
+
+
 def load_tried(path: Path) -> Tried:
     """Of the report in the file `path`; nothing of one that cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Tried)
+        return _TRIED.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError):
         return Tried()

@@ -20,7 +20,6 @@ from tui import commands, format
 from tui.client import Client
 from tui.commands import AUTHOR
 from tui.frame import Frame, KillProgress, KillRequest, read_only_words
-from tui.widgets.connections import Connections
 from tui.widgets.orders import Orders
 from tui.widgets.quotes import Quotes
 from tui.widgets.risk import Risk
@@ -28,6 +27,7 @@ from tui.widgets.strategies import Strategies
 
 if TYPE_CHECKING:
     from tui.screens.panels import PanelScreen
+    from tui.widgets.connections import Connections
 
 ANSWER_DELAYS = (0.05, 0.1, 0.15)
 """Seconds after a command at which the console looks for what came of it."""
@@ -187,7 +187,7 @@ class Steering(App[None], inherit_bindings=False):
             if row.symbol == message.symbol:
                 self.push_screen(ResumeDialog(row, self.frame, self.clock, self.send))
 
-    def on_connections_adjust_asked(self, message: Connections.AdjustAsked) -> None:
+    def on_connections_adjust_asked(self, message: "Connections.AdjustAsked") -> None:
         if self._refused("cash"):
             return
         from tui.dialogs.cash import CashDialog

@@ -8,6 +8,7 @@ from asyncio import to_thread
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from typing import TYPE_CHECKING
 
 from engine.core.events import Command, TripKillSwitch
 from engine.view.questions import A, Question
@@ -15,7 +16,9 @@ from tui import commands, format
 from tui.frame import Frame
 from tui.journey import Journals, Journey
 from tui.steering import Steering
-from tui.widgets.sessions import Sessions
+
+if TYPE_CHECKING:
+    from tui.widgets.sessions import Sessions
 
 
 class Travelling(Steering, inherit_bindings=False):
@@ -51,14 +54,14 @@ class Travelling(Steering, inherit_bindings=False):
 
     # --- sessions --------------------------------------------------------------------------------
 
-    def on_sessions_wanted(self, message: Sessions.Wanted) -> None:
+    def on_sessions_wanted(self, message: "Sessions.Wanted") -> None:
         self.run_worker(self._list(message.panel))
 
-    async def _list(self, panel: Sessions) -> None:
+    async def _list(self, panel: "Sessions") -> None:
         if self.journals is not None:
             panel.take(await to_thread(self.journals.sessions), self.frame)
 
-    def on_sessions_open_asked(self, message: Sessions.OpenAsked) -> None:
+    def on_sessions_open_asked(self, message: "Sessions.OpenAsked") -> None:
         row = message.row
         if row.problem:
             self.base.say(row.problem, "warn")

@@ -19,7 +19,7 @@ from tests.terminal import Terminal
 ROOT = Path(__file__).parents[2]
 
 # What the script `tradebot-tui` of an installation does.
-CONSOLE = (sys.executable, "-c", "import sys; from tui.main import main; sys.exit(main())")
+CONSOLE = (sys.executable, "-c", "import sys; from tui.__main__ import main; sys.exit(main())")
 
 WHERE_IS_THE_CURSOR = b"\x1b[6n"
 THERE = "\x1b[1;1R"

@@ -1,7 +1,6 @@
 """The connections panel: each broker and the feed, since when, how fast, and what room is left."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from msgspec import Struct
@@ -49,11 +48,12 @@ class Connections(LineTable[Connection]):
     )
     empty = "no broker"
 
-    @dataclass
     class AdjustAsked(Message):
         """The operator wants the books to have the broker's cash."""
 
-        broker: str
+        def __init__(self, broker: str) -> None:
+            super().__init__()
+            self.broker = broker
 
     def action_open(self) -> None:
         status = self.selected_row.status if self.selected_row else None

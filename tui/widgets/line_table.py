@@ -5,7 +5,6 @@ keeps a strip for each visible row and repaints a line only where it reads other
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
 from textual import events
@@ -49,11 +48,12 @@ class LineTable(TableKeys[Row], ScrollView, Generic[Row], inherit_bindings=False
         *commands.bindings("table"),
     ]
 
-    @dataclass
     class Selected(Message):
         """Another row was selected."""
 
-        table: "LineTable[Any]"
+        def __init__(self, table: "LineTable[Any]") -> None:
+            super().__init__()
+            self.table = table
 
     header: ClassVar[bool] = True
     empty: ClassVar[str] = "nothing yet"

@@ -1,7 +1,6 @@
 """The orders panel."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.message import Message
@@ -59,17 +58,19 @@ class Orders(LineTable[Order]):
     parts = tuple(PARTS)
     empty = "no order yet"
 
-    @dataclass
     class CancelAsked(Message):
         """The operator wants the order cancelled."""
 
-        order: Order
+        def __init__(self, order: Order) -> None:
+            super().__init__()
+            self.order = order
 
-    @dataclass
     class DoubtAsked(Message):
         """The operator wants to ask after the order, or to say how it ended."""
 
-        order: Order
+        def __init__(self, order: Order) -> None:
+            super().__init__()
+            self.order = order
 
     def action_open(self) -> None:
         order = self.selected_row

@@ -1,7 +1,6 @@
 """What every panel has in common: a frame with a title above and a note below."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.content import Content
@@ -26,12 +25,13 @@ class Panel(Widget, can_focus=True):
     of_now: ClassVar[bool] = False
     """Does it show files, which are as they are now? It says so where the rest is of the past."""
 
-    @dataclass
     class Said(Message):
         """What came of a key, to be shown at the bottom."""
 
-        text: str
-        style: str
+        def __init__(self, text: str, style: str) -> None:
+            super().__init__()
+            self.text = text
+            self.style = style
 
     class Arranged(Message):
         """The operator chose how it is shown, which is remembered."""

@@ -1,7 +1,6 @@
 """The quotes panel."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.message import Message
@@ -45,11 +44,12 @@ class Quotes(LineTable[QuoteRow]):
     _killed: frozenset[str] = frozenset()
     _is_chosen = False
 
-    @dataclass
     class ResumeAsked(Message):
         """The operator wants the symbol traded again."""
 
-        symbol: str
+        def __init__(self, symbol: str) -> None:
+            super().__init__()
+            self.symbol = symbol
 
     def show(self, frame: Frame) -> None:
         self.leave_empty(frame)

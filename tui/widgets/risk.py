@@ -1,7 +1,6 @@
 """The risk panel: how much of every limit is used."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.message import Message
@@ -47,11 +46,12 @@ class Risk(LineTable[LimitRow]):
     header = False
     empty = "no limits yet"
 
-    @dataclass
     class ChangeAsked(Message):
         """The operator wants the limit changed."""
 
-        row: LimitRow
+        def __init__(self, row: LimitRow) -> None:
+            super().__init__()
+            self.row = row
 
     def action_open(self) -> None:
         row = self.selected_row

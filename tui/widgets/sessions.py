@@ -1,7 +1,6 @@
 """The recorded sessions."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.message import Message
@@ -32,17 +31,19 @@ class Sessions(LineTable["RecordedSession"]):
     )
     empty = "no session is recorded here"
 
-    @dataclass
     class Wanted(Message):
         """The list is to be read: `panel` takes it."""
 
-        panel: "Sessions"
+        def __init__(self, panel: "Sessions") -> None:
+            super().__init__()
+            self.panel = panel
 
-    @dataclass
     class OpenAsked(Message):
         """The operator wants to look at a session."""
 
-        row: "RecordedSession"
+        def __init__(self, row: "RecordedSession") -> None:
+            super().__init__()
+            self.row = row
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

@@ -2,7 +2,6 @@
 export."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from msgspec import Struct
@@ -31,29 +30,32 @@ class TableKeys(Panel, Generic[Row]):
     parts: ClassVar[tuple[str, ...]] = ("",)
     """What can be shown alone, by its name; all comes first."""
 
-    @dataclass
     class DetailAsked(Message):
         """The operator wants to see all of a row: `find` gives it as it is now, None once it is
         gone; `row` is what it was."""
 
-        title: str
-        row: Struct
-        find: Callable[[], Struct | None]
+        def __init__(self, title: str, row: Struct, find: Callable[[], Struct | None]) -> None:
+            super().__init__()
+            self.title = title
+            self.row = row
+            self.find = find
 
-    @dataclass
     class ExportAsked(Message):
         """The operator wants `rows` in a file, with all fields; some of their columns are `hidden`
         where that is True."""
 
-        name: str
-        rows: Sequence[Struct]
-        hidden: bool
+        def __init__(self, name: str, rows: Sequence[Struct], hidden: bool) -> None:
+            super().__init__()
+            self.name = name
+            self.rows = rows
+            self.hidden = hidden
 
-    @dataclass
     class ColumnsAsked(Message):
         """The operator wants to choose the columns of the table."""
 
-        table: "TableKeys[Any]"
+        def __init__(self, table: "TableKeys[Any]") -> None:
+            super().__init__()
+            self.table = table
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
