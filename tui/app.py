@@ -363,6 +363,14 @@ class Console(Travelling, inherit_bindings=False):
         would have all styles parsed once more before the first frame."""
         return self._make(self.DEFAULT_MODE)
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Before there is a screen nothing has been styled: the theme is known, and no more.
+        Textual would parse all styles, throw them away, and parse them for the first screen."""
+        if self.screen_stack:
+            super().refresh_css(animate)
+        else:
+            self.stylesheet.set_variables(self.get_css_variables())
+
     def _make(self, name: str) -> PanelScreen:
         """The screen `name`; its module is imported now."""
         module, _, kind = commands.SCREENS[name].kind.rpartition(".")
@@ -513,7 +521,9 @@ class Console(Travelling, inherit_bindings=False):
         if self.frame.snapshot is None:
             self.base.say("the engine is still starting", "warn")
         elif self.under_way:
-            self.action_ask_quit()
+            from tui.dialogs.quit import DetachDialog
+
+            self.push_screen(DetachDialog(self.frame, self.clock, self.send))
         else:
             self.end("detach")
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import tzinfo
 from typing import NamedTuple, Protocol, runtime_checkable
-from zoneinfo import ZoneInfo
 
 from engine.control.standing import Standing
 from engine.core.model import Instrument, KillAction, Mode, OrderState, is_cancelled_by
@@ -222,6 +221,8 @@ class Frame(NamedTuple):
     def zones(self, symbol: str) -> list[tzinfo | None]:
         """Where the times of what is about `symbol` are told besides UTC: at its market, and where
         the operator is."""
+        from zoneinfo import ZoneInfo  # kept off the way to the first frame
+
         rows = self.snapshot.quotes if self.snapshot else ()
         market = [ZoneInfo(row.zone) for row in rows if row.symbol == symbol]
         return [*market, self.operator_zone]
@@ -288,23 +289,24 @@ def kill_story(frame: Frame) -> str:
     if frame.snapshot is None or not frame.snapshot.kill.tripped:
         return ""
     kill = frame.snapshot.kill
-    parts = [f"KILLED by {kill.source}"]
-    if frame.kill_cancelled:
-        parts.append(frame.kill_cancelled)
-    parts.append(progress(kill, kill.action))
-    if frame.kill_stuck is not None:
-        parts[-1] = f"FAILED, nothing moved for {format.seconds(frame.kill_stuck)}: {parts[-1]}"
+    left = progress(kill, kill.action)
     if frame.kill_took is not None:
-        parts[-1] += f" after {format.seconds(frame.kill_took)}"
+        left += f" after {format.seconds(frame.kill_took)}"
+    if frame.kill_stuck is not None:
+        left = f"FAILED: {left}, nothing moved for {format.seconds(frame.kill_stuck)}"
+    # What is still open comes first, and a reason, which may be long, last: the end may be cut
+    parts = [f"KILLED by {kill.source}", left]
     if frame.kill_stuck is not None:
         do = "cancel" if kill.open_orders else "close"
         parts.append(f"it is tried on; {do} them at the venue by hand")
+    if frame.kill_cancelled:
+        parts.append(frame.kill_cancelled)
     parts += cancels_wait(frame.snapshot)
     if not kill.durable:
         parts.append("NOT ON DISK YET")
     if frame.kill_delay is not None:
         parts.append(f"acknowledged in {format.seconds(frame.kill_delay)}")
-    if kill.reason:  # last: a long one may be cut, what is still open may not
+    if kill.reason:
         parts.append(kill.reason)
     return " · ".join(parts)
 
@@ -313,7 +315,7 @@ _DONE = {
     KillAction.STOP: "complete, open orders stay as they are",
     KillAction.KEEP_STOPS: "complete, only protective stops are open",
     KillAction.CANCEL: "complete, no order open",
-    KillAction.FLATTEN: "complete, no order open, no position held",
+    KillAction.FLATTEN: "complete, no order open, no position",
 }
 
 
@@ -344,13 +346,16 @@ def _part_story(row: KilledPartRow, frame: Frame) -> str:
     killed = row.killed
     because = f": {killed.reason}" if killed.reason else ""
     told = f"{progress(row, killed.action)} ({frame.keys['rearm']} re-arms)"
-    return f"KILLED {killed.part} by {killed.source}{because} · {told}"
+    return f"KILLED {killed.part} · {told} · by {killed.source}{because}"
 
 
 def read_only_words(frame: Frame) -> str:
     """Who is in command instead of this console, and what to press where it may ask: that first, a
     name is long."""
-    holder, key = frame.standing.holder, frame.keys["command"]
+    holder, key, asks = frame.standing.holder, frame.keys["command"], frame.standing.asks
+    if asks:
+        passes = format.seconds(frame.standing.passes_in)
+        return f"READ-ONLY: in {passes} {_short(asks)} gets the command, unless it is kept"
     if not frame.standing.may_ask:
         return f"READ-ONLY: {_short(holder) or 'no console'} is in command"
     if not holder:

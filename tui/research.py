@@ -51,6 +51,15 @@ def in_fields(text: str) -> str:
     return _OPTION.sub(lambda o: _LABELS[o[1]] if o[1] else f'"{_LABELS[o[2]]}"', text)
 
 
+_FIELD = re.compile(r'^({0}): |"({0})"'.format("|".join(_LABELS.values())), re.MULTILINE)
+
+
+def field_of(text: str) -> str:
+    """The first field that `text`, told by `in_fields`, names; empty where it names none."""
+    found = _FIELD.search(text)
+    return (found[1] or found[2]).replace("-", "_") if found else ""
+
+
 _COMMAND = "import os; os.nice(15); from engine.__main__ import main; main()"
 _LINES_KEPT = 20
 _GRACE = 2.0

@@ -106,7 +106,8 @@ class LimitRow(Struct, frozen=True, gc=False):
 class StrategyRow(Struct, frozen=True, gc=False):
     """`state` is on, off, paused, killed or failed, or broken of a file that makes no strategy, of
     which `name` is the file's; `note` says why. `warm` of `required` history bars have been seen,
-    of the symbols that have data."""
+    of the symbols that have data. `entries_today` are the orders that it made in this trading day
+    to open a position, filled or not."""
 
     name: str
     state: str
@@ -115,7 +116,7 @@ class StrategyRow(Struct, frozen=True, gc=False):
     parameters: str = ""
     warm: int = 0
     required: int = 0
-    trades_today: int = 0
+    entries_today: int = 0
     consecutive_losses: int = 0
     pnl: Decimal | None = None
     last_signal: Side | None = None

@@ -447,7 +447,7 @@ class View:
             ),
             warm=self._warm(run),
             required=run.required,
-            trades_today=machine.risk.trades.get(run.name, 0),
+            entries_today=machine.risk.trades.get(run.name, 0),
             consecutive_losses=losses,
             pnl=pnl,
             last_signal=run.last_side,

@@ -756,6 +756,6 @@ def empty() -> Snapshot:
         fills=(),
         positions=(),
         limits=tuple(replace(row, used=None) for row in LIMITS),
-        strategies=(replace(STRATEGIES[0], warm=0, trades_today=0, pnl=None, last_signal=None),),
+        strategies=(replace(STRATEGIES[0], warm=0, entries_today=0, pnl=None, last_signal=None),),
         log=(),
     )

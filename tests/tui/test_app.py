@@ -16,7 +16,7 @@ from textual.events import CursorPosition
 from textual.widgets import Input
 
 from engine.core.events import ControlFeed, RequestCancel, ToggleStrategy, TripKillSwitch
-from engine.core.model import NANOS
+from engine.core.model import NANOS, KillAction
 from engine.view.snapshot import BrokerStatus, LogLine, Snapshot
 from tests.tui import scripted
 from tests.tui.scripted import CANCELLING, KILLED, PANELS, Clock, Desk, ScriptedClient, desk, to
@@ -99,9 +99,26 @@ async def test_the_phases_of_a_kill_are_on_the_screen() -> None:
         it.client.change(kill=CANCELLING)
         screen = await it.draw(0.1)
         assert "KILLED 3 open" in screen
-        assert "cancelling, 3 orders still open after 2.6 s · acknowledged in 2.6 s" in screen
+        assert "cancelling, 3 orders still open after 2.6 s · 0 of 4 orders cancelled" in screen
+        assert "· acknowledged in 2.6 s" in screen
         it.client.change(kill=KILLED)
-        assert "complete, no order open after 2.8 s · acknowledged in 2.6 s" in await it.draw(0.2)
+        assert "complete, no order open after 2.8 s · " in await it.draw(0.2)
+
+
+@pytest.mark.parametrize("source", ["console", "dead-man's switch"])
+async def test_how_a_kill_ended_is_whole_at_80_columns(source: str) -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        flat = replace(KILLED, action=KillAction.FLATTEN, source=source)
+        it.client.change(kill=flat, orders=())
+        screen = await it.draw(12.3)
+        assert f"KILLED by {source} · complete, no order open, no position" in screen
+
+
+async def test_how_the_kill_of_a_part_ended_is_whole_at_80_columns() -> None:
+    _, row = scripted.parts_killed().killed_parts
+    flat = replace(row, killed=replace(row.killed, action=KillAction.FLATTEN))
+    async with desk(replace(scripted.paper(), killed_parts=(flat,)), size=(80, 24)) as it:
+        assert "KILLED symbol SPY · complete, no order open, no position (R re-arms)" in it.screen
 
 
 async def test_the_phases_of_a_kill_are_seen_over_a_dialog_too() -> None:

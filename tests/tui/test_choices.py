@@ -520,7 +520,7 @@ async def test_to_flatten_a_part_asks_for_a_word() -> None:
 async def test_killed_parts_are_shown_wherever_they_are() -> None:
     async with desk(scripted.parts_killed()) as it:
         assert "KILLED 2 parts" in it.screen
-        assert "KILLED strategy sma_crossover by console" in it.screen
+        assert "KILLED strategy sma_crossover · cancelling, 2 orders still open" in it.screen
         assert "■ KILLED" in it.screen
         assert "KILL " in it.screen
 

@@ -54,6 +54,22 @@ def test_what_ranks_behind_gives_way_before_a_text_is_cut() -> None:
     assert text(columns, "a long name", "bbbb", "cccc") == "a lon…  bbbb"
 
 
+def test_what_ranks_beside_gives_way_before_a_text_is_left_out() -> None:
+    columns = Columns([Column("a", 4), Column("b", 4, rank=1), Column("c", 4, rank=1, grows=True)])
+    columns.widen(row("a", "b", "a long text"))
+    columns.fit(14)
+    assert text(columns, "aaaa", "bbbb", "a long text") == "aaaa bbbb a l…"
+    columns.fit(13)
+    assert text(columns, "aaaa", "bbbb", "a long text") == "aaaa  a long…"
+
+
+def test_what_must_be_seen_is_cut_before_any_of_it_is_left_out() -> None:
+    columns = Columns([Column("a", 4, stays=True), Column("b", 4), Column("c", 4, rank=1)])
+    columns.widen(row("a long name", "b", "c"))
+    columns.fit(12)
+    assert text(columns, "a long name", "bbbb", "cccc") == "a long… bbbb"
+
+
 def test_columns_never_narrow_again() -> None:
     columns = Columns([Column("a", 1, ">"), Column("b", 1)])
     columns.widen(row("1000", "x"))

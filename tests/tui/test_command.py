@@ -133,6 +133,12 @@ async def test_c_keeps_the_command_where_another_asks() -> None:
         assert "this console is in command" in it.screen
 
 
+async def test_those_who_are_not_in_command_see_who_gets_it_and_when() -> None:
+    async with desk(scripted.paper()) as it:
+        it.client.stands = Standing("me", asks=OTHER, passes_in=12.0, consoles=2)
+        assert f"READ-ONLY: in 12 s {WHO} gets the command, unless it is kept" in await it.draw()
+
+
 async def test_what_the_engine_says_to_this_console_is_shown() -> None:
     async with desk(scripted.paper()) as it:
         it.client.says = ["not done: another is in command"]

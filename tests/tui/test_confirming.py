@@ -105,7 +105,7 @@ async def test_neither_a_held_key_nor_a_paste_nor_enter_confirms(name: str) -> N
             assert isinstance(dialog, Dialog)
             return dialog
 
-        for key in dict.fromkeys((subject.keys[-1], *letters(await opened()))):
+        for key in dict.fromkeys((*subject.keys[-1:], *letters(await opened()))):
             await opened()
             await it.press(*[key] * HELD, seconds=REPEATS)
             assert it.sent_but_life == [], key

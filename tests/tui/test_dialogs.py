@@ -181,7 +181,7 @@ async def test_a_kill_is_followed_from_the_key_to_its_end() -> None:
         it.client.change()
         screen = await it.draw(STUCK_AFTER)
         assert "KILL FAILED 3 left" in screen
-        assert "FAILED, nothing moved for 5.0 s" in screen
+        assert "FAILED: cancelling, 3 orders still open after 5.3 s, nothing moved" in screen
         it.client.change(kill=scripted.KILLED)
         screen = await it.draw(0.7)
         assert "complete, no order open after 6.0 s" in screen
@@ -196,6 +196,31 @@ async def test_a_dialog_expires() -> None:
         assert is_open(it)
         await it.draw(2)
         assert not is_open(it)
+        await it.draw()
+        assert "closed after 60 s without an answer" in it.screen.splitlines()[-1]
+
+
+async def test_a_dialog_does_not_close_under_a_hand_that_types() -> None:
+    async with desk(scripted.killed()) as it:
+        await it.press("R")
+        it.client.change()
+        await it.draw(EXPIRES_AFTER - 1)
+        await it.press("R", "E")
+        await it.draw(EXPIRES_AFTER - 1)
+        await it.press("A", "R", "M", "enter")
+        assert it.sent == [REARM]
+
+
+async def test_a_word_confirms_nothing_that_cannot_be_read() -> None:
+    async with desk(scripted.killed(), size=(80, 24)) as it:
+        await it.press("R")
+        await it.pilot.resize_terminal(40, 10)
+        await it.press("R", "E", "A", "R", "M", "enter", seconds=0.6)
+        assert it.sent == []
+        await it.pilot.resize_terminal(80, 24)
+        assert "nothing was done: what is asked needs 80x24 to be read" in await it.draw()
+        await it.press("R", "E", "A", "R", "M", "enter", seconds=0.6)
+        assert it.sent == [REARM]
 
 
 async def test_help_does_not_expire() -> None:
@@ -525,8 +550,8 @@ async def test_quit_asks_nothing_where_nothing_is_at_stake() -> None:
 
 
 @pytest.mark.parametrize("is_owned", [True, False])
-@pytest.mark.parametrize("key", ["q", "d"])
-async def test_a_run_of_research_is_not_ended_unasked(key: str, is_owned: bool) -> None:
+@pytest.mark.parametrize(("key", "yes"), [("q", "y quits"), ("d", "y detaches")])
+async def test_a_run_of_research_is_not_ended_unasked(key: str, yes: str, is_owned: bool) -> None:
     idle = tuple(replace(row, state="off") for row in scripted.paper().strategies)
     snapshot = replace(scripted.paper(), orders=(), positions=(), strategies=idle)
     async with desk(snapshot, size=(80, 24)) as it:
@@ -534,11 +559,20 @@ async def test_a_run_of_research_is_not_ended_unasked(key: str, is_owned: bool) 
         it.app.research = run = Run(Request(kind="search"))
         await it.press(key)
         assert "The running search ends with this console, without a report." in it.screen
-        assert "y quits" in it.screen
+        assert yes in it.screen
         await it.press("escape")
         run.cancel()
         await it.press("d")
         assert not it.app.is_running
+
+
+async def test_who_detaches_amid_a_run_does_not_stop_the_engine_with_a_yes() -> None:
+    async with desk(scripted.paper(), size=(80, 24)) as it:
+        it.app.research = run = Run(Request(kind="search"))
+        await it.press("d", "y", seconds=1.0)
+        assert not it.app.is_running
+        assert it.app.ending == "detach"
+        run.cancel()
 
 
 @pytest.mark.parametrize(("lost", "says"), [("detach", "go on"), ("stop", "stop as well")])

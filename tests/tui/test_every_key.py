@@ -51,7 +51,7 @@ from tui.dialogs.kill import KillDialog, PartDialog
 from tui.dialogs.limits import LimitDialog
 from tui.dialogs.live import ModeDialog
 from tui.dialogs.orders import CancelDialog, DoubtDialog, MarkDialog
-from tui.dialogs.quit import QuitDialog
+from tui.dialogs.quit import DetachDialog, QuitDialog
 from tui.dialogs.reload import ReloadDialog
 from tui.dialogs.research import ResearchDialog
 from tui.dialogs.resume import ResumeDialog
@@ -356,6 +356,7 @@ KEYS: dict[type[DOMNode], dict[str, Key]] = {
             for state in ("canceled", "rejected", "expired", "abandoned")
         },
     },
+    DetachDialog: {"confirm": Key(ends("detach"), ("d",), prepare=running)},
     QuitDialog: {
         "confirm": Key(ends(""), ("q",)),
         "quit-no-entries": Key(

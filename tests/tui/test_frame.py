@@ -122,10 +122,10 @@ def test_a_kill_says_how_many_orders_it_cancelled_and_how_long_it_took() -> None
         kill_story(killing(0, 99.0, progress)),
     ]
     assert [story.partition(" · ")[2] for story in stories] == [
-        "1 of 4 orders cancelled · cancelling, 3 orders still open after 0.4 s · kill key",
-        "3 of 4 orders cancelled · cancelling, 1 order still open after 1.0 s · kill key",
-        "4 of 4 orders cancelled · complete, no order open after 2.0 s · kill key",
-        "4 of 4 orders cancelled · complete, no order open after 2.0 s · kill key",
+        "cancelling, 3 orders still open after 0.4 s · 1 of 4 orders cancelled · kill key",
+        "cancelling, 1 order still open after 1.0 s · 3 of 4 orders cancelled · kill key",
+        "complete, no order open after 2.0 s · 4 of 4 orders cancelled · kill key",
+        "complete, no order open after 2.0 s · 4 of 4 orders cancelled · kill key",
     ]
 
 
@@ -142,8 +142,8 @@ def test_a_kill_tells_orders_that_ended_otherwise_and_cancels_that_did_not_take(
     snapshot = replace(scripted.paper(), kill=refused, orders=(*ended, third))
     progress.see(snapshot, 0.0, 11.0)
     assert kill_story(Frame(snapshot, 11.0, kill_cancelled=progress.cancelled)) == (
-        "KILLED by console · 1 of 4 orders cancelled, 1 filled, 1 ended, not listed any"
-        " more · cancelling, 1 order still open, 1 cancel did not take: unknown order · kill key"
+        "KILLED by console · cancelling, 1 order still open, 1 cancel did not take: unknown order"
+        " · 1 of 4 orders cancelled, 1 filled, 1 ended, not listed any more · kill key"
     )
 
 
@@ -163,7 +163,9 @@ def test_a_kill_that_does_not_move_has_failed_until_it_does() -> None:
     killing(2, 10.0, progress)
     assert "FAILED" not in kill_story(killing(2, 9.9 + STUCK_AFTER, progress))
     stuck = killing(2, 10.0 + STUCK_AFTER, progress)
-    assert "FAILED, nothing moved for 5.0 s: cancelling, 2 orders still open" in kill_story(stuck)
+    assert "FAILED: cancelling, 2 orders still open after 5.0 s, nothing moved for 5.0 s" in (
+        kill_story(stuck)
+    )
     assert "it is tried on; cancel them at the venue by hand" in kill_story(stuck)
     assert kill_words(stuck) == ("KILL FAILED 2 left", "alarm")
     assert "FAILED" not in kill_story(killing(1, 20.0, progress))

@@ -208,6 +208,27 @@ async def test_the_field_that_is_wrong_has_the_cursor(folder: Path) -> None:
         assert it.app.focused is it.app.screen.query_one("#end")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"strategy": "nope"}, "strategy"),
+        ({"symbols": "NOPE"}, "symbols"),
+        ({"parameters": "quick=5"}, "parameters"),
+        ({"parameters": "fast=50 slow=10"}, "parameters"),
+        ({"start": "2018-04-05"}, "start"),
+    ],
+    ids=lambda value: str(value),
+)
+async def test_what_is_not_there_has_the_cursor_too(
+    wrong: dict[str, str], field: str, folder: Path
+) -> None:
+    async with research(folder) as it:
+        await fill_in(it, **(DAY | wrong))
+        await it.press("enter")
+        await settled(it)
+        assert it.app.focused is it.app.screen.query_one(f"#{field}")
+
+
 WRONG = (
     {"strategy": "nope"},
     {"symbols": "NOPE"},
@@ -264,11 +285,14 @@ async def test_what_is_missing_is_said_at_once(name: str, folder: Path) -> None:
 async def test_a_run_is_cancelled_and_leaves_no_report(folder: Path) -> None:
     async with research(folder) as it:
         await fill_in(it, **RUN)
-        await it.press("enter", "escape", "n")
+        await it.press("enter", "escape")
+        assert "x cancel " in it.screen.splitlines()[-1]
+        await it.press("n")
         assert it.app.screen is it.app.base
         assert "a backtest is running: x cancels it" in it.screen
         await it.press("x")
         assert "CANCELLED no report" in await settled(it)
+        assert "x cancel" not in (await it.draw(10)).splitlines()[-1]
         await it.press("x")
         assert "nothing is running" in it.screen
         assert load(folder) == ()

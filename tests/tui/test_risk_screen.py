@@ -137,6 +137,27 @@ async def test_what_stops_orders_is_told(fact: str) -> None:
         line(it.screen, *words)
 
 
+async def test_what_live_trading_needs_and_what_to_do_for_it_is_whole() -> None:
+    gate = tuple(replace(condition, met=False) for condition in scripted.GATE)
+    async with desk(replace(scripted.paper(), live_gate=gate), size=(120, 40)) as it:
+        await it.press("5")
+        await it.pilot.resize_terminal(200, 50)
+        screen = await it.draw()
+        allow = line(screen, "│ALLOW_LIVE_TRADING=true ")
+        assert " set ALLOW_LIVE_TRADING=true and start again " in allow
+        line(screen, "│a confirmation in this session ", "NOT MET")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_how_a_fact_with_a_long_name_stands_is_told_in_a_narrow_panel(
+    size: tuple[int, int],
+) -> None:
+    rich = replace(scripted.paper(), settled_cash=Decimal("1083612.02"))
+    async with desk(rich, size=size) as it:
+        await it.press("5", "tab", "end")
+        line(it.screen, "│a confirmation", "NOT MET")
+
+
 async def test_day_trades_and_settled_cash_are_of_each_account() -> None:
     trades = [
         LimitRow("account", "day_trades", venue, used, 3.0, "")

@@ -37,7 +37,7 @@ from tui.dialogs.kill import KillDialog, PartDialog
 from tui.dialogs.limits import LimitDialog, LoosenDialog
 from tui.dialogs.live import ModeDialog
 from tui.dialogs.orders import CancelDialog, DoubtDialog, MarkDialog
-from tui.dialogs.quit import QuitDialog
+from tui.dialogs.quit import DetachDialog, QuitDialog
 from tui.dialogs.reload import ReloadDialog
 from tui.dialogs.research import ResearchDialog
 from tui.dialogs.resume import ResumeDialog
@@ -45,6 +45,7 @@ from tui.dialogs.safety import BreakerDialog, RearmDialog, RearmPartDialog, Stra
 from tui.dialogs.sure import SureDialog
 from tui.dialogs.why import WhyDialog
 from tui.journey import Journey
+from tui.research import Request, Run
 from tui.screens.panels import PanelScreen
 from tui.widgets.equity import POINTS
 
@@ -121,6 +122,12 @@ def _go(app: Console) -> None:
     app.push_screen(GoDialog(lambda _: None, app.frame, app.clock, app.send))
 
 
+def _detach(app: Console) -> None:
+    """While research runs: else one is not asked."""
+    app.research = Run(Request())
+    app.push_screen(DetachDialog(app.frame, app.clock, app.send))
+
+
 def _travel(app: Console) -> None:
     """To a session of the day before yesterday, while a live engine runs."""
     then = replace(scripted.paper(), ts=scripted.TS - 2 * DAY, wall_ts=0, health=None)
@@ -140,10 +147,12 @@ SUBJECTS: dict[str, Subject] = {
     "mode": Subject(ModeDialog, scripted.paper, ("m",)),
     "mode-live": Subject(ModeDialog, scripted.live, ("m",)),
     "quit": Subject(QuitDialog, scripted.paper, ("q",)),
+    "detach": Subject(DetachDialog, scripted.paper, opens=_detach),
     "help": Subject(HelpDialog, scripted.paper, ("question_mark",)),
     "first-steps": Subject(GuideDialog, scripted.paper, ("question_mark", "g")),
     "palette": Subject(CommandPalette, scripted.paper, ("ctrl+p",)),
     "backtest": Subject(ResearchDialog, scripted.paper, ("7", "n")),
+    "search": Subject(ResearchDialog, scripted.paper, ("7", "S")),
     "walk-forward": Subject(ResearchDialog, scripted.paper, ("7", "W")),
     "reload": Subject(ReloadDialog, scripted.paper, ("4", "l")),
     "kill": Subject(KillDialog, scripted.paper, ("K",)),

@@ -92,13 +92,31 @@ async def test_those_that_trade_or_did_come_first() -> None:
         assert names(it) == ["b_busy", "a_quiet"], "it is where it was"
         it.client.change(strategies=(quiet, replace(busy, state="off")))
         await it.draw()
-        assert names(it) == ["a_quiet", "b_busy"]
+        assert names(it) == ["b_busy", "a_quiet"], "it began after the other"
+
+
+async def test_the_next_row_is_the_next_one_however_many_are_switched_on() -> None:
+    off = replace(scripted.STRATEGIES[0], state="off")
+    rows = [replace(off, name=name) for name in ("a_quiet", "b_busy", "c_quiet")]
+    rows.append(replace(off, name="d_runs", state="on"))
+    async with desk(replace(scripted.paper(), strategies=tuple(rows))) as it:
+        await it.press("4")
+        assert names(it) == ["d_runs", "a_quiet", "b_busy", "c_quiet"]
+        rows[1] = replace(rows[1], state="on")
+        it.client.change(strategies=tuple(rows))
+        await it.draw()
+        assert names(it) == ["d_runs", "b_busy", "a_quiet", "c_quiet"]
+        rows[0] = replace(rows[0], state="on")
+        it.client.change(strategies=tuple(rows))
+        await it.draw()
+        assert names(it) == ["d_runs", "b_busy", "a_quiet", "c_quiet"]
 
 
 def names(it: Desk) -> list[str]:
     """The strategies as they stand on the screen."""
+    known = ("a_quiet", "b_busy", "c_quiet", "d_runs")
     lines = it.screen.splitlines()
-    return [name for line in lines for name in ("a_quiet", "b_busy") if line[1:].startswith(name)]
+    return [name for line in lines for name in known if line[1:].startswith(name)]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50)])
@@ -116,7 +134,16 @@ async def test_losses_are_said_to_be_in_a_row_and_hide_not_why_one_is_paused(
     )
     async with desk(replace(scripted.paper(), strategies=(paused,)), size=size) as it:
         await it.press("4")
-        assert "losing run" in line(it.screen, "trades")
+        assert "losing run" in line(it.screen, "parameters")
         assert "3 conse" in line(it.screen, "PAUSED")
         await it.press("enter")
         assert " 3 " in line(it.screen, "consecutive losses")
+
+
+async def test_entries_are_said_to_be_those_of_today() -> None:
+    async with desk(scripted.paper(), size=(200, 50)) as it:
+        for key in ("4", "3"):
+            await it.press(key)
+            line(it.screen, "P&L", "entries today")
+        await it.press("4", "enter")
+        line(it.screen, "entries today", " 16 ")

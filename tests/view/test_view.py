@@ -646,7 +646,7 @@ def test_a_strategy_shows_whether_it_is_on_and_why_not() -> None:
     picture.rig.quote(99)
     row = strategy(picture.take())
     assert (row.state, row.note, row.consecutive_losses) == ("paused", "1 loss in a row", 1)
-    assert (row.trades_today, row.last_signal) == (1, Side.SELL)
+    assert (row.entries_today, row.last_signal) == (1, Side.SELL)
     picture.rig.wishes["puppet", "ACME"] = "garbage"
     picture.rig.quote(99)
     row = strategy(picture.take())

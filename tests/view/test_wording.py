@@ -28,10 +28,10 @@ from engine.core.model import (
     Scope,
     Side,
     Signal,
+    SizingMethod,
     Violation,
     nanos,
 )
-from engine.core.sizing import SizingMethod
 from engine.view.wording import worded
 
 ORDER = Order(

@@ -93,7 +93,6 @@ class AlertsDialog(Dialog):
         if not self.takes_answer():
             return
         if losses.NAME in names:
-            self._opened = self.clock()
             cast("Console", self.app).losses.acknowledge()
             names = tuple(name for name in names if name != losses.NAME)
         if not names:

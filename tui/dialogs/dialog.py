@@ -18,7 +18,9 @@ from engine.core.events import Command
 from tui.frame import Frame
 from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines
+from tui.widgets.panel import Panel
 from tui.widgets.status_strip import StatusStrip
+from tui.widgets.too_small import LEAST_HEIGHT, LEAST_WIDTH
 
 GRACE = 0.5
 """Seconds for which a new dialog takes no answer: a key that is typed ahead confirms nothing. One
@@ -29,7 +31,7 @@ LETTER_TIME = 0.05
 where the terminal does not say so itself."""
 
 EXPIRES_AFTER = 60.0
-"""Seconds after which a dialog closes: its answer would be about another moment."""
+"""Seconds without an answer after which a dialog closes: it would be about another moment."""
 
 TEXT_WIDTH = 68
 BLANK: Line = ()
@@ -66,7 +68,7 @@ class Dialog(ModalScreen[None]):
         self.frame = frame
         self.clock = clock
         self.send = send
-        self._opened = self.grace_from = clock()
+        self._touched = self.grace_from = clock()
         self._dismissed = False
         self._strip = StatusStrip()
         self._footer = Footer()
@@ -119,7 +121,14 @@ class Dialog(ModalScreen[None]):
         self._strip.show(frame)
         self._footer.show(frame)
         self._text.update(self.lines(frame))
-        if self.expires and self.clock() - self._opened >= EXPIRES_AFTER:
+        if self.expires and self.clock() - self._touched >= EXPIRES_AFTER:
+            self._expire()
+
+    def _expire(self) -> None:
+        """A box that is gone without a word leaves open whether what it asked about was done."""
+        if not self._dismissed:
+            told = f"closed after {EXPIRES_AFTER:.0f} s without an answer: {self.title}"
+            self.app.screen_stack[0].post_message(Panel.Said(told, "warn"))
             self.dismiss()
 
     def on_unmount(self) -> None:
@@ -133,7 +142,7 @@ class Dialog(ModalScreen[None]):
 
     def takes_answer(self) -> bool:
         """Whether what is pressed now is an answer; says so where it comes too early for one."""
-        now = self.clock()
+        now = self._touched = self.clock()
         if now - self.grace_from >= GRACE:
             return True
         self.grace_from = now
@@ -162,8 +171,12 @@ class Dialog(ModalScreen[None]):
         if not typed:
             self.say("nothing was typed: nothing was done")
             return
+        width, height = self.app.size
         if reason := self.refusal(typed):
             self.say(reason)
+        elif self.word and (width < LEAST_WIDTH or height < LEAST_HEIGHT):
+            least = f"{LEAST_WIDTH}x{LEAST_HEIGHT}"
+            self.say(f"nothing was done: what is asked needs {least} to be read")
         elif entry.took < self.letter_time * (len(typed) - 1):
             self.say("too fast for a hand: type it, do not paste it")
         else:

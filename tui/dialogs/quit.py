@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual.app import App
 from textual.binding import Binding
 
 from engine.core.events import ToggleStrategy
@@ -58,6 +59,26 @@ _SILENT = "No engine has answered yet; one that runs already goes on."
 _STOPS: Line = (("s", "key"), (" stops the engine in order, and quits", "text"))
 
 
+def _run_that_ends(app: App[None]) -> list[Line]:
+    kind = cast("Console", app).under_way
+    text = f"The running {kind} ends with this console, without a report."
+    return paragraph(text, "warn") if kind else []
+
+
+class DetachDialog(Dialog):
+    """Who wants the engine to go on is not asked whether it stops."""
+
+    TITLE = "Detach"
+    BINDINGS: ClassVar = [CONFIRM]
+
+    def lines(self, frame: Frame) -> list[Line]:
+        text = "The console ends; the engine goes on."
+        return [*_run_that_ends(self.app), *paragraph(text), BLANK, letter("y", "detaches")]
+
+    def confirmed(self) -> None:
+        cast("Console", self.app).end("detach")
+
+
 class QuitDialog(Dialog):
     TITLE = "Quit"
     BINDINGS: ClassVar = [
@@ -72,7 +93,7 @@ class QuitDialog(Dialog):
         snapshot = frame.snapshot
         if snapshot is None:
             return [
-                *self._run(),
+                *_run_that_ends(self.app),
                 *paragraph(_STARTS if frame.owned else _SILENT),
                 BLANK,
                 letter("y", "quits"),
@@ -82,7 +103,7 @@ class QuitDialog(Dialog):
             return [
                 *stake(snapshot),
                 *_session(snapshot),
-                *(self._run() or [BLANK]),
+                *(_run_that_ends(self.app) or [BLANK]),
                 *paragraph("The engine goes on: this console did not start it."),
                 *paragraph(f"These strategies go on: {on}."),
                 BLANK,
@@ -94,7 +115,7 @@ class QuitDialog(Dialog):
         return [
             *stake(snapshot),
             *_session(snapshot),
-            *(self._run() or [BLANK]),
+            *(_run_that_ends(self.app) or [BLANK]),
             *paragraph("The engine stops with this console."),
             *paragraph(f"At the next start these strategies are on: {on}."),
             *paragraph(orders, style),
@@ -109,11 +130,6 @@ class QuitDialog(Dialog):
             (("d", "key"), (" detaches: the engine goes on without a console", "text")),
             letter("y", "quits"),
         ]
-
-    def _run(self) -> list[Line]:
-        kind = cast("Console", self.app).under_way
-        text = f"The running {kind} ends with this console, without a report."
-        return paragraph(text, "warn") if kind else []
 
     def confirmed(self) -> None:
         self.app.exit()

@@ -8,7 +8,7 @@ from textual.widgets import Input, Label
 
 from tui.dialogs.dialog import BLANK, Dialog, Send
 from tui.frame import Frame
-from tui.research import FIELDS, Request, Run, label
+from tui.research import FIELDS, Request, Run, field_of, label
 from tui.widgets.lines import Line
 
 _TITLES = {
@@ -83,9 +83,8 @@ class ResearchDialog(Dialog):
         if run.state == "failed":
             self._run = None
             self.say(run.why)
-            for name in FIELDS[self._request.kind]:
-                if run.why.startswith(f"{label(name)}: "):
-                    self.query_one(f"#{name}", Input).focus()
+            if field := field_of(run.why):
+                self.query_one(f"#{field}", Input).focus()
         elif run.state != "starting":
             self.dismiss()
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.events import Resize
 from textual.geometry import Size
 from textual.screen import Screen
 
@@ -21,12 +22,15 @@ from tui.widgets.too_small import LEAST_HEIGHT, LEAST_WIDTH, TooSmall
 
 _WIDTHS = [(0, "-small"), (LEAST_WIDTH, "-narrow"), (120, "-wide")]
 _HEIGHTS = [(0, "-small"), (LEAST_HEIGHT, "-short"), (36, "-tall")]
+_BROAD = 180
+"""Columns from which on a wide screen is `-broad` as well."""
 
 
 def _layout(size: Size) -> str:
     """The classes that Textual gives at `size`; without them the first frame is laid out twice."""
     pairs = ((_WIDTHS, size.width), (_HEIGHTS, size.height))
-    return " ".join(max(p for p in points if p[0] <= extent)[1] for points, extent in pairs)
+    names = [max(p for p in points if p[0] <= extent)[1] for points, extent in pairs]
+    return " ".join([*names, *["-broad"] * (size.width >= _BROAD)])
 
 
 def _is_elsewhere(past: Past | None, before: Past | None) -> bool:
@@ -77,9 +81,12 @@ class PanelScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         layout = _layout(self.app.size).split()
-        names = {name for _, name in (*_WIDTHS, *_HEIGHTS)}
+        names = {"-broad", *(name for _, name in (*_WIDTHS, *_HEIGHTS))}
         self.update_classes({name: name in layout for name in names}, animate=False)
         self.show(self._take())
+
+    def on_resize(self, event: Resize) -> None:
+        self.set_class(event.size.width >= _BROAD, "-broad")
 
     def show(self, frame: Frame) -> None:
         """Hand the one frame to every panel, so that all agree."""

@@ -11,8 +11,9 @@ class Column(NamedTuple):
     """`align` is `<`, `>`, or the sign on which the cells are lined up, as the decimal point. A
     column widens from `width` to what it shows, up to `most`. Columns of a high `rank` are left out
     first where the panel is narrow. The one that `grows` takes the room that is left; what ranks
-    behind it gives way to it before its text is cut. One that `stays` cannot be hidden: it says
-    which row it is, or what is at risk. A text that is too long for it is shortened by `cut`."""
+    behind it gives way to it before its text is cut, and what ranks beside it before it is left
+    out. One that `stays` cannot be hidden, and is cut before it is left out: it says which row it
+    is, or what is at risk. A text that is too long for it is shortened by `cut`."""
 
     title: str
     width: int
@@ -68,7 +69,7 @@ class Columns:
 
         def leave_out(over_rank: int) -> None:
             while spare(1) < 0 and len(kept) > 1:
-                last = max(kept, key=lambda number: (self._columns[number].rank, number))
+                last = max(kept, key=self._leaves)
                 if self._columns[last].rank <= over_rank:
                     break
                 kept.remove(last)
@@ -78,6 +79,11 @@ class Columns:
             leave_out(over_rank=self._columns[growing].rank)
             if spare(1) < 0:
                 sizes[growing] = self._columns[growing].width
+        leave_out(over_rank=0)
+        for number in kept:  # what must be seen is cut before any of it is left out
+            column = self._columns[number]
+            if column.stays:
+                sizes[number] = max(column.width, sizes[number] + min(0, spare(1)))
         leave_out(over_rank=-1)
         self._gap = 2 if spare(2) >= 0 else 1
         if growing in kept:
@@ -98,6 +104,11 @@ class Columns:
                 text = gap + text
             line.append((text, style))
         return line
+
+    def _leaves(self, number: int) -> tuple[int, bool, int]:
+        """The greatest is left out first."""
+        column = self._columns[number]
+        return column.rank, not column.grows, number
 
     def _size(self, number: int) -> int:
         column = self._columns[number]

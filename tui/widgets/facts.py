@@ -24,7 +24,7 @@ class Facts(LineTable[Fact]):
     """One fact a line."""
 
     columns: ClassVar[tuple[Column, ...]] = (
-        Column("what", 12, most=20, stays=True),
+        Column("what", 12, most=30, stays=True),
         Column("is", 8, most=17, stays=True),
         Column("more", 10, rank=1, grows=True),
     )

@@ -12,6 +12,7 @@ from tui.frame import Frame
 from tui.widgets.lines import Line, Lines, fit, length
 
 if TYPE_CHECKING:
+    from tui.app import Console
     from tui.screens.panels import PanelScreen
 
 Parts = list[tuple[int, Line]]
@@ -109,6 +110,8 @@ class Footer(Lines):
         """The actions of the footer that can be done now, each with its key of those that work."""
         if not frame.command_is_open:
             keys.pop("command", None)
+        if not cast("Console", self.app).under_way:
+            keys.pop("stop-run", None)
         first, *_, last = (frame.keys[f"screen-{name}"] for name in commands.SCREENS)
         keys[f"screen-{commands.FIRST_SCREEN}"] = [f"{first}-{last}"]
         return [

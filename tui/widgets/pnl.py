@@ -13,8 +13,7 @@ from tui.widgets.lines import Cell, Line
 
 
 class Pnl(LineTable[PnlRow]):
-    """After commissions and in parts; over all positions that the strategy ever had. The trades are
-    those of today."""
+    """After commissions and in parts; over all positions that the strategy ever had."""
 
     columns: ClassVar[tuple[Column, ...]] = (
         Column("strategy", 8, stays=True, cut=format.cut_middle),
@@ -23,7 +22,7 @@ class Pnl(LineTable[PnlRow]):
         Column("unrealised", 8, ".", rank=2),
         Column("fees", 5, ".", rank=3),
         Column("open", 4, ">", rank=5),
-        Column("trades", 6, ">", rank=4),
+        Column("entries today", 13, ">", rank=4),
     )
     empty = "no strategy"
 

@@ -1,7 +1,6 @@
 """The strategies panel."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.message import Message
@@ -24,14 +23,14 @@ _STATES = {
 
 
 class Strategies(LineTable[StrategyRow]):
-    """State, warm-up, trades and P&L of each; space switches the selected one."""
+    """State, warm-up, today's entries and P&L of each; space switches the selected one."""
 
     BINDINGS: ClassVar = commands.bindings("strategies")
     columns = (
         Column("strategy", 10, stays=True, cut=format.cut_middle),
         Column("state", 8, stays=True),
         Column("P&L", 8, ".", rank=1),
-        Column("trades", 6, ">", rank=2),
+        Column("entries today", 13, ">", rank=5),
         Column("losing run", 10, ">", rank=4),
         Column("warm", 5, ">", rank=3),
         Column("last", 4, rank=6),
@@ -40,21 +39,24 @@ class Strategies(LineTable[StrategyRow]):
     )
     empty = "no strategy found"
 
-    @dataclass
     class Switched(Message):
         """The operator wants the strategy switched to its other state."""
 
-        row: StrategyRow
+        def __init__(self, row: StrategyRow) -> None:
+            super().__init__()
+            self.row = row
 
-    @dataclass
     class ReloadAsked(Message):
         """The operator wants the strategy made anew from its file."""
 
-        row: StrategyRow
+        def __init__(self, row: StrategyRow) -> None:
+            super().__init__()
+            self.row = row
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._used: set[str] = set()
+        self._used: dict[str, int] = {}
+        """The place of each that trades, or did: that in which they began to."""
 
     def action_reload(self) -> None:
         if self.selected_row is not None:
@@ -66,11 +68,14 @@ class Strategies(LineTable[StrategyRow]):
 
     def rows(self, frame: Frame) -> Sequence[StrategyRow]:
         """Those that trade, or did, come first: of many that are off they would not be in sight.
-        One that is switched off stays where it is."""
+        One that is switched on comes after them, one that is switched off stays where it is: the
+        next row is the one that was to be switched next."""
         rows = frame.snapshot.strategies if frame.snapshot else ()
         self._old = {row.name: oldness.old_prices(frame, row.name) for row in rows}
-        self._used.update(row.name for row in rows if row.state != "off")
-        return sorted(rows, key=lambda row: row.name not in self._used)
+        for row in rows:
+            if row.state != "off":
+                self._used.setdefault(row.name, len(self._used))
+        return sorted(rows, key=lambda row: self._used.get(row.name, len(self._used)))
 
     def aged(self, row: StrategyRow) -> str:
         return "" if self._old[row.name] is None else oldness.SIGN
@@ -84,7 +89,7 @@ class Strategies(LineTable[StrategyRow]):
             (row.name, "strong"),
             _STATES.get(row.state, (row.state, "text")),
             oldness.number(pnl, format.direction(pnl), self._old[row.name]),
-            (str(row.trades_today), "text"),
+            (str(row.entries_today), "text"),
             (str(row.consecutive_losses), "text"),
             (f"{row.warm}/{row.required}", "warn" if row.warm < row.required else "dim"),
             format.side(row.last_signal),
