@@ -17,12 +17,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.ahead = 0
+        self._stands_at: int | None = None
 
     def __call__(self) -> int:
-        return time.time_ns() + self.ahead
+        return time.time_ns() + self.ahead if self._stands_at is None else self._stands_at
 
     def set(self, ts: int) -> None:
         self.ahead = ts - time.time_ns()
+        self._stands_at = None
+
+    def stop(self, ts: int) -> None:
+        """Let it stand at `ts` until it is set again."""
+        self._stands_at = ts
 
 
 class Listener:

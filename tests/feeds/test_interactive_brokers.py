@@ -355,13 +355,16 @@ async def test_bars_that_cannot_be_followed_are_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(interactive_brokers, "SETTLE_S", 0.2)
-    clock.set(NOON - NANOS // 5)
+    clock.stop(NOON - NANOS // 5)
     server.bars["AAPL"] = [row(NOON - MINUTE)]
     async with Listener(source) as listener:
         await quoted(listener)
+        await server.faults.has_come("bars", 2)
+        await source.history(APPLE, 1, NOON)  # answered after both were, a third request
+        clock.set(NOON)
         while not any(isinstance(datum, Bar) for datum in listener.heard):
             await listener.until(len(listener.heard) + 1)  # SHOP.TO had none
-        await server.faults.has_come("bars", 3)
+        await server.faults.has_come("bars", 4)
     assert listener.heard[-1] == bar(APPLE, NOON - MINUTE)
 
 
