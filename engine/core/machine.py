@@ -371,34 +371,58 @@ class Machine:
 
     def _wire(self) -> None:
         """Who hears what, in which order: the ledger before risk, risk before decisions."""
-        bus, market, portfolio, orders = self.bus, self.market, self.portfolio, self.orders
-        risk, safety, runner, desk = self.risk, self.safety, self.runner, self.desk
-        compliance = self.compliance
-        reconciler = self.reconciler
+        self.bus.record_with(lambda fact: self._effects.append(Record(fact)))
+        self._wire_market()
+        self._wire_session()
+        self._wire_answers()
+        self._wire_orders()
+        self._wire_books()
+        self._wire_rates()
+        self._wire_risk()
+        self._wire_kills()
+        self._wire_safety()
+        self._wire_brokers()
+        self._wire_operator()
+        self._wire_pauses()
 
-        bus.record_with(lambda fact: self._effects.append(Record(fact)))
-        for part in (market, portfolio, risk.watch, runner):
+    def _wire_market(self) -> None:
+        bus, portfolio, runner = self.bus, self.portfolio, self.runner
+        watch = self.risk.watch
+        for part in (self.market, portfolio, watch, runner):
             bus.subscribe(QuoteUpdate, part.on_quote)
             bus.subscribe(BarClosed, part.on_bar)
         bus.subscribe(HistoryLoaded, runner.on_history)
         bus.subscribe(HistoryLoaded, portfolio.on_history)
         bus.subscribe(BarCorrected, portfolio.on_bar_corrected)
-        bus.subscribe(BarCorrected, risk.watch.on_books)
-        for part in (orders, market, risk.watch, runner, self.pauses, desk):
+        bus.subscribe(BarCorrected, watch.on_books)
+        for part in (self.orders, self.market, watch, runner, self.pauses, self.desk):
             bus.subscribe(ClockTick, part.on_tick)
-        breaker = safety.breaker
-        books = (portfolio, compliance, self.records, runner, risk, orders)
-        for part in (*books, self.pauses, desk, safety, self.parts, breaker, safety.alerts):
+
+    def _wire_session(self) -> None:
+        """The start, with what the database remembers, and the end."""
+        bus, runner, desk, safety = self.bus, self.runner, self.desk, self.safety
+        books = (
+            self.portfolio,
+            self.compliance,
+            self.records,
+            runner,
+            self.risk,
+            self.orders,
+            self.pauses,
+        )
+        for part in (*books, desk, safety, self.parts, safety.breaker, safety.alerts):
             bus.subscribe(Restored, part.on_restored)
         bus.subscribe(EngineStarted, self._on_started)
-        bus.subscribe(EngineStarted, runner.on_started)
-        bus.subscribe(EngineStarted, breaker.on_started)
-        bus.subscribe(EngineStarted, desk.on_started)
+        for part in (runner, safety.breaker, desk):
+            bus.subscribe(EngineStarted, part.on_started)
         bus.subscribe(EngineStopping, runner.on_stopping)
         bus.subscribe(EngineStopping, self._on_stopping)
         bus.subscribe(EngineStopping, desk.on_stopping)
-        bus.subscribe(EngineStopping, reconciler.on_stopping)
+        bus.subscribe(EngineStopping, self.reconciler.on_stopping)
 
+    def _wire_answers(self) -> None:
+        """What the database and the venues say of an order."""
+        bus, orders, breaker = self.bus, self.orders, self.safety.breaker
         bus.subscribe(IntentCommitted, orders.on_committed)
         bus.subscribe(IntentFailed, orders.on_intent_failed)
         bus.subscribe(SubmitFailed, breaker.on_submit_failed)
@@ -408,8 +432,12 @@ class Machine:
         bus.subscribe(ReplaceRejected, orders.on_replace_rejected)
         bus.subscribe(OrderNotFound, orders.on_not_found)
 
+    def _wire_orders(self) -> None:
+        """From a signal to the end of its order."""
+        bus, desk, portfolio = self.bus, self.desk, self.portfolio
+        orders, safety = self.orders, self.safety
         bus.subscribe(SignalGenerated, desk.on_signal)
-        bus.subscribe(OrderIntended, risk.on_intended)
+        bus.subscribe(OrderIntended, self.risk.on_intended)
         for fill_fact in (OrderPartiallyFilled, OrderFilled, LateFill):
             bus.subscribe(fill_fact, portfolio.on_fill)
             bus.subscribe(fill_fact, orders.on_booked)
@@ -422,42 +450,56 @@ class Machine:
         for settled_fact in (OrderAccepted, OrderReplaced, OrderReplaceRejected):
             bus.subscribe(settled_fact, desk.on_order_settled)
         bus.subscribe(DuplicateRefused, desk.on_duplicate)
+
+    def _wire_books(self) -> None:
+        """What changes positions and cash, and who counts with it."""
+        bus, compliance, portfolio = self.bus, self.compliance, self.portfolio
+        watch, desk = self.risk.watch, self.desk
         bus.subscribe(OrderIntended, compliance.on_intended)
         bus.subscribe(PositionChanged, compliance.on_position)
         bus.subscribe(TradeBusted, portfolio.on_busted)
         bus.subscribe(TradeReversed, compliance.on_reversed)
         bus.subscribe(TradeReversed, desk.on_reversed)
-        adjusting = Adjusting(bus, portfolio, risk.watch, reconciler)
+        adjusting = Adjusting(bus, portfolio, watch, self.reconciler)
         bus.subscribe(AdjustCash, adjusting.on_adjust)
-        for part in (portfolio, compliance, risk.watch):
+        for part in (portfolio, compliance, watch):
             bus.subscribe(CashAdjusted, part.on_adjusted)
         bus.subscribe(AccountStatement, compliance.on_statement)
         for change in (PositionChanged, TradeReversed):
-            bus.subscribe(change, risk.watch.on_books)
-        self._wire_rates()
+            bus.subscribe(change, watch.on_books)
+
+    def _wire_risk(self) -> None:
+        bus, risk, desk = self.bus, self.risk, self.desk
         for message in (OrderSubmitted, OrderPendingCancel, OrderPendingReplace):
             bus.subscribe(message, risk.account.on_message)
         bus.subscribe(AccountStatement, risk.account.on_statement)
         bus.subscribe(ChangeLimit, risk.on_change_limit)
         bus.subscribe(BracketChanged, desk.on_bracket)
         bus.subscribe(TargetReached, desk.on_target)
-        bus.subscribe(PositionChanged, runner.on_position)
+        bus.subscribe(PositionChanged, self.runner.on_position)
         bus.subscribe(PositionClosed, risk.on_closed)
         bus.subscribe(PositionClosed, self.records.on_closed)
 
+    def _wire_kills(self) -> None:
+        bus, safety, parts, desk = self.bus, self.safety, self.parts, self.desk
         bus.subscribe(TripKillSwitch, safety.on_trip)
         bus.subscribe(KillFileChanged, safety.on_kill_file)
         bus.subscribe(LimitBreached, safety.on_breach)
         bus.subscribe(LawBroken, safety.on_broken_law)
         bus.subscribe(RearmKillSwitch, safety.on_rearm)
         bus.subscribe(KillSwitchTriggered, desk.on_killed)
-        bus.subscribe(KillSwitchRearmed, self.parts.on_rearmed)
+        bus.subscribe(KillSwitchRearmed, parts.on_rearmed)
         bus.subscribe(KillSwitchRearmed, desk.on_resumed)
-        bus.subscribe(KillPart, self.parts.on_kill)
-        bus.subscribe(RearmPart, self.parts.on_rearm)
+        bus.subscribe(KillPart, parts.on_kill)
+        bus.subscribe(RearmPart, parts.on_rearm)
         bus.subscribe(PartKilled, desk.on_part_killed)
-        bus.subscribe(PartRearmed, self.parts.on_rearmed)
+        bus.subscribe(PartRearmed, parts.on_rearmed)
         bus.subscribe(PartRearmed, desk.on_resumed)
+
+    def _wire_safety(self) -> None:
+        """Live mode, alerts, the computer's clock, the dead man's switch, the circuit breaker."""
+        bus, safety, desk = self.bus, self.safety, self.desk
+        breaker = safety.breaker
         bus.subscribe(RequestMode, safety.live.on_mode)
         bus.subscribe(ConfirmLive, safety.live.on_confirm)
         bus.subscribe(LiveConfirmed, desk.on_resumed)
@@ -477,8 +519,11 @@ class Machine:
             bus.subscribe(success, breaker.on_success)
         bus.subscribe(CircuitBreakerTripped, safety.on_breaker)
         bus.subscribe(ResetCircuitBreaker, breaker.on_reset)
-        bus.subscribe(BrokerChanged, orders.on_broker)
-        bus.subscribe(BrokerChanged, safety.on_broker)
+
+    def _wire_brokers(self) -> None:
+        bus, reconciler, desk = self.bus, self.reconciler, self.desk
+        bus.subscribe(BrokerChanged, self.orders.on_broker)
+        bus.subscribe(BrokerChanged, self.safety.on_broker)
         bus.subscribe(BrokerStatusChanged, reconciler.on_broker_status)
         bus.subscribe(BrokerStatusChanged, desk.on_broker_status)
         bus.subscribe(Restored, reconciler.on_restored)
@@ -489,14 +534,16 @@ class Machine:
         bus.subscribe(OrderRejected, reconciler.on_rejected)
         bus.subscribe(OrderInDoubt, reconciler.on_doubt)
         bus.subscribe(PositionChanged, reconciler.on_position)
-        bus.subscribe(Reconciled, portfolio.on_reconciled)
+        bus.subscribe(Reconciled, self.portfolio.on_reconciled)
         bus.subscribe(Reconciled, desk.on_resumed)
         bus.subscribe(FeedChanged, self._on_feed)
 
+    def _wire_operator(self) -> None:
+        bus, runner, desk = self.bus, self.runner, self.desk
         bus.subscribe(StrategyFileChanged, self._on_strategy_file)
         bus.subscribe(ToggleStrategy, runner.on_toggle)
         bus.subscribe(ReloadStrategy, runner.on_reload)
-        bus.subscribe(StrategyToggled, risk.strategy.on_toggled)
+        bus.subscribe(StrategyToggled, self.risk.strategy.on_toggled)
         bus.subscribe(StrategyToggled, desk.on_toggled)
         bus.subscribe(StrategyFailed, desk.on_failed)
         bus.subscribe(RequestCancel, self._on_cancel)
@@ -504,7 +551,6 @@ class Machine:
         bus.subscribe(AskOrder, self._on_ask)
         bus.subscribe(MarkOrder, self._on_mark)
         bus.subscribe(ControlFeed, self._on_control)
-        self._wire_pauses()
 
     def _wire_rates(self) -> None:
         """Where no account is in another currency than the base, rates are for compliance alone."""
