@@ -53,6 +53,7 @@ from engine.core.events import (
     KillSwitchTriggered,
     QuoteUpdate,
     RaiseAlert,
+    RatePublished,
     Record,
     ResetCircuitBreaker,
     Restored,
@@ -359,6 +360,20 @@ class Runtime:
         self._answers = Answers(self.machine, self._view, self._causes, place)
         self._view.broken = found.broken
         self._feed_status, self._feed_note = "connecting", ""
+        self._make_keepers(repository, rates)
+        self.publish(restored)
+        for rate in rates:
+            self.publish(msgspec.structs.replace(rate, ts=restored.ts))
+        for fill in new:
+            report = ExecutionReport(fill.client_order_id, OrderState.FILLED, fill=fill)
+            self._publish_now(report)
+        if doubt:
+            self.publish(RaiseAlert("database", doubt, ts=restored.ts))
+        self._tell_of_the_settings(found.broken, restored.ts)
+        return restored
+
+    def _make_keepers(self, repository: Repository, rates: list[RatePublished]) -> None:
+        """What looks after files, the database and data that come late."""
         self._backfill = Backfill(self._feed.history, self._admit, self._fail)
         self._warming = WarmUp(
             self.machine, self._feed, self._backfill, self._in_flight, self.publish, self._fail
@@ -375,45 +390,38 @@ class Runtime:
             repository,
             self.publish,
             self._overflow,
-            settings.market_data_days * DAY,
+            self._settings.market_data_days * DAY,
             self._in_flight.begin,
             self._in_flight.end,
             whole=self._feed.recorded,
         )
         self._journal = JournalKeeper(
-            settings.journal_dir,
+            self._settings.journal_dir,
             JournalHeader(
                 JOURNAL_VERSION,
-                msgspec.msgpack.encode(config),
+                msgspec.msgpack.encode(self.machine.config),
                 self._started_wall_ts,
                 f"tradebot {__version__}",
-                {name: fingerprint(kind) for name, kind in found.kinds.items()},
+                {name: fingerprint(kind) for name, kind in self.machine.kinds.items()},
             ),
-            settings.journal_max_mb,
+            self._settings.journal_max_mb,
             lambda text: self._view.line("error", text),
         )
         self._watch = StrategyWatch(
             self.machine,
-            strategy_folders(settings),
+            strategy_folders(self._settings),
             self._publish_now,
             self._view.show_broken,
         )
-        self._rates = RatesWatch(settings.fx_rates, rates, self._publish_now)
-        self.publish(restored)
-        for rate in rates:
-            self.publish(msgspec.structs.replace(rate, ts=restored.ts))
-        for fill in new:
-            report = ExecutionReport(fill.client_order_id, OrderState.FILLED, fill=fill)
-            self._publish_now(report)
-        if doubt:
-            self.publish(RaiseAlert("database", doubt, ts=restored.ts))
-        for name, problem in found.broken.items():
+        self._rates = RatesWatch(self._settings.fx_rates, rates, self._publish_now)
+
+    def _tell_of_the_settings(self, broken: Mapping[str, str], ts: int) -> None:
+        for name, problem in broken.items():
             text = f"strategy file {name} is broken: {problem}"
-            self.publish(RaiseAlert(f"strategy-file-{name}", text, ts=restored.ts))
-        if settings.dry_run:
+            self.publish(RaiseAlert(f"strategy-file-{name}", text, ts=ts))
+        if self._settings.dry_run:
             self._view.line("warning", "DRY RUN: no order is sent")
             log.warning("dry run: no order is sent")
-        return restored
 
     def _make_requests(self, restored: Restored, identities: IdentityKeeper) -> Requests:
         instruments = self._feed.instruments
