@@ -3,12 +3,8 @@
 import builtins
 import errno
 import os
-import resource
-import signal
 import types
 from collections import abc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum
 from functools import cache
@@ -40,6 +36,7 @@ from engine.store.journal import (
     JournalReader,
     JournalWriter,
 )
+from tests.disk import full_disk
 
 HEADER = JournalHeader(JOURNAL_VERSION, b"\x00config\xff", 1_700_000_000_000_000_001, "tradebot 1")
 
@@ -171,18 +168,6 @@ def test_what_was_flushed_can_be_read_before_the_end(path: Path) -> None:
     writer.sync()
     assert list(JournalReader(path)) == [ClockTick(ts=1)]
     writer.close()
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file grows beyond `size` bytes."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_is_told_and_loses_nothing_when_it_passes(path: Path) -> None:

@@ -1,13 +1,12 @@
 """Tables as CSV files."""
 
 import csv
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from tests.disk import full_disk
 from tests.tui import scripted
 from tests.tui.scripted import TS
 from tui.export import write_csv, write_picture
@@ -33,20 +32,16 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
         write_csv(tmp_path, "orders", TS, (), {})
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file of this process grows."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.mark.usefixtures("full_disk")
 def test_a_disk_that_does_not_take_all_of_it_keeps_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"orders-20220131T143007\.000000Z\.csv"):
+    with (
+        full_disk(),
+        pytest.raises(OSError, match=r"orders-20220131T143007\.000000Z\.csv"),
+    ):
         write_csv(tmp_path, "orders", TS, scripted.ORDERS, {})
-    with pytest.raises(OSError, match=r"desk-20220131T143007\.000000Z\.svg"):
+    with (
+        full_disk(),
+        pytest.raises(OSError, match=r"desk-20220131T143007\.000000Z\.svg"),
+    ):
         write_picture(tmp_path, "desk", TS, "<svg/>")
     assert list(tmp_path.iterdir()) == []
 
