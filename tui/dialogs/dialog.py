@@ -16,6 +16,7 @@ from textual.widgets import Input
 
 from engine.core.events import Command
 from tui.frame import Frame
+from tui.widgets.entry import Entry
 from tui.widgets.footer import Footer
 from tui.widgets.lines import Line, Lines
 from tui.widgets.panel import Panel
@@ -185,7 +186,7 @@ class Dialog(ModalScreen[None]):
         entry.clear()
 
 
-class WordInput(Input):
+class WordInput(Entry):
     """An input that a hand must fill: it takes no paste and nothing during the grace."""
 
     def __init__(self, *, id: str) -> None:

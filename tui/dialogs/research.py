@@ -9,6 +9,7 @@ from textual.widgets import Input, Label
 from tui.dialogs.dialog import BLANK, Dialog, Send
 from tui.frame import Frame
 from tui.research import FIELDS, Request, Run, field_of, label
+from tui.widgets.entry import Entry
 from tui.widgets.lines import Line
 
 _TITLES = {
@@ -68,7 +69,7 @@ class ResearchDialog(Dialog):
                 with Horizontal(classes="field"):
                     yield Label(label(name), classes="name")
                     value = getattr(self._request, name)
-                    yield Input(value, placeholder=hint, id=name, compact=True, max_length=200)
+                    yield Entry(value, placeholder=hint, id=name, compact=True, max_length=200)
             yield self._text
             yield self._answer
 
