@@ -73,6 +73,7 @@ class Market:
         self.venues = tuple(dict.fromkeys(m.instrument.venue for m in self.symbols.values()))
         self.decided_on: Callable[[Bar], tuple[str, ...]] = lambda _bar: ()
         self.refused = 0
+        self._day_start = 0
         self._refusing: dict[str, None] = {}
 
     def on_quote(self, event: QuoteUpdate) -> bool:
@@ -113,9 +114,12 @@ class Market:
         market = self.symbols.get(bar.symbol)
         if market is None or not bar.is_sound or (market.bars and bar.ts <= market.bars[-1].ts):
             return False
+        is_first = not market.bars or market.bars[-1].ts <= self._day_start
         market.bars.append(bar)
         if bar.ts > market.updated:
             self._close(market, bar)
+        if is_first and bar.ts > self._day_start:
+            market.day_open = bar.close
         return True
 
     def _close(self, market: SymbolMarket, bar: Bar) -> None:
@@ -162,21 +166,21 @@ class Market:
         age = (self._bus.now - updated) / NANOS
         return f"the last price is {age:.6g} s old, at most {limit:g} s (STALE_AFTER_S)"
 
+    def fresh_quote(self, symbol: str) -> Quote | None:
+        """The last quote; None where it is older than the limit."""
+        quote = self.symbols[symbol].quote
+        is_fresh = quote is not None and self._bus.now - quote.ts <= self._stale_after
+        return quote if is_fresh else None
+
     def ask(self, symbol: str) -> float:
         """What a buyer pays: the ask, or the mark where no quote is within the limit of age."""
-        market = self.symbols[symbol]
-        quote = market.quote
-        if quote is not None and self._bus.now - quote.ts <= self._stale_after:
-            return quote.ask
-        return market.mark
+        quote = self.fresh_quote(symbol)
+        return quote.ask if quote is not None else self.symbols[symbol].mark
 
     def bid(self, symbol: str) -> float:
         """What a seller gets: the bid, or the mark where no quote is within the limit of age."""
-        market = self.symbols[symbol]
-        quote = market.quote
-        if quote is not None and self._bus.now - quote.ts <= self._stale_after:
-            return quote.bid
-        return market.mark
+        quote = self.fresh_quote(symbol)
+        return quote.bid if quote is not None else self.symbols[symbol].mark
 
     def is_lone_print(self, symbol: str, most_pct: float) -> bool:
         """Whether the last price is further from the one before it than `most_pct` percent: one
@@ -191,9 +195,12 @@ class Market:
         return market.previous if lone else market.mark
 
     def start_day(self, start: int) -> None:
-        """Changes refer to the first price of each symbol from `start` (ns UTC) on."""
+        """Changes refer to the first price of each symbol from `start` (ns UTC) on: of a day that
+        goes on after a restart, to that of its first bar."""
+        self._day_start = start
         for market in self.symbols.values():
-            market.day_open = market.mark if market.updated >= start else nan
+            last = market.mark if market.updated >= start else nan
+            market.day_open = next((bar.close for bar in market.bars if bar.ts > start), last)
 
     def _refuse(self, symbol: str, reason: str) -> bool:
         """Count it, and say so once until sound data come again."""
@@ -210,7 +217,7 @@ class Market:
             self._refusing.pop(market.instrument.symbol, None)
         market.mark = mark
         market.updated = min(ts, self._bus.now)  # a time to come would keep it fresh
-        if market.day_open != market.day_open:
+        if market.day_open != market.day_open and ts >= self._day_start:
             market.day_open = mark
         if market.stale and self.is_fresh(market.instrument.symbol):
             market.stale = False

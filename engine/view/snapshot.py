@@ -23,7 +23,8 @@ from engine.core.model import (
 
 
 class QuoteRow(Struct, frozen=True, gc=False, array_like=True):
-    """`last` is the last price (mid of the quote or close of a bar), None before any data came.
+    """`quote` is None where it is older than the limit and a bar came after it. `last` is the last
+    price (mid of the quote or close of a bar), None before any data came.
     `change_pct` is against the first price of the trading day. `ts` is the market time of the last
     data, 0 before any came: the age that is shown is the snapshot's `ts` less this. `stale` is True
     past the limit: nothing is decided on it. `zone` is the IANA time zone of its market."""

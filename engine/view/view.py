@@ -28,6 +28,7 @@ from engine.core.model import (
     Order,
     OrderPurpose,
     Part,
+    Quote,
     Scope,
     is_cancelled_by,
 )
@@ -342,20 +343,29 @@ class View:
         rows = self._rows
         for symbol, market in markets:
             row, last = rows.get(symbol), market.mark if market.mark_source else None
+            # beside bars that go on, a quote that is too old would look as new as they are
+            is_last = market.mark_source == "mid"
+            quote = market.quote if is_last else self._machine.market.fresh_quote(symbol)
             if (
                 row is None
-                or row.quote is not market.quote
+                or row.quote is not quote
                 or row.ts != market.updated
                 or row.last != last
                 or row.stale != market.stale
             ):
-                rows[symbol] = self._quote(market, last, row)
+                rows[symbol] = self._quote(market, quote, last, row)
 
-    def _quote(self, market: SymbolMarket, last: float | None, before: QuoteRow | None) -> QuoteRow:
+    def _quote(
+        self,
+        market: SymbolMarket,
+        quote: Quote | None,
+        last: float | None,
+        before: QuoteRow | None,
+    ) -> QuoteRow:
         instrument, day_open, bars = market.instrument, market.day_open, market.bars
         return QuoteRow(
             instrument.symbol,
-            market.quote,
+            quote,
             last,
             None if last is None or isnan(day_open) else (last / day_open - 1) * 100,
             bars[-1].volume if bars else None,

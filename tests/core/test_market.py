@@ -13,6 +13,7 @@ from engine.core.events import (
     DataRefused,
     FeedRecovered,
     FeedStale,
+    HistoryLoaded,
     QuoteUpdate,
 )
 from engine.core.model import MINUTE, NANOS, Bar, OrderPurpose, Quote, Side, Signal
@@ -288,3 +289,29 @@ def test_the_days_open_is_each_symbols_first_price_of_the_day(rig: Rig) -> None:
     assert market["COIN"].day_open != market["COIN"].day_open, "no price today: not a number"
     rig.quote(55, "COIN")
     assert market["COIN"].day_open == 55
+
+
+def test_a_day_that_goes_on_after_a_restart_has_its_first_price_of_the_bars_before(
+    rig: Rig,
+) -> None:
+    """Whether those come before the first price, or after it."""
+    hour = 60 * MINUTE
+    for symbol in ("ACME", "COIN"):
+        times = {START - 24 * hour: 90.0, START - 4 * hour: 95.0, START - hour: 99.0}
+        bars = tuple(Bar(symbol, ts, p, p, p, p, 1, MINUTE) for ts, p in times.items())
+        if symbol == "COIN":
+            rig.quote(100, "COIN")
+        rig.send(HistoryLoaded(symbol, bars))
+        rig.quote(110, symbol)
+    assert {s: m.day_open for s, m in rig.machine.market.symbols.items()} == {
+        "ACME": 95,
+        "COIN": 95,
+    }
+
+
+def test_a_price_of_yesterday_is_not_what_changes_of_today_refer_to(rig: Rig) -> None:
+    rig.quote(100)
+    old = Bar("COIN", START - 24 * 60 * MINUTE, 90, 90, 90, 90, 1, MINUTE)
+    rig.send(HistoryLoaded("COIN", (old,)))
+    rig.quote(55, "COIN")
+    assert rig.machine.market.symbols["COIN"].day_open == 55

@@ -264,6 +264,23 @@ def test_quotes_show_age_and_change_against_the_days_first_price() -> None:
     assert picture.take().quotes[1].last is None
 
 
+def test_a_quote_that_is_too_old_is_not_shown_beside_bars_that_go_on() -> None:
+    """It would have the age of the newest bar; of a symbol that is mute the age is its own."""
+    picture = Picture()
+    picture.rig.quote(100)
+    picture.rig.bar(101)
+    assert picture.take().quotes[0].quote is not None
+    picture.rig.bar(102)
+    picture.rig.bar(103)
+    row = picture.take().quotes[0]
+    assert (row.last, row.quote, row.stale) == (103, None, False)
+    picture.rig.quote(104)
+    picture.rig.tick(121)
+    row = picture.take().quotes[0]
+    assert row.stale
+    assert row.quote is not None
+
+
 def test_quotes_name_the_time_zone_of_their_market() -> None:
     table = SessionTable("XNYS", "America/New_York", (START,), (START + MINUTE,))
     acme = replace(ACME, calendar="XNYS")
