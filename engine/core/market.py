@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 
 from engine.core.bus import Bus
 from engine.core.events import (
@@ -52,6 +52,12 @@ class SymbolMarket:
         self.day_open = float("nan")
         self.updated = 0
         self.stale = False
+
+    @property
+    def change_pct(self) -> float | None:
+        """The mark against the day's first price, in percent; None before either is known."""
+        change = (self.mark / self.day_open - 1) * 100
+        return None if isnan(change) else change
 
     @property
     def is_daily(self) -> bool:

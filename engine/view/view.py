@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import islice
-from math import isnan
 
 from msgspec.structs import replace
 
@@ -351,6 +350,7 @@ class View:
                 or row.quote is not quote
                 or row.ts != market.updated
                 or row.last != last
+                or row.change_pct != market.change_pct
                 or row.stale != market.stale
             ):
                 rows[symbol] = self._quote(market, quote, last, row)
@@ -362,12 +362,12 @@ class View:
         last: float | None,
         before: QuoteRow | None,
     ) -> QuoteRow:
-        instrument, day_open, bars = market.instrument, market.day_open, market.bars
+        instrument, bars = market.instrument, market.bars
         return QuoteRow(
             instrument.symbol,
             quote,
             last,
-            None if last is None or isnan(day_open) else (last / day_open - 1) * 100,
+            market.change_pct,
             bars[-1].volume if bars else None,
             market.updated,
             market.stale,

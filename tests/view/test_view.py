@@ -281,6 +281,18 @@ def test_a_quote_that_is_too_old_is_not_shown_beside_bars_that_go_on() -> None:
     assert row.quote is not None
 
 
+def test_a_symbol_that_is_mute_has_no_change_of_the_day_before() -> None:
+    picture = Picture(instruments=(ACME, COIN))
+    picture.rig.quote(50, "COIN")
+    picture.rig.quote(55, "COIN")
+    picture.rig.tick(121)
+    assert picture.take().quotes[1].change_pct == pytest.approx(10)
+    picture.rig.now += 24 * 60 * MINUTE
+    picture.rig.quote(100)
+    row = picture.take().quotes[1]
+    assert (row.last, row.change_pct) == (55, None)
+
+
 def test_quotes_name_the_time_zone_of_their_market() -> None:
     table = SessionTable("XNYS", "America/New_York", (START,), (START + MINUTE,))
     acme = replace(ACME, calendar="XNYS")
