@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import isfinite, isnan, nan
+from sys import maxsize
 
 from engine.core.bus import Bus
 from engine.core.events import (
@@ -79,7 +80,7 @@ class Market:
         self.venues = tuple(dict.fromkeys(m.instrument.venue for m in self.symbols.values()))
         self.decided_on: Callable[[Bar], tuple[str, ...]] = lambda _bar: ()
         self.refused = 0
-        self._day_start = 0
+        self._day_start = maxsize
         self._refusing: dict[str, None] = {}
 
     def on_quote(self, event: QuoteUpdate) -> bool:

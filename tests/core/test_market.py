@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core.events import (
     BarClosed,
@@ -310,8 +311,10 @@ def test_a_day_that_goes_on_after_a_restart_has_its_first_price_of_the_bars_befo
 
 
 def test_a_price_of_yesterday_is_not_what_changes_of_today_refer_to(rig: Rig) -> None:
-    rig.quote(100)
     old = Bar("COIN", START - 24 * 60 * MINUTE, 90, 90, 90, 90, 1, MINUTE)
     rig.send(HistoryLoaded("COIN", (old,)))
+    assert rig.machine.market.symbols["COIN"].change_pct is None, "no day has begun"
+    rig.quote(100)
+    rig.send(HistoryLoaded("COIN", (replace(old, ts=old.ts + MINUTE),)))
     rig.quote(55, "COIN")
     assert rig.machine.market.symbols["COIN"].day_open == 55
