@@ -350,12 +350,12 @@ def _part_story(row: KilledPartRow, frame: Frame) -> str:
 
 
 def read_only_words(frame: Frame) -> str:
-    """Who is in command instead of this console, and what to press where it may ask: that first, a
-    name is long."""
+    """Who is in command instead of this console, and what to press where it may ask: that first,
+    and names last, they are long."""
     holder, key, asks = frame.standing.holder, frame.keys["command"], frame.standing.asks
     if asks:
         passes = format.seconds(frame.standing.passes_in)
-        return f"READ-ONLY: in {passes} {_short(asks)} gets the command, unless it is kept"
+        return f"READ-ONLY: unless it is kept, in {passes} command goes to {_short(asks)}"
     if not frame.standing.may_ask:
         return f"READ-ONLY: {_short(holder) or 'no console'} is in command"
     if not holder:

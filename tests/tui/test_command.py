@@ -134,9 +134,12 @@ async def test_c_keeps_the_command_where_another_asks() -> None:
 
 
 async def test_those_who_are_not_in_command_see_who_gets_it_and_when() -> None:
-    async with desk(scripted.paper()) as it:
-        it.client.stands = Standing("me", asks=OTHER, passes_in=12.0, consoles=2)
-        assert f"READ-ONLY: in 12 s {WHO} gets the command, unless it is kept" in await it.draw()
+    """On a narrow screen the end of a long name is what is cut off."""
+    for size, who in (((120, 40), WHO), ((80, 24), WHO[:20])):
+        async with desk(scripted.paper(), size=size) as it:
+            it.client.stands = Standing("me", asks=OTHER, passes_in=12.0, consoles=2)
+            told = f"READ-ONLY: unless it is kept, in 12 s command goes to {who}"
+            assert told in await it.draw()
 
 
 async def test_what_the_engine_says_to_this_console_is_shown() -> None:
