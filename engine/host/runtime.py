@@ -388,7 +388,7 @@ class Runtime:
         )
         self._writer = StoreWriter(
             repository,
-            self.publish,
+            self._publish_now,
             self._overflow,
             self._settings.market_data_days * DAY,
             self._in_flight.begin,

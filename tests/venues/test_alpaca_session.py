@@ -86,6 +86,17 @@ async def test_a_strategy_trades_at_alpaca(street: Street, account: str) -> None
         assert len(entries) == street.server.faults.requests["submit"] - 1 == 1
 
 
+async def test_an_order_leaves_at_the_time_when_its_intent_was_on_disk(street: Street) -> None:
+    settings = street.settings(entry_order_type="market")
+    async with running(settings) as session:
+        await buys(street, session)
+    with closing(sqlite3.connect(settings.database_path)) as database:
+        told = "SELECT min(ts) FROM audit_log WHERE kind = ?"
+        kinds = "OrderIntended", "OrderSubmitted", "OrderFilled"
+        times = [ts for kind in kinds for (ts,) in database.execute(told, (kind,))]
+    assert times == sorted(set(times)), "it took time to write, and the venue to answer"
+
+
 async def test_a_submit_that_was_accepted_with_504_is_one_order(street: Street) -> None:
     street.server.faults.plan("submit", Fault.GATEWAY_TIMEOUT)
     async with running(street.settings()) as session:
