@@ -185,6 +185,8 @@ class OrderReports(OrderMoves):
             state = working_state(order)
         elif state is S.FILLED and (order.leaves or order.may_grow):
             state, reason = S.IN_DOUBT, EXECUTION_MISSING
+        elif state is S.CANCELED and order.state is S.PENDING_CANCEL:
+            reason = reason or order.reason  # a venue that confirms a cancel gives none
         if state is order.state or not may_go(order, state):
             return
         self._cancel_unwanted(order, self._move(order, state, reason=reason))

@@ -58,7 +58,7 @@ def order_chain(
     title = f"{_purpose(order)} {order.side} {_text(order.quantity)} {clean(order.symbol)}"
     return Chain(
         f"{title} ({clean(order.client_order_id)})",
-        _became(order) + _cancelled_for(own, order),
+        _became(order),
         follows((*guards, *_steps(own))),
         unknown=(*_unknown(own, order), *_no_guard(order, guards), *_missing(dropped)),
     )
@@ -412,14 +412,6 @@ def _became(order: Order) -> str:
         done = f", {_text(order.filled)} of {_text(order.quantity)} filled{at}"
     because = f": {clean(order.reason)}" if order.reason else ""
     return f"{state}{done}{because}"
-
-
-def _cancelled_for(facts: Sequence[e.Event], order: Order) -> str:
-    """Why a cancel was asked for, where the venue that confirmed it gave no reason of its own."""
-    if order.state is not OrderState.CANCELED or order.reason:
-        return ""
-    asked = [fact.order.reason for fact in facts if isinstance(fact, e.OrderPendingCancel)]
-    return f": {clean(asked[-1])}" if asked and asked[-1] else ""
 
 
 def _title(fact: e.Event) -> str:

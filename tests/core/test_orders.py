@@ -561,6 +561,15 @@ def test_a_cancel_is_pending_until_the_venue_confirms(rig: Rig, resting: Order) 
     assert rig.state_of(resting) is S.CANCELED
 
 
+def test_an_order_that_was_cancelled_says_why_where_the_venue_does_not(
+    rig: Rig, resting: Order
+) -> None:
+    rig.send(RequestCancel(client_order_id=resting.client_order_id, author="me"))
+    rig.report(resting, OrderState.CANCELED)
+    (canceled,) = rig.facts(OrderCanceled)
+    assert canceled.order.reason == "asked for by me"
+
+
 def test_the_cancel_of_an_unknown_order_is_refused(rig: Rig) -> None:
     rig.send(RequestCancel(client_order_id="tb-nobody"))
     assert [fact.command for fact in rig.facts(CommandRefused)] == ["RequestCancel"]
