@@ -365,6 +365,20 @@ async def test_quit_says_what_happens_to_orders_and_positions() -> None:
         assert "(paused)." in it.screen
 
 
+async def test_quit_says_nothing_of_orders_and_positions_that_there_are_not() -> None:
+    snapshot = replace(scripted.paper(), orders=(), positions=())
+    async with desk(snapshot) as it:
+        await it.press("q")
+        assert "The engine stops with this console" in it.screen
+        for said in ("Open orders", "Positions stay", "first cancels orders"):
+            assert said not in it.screen
+    async with desk(replace(snapshot, positions=scripted.paper().positions)) as it:
+        await it.press("q")
+        assert "Positions stay as they are" in it.screen
+        assert "first cancels orders" in it.screen
+        assert "Open orders" not in it.screen
+
+
 async def test_quit_offers_to_detach_from_an_engine_of_its_own() -> None:
     async with desk(scripted.paper()) as it:
         await it.press("q")

@@ -36,10 +36,14 @@ _LOST = {
 """By ON_TERMINAL_LOST."""
 
 
+def _has_orders(snapshot: Snapshot) -> bool:
+    return any(order.is_open for order in snapshot.orders)
+
+
 def is_at_stake(snapshot: Snapshot) -> bool:
     """Whether anything is open, or may be: then it is asked before the engine stops."""
     return (
-        any(order.is_open for order in snapshot.orders)
+        _has_orders(snapshot)
         or bool(snapshot.positions)
         or any(row.state != "off" for row in snapshot.strategies)
     )
@@ -56,6 +60,10 @@ def _session(snapshot: Snapshot) -> list[Line]:
 _STARTS = "The engine is still starting; it stops with the console."
 _SILENT = "No engine has answered yet; one that runs already goes on."
 
+_KILLS: Line = (
+    ("K", "key"),
+    (" first cancels orders, or closes positions too: asks which", "text"),
+)
 _STOPS: Line = (("s", "key"), (" stops the engine in order, and quits", "text"))
 
 
@@ -118,15 +126,15 @@ class QuitDialog(Dialog):
             *(_run_that_ends(self.app) or [BLANK]),
             *paragraph("The engine stops with this console."),
             *paragraph(f"At the next start these strategies are on: {on}."),
-            *paragraph(orders, style),
-            *paragraph(positions, style),
+            *(paragraph(orders, style) if _has_orders(snapshot) else []),
+            *(paragraph(positions, style) if snapshot.positions else []),
             *paragraph(_LOST[cast("Console", self.app).on_terminal_lost]),
             BLANK,
             (
                 ("n", "key"),
                 (" no new entries: switches every strategy off", "text"),
             ),
-            (("K", "key"), (" first cancels orders, or closes positions too: asks which", "text")),
+            *([_KILLS] if _has_orders(snapshot) or snapshot.positions else []),
             (("d", "key"), (" detaches: the engine goes on without a console", "text")),
             letter("y", "quits"),
         ]
