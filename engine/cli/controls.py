@@ -65,7 +65,7 @@ CONTROLS = (
     Control("dead-man's switch", ("dead_man_s",)),
     Control("live gate", ("mode", "allow_live_trading"), facts=(e.LiveConfirmed,)),
     Control(
-        "alerts acknowledged",
+        "no alert that holds live back",
         ("acknowledge_alerts",),
         facts=(e.AlertRaised, e.AlertsAcknowledged),
     ),

@@ -80,7 +80,7 @@ class LiveGate:
                 "give the credentials of a real account, and trade its symbols",
             ),
             LiveCondition(
-                "alerts acknowledged",
+                "no alert that holds live back",
                 not self._alerts.waiting,
                 f"read and acknowledge {', '.join(self._alerts.waiting)}",
             ),

@@ -194,7 +194,7 @@ def test_what_the_last_session_left_is_acknowledged_before_live_is_confirmed(nam
     rig = rig_at(restored=LEFT[name])
     assert [fact.name for fact in rig.facts(AlertRaised)] == [name]
     confirm(rig)
-    assert refused(rig) == ["live trading needs alerts acknowledged"]
+    assert refused(rig) == ["live trading needs no alert that holds live back"]
     acknowledge(rig, name)
     assert [(f.author, f.names) for f in rig.facts(AlertsAcknowledged)] == [("me", (name,))]
     confirm(rig)
@@ -235,4 +235,4 @@ def test_to_acknowledge_another_alert_lets_none_go() -> None:
     rig = rig_at(restored=LEFT["paused-symbols"])
     acknowledge(rig, "rejected ACME")
     confirm(rig)
-    assert refused(rig) == ["live trading needs alerts acknowledged"]
+    assert refused(rig) == ["live trading needs no alert that holds live back"]
