@@ -77,7 +77,7 @@ class LiveGate:
             LiveCondition(
                 "a live broker",
                 bool(live),
-                "give the credentials of a real account, and trade its symbols",
+                "set a real account's keys and its symbols",
             ),
             LiveCondition(
                 "no alert that holds live back",
@@ -87,7 +87,7 @@ class LiveGate:
             LiveCondition(
                 "a confirmation in this session",
                 confirmed,
-                f"look at account, equity, limits and open orders, and type {LIVE_WORD}",
+                f"look at account, limits, orders; type {LIVE_WORD}",
             ),
         )
 

@@ -482,11 +482,12 @@ def chart() -> Chart:
 GATE = (
     LiveGate("MODE=live", False, "set MODE=live and start again"),
     LiveGate("ALLOW_LIVE_TRADING=true", True, "set ALLOW_LIVE_TRADING=true and start again"),
-    LiveGate("a live broker", False, "give the credentials of a live broker"),
+    LiveGate("a live broker", False, "set a real account's keys and its symbols"),
+    LiveGate("no alert that holds live back", True, "read and acknowledge recovery"),
     LiveGate(
         "a confirmation in this session",
         False,
-        "look at account, equity, limits and open orders, and type LIVE",
+        "look at account, limits, orders; type LIVE",
     ),
 )
 CONFIRMED = tuple(replace(row, met=True) for row in GATE)

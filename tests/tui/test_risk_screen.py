@@ -122,10 +122,10 @@ SWITCHES: dict[str, tuple[Callable[[], Snapshot], tuple[str, ...]]] = {
     "part": (scripted.parts_killed, ("strategy sma_cross", "KILLED", "2 orders")),
     "day trades": (scripted.paper, ("day trades", "no limit")),
     "settled": (scripted.paper, ("settled cash", "83,612.02 USD", "of 88,540.07 cash")),
-    "paper": (scripted.paper, ("live gate", "paper", "1 of 4")),
+    "paper": (scripted.paper, ("live gate", "paper", "2 of 5")),
     "not met": (scripted.paper, ("MODE=live", "NOT MET", "start again")),
-    "open": (scripted.live, ("live gate", "OPEN", "4 of 4")),
-    "shut": (scripted.unconfirmed, ("live gate", "SHUT", "3 of 4")),
+    "open": (scripted.live, ("live gate", "OPEN", "5 of 5")),
+    "shut": (scripted.unconfirmed, ("live gate", "SHUT", "4 of 5")),
 }
 
 
@@ -143,9 +143,9 @@ async def test_what_live_trading_needs_and_what_to_do_for_it_is_whole() -> None:
         await it.press("5")
         await it.pilot.resize_terminal(200, 50)
         screen = await it.draw()
-        allow = line(screen, "│ALLOW_LIVE_TRADING=true ")
-        assert " set ALLOW_LIVE_TRADING=true and start again " in allow
-        line(screen, "│a confirmation in this session ", "NOT MET")
+        for condition in gate:
+            told = line(screen, f"│{condition.condition} ", "NOT MET")
+            assert f" {condition.remedy} " in told
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
